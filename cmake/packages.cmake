@@ -1,0 +1,28 @@
+# Libraries from Debian, and the folder that tools/fetch_packages.py fills with Python packages.
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(simdjson REQUIRED)
+find_package(yaml-cpp REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
+find_package(GTest REQUIRED)
+find_package(benchmark REQUIRED)
+find_package(Threads REQUIRED)
+find_library(DNNL_LIBRARY dnnl REQUIRED)
+
+if(DEFINED ENV{XDG_CACHE_HOME})
+  set(gavel_cache "$ENV{XDG_CACHE_HOME}")
+else()
+  set(gavel_cache "$ENV{HOME}/.cache")
+endif()
+set(GAVEL_PACKAGES "${gavel_cache}/gavel/packages" CACHE PATH "filled by tools/fetch_packages.py")
+
+# PJRT and XLA FFI headers; see tools/packages.lock.
+set(xla_include "${GAVEL_PACKAGES}/tensorflow-cpu/tensorflow/include")
+if(NOT EXISTS "${xla_include}/xla/pjrt/c/pjrt_c_api.h")
+  message(FATAL_ERROR "PJRT headers are not in ${xla_include}: run tools/setup.sh (make build does)")
+endif()
+add_library(xla_headers INTERFACE)
+target_include_directories(xla_headers SYSTEM INTERFACE "${xla_include}")

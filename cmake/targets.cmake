@@ -1,0 +1,27 @@
+# One static library per folder of src/; a folder that includes another without naming it here fails to link.
+add_library(gavel_options INTERFACE)
+target_compile_options(gavel_options INTERFACE -Wall -Wextra -Wpedantic -Werror -Wno-missing-field-initializers)
+target_include_directories(gavel_options INTERFACE ${CMAKE_SOURCE_DIR}/src)
+target_link_libraries(gavel_options INTERFACE fmt::fmt)
+if(GAVEL_SANITIZE)
+  target_compile_options(gavel_options INTERFACE -fsanitize=${GAVEL_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(gavel_options INTERFACE -fsanitize=${GAVEL_SANITIZE})
+endif()
+
+# gavel_library(NAME dep...): all *.cpp of the current folder.
+function(gavel_library name)
+  file(GLOB sources CONFIGURE_DEPENDS *.cpp)
+  add_library(gavel_${name} STATIC ${sources})
+  target_link_libraries(gavel_${name} PUBLIC gavel_options ${ARGN})
+endfunction()
+
+# gavel_test(NAME dep...): all *_test.cpp of tests/NAME as one program.
+function(gavel_test name)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp)
+  add_executable(test_${name} ${sources})
+  target_link_libraries(test_${name} PRIVATE gavel_options GTest::gtest GTest::gmock GTest::gtest_main ${ARGN})
+  target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+  target_compile_definitions(test_${name} PRIVATE GAVEL_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+                             GAVEL_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  gtest_discover_tests(test_${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600)
+endfunction()

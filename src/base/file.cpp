@@ -1,0 +1,117 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace gavel {
+
+namespace fs = std::filesystem;
+
+std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& path) {
+  int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) fail("{}: can't be opened: {}", path.string(), std::strerror(errno));
+  struct stat status {};
+  if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
+    ::close(descriptor);
+    fail("{}: expected a regular file, found {}", path.string(),
+         S_ISDIR(status.st_mode) ? "a folder" : "something else");
+  }
+  std::shared_ptr<MappedFile> file(new MappedFile());
+  file->path_ = path;
+  file->size_ = static_cast<size_t>(status.st_size);
+  if (file->size_ > 0) {
+    void* data = ::mmap(nullptr, file->size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    int error = errno;
+    ::close(descriptor);
+    if (data == MAP_FAILED) {
+      file->size_ = 0;
+      fail("{}: can't be memory-mapped: {}", path.string(), std::strerror(error));
+    }
+    file->data_ = static_cast<const uint8_t*>(data);
+  } else {
+    ::close(descriptor);
+  }
+  return file;
+}
+
+MappedFile::~MappedFile() {
+  if (size_ > 0) ::munmap(const_cast<uint8_t*>(data_), size_);
+}
+
+void MappedFile::release(size_t offset, size_t size) const {
+  const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  size_t begin = (offset + page - 1) / page * page;
+  size_t end = (offset + size) / page * page;
+  if (end > begin && end <= size_) ::madvise(const_cast<uint8_t*>(data_) + begin, end - begin, MADV_DONTNEED);
+}
+
+std::string read_text(const fs::path& path) {
+  return std::string(MappedFile::open(path)->text());
+}
+
+AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
+  std::string name = path_.string() + ".XXXXXX";
+  descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
+  if (descriptor_ < 0) fail("{}: can't be written: {}", path_.string(), std::strerror(errno));
+  temporary_ = name;
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(const void* data, size_t size) {
+  const char* next = static_cast<const char*>(data);
+  while (size > 0) {
+    ssize_t written = ::write(descriptor_, next, size);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) fail("{}: writing failed: {}", path_.string(), std::strerror(errno));
+    next += written;
+    size -= static_cast<size_t>(written);
+  }
+}
+
+void AtomicFile::commit() {
+  mode_t mask = ::umask(0);
+  ::umask(mask);
+  ::fchmod(descriptor_, 0666 & ~mask);
+  int failed = ::fsync(descriptor_);
+  failed |= ::close(descriptor_);
+  descriptor_ = -1;
+  if (failed != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    int error = errno;
+    ::unlink(temporary_.c_str());
+    fail("{}: can't be written: {}", path_.string(), std::strerror(error));
+  }
+}
+
+void write_file(const fs::path& path, std::string_view text) {
+  AtomicFile file(path);
+  file.write(text);
+  file.commit();
+}
+
+void make_folder(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) fail("{}: the folder can't be made: {}", path.string(), error.message());
+}
+
+fs::path cache_folder() {
+  if (const char* base = std::getenv("XDG_CACHE_HOME"); base != nullptr && *base != '\0')
+    return fs::path(base) / "gavel";
+  const char* home = std::getenv("HOME");
+  return fs::path(home == nullptr ? "/tmp" : home) / ".cache" / "gavel";
+}
+
+}  // namespace gavel

@@ -1,0 +1,64 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace gavel {
+
+/** A whole file mapped read-only. Throws Error naming the file when it can't be opened. Empty files map to an
+ * empty span. */
+class MappedFile {
+ public:
+  static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::span<const uint8_t> bytes() const { return {data_, size_}; }
+  std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
+  /** Tells the system that these bytes are not needed again soon. */
+  void release(size_t offset, size_t size) const;
+
+ private:
+  MappedFile() = default;
+  std::filesystem::path path_;
+  const uint8_t* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+/** The whole file as a string. */
+std::string read_text(const std::filesystem::path& path);
+
+/** Writes to a temporary name beside `path` and renames it at commit(); what was there stays whole until
+ * then. The destructor removes the temporary file when commit() was not reached. */
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(const void* data, size_t size);
+  void write(std::string_view text) { write(text.data(), text.size()); }
+  /** Syncs to disk and renames. */
+  void commit();
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  int descriptor_ = -1;
+};
+
+/** AtomicFile in one call. */
+void write_file(const std::filesystem::path& path, std::string_view text);
+
+/** Creates the folder and its parents; an Error names it when that fails. */
+void make_folder(const std::filesystem::path& path);
+
+/** $XDG_CACHE_HOME/gavel, or ~/.cache/gavel. */
+std::filesystem::path cache_folder();
+
+}  // namespace gavel

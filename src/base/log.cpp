@@ -1,0 +1,14 @@
+#include "base/log.h"
+
+#include <spdlog/sinks/stdout_color_sinks.h>
+
+namespace gavel {
+
+void setup_logging(bool quiet) {
+  auto logger = spdlog::stderr_color_mt("gavel");
+  logger->set_pattern("%^%v%$");
+  logger->set_level(quiet ? spdlog::level::warn : spdlog::level::info);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+}  // namespace gavel

