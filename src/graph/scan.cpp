@@ -1,0 +1,305 @@
+#include "graph/scan.h"
+
+#include <fmt/ranges.h>
+
+#include "graph/gradients.h"
+#include "graph/ops.h"
+#include "graph/printer.h"
+
+namespace gavel {
+
+namespace {
+
+struct Body {
+  Graph graph;  // parameters: index, carries, slices, constants
+  std::vector<Value> carries;
+  std::vector<Value> stacked;
+};
+
+Shape with_length(int64_t length, Shape shape) {
+  shape.insert(shape.begin(), length);
+  return shape;
+}
+
+/** Outputs: final carries, stacked results, and the carries that entered each iteration, stacked; the last
+ * are there for the gradient and left out of the text when nothing reads them. */
+class ScanOp : public Op {
+ public:
+  ScanOp(std::shared_ptr<const Body> body, int64_t length, bool reverse, size_t carries, size_t slices)
+      : body_(std::move(body)), length_(length), reverse_(reverse), carries_(carries), slices_(slices) {}
+
+  std::string_view name() const override { return "scan"; }
+  std::vector<Value> gradient(const GradientContext& context) const override;
+  std::vector<std::string> print(Printer& printer, const PrintContext& context) const override;
+
+  double flops(const Node&, const std::vector<bool>& used) const override {
+    std::vector<Value> roots = body_->carries;
+    for (size_t i = 0; i < body_->stacked.size(); ++i)
+      if (used[carries_ + i]) roots.push_back(body_->stacked[i]);
+    return static_cast<double>(length_) * body_->graph.flops(roots);
+  }
+
+ private:
+  std::shared_ptr<const Body> body_;
+  int64_t length_;
+  bool reverse_;
+  size_t carries_;
+  size_t slices_;
+};
+
+std::vector<Value> ScanOp::gradient(const GradientContext& context) const {
+  Graph& graph = context.graph;
+  const auto& inputs = context.inputs;
+  const size_t constants = inputs.size() - carries_ - slices_;
+  const size_t results = body_->stacked.size();
+
+  // Cotangents that flow through the loop: float carries. Those of constants add up in further carries.
+  std::vector<size_t> float_carries, needed_slices, needed_constants, seeded_results;
+  for (size_t i = 0; i < carries_; ++i)
+    if (is_float(inputs[i].dtype())) float_carries.push_back(i);
+  for (size_t i = 0; i < slices_; ++i)
+    if (context.needed[carries_ + i]) needed_slices.push_back(i);
+  for (size_t i = 0; i < constants; ++i)
+    if (context.needed[carries_ + slices_ + i]) needed_constants.push_back(i);
+  for (size_t i = 0; i < results; ++i)
+    if (context.output_gradients[carries_ + i]) seeded_results.push_back(i);
+
+  std::vector<Value> start;
+  for (size_t i : float_carries) {
+    const Value& dy = context.output_gradients[i];
+    start.push_back(dy ? dy : full_like(inputs[i], 0));
+  }
+  for (size_t i : needed_constants) start.push_back(full_like(inputs[carries_ + slices_ + i], 0));
+
+  std::vector<Value> stacked;
+  for (size_t i = 0; i < carries_; ++i) stacked.push_back(context.outputs[carries_ + results + i]);
+  for (size_t i = 0; i < slices_; ++i) stacked.push_back(inputs[carries_ + i]);
+  for (size_t i : seeded_results) stacked.push_back(context.output_gradients[carries_ + i]);
+  std::vector<Value> fixed(inputs.begin() + static_cast<std::ptrdiff_t>(carries_ + slices_), inputs.end());
+
+  auto backward = [&](const ScanInput& in) {
+    std::vector<Value> arguments = {in.index};
+    arguments.insert(arguments.end(), in.slices.begin(),
+                     in.slices.begin() + static_cast<std::ptrdiff_t>(carries_ + slices_));
+    arguments.insert(arguments.end(), in.constants.begin(), in.constants.end());
+    std::vector<Value> roots = body_->carries;
+    roots.insert(roots.end(), body_->stacked.begin(), body_->stacked.end());
+    std::vector<Value> outputs = in.graph.inline_body(body_->graph, roots, arguments);
+
+    std::vector<Value> seeds(outputs.size());
+    for (size_t i = 0; i < float_carries.size(); ++i) seeds[float_carries[i]] = in.carries[i];
+    for (size_t i = 0; i < seeded_results.size(); ++i)
+      seeds[carries_ + seeded_results[i]] = in.slices[carries_ + slices_ + i];
+
+    std::vector<Value> wrt;
+    for (size_t i : float_carries) wrt.push_back(arguments[1 + i]);
+    for (size_t i : needed_slices) wrt.push_back(arguments[1 + carries_ + i]);
+    for (size_t i : needed_constants) wrt.push_back(arguments[1 + carries_ + slices_ + i]);
+    std::vector<Value> found = vjp(outputs, seeds, wrt);
+    for (size_t i = 0; i < found.size(); ++i)
+      if (!found[i]) found[i] = full_like(wrt[i], 0);
+
+    ScanOutput out;
+    size_t at = 0;
+    for (size_t i = 0; i < float_carries.size(); ++i) out.carries.push_back(found[at++]);
+    for (size_t i = 0; i < needed_slices.size(); ++i) out.stacked.push_back(found[at++]);
+    for (size_t i = 0; i < needed_constants.size(); ++i)
+      out.carries.push_back(add(in.carries[float_carries.size() + i], found[at++]));
+    return out;
+  };
+  ScanResult result = scan(graph, length_, start, stacked, fixed, backward, !reverse_);
+
+  std::vector<Value> gradients(inputs.size());
+  for (size_t i = 0; i < float_carries.size(); ++i) gradients[float_carries[i]] = result.carries[i];
+  for (size_t i = 0; i < needed_slices.size(); ++i)
+    gradients[carries_ + needed_slices[i]] = result.stacked[i];
+  for (size_t i = 0; i < needed_constants.size(); ++i)
+    gradients[carries_ + slices_ + needed_constants[i]] = result.carries[float_carries.size() + i];
+  return gradients;
+}
+
+std::vector<std::string> ScanOp::print(Printer& printer, const PrintContext& context) const {
+  const Node& node = context.node;
+  const size_t results = body_->stacked.size();
+  const std::string scalar = "tensor<i32>";
+
+  // What the loop carries: the iteration number, the carries, and every stacked result that is read.
+  std::vector<TensorType> types = {{DType::kI32, {}}};
+  std::vector<std::string> initial;
+  std::vector<size_t> kept;  // output indices, in loop order, from the first stacked one on
+  std::string zero = printer.fresh();
+  printer.line("{} = stablehlo.constant dense<0> : {}", zero, scalar);
+  initial.push_back(zero);
+  for (size_t i = 0; i < carries_; ++i) {
+    types.push_back(node.outputs[i]);
+    initial.push_back(context.inputs[i]);
+  }
+  for (size_t i = carries_; i < node.outputs.size(); ++i) {
+    if (!context.used[i]) continue;
+    kept.push_back(i);
+    types.push_back(node.outputs[i]);
+    std::string name = printer.fresh();
+    printer.line("{} = stablehlo.constant dense<{}> : {}", name, literal(node.outputs[i].dtype, 0),
+                 to_string(node.outputs[i]));
+    initial.push_back(name);
+  }
+
+  auto block = [&](std::vector<std::string>& names) {
+    std::string head = "^bb0(";
+    for (size_t i = 0; i < types.size(); ++i) {
+      names.push_back(printer.fresh());
+      head += fmt::format("{}{}: {}", i == 0 ? "" : ", ", names.back(), to_string(types[i]));
+    }
+    printer.line("{}):", head);
+  };
+  std::string out = printer.fresh();
+  printer.line("{}:{} = \"stablehlo.while\"({}) ({{", out, types.size(), fmt::join(initial, ", "));
+  printer.indent(1);
+  {
+    std::vector<std::string> names;
+    block(names);
+    std::string limit = printer.fresh(), more = printer.fresh();
+    printer.line("{} = stablehlo.constant dense<{}> : {}", limit, length_, scalar);
+    printer.line("{} = stablehlo.compare LT, {}, {}, SIGNED : ({}, {}) -> tensor<i1>", more, names[0], limit,
+                 scalar, scalar);
+    printer.line("stablehlo.return {} : tensor<i1>", more);
+  }
+  printer.indent(-1);
+  printer.line("}}, {{");
+  printer.indent(1);
+  {
+    std::vector<std::string> names;
+    block(names);
+    std::string index = names[0];
+    if (reverse_) {
+      std::string last = printer.fresh();
+      printer.line("{} = stablehlo.constant dense<{}> : {}", last, length_ - 1, scalar);
+      index = printer.simple("subtract", {last, names[0]}, {DType::kI32, {}});
+    }
+    std::string origin = printer.fresh();
+    printer.line("{} = stablehlo.constant dense<0> : {}", origin, scalar);
+    auto position = [&](size_t rank) {
+      std::vector<std::string> parts(rank, origin);
+      parts[0] = index;
+      return parts;
+    };
+    // "(T, tensor<i32>, …)"
+    auto indexed = [&](std::vector<TensorType> operands, size_t rank) {
+      for (size_t d = 0; d < rank; ++d) operands.push_back({DType::kI32, {}});
+      return type_list(operands);
+    };
+
+    auto used_slices = body_->graph.used_outputs([&] {
+      std::vector<Value> roots = body_->carries;
+      for (size_t i : kept)
+        if (i < carries_ + results) roots.push_back(body_->stacked[i - carries_]);
+      return roots;
+    }());
+    std::vector<std::string> arguments = {index};
+    for (size_t i = 0; i < carries_; ++i) arguments.push_back(names[1 + i]);
+    for (size_t i = 0; i < slices_; ++i) {
+      const Value& parameter = body_->graph.parameters()[1 + carries_ + i];
+      if (!used_slices[static_cast<size_t>(parameter.node())][0]) {
+        arguments.emplace_back();
+        continue;
+      }
+      const TensorType& whole = node.inputs[carries_ + i].type();
+      TensorType row = whole;
+      row.shape[0] = 1;
+      std::string part = printer.fresh();
+      printer.line("{} = stablehlo.dynamic_slice {}, {}, sizes = {} : {} -> {}", part,
+                   context.inputs[carries_ + i], fmt::join(position(whole.shape.size()), ", "),
+                   int_list(row.shape), indexed({whole}, whole.shape.size()), to_string(row));
+      arguments.push_back(printer.fresh());
+      printer.line("{} = stablehlo.reshape {} : ({}) -> {}", arguments.back(), part, to_string(row),
+                   to_string(parameter.type()));
+    }
+    for (size_t i = carries_ + slices_; i < context.inputs.size(); ++i)
+      arguments.push_back(context.inputs[i]);
+
+    std::vector<Value> roots = body_->carries;
+    for (size_t i : kept)
+      if (i < carries_ + results) roots.push_back(body_->stacked[i - carries_]);
+    std::vector<std::string> values = printer.print_nodes(body_->graph, roots, arguments);
+
+    std::string one = printer.fresh();
+    printer.line("{} = stablehlo.constant dense<1> : {}", one, scalar);
+    std::vector<std::string> next = {printer.simple("add", {names[0], one}, {DType::kI32, {}})};
+    for (size_t i = 0; i < carries_; ++i) next.push_back(values[i]);
+    size_t result = carries_;
+    for (size_t k = 0; k < kept.size(); ++k) {
+      bool is_entry = kept[k] >= carries_ + results;
+      std::string row = is_entry ? names[1 + kept[k] - carries_ - results] : values[result++];
+      const TensorType& whole = node.outputs[kept[k]];
+      TensorType flat{whole.dtype, Shape(whole.shape.begin() + 1, whole.shape.end())};
+      TensorType part = whole;
+      part.shape[0] = 1;
+      std::string shaped = printer.fresh();
+      printer.line("{} = stablehlo.reshape {} : ({}) -> {}", shaped, row, to_string(flat), to_string(part));
+      std::string updated = printer.fresh();
+      printer.line("{} = stablehlo.dynamic_update_slice {}, {}, {} : {} -> {}", updated,
+                   names[1 + carries_ + k], shaped, fmt::join(position(whole.shape.size()), ", "),
+                   indexed({whole, part}, whole.shape.size()), to_string(whole));
+      next.push_back(updated);
+    }
+    printer.line("stablehlo.return {} : {}", fmt::join(next, ", "), [&] {
+      std::string list = type_list(types);
+      return list.substr(1, list.size() - 2);
+    }());
+  }
+  printer.indent(-1);
+  printer.line("}}) : {} -> {}", type_list(types), type_list(types));
+
+  std::vector<std::string> outputs(node.outputs.size());
+  for (size_t i = 0; i < carries_; ++i) outputs[i] = fmt::format("{}#{}", out, 1 + i);
+  for (size_t k = 0; k < kept.size(); ++k) outputs[kept[k]] = fmt::format("{}#{}", out, 1 + carries_ + k);
+  return outputs;
+}
+
+}  // namespace
+
+ScanResult scan(Graph& graph, int64_t length, const std::vector<Value>& carries,
+                const std::vector<Value>& stacked, const std::vector<Value>& constants,
+                const std::function<ScanOutput(const ScanInput&)>& body, bool reverse) {
+  if (length < 1) fail("scan: length {}", length);
+  auto made = std::make_shared<Body>();
+  ScanInput input{made->graph, {}, {}, {}, {}};
+  input.index = made->graph.parameter(DType::kI32, {}, "index");
+  for (const Value& value : carries)
+    input.carries.push_back(made->graph.parameter(value.dtype(), value.shape(), "carry"));
+  for (const Value& value : stacked) {
+    if (value.rank() < 1 || value.dim(0) != length)
+      fail("scan: a stacked input is {}, the length is {}", to_string(value.type()), length);
+    Shape row(value.shape().begin() + 1, value.shape().end());
+    input.slices.push_back(made->graph.parameter(value.dtype(), std::move(row), "slice"));
+  }
+  for (const Value& value : constants)
+    input.constants.push_back(made->graph.parameter(value.dtype(), value.shape(), "constant"));
+
+  ScanOutput output = body(input);
+  if (output.carries.size() != carries.size())
+    fail("scan: {} carries go in, {} come out", carries.size(), output.carries.size());
+  std::vector<TensorType> types;
+  for (size_t i = 0; i < carries.size(); ++i) {
+    if (output.carries[i].type() != carries[i].type())
+      fail("scan: carry {} is {} before and {} after the body", i, to_string(carries[i].type()),
+           to_string(output.carries[i].type()));
+    types.push_back(carries[i].type());
+  }
+  for (const Value& value : output.stacked)
+    types.push_back({value.dtype(), with_length(length, value.shape())});
+  for (const Value& value : carries) types.push_back({value.dtype(), with_length(length, value.shape())});
+  made->carries = output.carries;
+  made->stacked = output.stacked;
+
+  std::vector<Value> inputs = carries;
+  inputs.insert(inputs.end(), stacked.begin(), stacked.end());
+  inputs.insert(inputs.end(), constants.begin(), constants.end());
+  std::vector<Value> outputs = graph.add(
+      std::make_shared<ScanOp>(made, length, reverse, carries.size(), stacked.size()), inputs, types);
+  auto at = [&](size_t i) { return outputs.begin() + static_cast<std::ptrdiff_t>(i); };
+  size_t results = output.stacked.size();
+  return {{outputs.begin(), at(carries.size())}, {at(carries.size()), at(carries.size() + results)}};
+}
+
+}  // namespace gavel

@@ -1,0 +1,39 @@
+#pragma once
+#include <functional>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace gavel {
+
+/** What a scan's body sees in one iteration. */
+struct ScanInput {
+  Graph& graph;
+  Value index;  // i32 scalar, 0 … length-1
+  std::vector<Value> carries;
+  std::vector<Value> slices;     // row `index` of every stacked input
+  std::vector<Value> constants;  // the same in every iteration
+};
+
+struct ScanOutput {
+  std::vector<Value> carries;  // same number and types as the carries that came in
+  std::vector<Value> stacked;  // each becomes row `index` of a stacked result
+};
+
+struct ScanResult {
+  std::vector<Value> carries;  // after the last iteration
+  std::vector<Value> stacked;  // [length, …]
+};
+
+/** A loop over the rows of stacked inputs: one body in the program, whatever the length.
+ *
+ * `stacked` inputs are [length, …]. The gradient is another scan in reverse order: the forward loop then also
+ * keeps the carries that entered each iteration (nothing else), and the backward body computes the iteration
+ * again from them: recompute per layer (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016).
+ * Throws when a stacked input has another length, or the body's carries differ in type from those that came
+ * in. */
+ScanResult scan(Graph& graph, int64_t length, const std::vector<Value>& carries,
+                const std::vector<Value>& stacked, const std::vector<Value>& constants,
+                const std::function<ScanOutput(const ScanInput&)>& body, bool reverse = false);
+
+}  // namespace gavel
