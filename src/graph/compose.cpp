@@ -39,13 +39,15 @@ Value broadcast_last(const Value& vector, const Shape& shape) {
   return broadcast(vector, shape, {static_cast<int64_t>(shape.size()) - 1});
 }
 
+DType wide_type(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
+
 Value rms_norm(const Value& x, const Value& weight, double eps) {
   if (weight.rank() != 1 || x.rank() < 1 || weight.dim(0) != x.dim(-1))
     fail("rms_norm: x is {}, weight is {}", to_string(x.type()), to_string(weight.type()));
-  Value wide = convert(x, DType::kF32);
+  Value wide = convert(x, wide_type(x.dtype()));
   Value mean = mul(reduce_sum(mul(wide, wide), {x.rank() - 1}), 1.0 / static_cast<double>(x.dim(-1)));
   Value scale = broadcast(rsqrt(add(mean, eps)), x.shape(), leading(x));
-  Value scaled = mul(mul(wide, scale), broadcast_last(convert(weight, DType::kF32), x.shape()));
+  Value scaled = mul(mul(wide, scale), broadcast_last(convert(weight, wide.dtype()), x.shape()));
   return convert(scaled, x.dtype());
 }
 

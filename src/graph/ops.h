@@ -125,7 +125,9 @@ Value softmax(const Value& a);
 Value log_softmax(const Value& a);
 /** Sum over the last dimension, kept as size 1 and repeated: shape unchanged. */
 Value sum_last_repeated(const Value& a);
-/** x / sqrt(mean(x²) + eps) * weight over the last dimension, in float32, result in x's dtype (Zhang &
+/** The type in which norms and softmax of a `dtype` value are computed: float32, or float64 for float64. */
+DType wide_type(DType dtype);
+/** x / sqrt(mean(x²) + eps) * weight over the last dimension, in wide_type, result in x's dtype (Zhang &
  * Sennrich, 2019). x […, H], weight [H]. */
 Value rms_norm(const Value& x, const Value& weight, double eps);
 /** Repeats `vector` [H] over the leading dimensions of `shape` […, H]. */

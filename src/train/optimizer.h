@@ -1,0 +1,47 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace gavel {
+
+/** AdamW (Loshchilov & Hutter, 2019) in PyTorch's order of operations; state in float32. */
+struct AdamW {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 0.01;
+};
+
+/** What changes from step to step, computed on the host in double precision: one float32 [4] argument. */
+struct StepScalars {
+  double learning_rate = 0;
+  double bias_correction1 = 1;  // 1 - beta1^t
+  double bias_correction2 = 1;  // 1 - beta2^t, t counts from 1
+  double total_weight = 1;      // rows of the whole optimizer batch
+};
+StepScalars step_scalars(const AdamW& adam, int64_t step, double learning_rate, double total_weight);
+HostTensor to_tensor(const StepScalars& scalars);
+
+struct AdamState {
+  std::vector<Value> parameters, m, v;
+};
+
+/** The state after one step. `scalars` is the float32 [4] argument. */
+AdamState adamw_update(const AdamW& adam, const AdamState& state, const std::vector<Value>& gradients,
+                       const Value& scalars);
+
+/** sqrt of the sum of squares over all gradients, a float32 scalar. */
+Value global_norm(const std::vector<Value>& gradients);
+
+/** Scales all gradients by min(1, max_norm / (norm + 1e-6)), as torch's clip_grad_norm_ does. */
+std::vector<Value> clip_by_norm(const std::vector<Value>& gradients, const Value& norm, double max_norm);
+
+/** The learning rate of step 0, 1, …: linear warm-up from 0, then the schedule down to 0 at total_steps, as
+ * transformers' get_cosine_schedule_with_warmup, get_linear_… and get_constant_… compute it. */
+double scheduled_learning_rate(const std::string& schedule, double peak, int64_t step, int64_t warmup_steps,
+                               int64_t total_steps);
+
+}  // namespace gavel

@@ -1,0 +1,184 @@
+#include "train/programs.h"
+
+#include "graph/gradients.h"
+#include "graph/ops.h"
+
+namespace gavel {
+
+namespace {
+
+/** The arguments that a program declares, in the order that programs.h promises. */
+class ProgramBuilder {
+ public:
+  explicit ProgramBuilder(const StepOptions& options) : options_(options) {}
+
+  void declare_frozen() {
+    for (const FrozenParameter& p : frozen_parameters(options_.model))
+      frozen_.push_back(graph_.parameter(options_.model.dtype, p.shape, p.name));
+  }
+
+  std::vector<Value> declare_trainable(const std::string& prefix) {
+    std::vector<Value> values;
+    const ModelOptions& model = options_.model;
+    for (const TrainableParameter& p : trainable_parameters(model.config, model.lora, model.num_labels))
+      values.push_back(graph_.parameter(DType::kF32, p.shape, prefix + p.name));
+    return values;
+  }
+
+  Value declare_scalars() { return graph_.parameter(DType::kF32, {4}, "scalars"); }
+
+  void declare_batch(const BatchShape& shape) {
+    auto tokens = [&](const char* name) { return graph_.parameter(DType::kI32, {shape.batch, shape.length}, name); };
+    batch_.input_ids = tokens("input_ids");
+    batch_.positions = tokens("positions");
+    batch_.segment_ids = tokens("segment_ids");
+    batch_.dropout_rows = tokens("dropout_rows");
+    batch_.last_index = graph_.parameter(DType::kI32, {shape.rows}, "last_index");
+    labels_ = graph_.parameter(DType::kF32, {shape.rows, options_.model.num_labels}, "labels");
+    weights_ = graph_.parameter(DType::kF32, {shape.rows}, "weights");
+    dropout_key_ = graph_.parameter(DType::kU32, {}, "dropout_key");
+  }
+
+  Value logits(const std::vector<Value>& trainable, bool training) {
+    ModelOptions model = options_.model;
+    model.dropout = training;
+    return build_logits(model, frozen_, trainable, batch_, dropout_key_);
+  }
+
+  /** Cross-entropy of each row with its (soft) label, [rows]. */
+  Value row_losses(const Value& logits, double smoothing) {
+    Value target = labels_;
+    if (smoothing > 0)
+      target = add(mul(labels_, 1 - smoothing), smoothing / static_cast<double>(options_.model.num_labels));
+    return neg(reduce_sum(mul(target, log_softmax(logits)), {1}));
+  }
+
+  /** f32 [3]: see STATS. */
+  Value sums(const Value& logits, const Value& loss_sum, const Value& norm) {
+    // Right when the largest logit is at the largest label; ties on either side count as right.
+    Value last = reduce_max(logits, {1}), best = reduce_max(labels_, {1});
+    auto spread = [&](const Value& v) { return broadcast(v, logits.shape(), {0}); };
+    Value hit = bit_and(compare(Compare::kEq, logits, spread(last)), compare(Compare::kEq, labels_, spread(best)));
+    Value right = reduce_max(convert(hit, DType::kF32), {1});
+    Value correct = reduce_sum(mul(right, weights_), {0});
+    return stack({loss_sum, correct, norm});
+  }
+
+  /** Forward and backward: gradients of the mean loss, and its parts. */
+  struct Backward {
+    std::vector<Value> gradients;
+    Value loss_sum, logits;
+  };
+  Backward backward(const std::vector<Value>& trainable, const Value& scalars) {
+    Value out = logits(trainable, true);
+    Value loss_sum = reduce_sum(mul(row_losses(out, options_.label_smoothing), weights_), {0});
+    Value mean = mul(loss_sum, reshape(slice_dim(scalars, 0, 3, 4), {}));
+    return {gradients(mean, trainable), loss_sum, out};
+  }
+
+  ProgramText finish(const std::string& name, const std::vector<Value>& outputs, std::vector<Donation> donations) {
+    return {name, emit_module(graph_, outputs, {name, std::move(donations)}), graph_.flops(outputs)};
+  }
+
+
+ private:
+  const StepOptions& options_;
+  Graph graph_;
+  std::vector<Value> frozen_;
+  BatchValues batch_;
+  Value labels_, weights_, dropout_key_;
+};
+
+void append(std::vector<Value>& to, const std::vector<Value>& from) { to.insert(to.end(), from.begin(), from.end()); }
+
+/** Every output takes the memory of the parameter at the same place in `from`. */
+std::vector<Donation> donate(const std::vector<Value>& from) {
+  std::vector<Donation> donations;
+  for (size_t i = 0; i < from.size(); ++i) donations.push_back({static_cast<size_t>(parameter_index(from[i])), i});
+  return donations;
+}
+
+/** Clips if asked, and updates. Returns the outputs trainable…, m…, v… and the norm. */
+std::vector<Value> update(const StepOptions& options, const AdamState& state, std::vector<Value> gradients,
+                          const Value& scalars, Value& norm) {
+  norm = global_norm(gradients);
+  if (options.max_grad_norm > 0) gradients = clip_by_norm(gradients, norm, options.max_grad_norm);
+  AdamState next = adamw_update(options.adam, state, gradients, scalars);
+  std::vector<Value> outputs = next.parameters;
+  append(outputs, next.m);
+  append(outputs, next.v);
+  return outputs;
+}
+
+std::string sized(const std::string& name, const BatchShape& s) {
+  return fmt::format("{}_{}x{}x{}", name, s.batch, s.length, s.rows);
+}
+
+}  // namespace
+
+ProgramText train_step_program(const StepOptions& options, const BatchShape& shape) {
+  ProgramBuilder builder(options);
+  builder.declare_frozen();
+  AdamState state{builder.declare_trainable(""), builder.declare_trainable("m."), builder.declare_trainable("v.")};
+  Value scalars = builder.declare_scalars();
+  builder.declare_batch(shape);
+  auto [gradients, loss_sum, logits] = builder.backward(state.parameters, scalars);
+  Value norm;
+  std::vector<Value> outputs = update(options, state, gradients, scalars, norm);
+  std::vector<Value> donated = state.parameters;
+  append(donated, state.m);
+  append(donated, state.v);
+  append(outputs, {builder.sums(logits, loss_sum, norm), logits});
+  return builder.finish(sized("train_step", shape), outputs, donate(donated));
+}
+
+ProgramText accumulate_program(const StepOptions& options, const BatchShape& shape) {
+  ProgramBuilder builder(options);
+  builder.declare_frozen();
+  std::vector<Value> trainable = builder.declare_trainable("");
+  std::vector<Value> sums = builder.declare_trainable("gradient.");
+  Value scalars = builder.declare_scalars();
+  builder.declare_batch(shape);
+  auto [gradients, loss_sum, logits] = builder.backward(trainable, scalars);
+  std::vector<Value> outputs;
+  for (size_t i = 0; i < sums.size(); ++i) outputs.push_back(add(sums[i], gradients[i]));
+  append(outputs, {builder.sums(logits, loss_sum, full_like(loss_sum, 0)), logits});
+  return builder.finish(sized("accumulate", shape), outputs, donate(sums));
+}
+
+ProgramText apply_program(const StepOptions& options) {
+  ProgramBuilder builder(options);
+  AdamState state{builder.declare_trainable(""), builder.declare_trainable("m."), builder.declare_trainable("v.")};
+  std::vector<Value> gradients = builder.declare_trainable("gradient.");
+  Value scalars = builder.declare_scalars();
+  Value norm;
+  std::vector<Value> outputs = update(options, state, gradients, scalars, norm);
+  std::vector<Value> donated = state.parameters;
+  append(donated, state.m);
+  append(donated, state.v);
+  outputs.push_back(norm);
+  return builder.finish("apply", outputs, donate(donated));
+}
+
+ProgramText evaluate_program(const StepOptions& options, const BatchShape& shape) {
+  ProgramBuilder builder(options);
+  builder.declare_frozen();
+  std::vector<Value> trainable = builder.declare_trainable("");
+  builder.declare_batch(shape);
+  Value logits = builder.logits(trainable, false);
+  return builder.finish(sized("evaluate", shape), {logits, builder.row_losses(logits, 0)}, {});
+}
+
+ProgramText gradients_program(const StepOptions& options, const BatchShape& shape) {
+  ProgramBuilder builder(options);
+  builder.declare_frozen();
+  std::vector<Value> trainable = builder.declare_trainable("");
+  Value scalars = builder.declare_scalars();
+  builder.declare_batch(shape);
+  auto [gradients, loss_sum, logits] = builder.backward(trainable, scalars);
+  std::vector<Value> outputs = gradients;
+  append(outputs, {builder.sums(logits, loss_sum, full_like(loss_sum, 0)), logits});
+  return builder.finish(sized("gradients", shape), outputs, {});
+}
+
+}  // namespace gavel
