@@ -1,0 +1,194 @@
+#include "pjrt/plugin.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <sys/stat.h>
+
+#include <cctype>
+#include <cstdlib>
+#include <fstream>
+#include <mutex>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "pjrt/api.h"
+
+namespace gavel::pjrt {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+struct KnownPlugin {
+  std::string_view name;
+  std::string_view package;
+  std::string_view file;  // inside the package
+};
+
+constexpr KnownPlugin kKnown[] = {
+    {"cpu", "lammps-jax-pjrt-cpu", "lammps_jax_pjrt_cpu/pjrt_c_api_cpu_plugin.so"},
+    {"cuda", "jax-cuda13-pjrt", "jax_plugins/xla_cuda13/xla_cuda_plugin.so"},
+    {"tpu", "libtpu", "libtpu/libtpu.so"},
+};
+
+// The C API up to this minor version lacks functions that Gavel can't do without.
+constexpr int kOldestMinor = 55;
+
+const KnownPlugin& known_plugin(const std::string& name) {
+  std::vector<std::string> names;
+  for (const KnownPlugin& known : kKnown) {
+    if (known.name == name) return known;
+    names.emplace_back(known.name);
+  }
+  fail("plugin '{}': no such plugin{}; expected cpu, cuda, tpu or the path of a .so file", name,
+       did_you_mean(name, names));
+}
+
+std::string environment_name(std::string_view name) {
+  std::string upper = "GAVEL_PJRT_";
+  for (char c : name) upper += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return upper;
+}
+
+bool is_path(const std::string& text) {
+  return text.find('/') != std::string::npos || text.ends_with(".so");
+}
+
+fs::path locate(const std::string& name) {
+  if (is_path(name)) {
+    std::error_code error;
+    if (!fs::exists(name, error)) fail("plugin {}: there is no such file", name);
+    return name;
+  }
+  const KnownPlugin& known = known_plugin(name);
+  std::string variable = environment_name(name);
+  const char* chosen = std::getenv(variable.c_str());
+  if (chosen != nullptr && *chosen != '\0') {
+    std::error_code error;
+    if (!fs::exists(chosen, error))
+      fail("plugin {}: {} names {}, which is not there", name, variable, chosen);
+    return chosen;
+  }
+  std::string tried;
+  for (const fs::path& candidate : plugin_candidates(name)) {
+    std::error_code error;
+    if (fs::exists(candidate, error)) return candidate;
+    tried += "\n  " + candidate.string();
+  }
+  fail("plugin {}: not found. Tried:\n  ${} (not set){}\nFetch it with: python3 tools/fetch_packages.py {}",
+       name, variable, tried, known.package);
+}
+
+/** dlopen's own text for a wrong file is obscure ("invalid ELF header", "file too short"). */
+void check_is_library(const fs::path& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error))
+    fail("plugin {}: expected a shared library (.so), found a folder", path.string());
+  std::ifstream stream(path, std::ios::binary);
+  char magic[SELFMAG] = {};
+  if (!stream.read(magic, sizeof(magic)) || std::string_view(magic, SELFMAG) != ELFMAG)
+    fail("plugin {}: expected a shared library (.so), found a file that is not one", path.string());
+}
+
+}  // namespace
+
+std::vector<fs::path> plugin_candidates(const std::string& name) {
+  const KnownPlugin& known = known_plugin(name);
+  std::vector<fs::path> paths;
+  const char* chosen = std::getenv(environment_name(name).c_str());
+  if (chosen != nullptr && *chosen != '\0') paths.emplace_back(chosen);
+  paths.push_back(cache_folder() / "packages" / known.package / known.file);
+  if (const char* python = std::getenv("PYTHONPATH")) {
+    std::string_view rest = python;
+    while (!rest.empty()) {
+      std::string_view folder = rest.substr(0, rest.find(':'));
+      rest.remove_prefix(std::min(rest.size(), folder.size() + 1));
+      if (!folder.empty()) paths.push_back(fs::path(folder) / known.file);
+    }
+  }
+  return paths;
+}
+
+std::shared_ptr<const Plugin> Plugin::load(const std::string& name_or_path) {
+  // A plugin may be initialised only once in a process, so the process remembers which ones were.
+  static std::mutex mutex;
+  static std::map<std::string, std::shared_ptr<const Plugin>> loaded;
+  std::error_code error;
+  fs::path path = locate(name_or_path);
+  std::string key = fs::canonical(path, error).string();
+  if (error) key = path.string();
+  std::lock_guard lock(mutex);
+  auto& entry = loaded[key];
+  if (!entry) entry.reset(new Plugin(name_or_path, path));
+  return entry;
+}
+
+Plugin::Plugin(std::string name, fs::path path) : name_(std::move(name)), path_(std::move(path)) {
+  check_is_library(path_);
+  // dlopen searches the system's folders for a name without '/'.
+  void* handle = ::dlopen(fs::absolute(path_).c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (handle == nullptr) {
+    std::string reason = ::dlerror();
+    // "libfoo.so.9: cannot open shared object file: ..." names a library that the plugin itself needs.
+    size_t colon = reason.find(": cannot open shared object file");
+    if (colon != std::string::npos && reason.substr(0, colon) != fs::absolute(path_).string())
+      fail("plugin {}: it needs the library {}, which is not installed or not in LD_LIBRARY_PATH ({})",
+           path_.string(), reason.substr(0, colon), reason);
+    fail("plugin {}: can't be loaded: {}", path_.string(), reason);
+  }
+  auto get_api = reinterpret_cast<const PJRT_Api* (*)()>(::dlsym(handle, "GetPjrtApi"));
+  if (get_api == nullptr) {
+    ::dlclose(handle);
+    fail("plugin {}: the library has no function GetPjrtApi, so it is not a PJRT plugin", path_.string());
+  }
+  api_ = get_api();
+  if (api_ == nullptr) fail("plugin {}: GetPjrtApi returned nothing", path_.string());
+  // Everything up to PJRT_Compile has been in the table since the first stable versions; without it, the
+  // version itself could not be read safely.
+  if (api_->struct_size < offsetof(PJRT_Api, PJRT_Compile))
+    fail("plugin {}: its function table has {} bytes, expected at least {}; use a newer plugin",
+         path_.string(), api_->struct_size, offsetof(PJRT_Api, PJRT_Compile));
+  if (api_major() != PJRT_API_MAJOR || api_minor() < kOldestMinor)
+    fail("plugin {}: PJRT API {}.{}, expected {}.{} or newer with the same major number", path_.string(),
+         api_major(), api_minor(), PJRT_API_MAJOR, kOldestMinor);
+
+  auto initialize = make_args<PJRT_Plugin_Initialize_Args>();
+  call(*this, &PJRT_Api::PJRT_Plugin_Initialize, initialize, "initialising the plugin");
+  if (has(api_, &PJRT_Api::PJRT_Plugin_Attributes)) {
+    auto attributes = make_args<PJRT_Plugin_Attributes_Args>();
+    call(*this, &PJRT_Api::PJRT_Plugin_Attributes, attributes, "reading the plugin's attributes");
+    attributes_ = from_named_values(attributes.attributes, attributes.num_attributes);
+  }
+}
+
+int Plugin::api_major() const {
+  return api_->pjrt_api_version.major_version;
+}
+int Plugin::api_minor() const {
+  return api_->pjrt_api_version.minor_version;
+}
+
+std::string Plugin::fingerprint() const {
+  std::string text = fmt::format("api {}.{}", api_major(), api_minor());
+  for (const auto& [name, value] : attributes_) {
+    text += fmt::format("; {}=", name);
+    if (auto* integer = std::get_if<int64_t>(&value)) text += std::to_string(*integer);
+    if (auto* string = std::get_if<std::string>(&value)) text += *string;
+    if (auto* list = std::get_if<std::vector<int64_t>>(&value))
+      for (int64_t item : *list) text += std::to_string(item) + ".";
+  }
+  struct stat status {};
+  if (::stat(path_.c_str(), &status) == 0)
+    text += fmt::format("; {} bytes, modified {}.{:09}", status.st_size, status.st_mtim.tv_sec,
+                        status.st_mtim.tv_nsec);
+  return text;
+}
+
+const PJRT_Extension_Base* Plugin::find_extension(int type) const {
+  for (const PJRT_Extension_Base* extension = api_->extension_start; extension != nullptr;
+       extension = extension->next)
+    if (static_cast<int>(extension->type) == type) return extension;
+  return nullptr;
+}
+
+}  // namespace gavel::pjrt

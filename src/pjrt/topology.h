@@ -1,0 +1,42 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pjrt/compile_options.h"
+#include "pjrt/executable.h"
+#include "pjrt/plugin.h"
+
+struct PJRT_TopologyDescription;
+
+namespace gavel::pjrt {
+
+/** A description of devices that need not be there, to compile for. */
+class Topology {
+ public:
+  /** `name` and `options` depend on the plugin. TPU: "v3:2x2", "v5e:2x4"; CUDA: options target_config (text
+   * of a GpuTargetConfigProto) and topology ("1x1x8"). Throws PjrtError when the plugin refuses. */
+  static Topology create(std::shared_ptr<const Plugin> plugin, const std::string& name,
+                         const Options& options = {});
+  Topology(Topology&& other) noexcept;
+  Topology& operator=(Topology&& other) noexcept;
+  ~Topology();
+
+  std::string platform_name() const;
+  /** One text per device, as the plugin prints it. */
+  std::vector<std::string> devices() const;
+
+  /** Compiles without a device: memory(), outputs() and serialize() work, execution does not.
+   * Throws PjrtError with the compiler's text. */
+  Program compile(std::string_view mlir, const CompileOptions& options,
+                  std::string_view name = "program") const;
+
+ private:
+  Topology(std::shared_ptr<const Plugin> plugin, PJRT_TopologyDescription* handle)
+      : plugin_(std::move(plugin)), handle_(handle) {}
+  std::shared_ptr<const Plugin> plugin_;
+  PJRT_TopologyDescription* handle_ = nullptr;
+};
+
+}  // namespace gavel::pjrt
