@@ -1,6 +1,7 @@
 #include "model/llama.h"
 
 #include <cmath>
+#include <numbers>
 
 #include "graph/ops.h"
 #include "graph/scan.h"
@@ -231,6 +232,35 @@ Value build_logits(const ModelOptions& options, const std::vector<Value>& frozen
   // The head works on few rows, so it can afford float32 all through.
   Value hidden = rms_norm(convert(pooled, DType::kF32), frozen.back(), config.rms_norm_eps);
   return matmul_nt(hidden, trainable.back());
+}
+
+std::vector<double> inverse_frequencies(const LlamaConfig& config) {
+  // float32 arithmetic where transformers has float32: an angle is a product with positions up to thousands.
+  const RopeScaling& scaling = config.rope_scaling;
+  std::vector<double> frequencies;
+  for (int64_t i = 0; i < config.head_dim / 2; ++i) {
+    float exponent = static_cast<float>(2 * i) / static_cast<float>(config.head_dim);
+    float frequency = 1.0f / std::pow(static_cast<float>(config.rope_theta), exponent);
+    if (scaling.type == "linear") {
+      frequency /= static_cast<float>(scaling.factor);
+    } else if (scaling.type == "llama3" && config.rope_freq_factors.empty()) {
+      // Long wavelengths are stretched by the factor, short ones kept, those between blended (Llama 3.1).
+      double wavelength = 2 * std::numbers::pi / frequency;
+      auto original = static_cast<double>(scaling.original_max_position_embeddings);
+      double low = original / scaling.low_freq_factor, high = original / scaling.high_freq_factor;
+      auto stretched = static_cast<float>(frequency / scaling.factor);
+      if (wavelength > low) {
+        frequency = stretched;
+      } else if (wavelength >= high) {
+        auto smooth = static_cast<float>((original / wavelength - scaling.low_freq_factor) /
+                                         (scaling.high_freq_factor - scaling.low_freq_factor));
+        frequency = (1 - smooth) * stretched + smooth * frequency;
+      }
+    }
+    if (!config.rope_freq_factors.empty()) frequency /= config.rope_freq_factors[static_cast<size_t>(i)];
+    frequencies.push_back(frequency);
+  }
+  return frequencies;
 }
 
 }  // namespace gavel

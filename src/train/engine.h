@@ -1,0 +1,89 @@
+#pragma once
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "data/batch.h"
+#include "io/model_files.h"
+#include "pjrt/client.h"
+#include "train/programs.h"
+
+namespace gavel {
+
+/** Sums of one optimizer step, on their way from the device. */
+class PendingStats {
+ public:
+  explicit PendingStats(std::vector<pjrt::HostTransfer> parts) : parts_(std::move(parts)) {}
+  struct Sums {
+    double loss = 0;           // weighted sum over the rows
+    double correct = 0;        // weight of rightly judged rows
+    double gradient_norm = 0;  // before clipping
+  };
+  bool ready() const;
+  /** Waits for the device. */
+  Sums get();
+
+ private:
+  std::vector<pjrt::HostTransfer> parts_;
+};
+
+struct Evaluation {
+  HostTensor logits;  // f32 [rows, labels]
+  HostTensor losses;  // f32 [rows]
+};
+
+/** The model on a device: its weights, what is trained with its AdamW state, and the compiled programs, one for each
+ * batch shape that occurs (compiled when first needed, kept in the disk cache). */
+class Engine {
+ public:
+  /** `cache`: folder of compiled programs. */
+  Engine(std::shared_ptr<pjrt::Client> client, StepOptions options, std::filesystem::path cache);
+
+  /** Copies the base weights to the device, each converted to the dtype of the options. */
+  void load_frozen(const ModelFiles& files);
+  /** Normal with initializer_range, norms 1: for speed runs without files. */
+  void random_frozen(uint64_t seed);
+
+  /** In the order of trainable_parameters, float32; also clears the AdamW state. */
+  void set_trainable(const std::vector<HostTensor>& values);
+  std::vector<HostTensor> trainable() const;
+
+  /** One optimizer step on micro-batches (one: a single fused program). Returns before the device is done. `step`
+   * counts from 0. */
+  PendingStats train_step(std::span<const Batch> micro_batches, int64_t step, double learning_rate,
+                          double total_weight, uint64_t seed);
+  /** Waits for the result. */
+  Evaluation evaluate(const Batch& batch);
+  /** Gradients of the mean loss without an update, in the order of trainable_parameters, and the logits. */
+  std::pair<std::vector<HostTensor>, HostTensor> gradients(const Batch& batch, uint64_t seed);
+
+  const StepOptions& options() const { return options_; }
+  /** FLOPs of matrix products in one training program of this shape. */
+  double train_flops(const BatchShape& shape);
+  double compile_seconds() const { return compile_seconds_; }
+  size_t num_programs() const { return programs_.size(); }
+  pjrt::Client& client() { return *client_; }
+
+ private:
+  struct Program {
+    pjrt::Executable executable;
+    double flops;
+  };
+  template <class Make>
+  const Program& compiled(const std::string& key, Make make);
+  std::vector<pjrt::Buffer> upload(const Batch& batch, uint32_t dropout_key);
+  void keep_trained(std::vector<pjrt::Buffer>& outputs);
+
+  std::shared_ptr<pjrt::Client> client_;
+  StepOptions options_;
+  std::filesystem::path cache_;
+  std::vector<pjrt::Buffer> frozen_, trainable_, m_, v_;
+  std::map<std::string, Program> programs_;
+  double compile_seconds_ = 0;
+};
+
+BatchShape shape_of(const Batch& batch);
+
+}  // namespace gavel
