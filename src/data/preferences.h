@@ -47,6 +47,7 @@ struct ReadOptions {
   Format format = Format::kLmsys;
   /** For Format::kGeneric alone. */
   Columns columns;
+  /** Format::kWsdm always reads plain text. */
   Cells cells = Cells::kJson;
   Purpose purpose = Purpose::kTrain;
   /** The first oddity that would be repaired or dropped is an error instead. */

@@ -100,7 +100,9 @@ RowStream::RowStream(const std::filesystem::path& path, const ReadOptions& optio
     : state_(std::make_unique<State>()) {
   state_->path = path;
   state_->options = options;
-  state_->source = open_rows(path, options);
+  // These files hold plain text; read as JSON no row would be left.
+  if (options.format == Format::kWsdm) state_->options.cells = Cells::kText;
+  state_->source = open_rows(path, state_->options);
 }
 
 RowStream::~RowStream() = default;
