@@ -1,0 +1,304 @@
+#include "data/batcher.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "data/packing.h"
+
+namespace gavel {
+
+namespace {
+
+// Streams of the run's seed.
+constexpr uint64_t kOrderStream = 0x6f72646572;    // "order"
+constexpr uint64_t kSwapStream = 0x73776170;       // "swap"
+constexpr uint64_t kBatchStream = 0x6261746368;    // "batch"
+// Steps whose rows are sorted by length together: more saves padding, fewer keeps the order more random.
+constexpr int64_t kStepsPerSort = 32;
+
+uint64_t stream_key(uint64_t seed, uint64_t stream, int64_t epoch) {
+  return mix64(mix64(seed ^ mix64(stream)) ^ static_cast<uint64_t>(epoch));
+}
+
+int64_t round_up(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+}  // namespace
+
+Batching parse_batching(std::string_view name) {
+  if (name == "padded") return Batching::kPadded;
+  if (name == "bucketed") return Batching::kBucketed;
+  if (name == "packed") return Batching::kPacked;
+  fail("data.batching: expected padded, bucketed or packed, found '{}'{}", name,
+       did_you_mean(name, {"padded", "bucketed", "packed"}));
+}
+
+Swap parse_swap(std::string_view name) {
+  if (name == "none") return Swap::kNone;
+  if (name == "random") return Swap::kRandom;
+  if (name == "both") return Swap::kBoth;
+  fail("data.swap: expected none, random or both, found '{}'{}", name,
+       did_you_mean(name, {"none", "random", "both"}));
+}
+
+Batcher::Batcher(TokenizedDataset dataset, BatchOptions options)
+    : dataset_(std::move(dataset)), options_(options) {
+  auto positive = [](std::string_view name, int64_t value) {
+    if (value < 1) fail("{}: expected at least 1, found {}", name, value);
+  };
+  positive("train.batch_size", options_.batch_size);
+  positive("train.gradient_accumulation", options_.gradient_accumulation);
+  positive("data.max_length", options_.max_length);
+  positive("data.bucket_multiple", options_.bucket_multiple);
+  positive("data.max_buckets", options_.max_buckets);
+  positive("data.max_packed_sizes", options_.max_packed_sizes);
+  positive("mesh: dp * fsdp", options_.sequence_multiple);
+  if (options_.pad_to < 0) fail("data.pad_to: expected 0 or more, found {}", options_.pad_to);
+  const int64_t rows = dataset_.num_rows();
+  if (rows == 0) fail("Batcher: the dataset has no rows");
+  if (options_.swap != Swap::kNone && !dataset_.has_swapped())
+    fail("data.swap: the rows were tokenized without their exchanges");
+  const bool pairs = options_.swap == Swap::kBoth;
+  if (pairs && rows_per_step() % 2 != 0)
+    fail("data.swap: 'both' needs an even number of rows in a step, found batch_size {} x gradient_accumulation {}",
+         options_.batch_size, options_.gradient_accumulation);
+  for (int64_t row = 0; row < rows; ++row) {
+    longest_ = std::max(longest_, dataset_.length(row));
+    if (options_.swap != Swap::kNone) longest_ = std::max(longest_, dataset_.length(row, true));
+  }
+  if (longest_ > options_.max_length)
+    fail("data.max_length: {}, but a row has {} tokens: tokenize with the same max_length", options_.max_length,
+         longest_);
+  const int64_t items = pairs ? 2 * rows : rows;
+  steps_ = options_.drop_last ? items / rows_per_step() : (items + rows_per_step() - 1) / rows_per_step();
+  if (steps_ == 0)
+    fail("train.batch_size: {} rows are less than one step of {} ({} x {} gradient accumulation): lower batch_size, "
+         "or give more rows",
+         items, rows_per_step(), options_.batch_size, options_.gradient_accumulation);
+  if (options_.batching == Batching::kBucketed) {
+    std::vector<int64_t> lengths = dataset_.lengths();
+    if (options_.swap != Swap::kNone)
+      for (int64_t row = 0; row < rows; ++row) lengths.push_back(dataset_.length(row, true));
+    int64_t largest = std::min(round_up(longest_, options_.bucket_multiple), options_.max_length);
+    sizes_ = choose_sizes(lengths, options_.bucket_multiple, largest, options_.max_buckets);
+  } else if (options_.batching == Batching::kPacked) {
+    // The numbers that the first epoch needs stand for all; the largest covers whatever comes.
+    auto first = epoch(0);
+    std::vector<int64_t> needed;
+    for (int64_t s = 0; s < steps_; ++s) {
+      std::vector<int64_t> lengths;
+      for (const Item& item : step_items(*first, s)) lengths.push_back(length(item));
+      int64_t sequences = static_cast<int64_t>(pack(lengths, options_.max_length).size());
+      for (; sequences > options_.batch_size; sequences -= options_.batch_size) needed.push_back(options_.batch_size);
+      needed.push_back(sequences);
+    }
+    int64_t largest = round_up(options_.batch_size, options_.sequence_multiple);
+    sizes_ = choose_sizes(needed, options_.sequence_multiple, largest, options_.max_packed_sizes);
+  }
+}
+
+std::shared_ptr<const Batcher::Epoch> Batcher::epoch(int64_t number) const {
+  std::lock_guard lock(mutex_);
+  if (last_epoch_ == nullptr || last_epoch_->number != number)
+    last_epoch_ = std::make_shared<const Epoch>(Epoch{number, order_epoch(number)});
+  return last_epoch_;
+}
+
+std::vector<Batcher::Item> Batcher::order_epoch(int64_t number) const {
+  const bool pairs = options_.swap == Swap::kBoth;
+  const size_t per_step = static_cast<size_t>(pairs ? rows_per_step() / 2 : rows_per_step());
+  std::vector<int64_t> rows(static_cast<size_t>(dataset_.num_rows()));
+  std::iota(rows.begin(), rows.end(), int64_t{0});
+  if (options_.drop_last && options_.drop_before_shuffle) rows.resize(rows.size() / per_step * per_step);
+  if (options_.shuffle) {
+    Random random(stream_key(options_.seed, kOrderStream, number));
+    shuffle(rows, random);
+  } else if (options_.sort_by_length) {
+    std::stable_sort(rows.begin(), rows.end(),
+                     [&](int64_t a, int64_t b) { return dataset_.length(a) > dataset_.length(b); });
+  }
+  if (options_.drop_last) rows.resize(rows.size() / per_step * per_step);
+  const uint64_t swap_key = stream_key(options_.seed, kSwapStream, number);
+  std::vector<Item> items;
+  items.reserve(rows.size() * (pairs ? 2 : 1));
+  for (int64_t row : rows) {
+    bool swap =
+        options_.swap == Swap::kRandom && (random_bits(swap_key, static_cast<uint64_t>(row)) & 1) != 0;
+    items.push_back({row, swap});
+    if (pairs) items.push_back({row, true});
+  }
+  if (options_.batching == Batching::kBucketed && options_.shuffle) group_by_length(items, number);
+  return items;
+}
+
+/** Sorts stretches of shuffled rows by length, so that steps hold rows of like length, then shuffles the steps. */
+void Batcher::group_by_length(std::vector<Item>& items, int64_t number) const {
+  const size_t unit = options_.swap == Swap::kBoth ? 2 : 1;  // a pair stays together
+  const size_t per_step = static_cast<size_t>(rows_per_step());
+  const size_t whole = items.size() / per_step;
+  std::vector<std::vector<Item>> steps(whole);
+  for (size_t first = 0; first < whole; first += kStepsPerSort) {
+    const size_t count = std::min(static_cast<size_t>(kStepsPerSort), whole - first);
+    std::vector<size_t> units(count * per_step / unit);
+    std::iota(units.begin(), units.end(), first * per_step / unit);
+    std::stable_sort(units.begin(), units.end(), [&](size_t a, size_t b) {
+      return length(items[a * unit]) > length(items[b * unit]);
+    });
+    for (size_t i = 0; i < units.size(); ++i)
+      for (size_t k = 0; k < unit; ++k) steps[first + i * unit / per_step].push_back(items[units[i] * unit + k]);
+  }
+  Random random(stream_key(options_.seed, kBatchStream, number));
+  shuffle(steps, random);
+  size_t next = 0;
+  for (const auto& step : steps)
+    for (const Item& item : step) items[next++] = item;
+}
+
+std::vector<Batcher::Item> Batcher::step_items(const Epoch& epoch, int64_t step_in_epoch) const {
+  const size_t per_step = static_cast<size_t>(rows_per_step());
+  const size_t begin = static_cast<size_t>(step_in_epoch) * per_step;
+  const size_t end = std::min(begin + per_step, epoch.items.size());
+  std::vector<Item> items(epoch.items.begin() + static_cast<std::ptrdiff_t>(begin),
+                          epoch.items.begin() + static_cast<std::ptrdiff_t>(end));
+  for (size_t i = 0; i < items.size(); ++i) items[i].step_index = static_cast<int64_t>(i);
+  return items;
+}
+
+std::vector<Batcher::Layout> Batcher::lay_out(std::vector<Item> items) const {
+  if (options_.batching == Batching::kPacked) return lay_out_packed(items);
+  if (options_.batching == Batching::kBucketed)
+    std::stable_sort(items.begin(), items.end(), [&](const Item& a, const Item& b) { return length(a) > length(b); });
+  const int64_t rows = round_up(options_.batch_size, options_.sequence_multiple);
+  std::vector<Layout> layouts;
+  for (size_t begin = 0; begin < items.size(); begin += static_cast<size_t>(options_.batch_size)) {
+    Layout& layout = layouts.emplace_back();
+    int64_t longest = 1;
+    for (size_t i = begin; i < std::min(begin + static_cast<size_t>(options_.batch_size), items.size()); ++i) {
+      layout.sequences.push_back({items[i]});
+      longest = std::max(longest, length(items[i]));
+    }
+    int64_t padded = options_.batching == Batching::kBucketed ? fitting_size(sizes_, longest)
+                     : options_.pad_to == 0 ? options_.max_length
+                                            : std::min(round_up(longest, options_.pad_to), options_.max_length);
+    layout.shape = {rows, padded, rows};
+  }
+  return layouts;
+}
+
+std::vector<Batcher::Layout> Batcher::lay_out_packed(const std::vector<Item>& items) const {
+  std::vector<int64_t> lengths;
+  for (const Item& item : items) lengths.push_back(length(item));
+  auto bins = pack(lengths, options_.max_length);
+  std::vector<Layout> layouts;
+  for (size_t begin = 0; begin < bins.size(); begin += static_cast<size_t>(options_.batch_size)) {
+    Layout& layout = layouts.emplace_back();
+    for (size_t b = begin; b < std::min(begin + static_cast<size_t>(options_.batch_size), bins.size()); ++b) {
+      Sequence& sequence = layout.sequences.emplace_back();
+      for (int64_t i : bins[b]) sequence.push_back(items[static_cast<size_t>(i)]);
+    }
+    layout.shape = {fitting_size(sizes_, static_cast<int64_t>(layout.sequences.size())), options_.max_length,
+                    rows_per_step()};
+  }
+  return layouts;
+}
+
+Batch Batcher::build(const Layout& layout) const {
+  const auto [sequences, length, rows] = layout.shape;
+  Batch batch;
+  batch.input_ids = HostTensor(DType::kI32, {sequences, length});
+  batch.positions = HostTensor(DType::kI32, {sequences, length});
+  batch.segment_ids = HostTensor(DType::kI32, {sequences, length});
+  batch.dropout_rows = HostTensor(DType::kI32, {sequences, length});
+  batch.last_index = HostTensor(DType::kI32, {rows});
+  batch.labels = HostTensor(DType::kF32, {rows, 3});
+  batch.weights = HostTensor(DType::kF32, {rows});
+  batch.num_tokens = sequences * length;
+  auto ids = batch.input_ids.as_mutable<int32_t>();
+  auto positions = batch.positions.as_mutable<int32_t>();
+  auto segments = batch.segment_ids.as_mutable<int32_t>();
+  auto dropout_rows = batch.dropout_rows.as_mutable<int32_t>();
+  auto last_index = batch.last_index.as_mutable<int32_t>();
+  auto labels = batch.labels.as_mutable<float>();
+  auto weights = batch.weights.as_mutable<float>();
+  const int32_t pad_id = dataset_.pad_id();
+  std::fill(ids.begin(), ids.end(), std::max(pad_id, 0));
+  size_t row = 0;
+  for (size_t s = 0; s < layout.sequences.size(); ++s) {
+    size_t at = s * static_cast<size_t>(length);
+    int32_t segment = 0;
+    for (const Item& item : layout.sequences[s]) {
+      auto tokens = dataset_.tokens(item.row, item.swap);
+      ++segment;
+      size_t last = pad_id < 0 ? tokens.size() - 1 : 0;
+      for (size_t t = 0; t < tokens.size(); ++t) {
+        ids[at + t] = tokens[t];
+        positions[at + t] = static_cast<int32_t>(t);
+        segments[at + t] = segment;
+        dropout_rows[at + t] = static_cast<int32_t>(item.step_index);
+        if (tokens[t] != pad_id) last = t;
+      }
+      last_index[row] = static_cast<int32_t>(at + last);
+      auto label = dataset_.label(item.row, item.swap);
+      std::copy(label.begin(), label.end(), labels.begin() + static_cast<std::ptrdiff_t>(row * 3));
+      weights[row] = 1;
+      batch.row_indices.push_back(item.row);
+      batch.swapped.push_back(item.swap ? 1 : 0);
+      batch.num_real_tokens += static_cast<int64_t>(tokens.size());
+      at += tokens.size();
+      ++row;
+    }
+  }
+  batch.num_rows = static_cast<int64_t>(row);
+  return batch;
+}
+
+StepBatches Batcher::step(int64_t step) const {
+  if (step < 0) fail("Batcher: step {}", step);
+  StepBatches out;
+  auto plan = epoch(step / steps_);
+  for (const Layout& layout : lay_out(step_items(*plan, step % steps_))) {
+    out.micro.push_back(build(layout));
+    out.num_rows += out.micro.back().num_rows;
+  }
+  return out;
+}
+
+std::vector<BatchShape> Batcher::shapes() const {
+  const int64_t rows = round_up(options_.batch_size, options_.sequence_multiple);
+  std::vector<BatchShape> out;
+  switch (options_.batching) {
+    case Batching::kPadded:
+      if (options_.pad_to == 0) return {{rows, options_.max_length, rows}};
+      for (int64_t length = options_.pad_to;; length += options_.pad_to) {
+        out.push_back({rows, std::min(length, options_.max_length), rows});
+        if (length >= longest_) break;
+      }
+      break;
+    case Batching::kBucketed:
+      for (int64_t length : sizes_) out.push_back({rows, length, rows});
+      break;
+    case Batching::kPacked:
+      for (int64_t sequences : sizes_) out.push_back({sequences, options_.max_length, rows_per_step()});
+      break;
+  }
+  return out;
+}
+
+PaddingWaste Batcher::waste(int64_t number) const {
+  PaddingWaste waste;
+  auto plan = epoch(number);
+  for (int64_t s = 0; s < steps_; ++s) {
+    for (const Layout& layout : lay_out(step_items(*plan, s))) {
+      waste.tokens += layout.shape.sequences * layout.shape.length;
+      ++waste.micro_batches;
+      for (const Sequence& sequence : layout.sequences)
+        for (const Item& item : sequence) waste.real_tokens += length(item);
+    }
+  }
+  return waste;
+}
+
+}  // namespace gavel

@@ -1,0 +1,153 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "base/tensor.h"
+#include "data/dataset.h"
+
+namespace gavel {
+
+enum class Batching : uint8_t {
+  kPadded,    // one row a sequence, all sequences of one length
+  kBucketed,  // rows of like length together, sequence lengths from a small fixed set
+  kPacked,    // several rows a sequence, told apart by segment ids
+};
+
+enum class Swap : uint8_t {
+  kNone,
+  kRandom,  // each row as it is or with A and B exchanged, drawn anew each epoch
+  kBoth,    // each row both ways, both in the same optimizer step (an epoch is twice as long)
+};
+
+Batching parse_batching(std::string_view name);
+Swap parse_swap(std::string_view name);
+
+struct BatchOptions {
+  Batching batching = Batching::kPadded;
+  /** Rows of a micro-batch; times gradient_accumulation = rows of an optimizer step. */
+  int64_t batch_size = 16;
+  int64_t gradient_accumulation = 1;
+  /** Longest row, and the length of packed sequences. */
+  int64_t max_length = 1024;
+  /** kPadded: 0 pads to max_length; else to the longest row of the micro-batch, rounded up to a multiple of this. */
+  int64_t pad_to = 0;
+  /** kBucketed: at most this many lengths, multiples of bucket_multiple, chosen from the data. */
+  int64_t max_buckets = 6;
+  int64_t bucket_multiple = 64;
+  /** kPacked: at most this many different numbers of sequences in a micro-batch. */
+  int64_t max_packed_sizes = 4;
+  Swap swap = Swap::kNone;
+  uint64_t seed = 0;
+  /** Training: shuffle = drop_last = true. Evaluation and prediction: both false; every row comes once. */
+  bool shuffle = true;
+  bool drop_last = true;
+  /** The origin drops the file's last rows (N mod rows of a step) before it shuffles; else the epoch's last go. */
+  bool drop_before_shuffle = false;
+  /** Without shuffle: longest rows first (the largest batch comes first, and padding is least). */
+  bool sort_by_length = false;
+  /** Sequences of a micro-batch come in multiples of this (mesh: dp * fsdp); filled up with empty ones. */
+  int64_t sequence_multiple = 1;
+};
+
+/** One micro-batch. Sequences are `batch` x `length`; rows (pairs to judge) are gathered from them. */
+struct Batch {
+  /** i32 [batch, length]. pad_id (0 when negative) on padding. */
+  HostTensor input_ids;
+  /** i32 [batch, length]: position in the row, restarts with each row; 0 on padding. */
+  HostTensor positions;
+  /** i32 [batch, length]: 0 on padding, else 1, 2, … per row of the sequence. Tokens attend within a segment. */
+  HostTensor segment_ids;
+  /** i32 [batch, length]: the row's index in the optimizer step (0 on padding), the same for every batching kind,
+   * so that dropout masks do not depend on it. */
+  HostTensor dropout_rows;
+  /** i32 [rows]: flat index into batch * length of the token the head reads: the rightmost of the row that differs
+   * from pad_id, the row's first when all are pads, as transformers 5 has it (LlamaForSequenceClassification); with
+   * a negative pad_id the row's last. 0 for filler rows. */
+  HostTensor last_index;
+  /** f32 [rows, 3]; zero for filler rows and rows without a label. */
+  HostTensor labels;
+  /** f32 [rows]: 1, and 0 for filler rows. */
+  HostTensor weights;
+  int64_t num_rows = 0;         // real rows
+  int64_t num_tokens = 0;       // batch * length
+  int64_t num_real_tokens = 0;  // without padding
+  /** Of the real rows, in the order of `labels`: row of the dataset, and whether A and B are exchanged. */
+  std::vector<int64_t> row_indices;
+  std::vector<uint8_t> swapped;
+};
+
+/** The micro-batches of one optimizer step. */
+struct StepBatches {
+  std::vector<Batch> micro;
+  /** Real rows of all of them: the loss divides by this. */
+  int64_t num_rows = 0;
+};
+
+/** Shapes that a program is compiled for. */
+struct BatchShape {
+  int64_t sequences = 0, length = 0, rows = 0;
+  bool operator==(const BatchShape&) const = default;
+};
+
+struct PaddingWaste {
+  int64_t tokens = 0, real_tokens = 0, micro_batches = 0;
+  double wasted() const { return tokens == 0 ? 0 : 1 - static_cast<double>(real_tokens) / static_cast<double>(tokens); }
+};
+
+/** Batches as a pure function of (dataset, options, step): any step can be made alone, from any thread. */
+class Batcher {
+ public:
+  /** Throws when the options do not fit each other or the dataset has too few rows for one step. */
+  Batcher(TokenizedDataset dataset, BatchOptions options);
+
+  const TokenizedDataset& dataset() const { return dataset_; }
+  const BatchOptions& options() const { return options_; }
+  /** The same for every epoch. */
+  int64_t steps_per_epoch() const { return steps_; }
+  int64_t rows_per_step() const { return options_.batch_size * options_.gradient_accumulation; }
+  /** Step number `step` of the whole run; step / steps_per_epoch() is its epoch. */
+  StepBatches step(int64_t step) const;
+  /** All shapes that step() may return. */
+  std::vector<BatchShape> shapes() const;
+  /** Tokens with and without padding of one epoch, without building it. */
+  PaddingWaste waste(int64_t epoch = 0) const;
+
+ private:
+  /** A row as it enters a step. */
+  struct Item {
+    int64_t row = 0;
+    bool swap = false;
+    int64_t step_index = 0;  // in the optimizer step
+  };
+  using Sequence = std::vector<Item>;
+  /** Sequences of one micro-batch and its shape. */
+  struct Layout {
+    std::vector<Sequence> sequences;
+    BatchShape shape;
+  };
+  struct Epoch {
+    int64_t number = -1;
+    std::vector<Item> items;
+  };
+
+  std::shared_ptr<const Epoch> epoch(int64_t number) const;
+  std::vector<Item> order_epoch(int64_t number) const;
+  void group_by_length(std::vector<Item>& items, int64_t number) const;
+  std::vector<Item> step_items(const Epoch& epoch, int64_t step_in_epoch) const;
+  std::vector<Layout> lay_out(std::vector<Item> items) const;
+  std::vector<Layout> lay_out_packed(const std::vector<Item>& items) const;
+  Batch build(const Layout& layout) const;
+  int64_t length(const Item& item) const { return dataset_.length(item.row, item.swap); }
+
+  TokenizedDataset dataset_;
+  BatchOptions options_;
+  int64_t steps_ = 0;
+  int64_t longest_ = 1;
+  std::vector<int64_t> sizes_;  // kBucketed: lengths; kPacked: numbers of sequences
+  mutable std::mutex mutex_;
+  mutable std::shared_ptr<const Epoch> last_epoch_;
+};
+
+}  // namespace gavel

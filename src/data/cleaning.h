@@ -1,0 +1,77 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace gavel {
+
+struct PreferenceRow;
+
+/** Known oddities of preference files. */
+enum class Oddity : uint8_t {
+  kBothNull,        // both responses are null; dropped in training
+  kNullTurn,        // a null turn became an empty string
+  kEmptyResponse,   // a response without any text; kept
+  kLoneSurrogate,   // half of a UTF-16 pair became U+FFFD
+  kInvalidUtf8,     // invalid bytes became U+FFFD
+  kUnequalTurns,    // prompt and responses differ in their number of turns; kept
+  kNotJson,         // a cell that is no JSON list of strings; dropped in training, taken as plain text else
+  kBadLabel,        // no label, or one that is no probability; dropped in training
+  kLabelSum,        // labels that do not sum to 1 were divided by their sum
+  kDuplicate,       // same texts and label as an earlier row; kept unless asked otherwise
+  kIdentical,       // both answers are the same text; kept
+  kContradictory,   // same texts as an earlier row (A and B exchanged counts too), another label; kept
+};
+inline constexpr size_t kNumOddities = 12;
+
+/** "both responses null", … */
+std::string_view oddity_name(Oddity oddity);
+
+/** What reading a file met. */
+struct CleaningReport {
+  struct Entry {
+    int64_t rows = 0;         // rows that have it
+    int64_t occurrences = 0;  // a row can have several null turns, surrogates, invalid bytes
+    int64_t dropped = 0;      // rows dropped for it
+    std::vector<int64_t> first_rows;  // up to three source rows
+  };
+  int64_t rows_read = 0;
+  int64_t rows_kept = 0;
+  std::array<Entry, kNumOddities> entries;
+
+  const Entry& operator[](Oddity oddity) const { return entries[static_cast<size_t>(oddity)]; }
+  void count(Oddity oddity, int64_t row, int64_t occurrences, bool drops);
+  /** Lines for the terminal: rows read and kept, then one line per oddity met. */
+  std::string format() const;
+};
+
+/** Finds rows seen before, in file order, by 128-bit hashes of their texts. */
+class RepeatFinder {
+ public:
+  struct Result {
+    bool duplicate = false, contradictory = false;
+  };
+  Result add(const PreferenceRow& row);
+
+ private:
+  struct Key {
+    uint64_t high, low;
+    bool operator==(const Key&) const = default;
+  };
+  struct Hash {
+    size_t operator()(const Key& key) const { return static_cast<size_t>(key.low); }
+  };
+  /** Label per pair, in the order of the answers' hashes, so that a pair and its swap meet. */
+  std::unordered_map<Key, std::array<float, 3>, Hash> seen_;
+};
+
+/** A 64-bit hash of text for grouping and duplicate search (not for adversaries); `seed` gives other hashes of
+ * the same text. The same on every machine. */
+uint64_t hash_text(std::string_view text, uint64_t seed);
+/** Of all turns, so that ["a b"] and ["a", "b"] differ. */
+uint64_t hash_turns(const std::vector<std::string>& turns, uint64_t seed);
+
+}  // namespace gavel

@@ -1,0 +1,116 @@
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "data/row_source.h"
+
+namespace gavel {
+
+namespace {
+
+class CsvRows final : public RowSource {
+ public:
+  CsvRows(std::shared_ptr<const MappedFile> file, const ReadOptions& options)
+      : file_(std::move(file)), options_(options), reader_(file_->text(), file_->path().string()) {
+    find_columns();
+  }
+
+  bool next_rows(size_t bytes, std::vector<RawRow>& rows) override {
+    size_t stop = reader_.offset() + bytes;
+    bool any = false;
+    while (reader_.offset() < stop && reader_.next(fields_)) {
+      any = true;
+      RawRow& raw = rows.emplace_back();
+      raw.row = reader_.row();
+      for (size_t c = 0; c < kNumColumns; ++c)
+        if (index_[c] >= 0) raw.cells[c] = fields_[static_cast<size_t>(index_[c])];
+    }
+    return any;
+  }
+
+  void parse(const RawRow& raw, ParsedRow& out) const override {
+    std::string scratch;
+    auto text = [&](Column column) { return raw.cells[static_cast<size_t>(column)].text(scratch); };
+    out.row.source_row = raw.row;
+    out.row.id = has(Column::kId) ? std::string(text(Column::kId)) : std::to_string(raw.row);
+    std::array<Turns, 3> turns;
+    for (size_t i = 0; i < 3; ++i) {
+      std::string why = parse_cell(text(static_cast<Column>(i + 1)), options_.cells, turns[i]);
+      if (why.empty()) continue;
+      ++out.occurrences[static_cast<size_t>(Oddity::kNotJson)];
+      if (out.not_json.empty()) out.not_json = fmt::format("column '{}': {}", names_[i + 1], why);
+    }
+    detail::finish_texts(turns[0], turns[1], turns[2], out);
+    if (has(Column::kWinner)) {
+      std::array<double, 3> label{-1, -1, -1};
+      detail::winner_label(text(Column::kWinner), label);
+      detail::set_label(label[0], label[1], label[2], out);
+    } else if (has(Column::kLabelA)) {
+      double a = detail::parse_probability(text(Column::kLabelA));
+      double b = detail::parse_probability(text(Column::kLabelB));
+      detail::set_label(a, b, detail::parse_probability(text(Column::kLabelTie)), out);
+    }
+    out.row.prompt = std::move(turns[0].texts);
+    out.row.response_a = std::move(turns[1].texts);
+    out.row.response_b = std::move(turns[2].texts);
+  }
+
+  bool has_labels() const override { return has(Column::kLabelA) || has(Column::kWinner); }
+
+  void release() override {
+    file_->release(released_, reader_.offset() - released_);
+    released_ = reader_.offset();
+  }
+
+ private:
+  bool has(Column column) const { return index_[static_cast<size_t>(column)] >= 0; }
+
+  void find_columns() {
+    names_ = detail::column_names(options_);
+    const auto& header = reader_.header();
+    std::string name = file_->path().string();
+    int labels_found = 0, labels_wanted = 0;
+    for (size_t c = 0; c < kNumColumns; ++c) {
+      index_[c] = -1;
+      if (names_[c].empty()) continue;
+      auto found = std::find(header.begin(), header.end(), names_[c]);
+      bool is_label = c >= static_cast<size_t>(Column::kLabelA);
+      labels_wanted += is_label;
+      if (found != header.end()) {
+        index_[c] = found - header.begin();
+        labels_found += is_label;
+        if (std::find(found + 1, header.end(), names_[c]) != header.end())
+          fail("{}: the header names the column '{}' twice", name, names_[c]);
+      } else if (c >= static_cast<size_t>(Column::kPrompt) && c <= static_cast<size_t>(Column::kResponseB)) {
+        missing(names_[c]);
+      }
+    }
+    if (labels_found == labels_wanted) return;
+    if (labels_found > 0 || options_.purpose == Purpose::kTrain)
+      for (size_t c = static_cast<size_t>(Column::kLabelA); c < kNumColumns; ++c)
+        if (!names_[c].empty() && index_[c] < 0) missing(names_[c]);
+  }
+
+  [[noreturn]] void missing(const std::string& column) const {
+    fail("{}: expected a column '{}', found {}{}: check data.format, or name the columns with data.columns",
+         file_->path().string(), column, fmt::join(reader_.header(), ", "),
+         did_you_mean(column, reader_.header()));
+  }
+
+  std::shared_ptr<const MappedFile> file_;
+  ReadOptions options_;
+  CsvReader reader_;
+  std::array<std::string, kNumColumns> names_;
+  std::array<std::ptrdiff_t, kNumColumns> index_{};
+  std::vector<CsvField> fields_;
+  size_t released_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<RowSource> open_csv_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options) {
+  return std::make_unique<CsvRows>(std::move(file), options);
+}
+
+}  // namespace gavel

@@ -1,0 +1,45 @@
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "data/template.h"
+#include "data/text_encoder.h"
+
+namespace gavel {
+
+/** What gives way when a text has more than max_length tokens. */
+enum class Truncation : uint8_t {
+  kRight,  // the end of the text (Hugging Face's truncation_side "right")
+  kLeft,   // the start of the text
+  /** The template's own words stay; the oldest rounds go first, whole; then prompt, A and B keep their beginnings in
+   * shares of 20/40/40, what one leaves free going to the others. */
+  kProportional,
+};
+
+Truncation parse_truncation(std::string_view name);
+
+struct EncodeOptions {
+  Template text = Template::parse("origin");
+  Truncation truncation = Truncation::kRight;
+  /** Tokens at most, the tokenizer's prefix and suffix included. */
+  int64_t max_length = 1024;
+};
+
+struct EncodedText {
+  std::vector<int32_t> ids;  // prefix and suffix included
+  /** Tokens before truncation, prefix and suffix included. */
+  int64_t full_length = 0;
+};
+
+/** The tokens of a row (of its A/B exchange with `swap`): as the tokenizer encodes the whole text when that fits;
+ * cut to exactly max_length otherwise, except that kProportional can stay below after dropping whole rounds.
+ * Throws when max_length has no room for the template's words (kProportional) or prefix and suffix. */
+EncodedText encode_row(const PreferenceRow& row, bool swap, const EncodeOptions& options,
+                       const TextEncoder& encoder);
+
+/** Splits `budget` tokens over parts that want `wanted` tokens each, by `shares`; what a part leaves free goes to
+ * the others. The results sum to min(budget, sum of wanted). */
+std::vector<int64_t> share_budget(int64_t budget, const std::vector<int64_t>& wanted,
+                                  const std::vector<double>& shares);
+
+}  // namespace gavel

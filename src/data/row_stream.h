@@ -1,0 +1,30 @@
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "data/preferences.h"
+
+namespace gavel {
+
+/** Reads a preference file block by block, so that a file larger than memory can be worked through: cells are
+ * parsed on all cores, cleaning runs in file order. read_preferences() is this in one call. */
+class RowStream {
+ public:
+  RowStream(const std::filesystem::path& path, const ReadOptions& options);
+  ~RowStream();
+  RowStream(const RowStream&) = delete;
+  RowStream& operator=(const RowStream&) = delete;
+
+  /** Replaces `rows` by the kept rows of the next block (possibly none); false at the end. Throws as
+   * read_preferences() does; at the end also when no row was kept. */
+  bool next_block(std::vector<PreferenceRow>& rows);
+  bool has_labels() const;
+  /** What was met so far. */
+  const CleaningReport& report() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace gavel

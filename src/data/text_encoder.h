@@ -1,0 +1,22 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gavel {
+
+/** What the data path needs of a tokenizer, so that it stays independent of one. */
+struct TextEncoder {
+  /** Appends the ids of the text; none of the template's own tokens. Called from several threads at once. */
+  std::function<void(std::string_view, std::vector<int32_t>&)> encode;
+  /** Ids the tokenizer's template puts before and after every text (Llama 3: begin of text). */
+  std::vector<int32_t> prefix, suffix;
+  /** Negative when the model has no pad token. */
+  int32_t pad_id = 0;
+  /** Names the tokenizer's content (a hash of its file), for the token cache; "" = never cached. */
+  std::string fingerprint;
+};
+
+}  // namespace gavel
