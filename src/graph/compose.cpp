@@ -39,7 +39,9 @@ Value broadcast_last(const Value& vector, const Shape& shape) {
   return broadcast(vector, shape, {static_cast<int64_t>(shape.size()) - 1});
 }
 
-DType wide_type(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
+DType wide_type(DType dtype) {
+  return dtype == DType::kF64 ? DType::kF64 : DType::kF32;
+}
 
 Value rms_norm(const Value& x, const Value& weight, double eps) {
   if (weight.rank() != 1 || x.rank() < 1 || weight.dim(0) != x.dim(-1))

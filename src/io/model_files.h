@@ -1,12 +1,63 @@
 #pragma once
-#include "io/safetensors.h"
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/tensor.h"
 #include "io/llama_config.h"
+
 namespace gavel {
+
+/** A base model on disk, whatever its format; tensors have Hugging Face's names
+ * ("model.layers.0.self_attn.q_proj. weight"). Copies share the mapped files. */
 class ModelFiles {
  public:
-  static ModelFiles open(const std::filesystem::path&);
-  const LlamaConfig& config() const { return c_; }
-  HostTensor read(const std::string& n, DType d) const { return f_->tensor(n).to(d); }
-  LlamaConfig c_; std::shared_ptr<const SafetensorsFile> f_;
+  /** `path`: a Hugging Face folder (config.json with model.safetensors, or shards with
+   * model.safetensors.index.json), a .gguf file, or the name of the embedded model, "smollm2-135m-instruct".
+   * Throws Error when a file is missing or damaged, a tensor that the config calls for is missing or of
+   * another shape, or shards and index differ. */
+  static ModelFiles open(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return path_; }
+  const LlamaConfig& config() const { return config_; }
+  std::vector<std::string> names() const;
+  bool has(const std::string& name) const { return sources_.contains(name); }
+  /** Of the tensor as read() gives it. */
+  const Shape& shape(const std::string& name) const;
+  /** The tensor as float32 or bfloat16. A view of the file where that is its type, else a converted copy;
+   * GGUF's rows of q and k come back in Hugging Face's order. */
+  HostTensor read(const std::string& name, DType dtype) const;
+  /** Tensors that a judge does not use; lm_head is expected and not listed. */
+  const std::vector<std::string>& unused() const { return unused_; }
+
+ private:
+  /** One tensor of either format. */
+  struct Source {
+    std::shared_ptr<const class SafetensorsFile> safetensors;
+    std::shared_ptr<const class GgufFile> gguf;
+    std::string name;  // in its file
+    Shape shape;
+    int64_t permuted_heads = 0;  // GGUF's q and k: rows to put back, by this many heads
+  };
+  void open_folder();
+  void open_gguf();
+  void check();
+  const Source& source(const std::string& name) const;
+
+  std::filesystem::path path_;
+  LlamaConfig config_;
+  std::map<std::string, Source> sources_;
+  std::vector<std::string> unused_;
 };
-}
+
+/** The file or folder that a recipe's model.path means: itself, or the embedded model's file for its name. */
+std::filesystem::path resolve_model_path(const std::filesystem::path& path);
+
+/** Writes the base as a folder that transformers opens as LlamaForSequenceClassification: config.json and
+ * model.safetensors in `dtype`. The head is not in it (the adapter has one). */
+void export_folder(const ModelFiles& files, const std::filesystem::path& folder, DType dtype,
+                   int64_t num_labels);
+
+}  // namespace gavel

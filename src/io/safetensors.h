@@ -2,16 +2,51 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "base/file.h"
 #include "base/tensor.h"
+
 namespace gavel {
-struct TensorInfo { DType dtype; Shape shape; size_t begin, end; };
+
+/** Where a tensor lies in its file. */
+struct TensorInfo {
+  DType dtype = DType::kF32;
+  Shape shape;
+  size_t begin = 0;  // bytes from the start of the file's data
+  size_t end = 0;
+};
+
+/** A memory-mapped file of the safetensors format (8 bytes header length, JSON header, data). open() checks
+ * the header against the file: its length, dtypes, that shapes fill their byte ranges, and that the ranges
+ * cover the data without overlap or holes. Throws Error naming the file and the tensor. */
 class SafetensorsFile {
  public:
-  static std::shared_ptr<const SafetensorsFile> open(const std::filesystem::path&);
-  const std::map<std::string, TensorInfo>& tensors() const { return t_; }
-  HostTensor tensor(const std::string& n) const;
-  std::shared_ptr<const MappedFile> f_; std::map<std::string, TensorInfo> t_; size_t base_ = 0;
+  static std::shared_ptr<const SafetensorsFile> open(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return file_->path(); }
+  const std::map<std::string, TensorInfo>& tensors() const { return tensors_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  /** A view that keeps the file mapped. Throws when there is no such tensor. */
+  HostTensor tensor(const std::string& name) const;
+
+ private:
+  SafetensorsFile() = default;
+  void parse_header(std::string_view header);
+  void check_ranges() const;
+
+  std::shared_ptr<const MappedFile> file_;
+  size_t data_begin_ = 0;
+  std::map<std::string, TensorInfo> tensors_;
+  std::map<std::string, std::string> metadata_;
 };
-void write_safetensors(const std::filesystem::path&, const std::vector<std::pair<std::string, HostTensor>>&, const std::map<std::string, std::string>&);
-}
+
+/** Writes the tensors in the order given (each name once), header padded to 8 bytes; the file appears whole
+ * or not at all. The same input gives the same bytes. */
+void write_safetensors(const std::filesystem::path& path,
+                       const std::vector<std::pair<std::string, HostTensor>>& tensors,
+                       const std::map<std::string, std::string>& metadata);
+
+}  // namespace gavel

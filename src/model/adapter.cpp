@@ -40,7 +40,8 @@ bool is_empty(const Json& value) {
 void save_adapter(const fs::path& folder, const LlamaConfig& config, const AdapterConfig& adapter,
                   const std::vector<HostTensor>& values) {
   auto specs = trainable_parameters(config, adapter.lora, values.back().shape()[0]);
-  if (specs.size() != values.size()) fail("save_adapter: {} tensors expected, {} given", specs.size(), values.size());
+  if (specs.size() != values.size())
+    fail("save_adapter: {} tensors expected, {} given", specs.size(), values.size());
   std::vector<std::pair<std::string, HostTensor>> tensors;
   for (size_t i = 0; i < specs.size(); ++i) {
     if (values[i].shape() != specs[i].shape)
@@ -94,10 +95,11 @@ AdapterConfig read_adapter_config(const fs::path& folder) {
   };
   if (get("peft_type", std::string()) != "LORA")
     fail("{}: peft_type is '{}', expected LORA", path.string(), get("peft_type", std::string()));
-  if (get("bias", std::string("none")) != "none") fail("{}: bias '{}' is not supported, only none", path.string(), get("bias", std::string()));
-  for (const char* key : {"use_dora", "rank_pattern", "alpha_pattern", "layers_to_transform", "layer_replication",
-                          "fan_in_fan_out", "lora_bias", "trainable_token_indices", "target_parameters", "use_qalora",
-                          "exclude_modules"})
+  if (get("bias", std::string("none")) != "none")
+    fail("{}: bias '{}' is not supported, only none", path.string(), get("bias", std::string()));
+  for (const char* key : {"use_dora", "rank_pattern", "alpha_pattern", "layers_to_transform",
+                          "layer_replication", "fan_in_fan_out", "lora_bias", "trainable_token_indices",
+                          "target_parameters", "use_qalora", "exclude_modules"})
     if (json.contains(key) && !is_empty(json[key]))
       fail("{}: '{}' is {}: adapters with it are not supported", path.string(), key, json[key].dump());
   AdapterConfig config;
@@ -114,7 +116,8 @@ AdapterConfig read_adapter_config(const fs::path& folder) {
            json["target_modules"].dump());
     for (const std::string& name : linear_module_names()) targets.insert(name);
   } else {
-    for (const std::string& name : get("target_modules", std::vector<std::string>())) targets.insert(last_part(name));
+    for (const std::string& name : get("target_modules", std::vector<std::string>()))
+      targets.insert(last_part(name));
   }
   // PEFT writes a set, in any order; ours is the model's.
   for (const std::string& name : linear_module_names())
@@ -143,7 +146,8 @@ std::vector<HostTensor> read_adapter_weights(const fs::path& folder, const Llama
       if (part.shape() != expected)
         fail("{}: tensor '{}' has shape {}, this base model calls for {}: is it an adapter of another model?",
              path.string(), name, to_string(part.shape()), to_string(expected));
-      if (!is_float(part.dtype())) fail("{}: tensor '{}' holds {}", path.string(), name, dtype_name(part.dtype()));
+      if (!is_float(part.dtype()))
+        fail("{}: tensor '{}' holds {}", path.string(), name, dtype_name(part.dtype()));
       HostTensor wide = part.to(DType::kF32);
       std::memcpy(static_cast<char*>(value.mutable_data()) + layer * bytes, wide.data(), bytes);
     }

@@ -26,8 +26,9 @@ Value ungroup(const Value& o, int64_t s, int64_t heads) {
 
 Value causal_attention(const Value& q, const Value& k, const Value& v, const Value& segment_ids, double scale,
                        int64_t block) {
-  if (q.rank() != 4 || k.rank() != 4 || k.type() != v.type() || q.dim(0) != k.dim(0) || q.dim(1) != k.dim(1) ||
-      q.dim(3) != k.dim(3) || q.dim(2) % k.dim(2) != 0 || segment_ids.shape() != Shape{q.dim(0), q.dim(1)})
+  if (q.rank() != 4 || k.rank() != 4 || k.type() != v.type() || q.dim(0) != k.dim(0) ||
+      q.dim(1) != k.dim(1) || q.dim(3) != k.dim(3) || q.dim(2) % k.dim(2) != 0 ||
+      segment_ids.shape() != Shape{q.dim(0), q.dim(1)})
     fail("attention: q is {}, k {}, v {}, segment_ids {}", to_string(q.type()), to_string(k.type()),
          to_string(v.type()), to_string(segment_ids.type()));
   Graph& graph = q.graph();
@@ -52,19 +53,21 @@ Value causal_attention(const Value& q, const Value& k, const Value& v, const Val
   return concatenate(parts, 1);
 }
 
-Value gathered_attention(const Value& q, const Value& k, const Value& v, const Value& segment_ids, const Value& rows,
-                         const Value& places, double scale) {
+Value gathered_attention(const Value& q, const Value& k, const Value& v, const Value& segment_ids,
+                         const Value& rows, const Value& places, double scale) {
   Graph& graph = q.graph();
   int64_t r = q.dim(0), h = q.dim(1), d = q.dim(2), s = k.dim(1), kv = k.dim(2), group = h / kv;
   Value qg = reshape(q, {r, kv, group, d});
-  Value kr = take(k, rows), vr = take(v, rows);  // [R, S, Hkv, D]
+  Value kr = take(k, rows), vr = take(v, rows);                                              // [R, S, Hkv, D]
   Value scores = mul(dot(qg, kr, {{0, 1}, {0, 2}, {3}, {3}}, wide_type(q.dtype())), scale);  // [R, Hkv, G, S]
-  Value segments = take(segment_ids, rows);                                        // [R, S]
-  Value own = reduce_sum(select(compare(Compare::kEq, iota(graph, DType::kI32, {r, s}, 1), broadcast(places, {r, s}, {0})),
-                                segments, full_like(segments, 0)),
-                         {1});
-  Value seen = bit_and(compare(Compare::kLe, iota(graph, DType::kI32, {r, s}, 1), broadcast(places, {r, s}, {0})),
-                       compare(Compare::kEq, segments, broadcast(own, {r, s}, {0})));
+  Value segments = take(segment_ids, rows);                                                  // [R, S]
+  Value own = reduce_sum(
+      select(compare(Compare::kEq, iota(graph, DType::kI32, {r, s}, 1), broadcast(places, {r, s}, {0})),
+             segments, full_like(segments, 0)),
+      {1});
+  Value seen =
+      bit_and(compare(Compare::kLe, iota(graph, DType::kI32, {r, s}, 1), broadcast(places, {r, s}, {0})),
+              compare(Compare::kEq, segments, broadcast(own, {r, s}, {0})));
   Value mask = broadcast(seen, scores.shape(), {0, 3});
   Value probabilities = softmax(select(mask, scores, full_like(scores, kMasked)));
   Value out = dot(convert(probabilities, v.dtype()), vr, {{0, 1}, {0, 2}, {3}, {1}});  // [R, Hkv, G, D]
@@ -78,7 +81,8 @@ Rotary rotary_angles(const Value& positions, const std::vector<double>& inverse_
   std::vector<int64_t> leading;
   for (int64_t d = 0; d < positions.rank(); ++d) leading.push_back(d);
   shape.push_back(static_cast<int64_t>(inverse_frequencies.size()));
-  Value angles = mul(broadcast(convert(positions, DType::kF32), shape, leading), broadcast_last(frequencies, shape));
+  Value angles =
+      mul(broadcast(convert(positions, DType::kF32), shape, leading), broadcast_last(frequencies, shape));
   return {cos(angles), sin(angles)};
 }
 
@@ -90,7 +94,8 @@ Value apply_rotary(const Value& x, const Rotary& rotary) {
   std::vector<int64_t> dimensions;
   for (int64_t d = 0; d + 2 < x.rank(); ++d) dimensions.push_back(d);
   dimensions.push_back(x.rank() - 1);
-  Value c = broadcast(rotary.cos, first.shape(), dimensions), s = broadcast(rotary.sin, first.shape(), dimensions);
+  Value c = broadcast(rotary.cos, first.shape(), dimensions),
+        s = broadcast(rotary.sin, first.shape(), dimensions);
   Value rotated = concatenate({sub(mul(first, c), mul(second, s)), add(mul(second, c), mul(first, s))}, -1);
   return convert(rotated, x.dtype());
 }

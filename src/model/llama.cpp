@@ -52,15 +52,16 @@ std::vector<TensorPath> layer_tensors(const LlamaConfig& config) {
 
 /** What all layers share. */
 struct Shared {
-  Value segment_ids;   // [B, S]
-  Value token_hash;    // ui32 [T]; none without dropout
-  Value dropout_key;   // ui32 scalar
-  Rotary rotary;       // [B, S, D/2]
+  Value segment_ids;  // [B, S]
+  Value token_hash;   // ui32 [T]; none without dropout
+  Value dropout_key;  // ui32 scalar
+  Rotary rotary;      // [B, S, D/2]
 };
 
 class LayerBuilder {
  public:
-  LayerBuilder(const ModelOptions& options, const Shared& shared, const LayerTensors& tensors, const Value& layer)
+  LayerBuilder(const ModelOptions& options, const Shared& shared, const LayerTensors& tensors,
+               const Value& layer)
       : options_(options), config_(options.config), shared_(shared), tensors_(tensors), layer_(layer) {}
 
   /** x [T, hidden] → [T, hidden]. */
@@ -77,9 +78,11 @@ class LayerBuilder {
     return rest(x, reshape(o, {b * s, heads * d}), hash);
   }
 
-  /** Keys and values for all of x [T, hidden], the rest for the tokens at index i32 [R] only → [R, hidden]. */
+  /** Keys and values for all of x [T, hidden], the rest for the tokens at index i32 [R] only → [R, hidden].
+   */
   Value pooled_tokens(const Value& x, const Value& index) const {
-    int64_t b = shared_.segment_ids.dim(0), s = shared_.segment_ids.dim(1), d = config_.head_dim, r = index.dim(0);
+    int64_t b = shared_.segment_ids.dim(0), s = shared_.segment_ids.dim(1), d = config_.head_dim,
+            r = index.dim(0);
     int64_t heads = config_.num_attention_heads, kv = config_.num_key_value_heads;
     Value normed = norm(x, "input_layernorm");
     Value k = reshape(linear(normed, "k_proj", shared_.token_hash), {b, s, kv, d});
@@ -91,8 +94,8 @@ class LayerBuilder {
     Value length = full_like(index, static_cast<double>(s));
     Value rows = div(index, length);
     Value places = sub(index, mul(rows, length));
-    Value o = gathered_attention(apply_rotary(q, rotary), apply_rotary(k, shared_.rotary), v, shared_.segment_ids, rows,
-                                 places, scale());
+    Value o = gathered_attention(apply_rotary(q, rotary), apply_rotary(k, shared_.rotary), v,
+                                 shared_.segment_ids, rows, places, scale());
     return rest(take(x, index), reshape(o, {r, heads * d}), hash);
   }
 
@@ -117,7 +120,8 @@ class LayerBuilder {
     while (modules[number].name != name) ++number;
     const LinearModule& module = modules[number];
     Value y = matmul_nt(x, convert(find(tensors_, module.path + ".weight"), x.dtype()));
-    if (module.has_bias) y = add(y, broadcast_last(convert(find(tensors_, module.path + ".bias"), y.dtype()), y.shape()));
+    if (module.has_bias)
+      y = add(y, broadcast_last(convert(find(tensors_, module.path + ".bias"), y.dtype()), y.shape()));
     if (!options_.lora.targets(name)) return y;
     Value branch = convert(x, DType::kF32);
     if (hash && options_.lora.lora_dropout > 0) branch = dropout(branch, hash, number);
@@ -152,7 +156,9 @@ std::vector<FrozenParameter> frozen_parameters(const ModelOptions& options) {
   const std::string embeddings = "model.embed_tokens.weight", final_norm = "model.norm.weight";
   std::vector<FrozenParameter> parameters = {{embeddings, {c.vocab_size, c.hidden_size}, {embeddings}}};
   auto paths = layer_tensors(c);
-  auto source = [](int64_t layer, const std::string& path) { return fmt::format("model.layers.{}.{}", layer, path); };
+  auto source = [](int64_t layer, const std::string& path) {
+    return fmt::format("model.layers.{}.{}", layer, path);
+  };
   if (options.form == LayerForm::kScan) {
     for (const auto& [path, shape] : paths) {
       FrozenParameter p{"model.layers.*." + path, shape, {}};
@@ -162,14 +168,15 @@ std::vector<FrozenParameter> frozen_parameters(const ModelOptions& options) {
     }
   } else {
     for (int64_t layer = 0; layer < c.num_hidden_layers; ++layer)
-      for (const auto& [path, shape] : paths) parameters.push_back({source(layer, path), shape, {source(layer, path)}});
+      for (const auto& [path, shape] : paths)
+        parameters.push_back({source(layer, path), shape, {source(layer, path)}});
   }
   parameters.push_back({final_norm, {c.hidden_size}, {final_norm}});
   return parameters;
 }
 
-Value build_logits(const ModelOptions& options, const std::vector<Value>& frozen, const std::vector<Value>& trainable,
-                   const BatchValues& batch, const Value& dropout_key) {
+Value build_logits(const ModelOptions& options, const std::vector<Value>& frozen,
+                   const std::vector<Value>& trainable, const BatchValues& batch, const Value& dropout_key) {
   const LlamaConfig& config = options.config;
   int64_t b = batch.input_ids.dim(0), s = batch.input_ids.dim(1), layers = config.num_hidden_layers;
   auto specs = trainable_parameters(config, options.lora, options.num_labels);
@@ -177,7 +184,9 @@ Value build_logits(const ModelOptions& options, const std::vector<Value>& frozen
   if (trainable.size() != specs.size() || frozen.size() != frozen_parameters(options).size())
     fail("build_logits: {} frozen and {} trainable values given", frozen.size(), trainable.size());
   // "layers.*.self_attn.v_proj.lora_A" → "self_attn.v_proj.lora_A"
-  auto path_of = [](const TrainableParameter& spec) { return spec.name.substr(std::string("layers.*.").size()); };
+  auto path_of = [](const TrainableParameter& spec) {
+    return spec.name.substr(std::string("layers.*.").size());
+  };
   size_t adapters = specs.size() - 1;
 
   Shared shared;
@@ -186,8 +195,8 @@ Value build_logits(const ModelOptions& options, const std::vector<Value>& frozen
   if (options.dropout && options.lora.lora_dropout > 0) {
     shared.dropout_key = dropout_key;
     auto flat = [&](const Value& v) { return convert(reshape(v, {b * s}), DType::kU32); };
-    shared.token_hash =
-        mix32(add(mul(flat(batch.dropout_rows), kRowMultiplier), mul(flat(batch.positions), kPlaceMultiplier)));
+    shared.token_hash = mix32(
+        add(mul(flat(batch.dropout_rows), kRowMultiplier), mul(flat(batch.positions), kPlaceMultiplier)));
   }
 
   Value x = convert(take(frozen[0], reshape(batch.input_ids, {b * s})), options.compute_dtype);

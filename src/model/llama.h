@@ -32,7 +32,8 @@ struct FrozenParameter {
   std::vector<std::string> sources;
 };
 
-/** In the order of the program's arguments. Unrolled: every tensor by itself; scan: the layers' tensors stacked. */
+/** In the order of the program's arguments. Unrolled: every tensor by itself; scan: the layers' tensors
+ * stacked. */
 std::vector<FrozenParameter> frozen_parameters(const ModelOptions& options);
 
 /** The batch as the graph sees it; see data/batch.h. T = batch * length tokens. */
@@ -44,15 +45,16 @@ struct BatchValues {
   Value last_index;    // i32 [R], place of each row's pooled token in the B * S tokens
 };
 
-/** Logits float32 [R, num_labels] of LlamaForSequenceClassification: layers, then for each row's pooled token the
- * final norm and the head. `frozen` and `trainable` are the program's values in the order of frozen_parameters and
- * trainable_parameters. `dropout_key` is a ui32 scalar that differs from step to step; none without dropout.
- * In the unrolled form the last layer computes only keys and values for all tokens, the rest for pooled ones. */
-Value build_logits(const ModelOptions& options, const std::vector<Value>& frozen, const std::vector<Value>& trainable,
-                   const BatchValues& batch, const Value& dropout_key);
+/** Logits float32 [R, num_labels] of LlamaForSequenceClassification: layers, then for each row's pooled token
+ * the final norm and the head. `frozen` and `trainable` are the program's values in the order of
+ * frozen_parameters and trainable_parameters. `dropout_key` is a ui32 scalar that differs from step to step;
+ * none without dropout. In the unrolled form the last layer computes only keys and values for all tokens, the
+ * rest for pooled ones. */
+Value build_logits(const ModelOptions& options, const std::vector<Value>& frozen,
+                   const std::vector<Value>& trainable, const BatchValues& batch, const Value& dropout_key);
 
-/** float32 factors of the rotary angles, with the config's scaling (linear, llama3, or factors from the file),
- * computed as transformers does. Length head_dim / 2. */
+/** float32 factors of the rotary angles, with the config's scaling (linear, llama3, or factors from the
+ * file), computed as transformers does. Length head_dim / 2. */
 std::vector<double> inverse_frequencies(const LlamaConfig& config);
 
 }  // namespace gavel

@@ -41,7 +41,8 @@ std::vector<TrainableParameter> trainable_parameters(const LlamaConfig& config, 
   auto names = linear_module_names();
   for (const std::string& target : lora.target_modules)
     if (std::find(names.begin(), names.end(), target) == names.end())
-      fail("lora.target_modules: '{}' is not a linear of a Llama layer{}", target, did_you_mean(target, names));
+      fail("lora.target_modules: '{}' is not a linear of a Llama layer{}", target,
+           did_you_mean(target, names));
   if (lora.r < 1 && !lora.target_modules.empty()) fail("lora.r: expected a positive rank, found {}", lora.r);
 
   std::vector<TrainableParameter> parameters;
@@ -56,7 +57,8 @@ std::vector<TrainableParameter> trainable_parameters(const LlamaConfig& config, 
       p.stacked = true;
       p.kind = is_a ? TrainableParameter::Kind::kLoraA : TrainableParameter::Kind::kLoraB;
       for (int64_t layer = 0; layer < layers; ++layer)
-        p.peft_names.push_back(fmt::format("base_model.model.model.layers.{}.{}.{}.weight", layer, module.path, half));
+        p.peft_names.push_back(
+            fmt::format("base_model.model.model.layers.{}.{}.{}.weight", layer, module.path, half));
       parameters.push_back(std::move(p));
     }
   }
@@ -80,7 +82,8 @@ HostTensor initial_value(const TrainableParameter& parameter, double initializer
         values[i] = static_cast<float>(bound * (2 * random_uniform(stream, i) - 1));
       break;
     }
-    case TrainableParameter::Kind::kLoraB: break;
+    case TrainableParameter::Kind::kLoraB:
+      break;
     case TrainableParameter::Kind::kScore:
       // Box-Muller, one of the pair.
       for (size_t i = 0; i < values.size(); ++i) {

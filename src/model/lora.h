@@ -38,8 +38,8 @@ std::vector<std::string> linear_module_names();
 
 /** What training changes. Adapters of all layers are held as one tensor [layers, …]. */
 struct TrainableParameter {
-  std::string name;   // "layers.*.self_attn.v_proj.lora_A", or "score"
-  Shape shape;        // [layers, r, in], [layers, out, r], or [num_labels, hidden]
+  std::string name;  // "layers.*.self_attn.v_proj.lora_A", or "score"
+  Shape shape;       // [layers, r, in], [layers, out, r], or [num_labels, hidden]
   bool stacked;
   /** The names that PEFT writes to adapter_model.safetensors, one per layer (one in all for the head). */
   std::vector<std::string> peft_names;
@@ -47,13 +47,14 @@ struct TrainableParameter {
   enum class Kind { kLoraA, kLoraB, kScore } kind;
 };
 
-/** Adapters in the order of linear_modules (A then B), then the head. Throws when a target module is unknown or the
- * rank is not positive. */
+/** Adapters in the order of linear_modules (A then B), then the head. Throws when a target module is unknown
+ * or the rank is not positive. */
 std::vector<TrainableParameter> trainable_parameters(const LlamaConfig& config, const LoraConfig& lora,
                                                      int64_t num_labels);
 
-/** PEFT's start: A uniform in ±1/sqrt(in) (Kaiming with a = sqrt(5)), B zero; the head uniform-free: normal with
- * initializer_range, as transformers makes a new classification head. float32, a pure function of the seed. */
+/** PEFT's start: A uniform in ±1/sqrt(in) (Kaiming with a = sqrt(5)), B zero; the head uniform-free: normal
+ * with initializer_range, as transformers makes a new classification head. float32, a pure function of the
+ * seed. */
 HostTensor initial_value(const TrainableParameter& parameter, double initializer_range, uint64_t seed);
 
 }  // namespace gavel

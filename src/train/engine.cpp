@@ -18,13 +18,13 @@ HostTensor gather_parameter(const ModelFiles& files, const FrozenParameter& para
   HostTensor whole(dtype, parameter.shape);
   size_t bytes = whole.bytes() / parameter.sources.size();
   for (size_t i = 0; i < parameter.sources.size(); ++i)
-    std::memcpy(static_cast<char*>(whole.mutable_data()) + i * bytes, files.read(parameter.sources[i], dtype).data(),
-                bytes);
+    std::memcpy(static_cast<char*>(whole.mutable_data()) + i * bytes,
+                files.read(parameter.sources[i], dtype).data(), bytes);
   return whole;
 }
 
 std::string key_of(const char* name, const BatchShape& s) {
-  return fmt::format("{} {} {} {}", name, s.batch, s.length, s.rows);
+  return fmt::format("{} {} {} {}", name, s.sequences, s.length, s.rows);
 }
 
 }  // namespace
@@ -84,13 +84,15 @@ void Engine::random_frozen(uint64_t seed) {
 
 void Engine::set_trainable(const std::vector<HostTensor>& values) {
   auto specs = trainable_parameters(options_.model.config, options_.model.lora, options_.model.num_labels);
-  if (values.size() != specs.size()) fail("engine: {} trainable tensors expected, {} given", specs.size(), values.size());
+  if (values.size() != specs.size())
+    fail("engine: {} trainable tensors expected, {} given", specs.size(), values.size());
   trainable_.clear();
   m_.clear();
   v_.clear();
   for (size_t i = 0; i < values.size(); ++i) {
     if (values[i].shape() != specs[i].shape)
-      fail("engine: {} has shape {}, expected {}", specs[i].name, to_string(values[i].shape()), to_string(specs[i].shape));
+      fail("engine: {} has shape {}, expected {}", specs[i].name, to_string(values[i].shape()),
+           to_string(specs[i].shape));
     trainable_.push_back(client_->to_device(values[i]));
     HostTensor zeros(DType::kF32, values[i].shape());
     m_.push_back(client_->to_device(zeros));
@@ -116,8 +118,8 @@ const Engine::Program& Engine::compiled(const std::string& key, Make make) {
 
 std::vector<pjrt::Buffer> Engine::upload(const Batch& batch, uint32_t dropout_key) {
   std::vector<pjrt::Buffer> buffers;
-  for (const HostTensor* tensor : {&batch.input_ids, &batch.positions, &batch.segment_ids, &batch.dropout_rows,
-                                   &batch.last_index, &batch.labels, &batch.weights})
+  for (const HostTensor* tensor : {&batch.input_ids, &batch.positions, &batch.segment_ids,
+                                   &batch.dropout_rows, &batch.last_index, &batch.labels, &batch.weights})
     buffers.push_back(client_->to_device(*tensor));
   buffers.push_back(client_->to_device(HostTensor::from<uint32_t>({dropout_key}, {})));
   return buffers;
@@ -203,7 +205,8 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
 
 Evaluation Engine::evaluate(const Batch& batch) {
   BatchShape shape = shape_of(batch);
-  const Program& evaluate = compiled(key_of("evaluate", shape), [&] { return evaluate_program(options_, shape); });
+  const Program& evaluate =
+      compiled(key_of("evaluate", shape), [&] { return evaluate_program(options_, shape); });
   std::vector<pjrt::Buffer> uploaded = upload(batch, 0);
   pjrt::Executable::Arguments arguments;
   for (const auto* group : {&frozen_, &trainable_, &uploaded}) append(arguments, *group);
@@ -213,7 +216,8 @@ Evaluation Engine::evaluate(const Batch& batch) {
 
 std::pair<std::vector<HostTensor>, HostTensor> Engine::gradients(const Batch& batch, uint64_t seed) {
   BatchShape shape = shape_of(batch);
-  const Program& program = compiled(key_of("gradients", shape), [&] { return gradients_program(options_, shape); });
+  const Program& program =
+      compiled(key_of("gradients", shape), [&] { return gradients_program(options_, shape); });
   double weight = 0;
   for (float w : batch.weights.as<float>()) weight += w;
   pjrt::Buffer scalars = client_->to_device(to_tensor(step_scalars(options_.adam, 0, 0, weight)));

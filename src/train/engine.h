@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "data/batch.h"
+#include "data/batcher.h"
 #include "io/model_files.h"
 #include "pjrt/client.h"
 #include "train/programs.h"
@@ -34,8 +34,8 @@ struct Evaluation {
   HostTensor losses;  // f32 [rows]
 };
 
-/** The model on a device: its weights, what is trained with its AdamW state, and the compiled programs, one for each
- * batch shape that occurs (compiled when first needed, kept in the disk cache). */
+/** The model on a device: its weights, what is trained with its AdamW state, and the compiled programs, one
+ * for each batch shape that occurs (compiled when first needed, kept in the disk cache). */
 class Engine {
  public:
   /** `cache`: folder of compiled programs. */
@@ -50,8 +50,8 @@ class Engine {
   void set_trainable(const std::vector<HostTensor>& values);
   std::vector<HostTensor> trainable() const;
 
-  /** One optimizer step on micro-batches (one: a single fused program). Returns before the device is done. `step`
-   * counts from 0. */
+  /** One optimizer step on micro-batches (one: a single fused program). Returns before the device is done.
+   * `step` counts from 0. */
   PendingStats train_step(std::span<const Batch> micro_batches, int64_t step, double learning_rate,
                           double total_weight, uint64_t seed);
   /** Waits for the result. */

@@ -15,9 +15,10 @@ StepScalars step_scalars(const AdamW& adam, int64_t step, double learning_rate, 
 
 HostTensor to_tensor(const StepScalars& s) {
   // The update uses lr / bc1 and 1 / sqrt(bc2): divided here, in double.
-  return HostTensor::from<float>({static_cast<float>(s.learning_rate), static_cast<float>(s.learning_rate / s.bias_correction1),
-                                  static_cast<float>(std::sqrt(s.bias_correction2)), static_cast<float>(1 / s.total_weight)},
-                                 {4});
+  return HostTensor::from<float>(
+      {static_cast<float>(s.learning_rate), static_cast<float>(s.learning_rate / s.bias_correction1),
+       static_cast<float>(std::sqrt(s.bias_correction2)), static_cast<float>(1 / s.total_weight)},
+      {4});
 }
 
 AdamState adamw_update(const AdamW& adam, const AdamState& state, const std::vector<Value>& gradients,
@@ -60,9 +61,11 @@ std::vector<Value> clip_by_norm(const std::vector<Value>& gradients, const Value
 
 double scheduled_learning_rate(const std::string& schedule, double peak, int64_t step, int64_t warmup_steps,
                                int64_t total_steps) {
-  if (step < warmup_steps) return peak * static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, warmup_steps));
+  if (step < warmup_steps)
+    return peak * static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, warmup_steps));
   if (schedule == "constant") return peak;
-  double progress = static_cast<double>(step - warmup_steps) / static_cast<double>(std::max<int64_t>(1, total_steps - warmup_steps));
+  double progress = static_cast<double>(step - warmup_steps) /
+                    static_cast<double>(std::max<int64_t>(1, total_steps - warmup_steps));
   if (schedule == "linear") return peak * std::max(0.0, 1 - progress);
   if (schedule == "cosine") return peak * std::max(0.0, 0.5 * (1 + std::cos(std::numbers::pi * progress)));
   fail("train.schedule: '{}' is not known; use cosine, linear or constant", schedule);

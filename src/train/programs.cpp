@@ -28,7 +28,9 @@ class ProgramBuilder {
   Value declare_scalars() { return graph_.parameter(DType::kF32, {4}, "scalars"); }
 
   void declare_batch(const BatchShape& shape) {
-    auto tokens = [&](const char* name) { return graph_.parameter(DType::kI32, {shape.batch, shape.length}, name); };
+    auto tokens = [&](const char* name) {
+      return graph_.parameter(DType::kI32, {shape.sequences, shape.length}, name);
+    };
     batch_.input_ids = tokens("input_ids");
     batch_.positions = tokens("positions");
     batch_.segment_ids = tokens("segment_ids");
@@ -58,7 +60,8 @@ class ProgramBuilder {
     // Right when the largest logit is at the largest label; ties on either side count as right.
     Value last = reduce_max(logits, {1}), best = reduce_max(labels_, {1});
     auto spread = [&](const Value& v) { return broadcast(v, logits.shape(), {0}); };
-    Value hit = bit_and(compare(Compare::kEq, logits, spread(last)), compare(Compare::kEq, labels_, spread(best)));
+    Value hit =
+        bit_and(compare(Compare::kEq, logits, spread(last)), compare(Compare::kEq, labels_, spread(best)));
     Value right = reduce_max(convert(hit, DType::kF32), {1});
     Value correct = reduce_sum(mul(right, weights_), {0});
     return stack({loss_sum, correct, norm});
@@ -76,10 +79,10 @@ class ProgramBuilder {
     return {gradients(mean, trainable), loss_sum, out};
   }
 
-  ProgramText finish(const std::string& name, const std::vector<Value>& outputs, std::vector<Donation> donations) {
+  ProgramText finish(const std::string& name, const std::vector<Value>& outputs,
+                     std::vector<Donation> donations) {
     return {name, emit_module(graph_, outputs, {name, std::move(donations)}), graph_.flops(outputs)};
   }
-
 
  private:
   const StepOptions& options_;
@@ -89,12 +92,15 @@ class ProgramBuilder {
   Value labels_, weights_, dropout_key_;
 };
 
-void append(std::vector<Value>& to, const std::vector<Value>& from) { to.insert(to.end(), from.begin(), from.end()); }
+void append(std::vector<Value>& to, const std::vector<Value>& from) {
+  to.insert(to.end(), from.begin(), from.end());
+}
 
 /** Every output takes the memory of the parameter at the same place in `from`. */
 std::vector<Donation> donate(const std::vector<Value>& from) {
   std::vector<Donation> donations;
-  for (size_t i = 0; i < from.size(); ++i) donations.push_back({static_cast<size_t>(parameter_index(from[i])), i});
+  for (size_t i = 0; i < from.size(); ++i)
+    donations.push_back({static_cast<size_t>(parameter_index(from[i])), i});
   return donations;
 }
 
@@ -111,7 +117,7 @@ std::vector<Value> update(const StepOptions& options, const AdamState& state, st
 }
 
 std::string sized(const std::string& name, const BatchShape& s) {
-  return fmt::format("{}_{}x{}x{}", name, s.batch, s.length, s.rows);
+  return fmt::format("{}_{}x{}x{}", name, s.sequences, s.length, s.rows);
 }
 
 }  // namespace
@@ -119,7 +125,8 @@ std::string sized(const std::string& name, const BatchShape& s) {
 ProgramText train_step_program(const StepOptions& options, const BatchShape& shape) {
   ProgramBuilder builder(options);
   builder.declare_frozen();
-  AdamState state{builder.declare_trainable(""), builder.declare_trainable("m."), builder.declare_trainable("v.")};
+  AdamState state{builder.declare_trainable(""), builder.declare_trainable("m."),
+                  builder.declare_trainable("v.")};
   Value scalars = builder.declare_scalars();
   builder.declare_batch(shape);
   auto [gradients, loss_sum, logits] = builder.backward(state.parameters, scalars);
@@ -148,7 +155,8 @@ ProgramText accumulate_program(const StepOptions& options, const BatchShape& sha
 
 ProgramText apply_program(const StepOptions& options) {
   ProgramBuilder builder(options);
-  AdamState state{builder.declare_trainable(""), builder.declare_trainable("m."), builder.declare_trainable("v.")};
+  AdamState state{builder.declare_trainable(""), builder.declare_trainable("m."),
+                  builder.declare_trainable("v.")};
   std::vector<Value> gradients = builder.declare_trainable("gradient.");
   Value scalars = builder.declare_scalars();
   Value norm;

@@ -2,19 +2,12 @@
 #include <string>
 #include <vector>
 
+#include "data/batcher.h"
 #include "emit/module.h"
 #include "model/llama.h"
 #include "train/optimizer.h"
 
 namespace gavel {
-
-/** Sizes of a micro-batch: one compiled program for each that occurs. */
-struct BatchShape {
-  int64_t batch = 0;   // sequences
-  int64_t length = 0;  // tokens in each
-  int64_t rows = 0;    // pooled rows (equal to batch when nothing is packed)
-  auto operator<=>(const BatchShape&) const = default;
-};
 
 /** A program's text and its matrix-product work. */
 struct ProgramText {
@@ -27,13 +20,12 @@ struct ProgramText {
  *   train_step:  m…, v…, scalars f32 [4], BATCH                       → trainable…, m…, v…, STATS
  *   accumulate:  gradients…, scalars, BATCH                           → gradients…, STATS
  *   apply:       (no frozen) trainable…, m…, v…, gradients…, scalars  → trainable…, m…, v…, gradient_norm
- *   evaluate:    BATCH                                                → logits f32 [rows, labels], losses f32 [rows]
- *   gradients:   scalars, BATCH                                       → gradients…, STATS
- * BATCH: input_ids, positions, segment_ids, dropout_rows i32 [batch, length], last_index i32 [rows],
- *        labels f32 [rows, labels], weights f32 [rows], dropout_key ui32 [].
- * STATS: sums f32 [3]: weighted loss of the rows given (not divided), weight of rightly judged rows, gradient norm
- *        (0 where there is none); logits f32 [rows, labels].
- * What is written over (trainable, m, v, gradients) is donated. */
+ *   evaluate:    BATCH                                                → logits f32 [rows, labels], losses f32
+ * [rows] gradients:   scalars, BATCH                                       → gradients…, STATS BATCH:
+ * input_ids, positions, segment_ids, dropout_rows i32 [batch, length], last_index i32 [rows], labels f32
+ * [rows, labels], weights f32 [rows], dropout_key ui32 []. STATS: sums f32 [3]: weighted loss of the rows
+ * given (not divided), weight of rightly judged rows, gradient norm (0 where there is none); logits f32
+ * [rows, labels]. What is written over (trainable, m, v, gradients) is donated. */
 struct StepOptions {
   ModelOptions model;
   AdamW adam;

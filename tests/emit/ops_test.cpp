@@ -1,4 +1,6 @@
 // Every op run on the CPU plugin against values computed here, shape errors, and the text itself.
+#include "graph/ops.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -6,7 +8,6 @@
 #include <functional>
 
 #include "emit/plugin_runner.h"
-#include "graph/ops.h"
 #include "graph/scan.h"
 
 namespace gavel {
@@ -46,8 +47,10 @@ TEST(Ops, ElementwiseValues) {
       {"sub", [](Value a, Value b) { return sub(a, b); }, [](double a, double b) { return a - b; }},
       {"mul", [](Value a, Value b) { return mul(a, b); }, [](double a, double b) { return a * b; }},
       {"div", [](Value a, Value b) { return div(a, b); }, [](double a, double b) { return a / b; }},
-      {"maximum", [](Value a, Value b) { return maximum(a, b); }, [](double a, double b) { return std::max(a, b); }},
-      {"minimum", [](Value a, Value b) { return minimum(a, b); }, [](double a, double b) { return std::min(a, b); }},
+      {"maximum", [](Value a, Value b) { return maximum(a, b); },
+       [](double a, double b) { return std::max(a, b); }},
+      {"minimum", [](Value a, Value b) { return minimum(a, b); },
+       [](double a, double b) { return std::min(a, b); }},
       {"neg", [](Value a, Value) { return neg(a); }, [](double a, double) { return -a; }},
       {"exp", [](Value a, Value) { return exp(a); }, [](double a, double) { return std::exp(a); }},
       {"log", [](Value a, Value) { return log(a); }, [](double a, double) { return std::log(a); }},
@@ -78,10 +81,13 @@ TEST(Ops, ElementwiseValues) {
 TEST(Ops, IntegerValues) {
   Graph graph;
   Value a = graph.parameter(DType::kU32, {2}, "a"), b = graph.parameter(DType::kU32, {2}, "b");
-  auto out = CompiledGraph(graph, {bit_and(a, b), bit_or(a, b), bit_xor(a, b), shift_left(a, b),
-                                   shift_right_logical(a, b), mul(a, b)})
-                 .run({HostTensor::from<uint32_t>({0xffffffffu, 12}, {2}), HostTensor::from<uint32_t>({4, 2}, {2})});
-  auto at = [&](size_t i) { return std::vector<uint32_t>(out[i].as<uint32_t>().begin(), out[i].as<uint32_t>().end()); };
+  auto out =
+      CompiledGraph(graph, {bit_and(a, b), bit_or(a, b), bit_xor(a, b), shift_left(a, b),
+                            shift_right_logical(a, b), mul(a, b)})
+          .run({HostTensor::from<uint32_t>({0xffffffffu, 12}, {2}), HostTensor::from<uint32_t>({4, 2}, {2})});
+  auto at = [&](size_t i) {
+    return std::vector<uint32_t>(out[i].as<uint32_t>().begin(), out[i].as<uint32_t>().end());
+  };
   EXPECT_THAT(at(0), ElementsAre(4u, 0u));
   EXPECT_THAT(at(1), ElementsAre(0xffffffffu, 14u));
   EXPECT_THAT(at(2), ElementsAre(0xfffffffbu, 14u));
@@ -136,7 +142,8 @@ TEST(Ops, ScanRunsInBothDirections) {
     outputs.push_back(r.carries[0]);
     outputs.push_back(r.stacked[0]);
   }
-  auto out = CompiledGraph(graph, outputs).run({HostTensor::from<int32_t>({1, 2, 3}, {3}), HostTensor::from<int32_t>({9}, {})});
+  auto out = CompiledGraph(graph, outputs)
+                 .run({HostTensor::from<int32_t>({1, 2, 3}, {3}), HostTensor::from<int32_t>({9}, {})});
   EXPECT_THAT(ints(out[0]), ElementsAre(9123));
   EXPECT_THAT(ints(out[1]), ElementsAre(0, 1, 2));
   EXPECT_THAT(ints(out[2]), ElementsAre(9321));
@@ -146,7 +153,9 @@ TEST(Ops, ScanRunsInBothDirections) {
 TEST(Ops, ConstantsKeepTheirBits) {
   Graph graph;
   std::vector<double> values = {0.1, -1e-30, 3.4028234e38, std::numeric_limits<double>::infinity(), -0.0};
-  auto out = CompiledGraph(graph, {constant(graph, DType::kF32, values), constant(graph, DType::kF64, values)}).run({});
+  auto out =
+      CompiledGraph(graph, {constant(graph, DType::kF32, values), constant(graph, DType::kF64, values)})
+          .run({});
   for (size_t i = 0; i < values.size(); ++i) {
     EXPECT_EQ(out[0].as<float>()[i], static_cast<float>(values[i]));
     EXPECT_EQ(out[1].as<double>()[i], values[i]);
@@ -158,7 +167,8 @@ TEST(Ops, ShapeMistakesNameTheOpAndBothShapes) {
   Graph graph, other;
   Value a = graph.parameter(DType::kF32, {2, 3}, "a"), b = graph.parameter(DType::kF32, {3, 2}, "b");
   Value i = graph.parameter(DType::kI32, {2, 3}, "i");
-  EXPECT_THAT(message([&] { add(a, b); }), testing::AllOf(HasSubstr("add:"), HasSubstr("2x3xf32"), HasSubstr("3x2xf32")));
+  EXPECT_THAT(message([&] { add(a, b); }),
+              testing::AllOf(HasSubstr("add:"), HasSubstr("2x3xf32"), HasSubstr("3x2xf32")));
   EXPECT_THAT(message([&] { bit_and(a, a); }), HasSubstr("and:"));
   EXPECT_THAT(message([&] { exp(i); }), HasSubstr("exponential:"));
   EXPECT_THAT(message([&] { reshape(a, {4}); }), HasSubstr("reshape: [2, 3] can't become [4]"));
@@ -172,9 +182,14 @@ TEST(Ops, ShapeMistakesNameTheOpAndBothShapes) {
   EXPECT_THAT(message([&] { take(a, a); }), HasSubstr("take:"));
   EXPECT_THAT(message([&] { select(a, a, a); }), HasSubstr("select:"));
   EXPECT_THAT(message([&] { rms_norm(a, b, 1e-5); }), HasSubstr("rms_norm:"));
-  EXPECT_THAT(message([&] { add(a, other.parameter(DType::kF32, {2, 3}, "c")); }), HasSubstr("another graph"));
   EXPECT_THAT(message([&] {
-                scan(graph, 2, {a}, {}, {}, [](const ScanInput& in) { return ScanOutput{{transpose(in.carries[0], {1, 0})}, {}}; });
+                add(a, other.parameter(DType::kF32, {2, 3}, "c"));
+              }),
+              HasSubstr("another graph"));
+  EXPECT_THAT(message([&] {
+                scan(graph, 2, {a}, {}, {}, [](const ScanInput& in) {
+                  return ScanOutput{{transpose(in.carries[0], {1, 0})}, {}};
+                });
               }),
               HasSubstr("scan: carry 0"));
 }
@@ -189,7 +204,8 @@ TEST(Module, TextIsTheSameEveryTimeAndLeavesOutWhatNothingNeeds) {
   };
   EXPECT_EQ(build(),
             "module @tiny {\n"
-            "  func.func public @main(%arg0: tensor<2xf32> {tf.aliasing_output = 0 : i32}, %arg1: tensor<2xf32>) -> "
+            "  func.func public @main(%arg0: tensor<2xf32> {tf.aliasing_output = 0 : i32}, %arg1: "
+            "tensor<2xf32>) -> "
             "(tensor<2xf32>) {\n"
             "    %0 = stablehlo.constant dense<1.500000000e+00> : tensor<2xf32>\n"
             "    %1 = stablehlo.add %arg0, %0 : tensor<2xf32>\n"

@@ -25,9 +25,11 @@ TEST(Parity, AllSharedGoldensInBothForms) {
   for (const auto& entry : fs::directory_iterator(goldens())) {
     for (LayerForm form : {LayerForm::kUnrolled, LayerForm::kScan}) {
       ParityReport report = run_parity(entry.path(), form, client(), {});
-      EXPECT_TRUE(report.passed()) << entry.path().filename() << (form == LayerForm::kScan ? " scan\n" : " unrolled\n")
+      EXPECT_TRUE(report.passed()) << entry.path().filename()
+                                   << (form == LayerForm::kScan ? " scan\n" : " unrolled\n")
                                    << format_parity(report);
-      std::cout << entry.path().filename() << (form == LayerForm::kScan ? " scan\n" : " unrolled\n") << format_parity(report);
+      std::cout << entry.path().filename() << (form == LayerForm::kScan ? " scan\n" : " unrolled\n")
+                << format_parity(report);
     }
     ++folders;
   }

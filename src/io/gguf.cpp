@@ -1,0 +1,230 @@
+#include "io/gguf.h"
+
+#include <cstring>
+
+namespace gavel {
+
+namespace {
+
+constexpr uint64_t kMaxDimensions = 4;
+
+/** Reads the file from front to back; every read is checked against its end. */
+class Cursor {
+ public:
+  Cursor(std::span<const uint8_t> bytes, std::string file) : bytes_(bytes), file_(std::move(file)) {}
+
+  template <class T>
+  T read(std::string_view what) {
+    need(sizeof(T), what);
+    T value;
+    std::memcpy(&value, bytes_.data() + at_, sizeof(T));
+    at_ += sizeof(T);
+    return value;
+  }
+
+  std::string text(std::string_view what) {
+    auto length = read<uint64_t>(what);
+    need(length, what);
+    std::string value(reinterpret_cast<const char*>(bytes_.data()) + at_, static_cast<size_t>(length));
+    at_ += static_cast<size_t>(length);
+    return value;
+  }
+
+  /** Throws unless `count` more bytes are there. */
+  void need(uint64_t count, std::string_view what) const {
+    if (count > bytes_.size() - at_)
+      fail("{}: {} needs {} bytes at byte {}, the file has {}; it is cut short or damaged", file_, what,
+           count, at_, bytes_.size());
+  }
+
+  size_t at() const { return at_; }
+  size_t left() const { return bytes_.size() - at_; }
+  const std::string& file() const { return file_; }
+
+ private:
+  std::span<const uint8_t> bytes_;
+  std::string file_;
+  size_t at_ = 0;
+};
+
+enum ValueType : uint32_t { kU8, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kText, kArray, kU64, kI64, kF64 };
+
+GgufValue scalar(Cursor& cursor, uint32_t type, const std::string& key) {
+  switch (type) {
+    case kU8:
+      return int64_t{cursor.read<uint8_t>(key)};
+    case kI8:
+      return int64_t{cursor.read<int8_t>(key)};
+    case kU16:
+      return int64_t{cursor.read<uint16_t>(key)};
+    case kI16:
+      return int64_t{cursor.read<int16_t>(key)};
+    case kU32:
+      return int64_t{cursor.read<uint32_t>(key)};
+    case kI32:
+      return int64_t{cursor.read<int32_t>(key)};
+    case kU64:
+      return static_cast<int64_t>(cursor.read<uint64_t>(key));
+    case kI64:
+      return cursor.read<int64_t>(key);
+    case kF32:
+      return double{cursor.read<float>(key)};
+    case kF64:
+      return cursor.read<double>(key);
+    case kBool:
+      return cursor.read<uint8_t>(key) != 0;
+    case kText:
+      return cursor.text(key);
+    default:
+      fail("{}: metadata '{}' has the unknown type {}", cursor.file(), key, type);
+  }
+}
+
+template <class T>
+std::vector<T> list(Cursor& cursor, uint32_t type, uint64_t count, const std::string& key) {
+  std::vector<T> values;
+  values.reserve(static_cast<size_t>(count));
+  for (uint64_t i = 0; i < count; ++i) values.push_back(std::get<T>(scalar(cursor, type, key)));
+  return values;
+}
+
+GgufValue array(Cursor& cursor, const std::string& key) {
+  auto type = cursor.read<uint32_t>(key);
+  auto count = cursor.read<uint64_t>(key);
+  // Every element takes at least one byte (a text at least eight), so the count is bounded by the file.
+  if (count > cursor.left() / (type == kText ? 8 : 1))
+    fail("{}: metadata '{}' claims {} elements, {} bytes are left in the file", cursor.file(), key, count,
+         cursor.left());
+  if (type == kText) return list<std::string>(cursor, type, count, key);
+  if (type == kF32 || type == kF64) return list<double>(cursor, type, count, key);
+  if (type == kBool) {
+    std::vector<int64_t> values;
+    for (uint64_t i = 0; i < count; ++i) values.push_back(cursor.read<uint8_t>(key) != 0 ? 1 : 0);
+    return values;
+  }
+  if (type == kArray)
+    fail("{}: metadata '{}' is a list of lists, which is not supported", cursor.file(), key);
+  return list<int64_t>(cursor, type, count, key);
+}
+
+}  // namespace
+
+std::shared_ptr<const GgufFile> GgufFile::open(const std::filesystem::path& path) {
+  std::shared_ptr<GgufFile> opened(new GgufFile());
+  opened->file_ = MappedFile::open(path);
+  auto bytes = opened->file_->bytes();
+  std::string file = path.string();
+  Cursor cursor(bytes, file);
+  if (auto magic = cursor.read<uint32_t>("the magic number"); magic != 0x46554747u)
+    fail("{}: not a GGUF file: it starts with {:#010x}", file, magic);
+  if (auto version = cursor.read<uint32_t>("the version"); version != 2 && version != 3)
+    fail("{}: GGUF version {}; versions 2 and 3 are supported", file, version);
+  auto tensor_count = cursor.read<uint64_t>("the tensor count");
+  auto key_count = cursor.read<uint64_t>("the metadata count");
+  constexpr uint64_t kLeastTensor = 8 + 4 + 4 + 8, kLeastKey = 8 + 4 + 1;
+  if (key_count > cursor.left() / kLeastKey || tensor_count > cursor.left() / kLeastTensor)
+    fail("{}: it claims {} metadata keys and {} tensors, more than its {} bytes can hold", file, key_count,
+         tensor_count, bytes.size());
+  for (uint64_t i = 0; i < key_count; ++i) {
+    std::string key = cursor.text(fmt::format("metadata key {}", i));
+    auto type = cursor.read<uint32_t>(key);
+    GgufValue value = type == kArray ? array(cursor, key) : scalar(cursor, type, key);
+    if (!opened->metadata_.emplace(key, std::move(value)).second)
+      fail("{}: metadata '{}' stands there twice", file, key);
+  }
+  int64_t alignment = opened->has("general.alignment") ? opened->integer("general.alignment") : 32;
+  if (alignment < 1 || alignment > (1 << 20) || (alignment & (alignment - 1)) != 0)
+    fail("{}: general.alignment is {}, expected a power of two", file, alignment);
+
+  std::map<std::string, uint64_t> offsets;
+  for (uint64_t i = 0; i < tensor_count; ++i) {
+    std::string name = cursor.text(fmt::format("the name of tensor {}", i));
+    auto rank = cursor.read<uint32_t>(name);
+    if (rank > kMaxDimensions)
+      fail("{}: tensor '{}' has {} dimensions, at most {} are allowed", file, name, rank, kMaxDimensions);
+    GgufTensorInfo info;
+    uint64_t elements = 1;
+    for (uint32_t d = 0; d < rank; ++d) {
+      auto size = cursor.read<uint64_t>(name);
+      if (size > (uint64_t{1} << 40) || __builtin_mul_overflow(elements, size, &elements))
+        fail("{}: tensor '{}' has a dimension of {}", file, name, size);
+      info.shape.insert(info.shape.begin(), static_cast<int64_t>(size));
+    }
+    auto type = cursor.read<uint32_t>(name);
+    auto block = ggml_block(type);
+    if (!block)
+      fail(
+          "{}: tensor '{}' has the storage type {}, which is not supported; convert the model to F16, BF16, "
+          "Q4_0, "
+          "Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K",
+          file, name, type);
+    info.type = static_cast<GgmlType>(type);
+    auto row = info.shape.empty() ? uint64_t{1} : static_cast<uint64_t>(info.shape.back());
+    auto block_elements = static_cast<uint64_t>(block->elements);
+    if (row % block_elements != 0)
+      fail("{}: tensor '{}' of type {} has rows of {}, not a multiple of {}", file, name, block->name, row,
+           block_elements);
+    uint64_t size = 0;
+    if (__builtin_mul_overflow(elements / block_elements, uint64_t{block->bytes}, &size))
+      fail("{}: tensor '{}' is too large", file, name);
+    info.bytes = size;
+    offsets[name] = cursor.read<uint64_t>(name);
+    if (!opened->tensors_.emplace(name, std::move(info)).second)
+      fail("{}: tensor '{}' stands there twice", file, name);
+  }
+  auto step = static_cast<uint64_t>(alignment);
+  uint64_t data = (cursor.at() + step - 1) / step * step;
+  for (auto& [name, info] : opened->tensors_) {
+    uint64_t offset = offsets[name];
+    if (offset % step != 0)
+      fail("{}: tensor '{}' starts at byte {}, not a multiple of {}", file, name, offset, step);
+    if (data > bytes.size() || offset > bytes.size() - data || info.bytes > bytes.size() - data - offset)
+      fail("{}: tensor '{}' needs {} bytes at byte {}, the file has {}; is the download complete?", file,
+           name, info.bytes, offset, bytes.size());
+    info.offset = data + offset;
+  }
+  return opened;
+}
+
+template <class T>
+const T& GgufFile::get(const std::string& key, std::string_view expected) const {
+  auto found = metadata_.find(key);
+  if (found == metadata_.end()) fail("{}: metadata '{}' is missing", path().string(), key);
+  const T* value = std::get_if<T>(&found->second);
+  if (value == nullptr)
+    fail("{}: metadata '{}' is of another type, expected {}", path().string(), key, expected);
+  return *value;
+}
+
+int64_t GgufFile::integer(const std::string& key) const {
+  return get<int64_t>(key, "a whole number");
+}
+bool GgufFile::boolean(const std::string& key) const {
+  return get<bool>(key, "a boolean");
+}
+const std::string& GgufFile::text(const std::string& key) const {
+  return get<std::string>(key, "a text");
+}
+const std::vector<std::string>& GgufFile::texts(const std::string& key) const {
+  return get<std::vector<std::string>>(key, "a list of texts");
+}
+const std::vector<int64_t>& GgufFile::integers(const std::string& key) const {
+  return get<std::vector<int64_t>>(key, "a list of whole numbers");
+}
+double GgufFile::number(const std::string& key) const {
+  auto found = metadata_.find(key);
+  if (found != metadata_.end() && std::holds_alternative<int64_t>(found->second))
+    return static_cast<double>(std::get<int64_t>(found->second));
+  return get<double>(key, "a number");
+}
+
+HostTensor GgufFile::read(const std::string& name) const {
+  auto found = tensors_.find(name);
+  if (found == tensors_.end()) fail("{}: no tensor '{}'", path().string(), name);
+  HostTensor out(DType::kF32, found->second.shape);
+  dequantize(found->second.type, file_->bytes().data() + found->second.offset, out.size(),
+             out.as_mutable<float>().data());
+  return out;
+}
+
+}  // namespace gavel

