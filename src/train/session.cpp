@@ -1,0 +1,154 @@
+#include "train/session.h"
+
+#include "base/file.h"
+#include "data/split.h"
+
+namespace gavel {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/** The data library's enums have the recipe's names. */
+template <class Choice, class Parse>
+auto translate(Choice choice, Parse parse) {
+  return parse(choice_name(choice));
+}
+
+}  // namespace
+
+Tokenizer load_tokenizer(const Recipe& recipe, const LlamaConfig& config) {
+  Tokenizer tokenizer =
+      Tokenizer::load(recipe.model.tokenizer ? fs::path(*recipe.model.tokenizer) : resolve_model_path(recipe.model.path));
+  if (!tokenizer.pad_id()) {
+    auto pad = config.pad_token_id ? config.pad_token_id : std::optional<int64_t>(tokenizer.eos_id());
+    if (!pad) pad = config.eos_token_id;
+    if (pad) tokenizer.set_pad_id(static_cast<int32_t>(*pad));
+  }
+  if (tokenizer.vocab_size() > config.vocab_size)
+    fail("model.tokenizer: it has {} tokens, the model {} has {} embeddings: they do not belong together",
+         tokenizer.vocab_size(), recipe.model.path, config.vocab_size);
+  return tokenizer;
+}
+
+TextEncoder make_encoder(const Tokenizer& tokenizer) {
+  TextEncoder encoder;
+  encoder.encode = [tokenizer](std::string_view text, std::vector<int32_t>& ids) { tokenizer.encode(text, ids); };
+  encoder.prefix = tokenizer.prefix();
+  encoder.suffix = tokenizer.suffix();
+  encoder.pad_id = tokenizer.pad_id().value_or(-1);
+  return encoder;
+}
+
+EncodeOptions encode_options(const Recipe& recipe) {
+  EncodeOptions options;
+  options.text = Template::parse(recipe.data.text_template);
+  options.truncation = translate(recipe.data.truncation, parse_truncation);
+  options.max_length = recipe.data.max_length;
+  options.proportional_shares = recipe.data.proportional_shares;
+  return options;
+}
+
+ReadOptions read_options(const Recipe& recipe, Purpose purpose) {
+  ReadOptions options;
+  options.format = translate(recipe.data.format, parse_format);
+  const Recipe::Columns& c = recipe.data.columns;
+  options.columns = {c.id.value_or(""),      c.prompt.value_or(""),  c.response_a.value_or(""),
+                     c.response_b.value_or(""), c.label_a.value_or(""), c.label_b.value_or(""),
+                     c.label_tie.value_or(""),  c.winner.value_or("")};
+  options.cells = translate(recipe.data.cells, parse_cells);
+  options.purpose = purpose;
+  options.strict = recipe.data.strict;
+  options.drop_duplicates = recipe.data.drop_duplicates;
+  return options;
+}
+
+BatchOptions batch_options(const Recipe& recipe) {
+  BatchOptions options;
+  options.batching = translate(recipe.data.batching, parse_batching);
+  options.batch_size = recipe.train.batch_size;
+  options.gradient_accumulation = recipe.train.gradient_accumulation;
+  options.max_length = recipe.data.max_length;
+  options.pad_to = recipe.data.pad_to;
+  options.swap = translate(recipe.data.swap, parse_swap);
+  options.seed = static_cast<uint64_t>(recipe.train.seed);
+  options.drop_before_shuffle = recipe.data.drop_before_shuffle;
+  return options;
+}
+
+std::shared_ptr<pjrt::Client> open_device(const Recipe& recipe) {
+  const Recipe::Mesh& mesh = recipe.mesh;
+  for (int64_t size : {mesh.dp, mesh.fsdp, mesh.mp})
+    if (size > 1)
+      fail("mesh: {} x {} x {} asks for several devices; this version runs on one (leave the axes at 1 or -1)", mesh.dp,
+           mesh.fsdp, mesh.mp);
+  return pjrt::Client::create(pjrt::Plugin::load(recipe.device));
+}
+
+StepOptions step_options(const Recipe& recipe, const LlamaConfig& config, const std::string& platform) {
+  StepOptions options;
+  options.model.config = config;
+  const Recipe::Lora& lora = recipe.lora;
+  options.model.lora = {lora.r, lora.lora_alpha, lora.lora_dropout, lora.target_modules, lora.use_rslora};
+  options.model.num_labels = recipe.model.num_labels;
+  options.model.dtype = recipe.model.dtype;
+  bool is_cpu = platform == "cpu";
+  switch (recipe.model.compute_dtype) {
+    case Recipe::ComputeType::kBFloat16: options.model.compute_dtype = DType::kBF16; break;
+    case Recipe::ComputeType::kFloat32: options.model.compute_dtype = DType::kF32; break;
+    // On CPU plain StableHLO is no faster in bf16 (docs/decisions.md), and float32 is the more exact.
+    case Recipe::ComputeType::kAuto: options.model.compute_dtype = is_cpu ? DType::kF32 : DType::kBF16; break;
+  }
+  // Unrolled is the faster form on CPU, but its compile time and memory grow with the model.
+  auto layer_size = static_cast<double>(config.hidden_size) * static_cast<double>(config.hidden_size + config.intermediate_size);
+  bool small = layer_size * static_cast<double>(config.num_hidden_layers) < 1e9;
+  switch (recipe.train.layers) {
+    case Recipe::Layers::kScan: options.model.form = LayerForm::kScan; break;
+    case Recipe::Layers::kUnrolled: options.model.form = LayerForm::kUnrolled; break;
+    case Recipe::Layers::kAuto: options.model.form = is_cpu && small ? LayerForm::kUnrolled : LayerForm::kScan; break;
+  }
+  options.adam = {recipe.train.adam_beta1, recipe.train.adam_beta2, recipe.train.adam_epsilon, recipe.train.weight_decay};
+  options.label_smoothing = recipe.train.label_smoothing;
+  options.max_grad_norm = recipe.train.max_grad_norm.value_or(0);
+  return options;
+}
+
+LlamaConfig load_config(const Recipe& recipe, std::optional<ModelFiles>& files) {
+  fs::path path = recipe.model.path;
+  if (recipe.model.random_init) {
+    if (fs::exists(path / "config.json")) return LlamaConfig::from_file(path / "config.json");
+    if (!fs::exists(path)) return built_in_shape(recipe.model.path);
+  }
+  files = ModelFiles::open(path);
+  return files->config();
+}
+
+RecipeRows load_rows(const Recipe& recipe) {
+  RecipeRows result;
+  PreferenceData data = read_preferences(recipe.data.train, read_options(recipe, Purpose::kTrain));
+  result.train_report = data.report;
+  std::vector<PreferenceRow> rows = std::move(data.rows);
+  rows.resize(static_cast<size_t>(fraction_count(static_cast<int64_t>(rows.size()), recipe.data.fraction)));
+  if (rows.empty()) fail("{}: data.fraction {} leaves no rows", recipe.data.train, recipe.data.fraction);
+  if (const auto* file = std::get_if<std::string>(&recipe.data.valid)) {
+    PreferenceData valid = read_preferences(*file, read_options(recipe, Purpose::kTrain));
+    result.valid_report = valid.report;
+    result.valid = std::move(valid.rows);
+    result.shared_prompts = count_shared_prompts(row_keys(rows), row_keys(result.valid));
+    result.train = std::move(rows);
+    return result;
+  }
+  double share = std::get<double>(recipe.data.valid);
+  if (share == 0) {
+    result.train = std::move(rows);
+    return result;
+  }
+  Split split = split_rows(row_keys(rows), share, static_cast<uint64_t>(recipe.train.seed));
+  result.train = select_rows(rows, split.train);
+  result.valid = select_rows(rows, split.valid);
+  return result;
+}
+
+fs::path compile_cache_folder() { return cache_folder() / "compiled"; }
+
+}  // namespace gavel

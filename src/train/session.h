@@ -1,0 +1,51 @@
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/batcher.h"
+#include "data/cleaning.h"
+#include "data/preferences.h"
+#include "io/model_files.h"
+#include "pjrt/client.h"
+#include "recipe/recipe.h"
+#include "text/tokenizer.h"
+#include "train/programs.h"
+
+namespace gavel {
+
+// From a recipe to the objects that carry it out. All functions throw Error with what to do.
+
+/** The tokenizer of the recipe: model.tokenizer, else the one beside or inside the model. Its pad token is its own,
+ * else the config's, else its end-of-text token (the origin's choice). */
+Tokenizer load_tokenizer(const Recipe& recipe, const LlamaConfig& config);
+
+TextEncoder make_encoder(const Tokenizer& tokenizer);
+
+EncodeOptions encode_options(const Recipe& recipe);
+ReadOptions read_options(const Recipe& recipe, Purpose purpose);
+BatchOptions batch_options(const Recipe& recipe);
+
+/** The recipe's device. Throws when the mesh asks for more than one: this version trains on one device. */
+std::shared_ptr<pjrt::Client> open_device(const Recipe& recipe);
+
+/** `platform` decides what `auto` means. */
+StepOptions step_options(const Recipe& recipe, const LlamaConfig& config, const std::string& platform);
+
+/** model.path's config: of its files, or with random_init also of a config.json alone or a built-in shape's name. */
+LlamaConfig load_config(const Recipe& recipe, std::optional<ModelFiles>& files);
+
+/** Rows of the recipe, read, cleaned, cut to `fraction`, and split. */
+struct RecipeRows {
+  std::vector<PreferenceRow> train, valid;
+  CleaningReport train_report;
+  std::optional<CleaningReport> valid_report;  // when data.valid is a file
+  int64_t shared_prompts = 0;                  // validation rows whose prompt is in train too
+};
+RecipeRows load_rows(const Recipe& recipe);
+
+/** Where compiled programs are kept. */
+std::filesystem::path compile_cache_folder();
+
+}  // namespace gavel
