@@ -1,0 +1,67 @@
+#pragma once
+#include <array>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "recipe/fields.h"
+
+namespace gavel::detail {
+
+/** What a value must keep to, besides its type. */
+struct Limits {
+  double min = -std::numeric_limits<double>::infinity();
+  double max = std::numeric_limits<double>::infinity();
+  bool below_max = false;  // max itself is not allowed
+  bool above_min = false;
+  /** Allowed items of a list. */
+  std::vector<std::string> names;
+
+  bool allow(double value) const;
+  /** "0 or more", "0 to 1 (1 excluded)", or "". */
+  std::string text() const;
+};
+
+/** Each sets `out` and returns "", or returns what was expected and found. */
+std::string read_value(const RawValue& raw, const Limits& limits, bool& out);
+std::string read_value(const RawValue& raw, const Limits& limits, int64_t& out);
+std::string read_value(const RawValue& raw, const Limits& limits, double& out);
+std::string read_value(const RawValue& raw, const Limits& limits, std::string& out);
+std::string read_value(const RawValue& raw, const Limits& limits, std::variant<double, std::string>& out);
+std::string read_value(const RawValue& raw, const Limits& limits, std::vector<std::string>& out);
+std::string read_value(const RawValue& raw, const Limits& limits, std::array<double, 3>& out);
+
+template <class T>
+std::string read_value(const RawValue& raw, const Limits& limits, std::optional<T>& out) {
+  if (raw.kind == RawValue::Kind::kNull) {
+    out.reset();
+    return "";
+  }
+  T value{};
+  std::string problem = read_value(raw, limits, value);
+  if (problem.empty()) out = std::move(value);
+  return problem;
+}
+
+/** The index of a choice among `names`. */
+std::string read_choice(const RawValue& raw, const std::vector<std::string>& names, size_t& index);
+
+std::string write_value(bool value);
+std::string write_value(int64_t value);
+std::string write_value(double value);
+/** Plain when that reads back as the same text, else in double quotes. */
+std::string write_value(const std::string& value);
+std::string write_value(const std::variant<double, std::string>& value);
+std::string write_value(const std::vector<std::string>& value);
+std::string write_value(const std::array<double, 3>& value);
+
+template <class T>
+std::string write_value(const std::optional<T>& value) {
+  return value ? write_value(*value) : "null";
+}
+
+}  // namespace gavel::detail

@@ -1,0 +1,482 @@
+#include "recipe/fields.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "base/error.h"
+#include "recipe/codec.h"
+
+namespace gavel {
+
+namespace {
+
+template <class Choice>
+using Choices = std::vector<std::pair<Choice, std::string>>;
+
+// A table per enum; the first argument only selects the overload.
+const Choices<DType>& choices_of(DType) {
+  static const Choices<DType> table = {{DType::kBF16, "bfloat16"}, {DType::kF32, "float32"}};
+  return table;
+}
+const Choices<Recipe::ComputeType>& choices_of(Recipe::ComputeType) {
+  using enum Recipe::ComputeType;
+  static const Choices<Recipe::ComputeType> table = {
+      {kAuto, "auto"}, {kBFloat16, "bfloat16"}, {kFloat32, "float32"}};
+  return table;
+}
+const Choices<Recipe::Format>& choices_of(Recipe::Format) {
+  using enum Recipe::Format;
+  static const Choices<Recipe::Format> table = {{kLmsys, "lmsys"}, {kWsdm, "wsdm"}, {kGeneric, "generic"}};
+  return table;
+}
+const Choices<Recipe::Cells>& choices_of(Recipe::Cells) {
+  using enum Recipe::Cells;
+  static const Choices<Recipe::Cells> table = {{kJson, "json"}, {kSplit, "split"}, {kText, "text"}};
+  return table;
+}
+const Choices<Recipe::Truncation>& choices_of(Recipe::Truncation) {
+  using enum Recipe::Truncation;
+  static const Choices<Recipe::Truncation> table = {
+      {kRight, "right"}, {kLeft, "left"}, {kProportional, "proportional"}};
+  return table;
+}
+const Choices<Recipe::Batching>& choices_of(Recipe::Batching) {
+  using enum Recipe::Batching;
+  static const Choices<Recipe::Batching> table = {
+      {kPadded, "padded"}, {kBucketed, "bucketed"}, {kPacked, "packed"}};
+  return table;
+}
+const Choices<Recipe::Swap>& choices_of(Recipe::Swap) {
+  using enum Recipe::Swap;
+  static const Choices<Recipe::Swap> table = {{kNone, "none"}, {kRandom, "random"}, {kBoth, "both"}};
+  return table;
+}
+const Choices<Recipe::Schedule>& choices_of(Recipe::Schedule) {
+  using enum Recipe::Schedule;
+  static const Choices<Recipe::Schedule> table = {
+      {kCosine, "cosine"}, {kLinear, "linear"}, {kConstant, "constant"}};
+  return table;
+}
+const Choices<Recipe::Layers>& choices_of(Recipe::Layers) {
+  using enum Recipe::Layers;
+  static const Choices<Recipe::Layers> table = {{kAuto, "auto"}, {kScan, "scan"}, {kUnrolled, "unrolled"}};
+  return table;
+}
+const Choices<Recipe::Resume>& choices_of(Recipe::Resume) {
+  using enum Recipe::Resume;
+  static const Choices<Recipe::Resume> table = {{kNever, "never"}, {kAuto, "auto"}};
+  return table;
+}
+
+}  // namespace
+
+template <class Choice>
+std::string_view choice_name(Choice choice) {
+  for (const auto& [value, name] : choices_of(choice))
+    if (value == choice) return name;
+  fail("recipe: {} is not a choice of its setting", static_cast<int>(choice));
+}
+template std::string_view choice_name(DType);
+template std::string_view choice_name(Recipe::ComputeType);
+template std::string_view choice_name(Recipe::Format);
+template std::string_view choice_name(Recipe::Cells);
+template std::string_view choice_name(Recipe::Truncation);
+template std::string_view choice_name(Recipe::Batching);
+template std::string_view choice_name(Recipe::Swap);
+template std::string_view choice_name(Recipe::Schedule);
+template std::string_view choice_name(Recipe::Layers);
+template std::string_view choice_name(Recipe::Resume);
+
+namespace detail {
+
+namespace {
+
+template <class T>
+struct TypeName;
+template <>
+struct TypeName<bool> {
+  static constexpr std::string_view value = "true or false";
+};
+template <>
+struct TypeName<int64_t> {
+  static constexpr std::string_view value = "integer";
+};
+template <>
+struct TypeName<double> {
+  static constexpr std::string_view value = "number";
+};
+template <>
+struct TypeName<std::string> {
+  static constexpr std::string_view value = "text";
+};
+template <>
+struct TypeName<std::variant<double, std::string>> {
+  static constexpr std::string_view value = "share or file";
+};
+template <>
+struct TypeName<std::vector<std::string>> {
+  static constexpr std::string_view value = "list of names";
+};
+template <>
+struct TypeName<std::array<double, 3>> {
+  static constexpr std::string_view value = "list of 3 numbers";
+};
+template <class T>
+struct TypeName<std::optional<T>> {
+  static constexpr std::string_view value = TypeName<T>::value;
+};
+
+struct Extra {
+  Limits limits = {};
+  std::vector<std::string> synonyms = {};
+  bool required = false;
+};
+
+/** `get` returns the setting's place in a Recipe, constant or not. */
+template <class Get>
+Field field(std::string key, Get get, std::string help, Extra extra = {}) {
+  using T = std::remove_cvref_t<decltype(get(std::declval<Recipe&>()))>;
+  Field out;
+  out.info.key = std::move(key);
+  out.info.help = std::move(help);
+  out.info.required = extra.required;
+  out.synonyms = std::move(extra.synonyms);
+  if constexpr (std::is_enum_v<T>) {
+    const auto& table = choices_of(T{});
+    out.info.type = "choice";
+    for (const auto& [value, name] : table) out.info.choices.push_back(name);
+    out.read = [get, &table, names = out.info.choices](Recipe& recipe, const RawValue& raw) {
+      size_t index = 0;
+      std::string problem = read_choice(raw, names, index);
+      if (problem.empty()) get(recipe) = table[index].first;
+      return problem;
+    };
+    out.write = [get](const Recipe& recipe) { return std::string(choice_name(get(recipe))); };
+  } else {
+    out.info.type = TypeName<T>::value;
+    out.info.range = extra.limits.text();
+    out.info.choices = extra.limits.names;
+    out.read = [get, limits = std::move(extra.limits)](Recipe& recipe, const RawValue& raw) {
+      return read_value(raw, limits, get(recipe));
+    };
+    out.write = [get](const Recipe& recipe) { return write_value(get(recipe)); };
+  }
+  static const Recipe defaults;
+  if (!out.info.required) out.info.default_value = out.write(defaults);
+  return out;
+}
+
+Limits at_least(double min) {
+  return {.min = min};
+}
+Limits between(double min, double max) {
+  return {.min = min, .max = max};
+}
+Limits share_below(double min, double max) {
+  return {.min = min, .max = max, .below_max = true};
+}
+Limits above(double min) {
+  return {.min = min, .above_min = true};
+}
+
+// Bounds that no real run reaches, so that products of settings fit 64 bits.
+constexpr double kManySteps = 1e12;
+constexpr double kManyRows = 1 << 20;
+
+void add_model(std::vector<Field>& fields) {
+  fields.push_back(field("model.path", [](auto& r) -> auto& { return r.model.path; },
+                         "the base model: a Hugging Face folder or a .gguf file",
+                         {.synonyms = {"name", "model_name_or_path", "base_model"}, .required = true}));
+  fields.push_back(field("model.tokenizer", [](auto& r) -> auto& { return r.model.tokenizer; },
+                         "a tokenizer.json or its folder; null = the one beside or inside the model",
+                         {.synonyms = {"tokenizer_path", "tokenizer_name"}}));
+  fields.push_back(field("model.dtype", [](auto& r) -> auto& { return r.model.dtype; },
+                         "how the frozen base weights are held", {.synonyms = {"torch_dtype", "bf16"}}));
+  fields.push_back(field(
+      "model.compute_dtype", [](auto& r) -> auto& { return r.model.compute_dtype; },
+      "what matrix products are computed in; auto = what is fastest on the device"));
+  fields.push_back(field("model.num_labels", [](auto& r) -> auto& { return r.model.num_labels; },
+                         "classes of the head (A wins, B wins, tie)", {.limits = between(2, 1024)}));
+  fields.push_back(field(
+      "model.random_init", [](auto& r) -> auto& { return r.model.random_init; },
+      "shapes from config.json and random weights, for speed runs without a model"));
+}
+
+void add_lora(std::vector<Field>& fields) {
+  fields.push_back(field("lora.r", [](auto& r) -> auto& { return r.lora.r; }, "rank of the adapters",
+                         {.limits = between(1, 65536), .synonyms = {"rank", "lora_r"}}));
+  fields.push_back(field("lora.lora_alpha", [](auto& r) -> auto& { return r.lora.lora_alpha; },
+                         "adapters are scaled by lora_alpha / r",
+                         {.limits = above(0), .synonyms = {"alpha"}}));
+  fields.push_back(field("lora.lora_dropout", [](auto& r) -> auto& { return r.lora.lora_dropout; },
+                         "dropout on the adapters' input",
+                         {.limits = share_below(0, 1), .synonyms = {"dropout"}}));
+  fields.push_back(field(
+      "lora.target_modules", [](auto& r) -> auto& { return r.lora.target_modules; },
+      "linear layers that get an adapter; all-linear = all seven",
+      {.limits = {.names = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}},
+       .synonyms = {"targets", "modules"}}));
+  fields.push_back(field("lora.use_rslora", [](auto& r) -> auto& { return r.lora.use_rslora; },
+                         "scale by lora_alpha / sqrt(r) instead", {.synonyms = {"rslora"}}));
+  fields.push_back(field("lora.init_adapter", [](auto& r) -> auto& { return r.lora.init_adapter; },
+                         "an adapter folder to start from (Gavel's or PEFT's); null = PEFT's fresh start",
+                         {.synonyms = {"adapter"}}));
+}
+
+void add_data(std::vector<Field>& fields) {
+  fields.push_back(field("data.train", [](auto& r) -> auto& { return r.data.train; },
+                         "CSV or JSONL file of judged pairs",
+                         {.synonyms = {"path", "file", "train_file", "train_path"}, .required = true}));
+  fields.push_back(field("data.valid", [](auto& r) -> auto& { return r.data.valid; },
+                         "share of train kept for validation (no prompt on both sides), or a file; 0 = none",
+                         {.limits = share_below(0, 1),
+                          .synonyms = {"validation", "valid_split", "val", "test", "validation_file"}}));
+  fields.push_back(field(
+      "data.format", [](auto& r) -> auto& { return r.data.format; },
+      "column names of lmsys or wsdm files; generic = as data.columns says"));
+  auto column = [&fields](const char* name, auto get, const char* help) {
+    fields.push_back(field(std::string("data.columns.") + name, get, help));
+  };
+  column(
+      "id", [](auto& r) -> auto& { return r.data.columns.id; }, "row id; null = the row's number");
+  column(
+      "prompt", [](auto& r) -> auto& { return r.data.columns.prompt; }, "column of the prompt");
+  column(
+      "response_a", [](auto& r) -> auto& { return r.data.columns.response_a; }, "column of answer A");
+  column(
+      "response_b", [](auto& r) -> auto& { return r.data.columns.response_b; }, "column of answer B");
+  column(
+      "label_a", [](auto& r) -> auto& { return r.data.columns.label_a; }, "probability that A wins");
+  column(
+      "label_b", [](auto& r) -> auto& { return r.data.columns.label_b; }, "probability that B wins");
+  column(
+      "label_tie", [](auto& r) -> auto& { return r.data.columns.label_tie; }, "probability of a tie");
+  column(
+      "winner", [](auto& r) -> auto& { return r.data.columns.winner; },
+      "the winner's name instead of three probabilities (model_a, model_b, tie; a, b)");
+  fields.push_back(field("data.fraction", [](auto& r) -> auto& { return r.data.fraction; },
+                         "share of the rows to use, from the file's start",
+                         {.limits = {.min = 0, .max = 1, .above_min = true}}));
+  fields.push_back(field(
+      "data.cells", [](auto& r) -> auto& { return r.data.cells; },
+      "how text cells are read: json lists of turns; split = the origin's way (escapes stay "
+      "literal); text = one plain turn"));
+  fields.push_back(field("data.template", [](auto& r) -> auto& { return r.data.text_template; },
+                         "origin, turns, or a text with {prompt}, {response_a} and {response_b}",
+                         {.synonyms = {"prompt_template"}}));
+  fields.push_back(field("data.max_length", [](auto& r) -> auto& { return r.data.max_length; },
+                         "longest row in tokens",
+                         {.limits = between(8, kManyRows), .synonyms = {"max_seq_length", "max_len"}}));
+  fields.push_back(field("data.truncation", [](auto& r) -> auto& { return r.data.truncation; },
+                         "what gives way in longer rows: the end, the start, or prompt, A and B in shares",
+                         {.synonyms = {"truncation_side"}}));
+  fields.push_back(field("data.proportional_shares",
+                         [](auto& r) -> auto& { return r.data.proportional_shares; },
+                         "shares of prompt, A and B with truncation: proportional",
+                         {.limits = {.min = 0, .max = 1, .below_max = true, .above_min = true}}));
+  fields.push_back(field("data.batching", [](auto& r) -> auto& { return r.data.batching; },
+                         "padded rows, rows of like length together, or several rows packed in a sequence",
+                         {.synonyms = {"packing", "group_by_length"}}));
+  fields.push_back(
+      field("data.pad_to", [](auto& r) -> auto& { return r.data.pad_to; },
+            "with batching: padded: 0 = pad to max_length, else to the batch's longest row rounded "
+            "up to a multiple of this",
+            {.limits = between(0, kManyRows), .synonyms = {"pad_to_multiple_of", "padding"}}));
+  fields.push_back(field(
+      "data.swap", [](auto& r) -> auto& { return r.data.swap; },
+      "exchange A and B: never, at random, or each row both ways in the same step"));
+  fields.push_back(field(
+      "data.drop_before_shuffle", [](auto& r) -> auto& { return r.data.drop_before_shuffle; },
+      "rows that fill no whole batch: drop the file's last (the origin) or the epoch's last"));
+  fields.push_back(field(
+      "data.drop_duplicates", [](auto& r) -> auto& { return r.data.drop_duplicates; },
+      "drop later copies of a row"));
+  fields.push_back(field(
+      "data.strict", [](auto& r) -> auto& { return r.data.strict; },
+      "an odd cell is an error instead of a counted repair"));
+}
+
+void add_train(std::vector<Field>& fields) {
+  fields.push_back(field("train.epochs", [](auto& r) -> auto& { return r.train.epochs; },
+                         "passes over the data",
+                         {.limits = between(1, 1e6), .synonyms = {"num_train_epochs", "num_epochs"}}));
+  fields.push_back(field("train.max_steps", [](auto& r) -> auto& { return r.train.max_steps; },
+                         "optimizer steps, instead of epochs; also the schedule's length",
+                         {.limits = between(1, kManySteps), .synonyms = {"steps"}}));
+  fields.push_back(field("train.batch_size", [](auto& r) -> auto& { return r.train.batch_size; },
+                         "rows of a micro-batch, over all devices",
+                         {.limits = between(1, kManyRows),
+                          .synonyms = {"per_device_train_batch_size", "train_batch_size", "batch"}}));
+  fields.push_back(field("train.gradient_accumulation",
+                         [](auto& r) -> auto& { return r.train.gradient_accumulation; },
+                         "micro-batches of an optimizer step",
+                         {.limits = between(1, kManyRows),
+                          .synonyms = {"gradient_accumulation_steps", "accumulation", "grad_accum"}}));
+  fields.push_back(field("train.learning_rate", [](auto& r) -> auto& { return r.train.learning_rate; },
+                         "peak learning rate", {.limits = at_least(0), .synonyms = {"lr"}}));
+  fields.push_back(field("train.weight_decay", [](auto& r) -> auto& { return r.train.weight_decay; },
+                         "AdamW's decoupled weight decay", {.limits = at_least(0), .synonyms = {"wd"}}));
+  fields.push_back(field("train.adam_beta1", [](auto& r) -> auto& { return r.train.adam_beta1; },
+                         "decay of AdamW's first moment",
+                         {.limits = share_below(0, 1), .synonyms = {"beta1", "betas"}}));
+  fields.push_back(field("train.adam_beta2", [](auto& r) -> auto& { return r.train.adam_beta2; },
+                         "decay of AdamW's second moment",
+                         {.limits = share_below(0, 1), .synonyms = {"beta2"}}));
+  fields.push_back(field("train.adam_epsilon", [](auto& r) -> auto& { return r.train.adam_epsilon; },
+                         "AdamW's epsilon",
+                         {.limits = above(0), .synonyms = {"eps", "epsilon", "adam_eps"}}));
+  fields.push_back(
+      field("train.warmup_steps", [](auto& r) -> auto& { return r.train.warmup_steps; },
+            "steps of linear warm-up from 0; at most the run's steps",
+            {.limits = between(0, kManySteps), .synonyms = {"warmup", "warm_up", "warmup_ratio"}}));
+  fields.push_back(field("train.schedule", [](auto& r) -> auto& { return r.train.schedule; },
+                         "course of the learning rate after warm-up",
+                         {.synonyms = {"lr_scheduler_type", "scheduler", "lr_scheduler"}}));
+  fields.push_back(field("train.max_grad_norm", [](auto& r) -> auto& { return r.train.max_grad_norm; },
+                         "clip gradients to this global norm; null = do not",
+                         {.limits = above(0), .synonyms = {"clip", "grad_clip", "gradient_clipping"}}));
+  fields.push_back(field("train.label_smoothing", [](auto& r) -> auto& { return r.train.label_smoothing; },
+                         "share of each label spread evenly over the classes",
+                         {.limits = share_below(0, 1), .synonyms = {"label_smoothing_factor"}}));
+  fields.push_back(field("train.seed", [](auto& r) -> auto& { return r.train.seed; },
+                         "of weights, order, dropout and split",
+                         {.limits = between(0, 9007199254740991.0), .synonyms = {"random_seed"}}));
+  fields.push_back(field(
+      "train.layers", [](auto& r) -> auto& { return r.train.layers; },
+      "one layer's program run over stacked weights, or each layer written out; auto = what "
+      "suits model and device"));
+  fields.push_back(field("train.log_every", [](auto& r) -> auto& { return r.train.log_every; },
+                         "steps between log lines",
+                         {.limits = between(1, kManySteps), .synonyms = {"logging_steps"}}));
+  fields.push_back(field("train.eval_every", [](auto& r) -> auto& { return r.train.eval_every; },
+                         "steps between evaluations; 0 = at the end only",
+                         {.limits = between(0, kManySteps), .synonyms = {"eval_steps"}}));
+  fields.push_back(field("train.eval_at_start", [](auto& r) -> auto& { return r.train.eval_at_start; },
+                         "evaluate before the first step too", {.synonyms = {"eval_on_start"}}));
+  fields.push_back(field("train.save_every", [](auto& r) -> auto& { return r.train.save_every; },
+                         "steps between checkpoints; 0 = none",
+                         {.limits = between(0, kManySteps), .synonyms = {"save_steps"}}));
+  fields.push_back(field("train.keep_last", [](auto& r) -> auto& { return r.train.keep_last; },
+                         "checkpoints to keep",
+                         {.limits = between(1, kManyRows), .synonyms = {"save_total_limit"}}));
+  fields.push_back(field("train.resume", [](auto& r) -> auto& { return r.train.resume; },
+                         "auto = go on from the output folder's last checkpoint",
+                         {.synonyms = {"resume_from_checkpoint"}}));
+}
+
+void add_place(std::vector<Field>& fields) {
+  Limits axis = {.min = -1, .max = kManyRows};
+  fields.push_back(field("mesh.dp", [](auto& r) -> auto& { return r.mesh.dp; },
+                         "devices that hold copies of the weights; -1 = all that the others leave",
+                         {.limits = axis}));
+  fields.push_back(field("mesh.fsdp", [](auto& r) -> auto& { return r.mesh.fsdp; },
+                         "devices over which weights and batch are split; -1 = all that the others leave",
+                         {.limits = axis}));
+  fields.push_back(field("mesh.mp", [](auto& r) -> auto& { return r.mesh.mp; },
+                         "devices over which each layer's matrices are split; -1 = all that the others leave",
+                         {.limits = axis, .synonyms = {"tp"}}));
+  fields.push_back(field(
+      "mesh.rules", [](auto& r) -> auto& { return r.mesh.rules; },
+      "file with partition rules by parameter name; null = the built-in ones"));
+  fields.push_back(field("device", [](auto& r) -> auto& { return r.device; },
+                         "cpu, cuda, tpu, or the path of a PJRT plugin", {.synonyms = {"platform"}}));
+  fields.push_back(field("output", [](auto& r) -> auto& { return r.output; },
+                         "folder of the run; refused when it holds another run, unless train.resume says so",
+                         {.synonyms = {"output_dir", "out"}}));
+}
+
+}  // namespace
+
+const std::vector<Field>& recipe_fields() {
+  static const std::vector<Field> fields = [] {
+    std::vector<Field> out;
+    add_model(out);
+    add_lora(out);
+    add_data(out);
+    add_train(out);
+    add_place(out);
+    return out;
+  }();
+  return fields;
+}
+
+const Field* find_field(std::string_view key) {
+  for (const Field& field : recipe_fields())
+    if (field.info.key == key) return &field;
+  return nullptr;
+}
+
+bool is_section(std::string_view name) {
+  for (const Field& field : recipe_fields())
+    if (field.info.key.size() > name.size() && field.info.key.starts_with(name) &&
+        field.info.key[name.size()] == '.')
+      return true;
+  return false;
+}
+
+std::string section_of(std::string_view key) {
+  size_t dot = key.rfind('.');
+  return dot == std::string_view::npos ? "" : std::string(key.substr(0, dot));
+}
+
+std::string leaf_of(std::string_view key) {
+  size_t dot = key.rfind('.');
+  return std::string(dot == std::string_view::npos ? key : key.substr(dot + 1));
+}
+
+std::string key_hint(const std::string& unknown_key) {
+  // Edit distance takes time in the product of the lengths.
+  if (unknown_key.size() > 200) return "";
+  std::string section = section_of(unknown_key), leaf = leaf_of(unknown_key);
+  auto meant = [](const std::string& key) { return fmt::format(" (did you mean '{}'?)", key); };
+
+  // The same name in another section, or another tool's name; its own section first.
+  for (bool own_section : {true, false})
+    for (const Field& field : recipe_fields()) {
+      if (own_section != (section_of(field.info.key) == section)) continue;
+      bool synonym = std::find(field.synonyms.begin(), field.synonyms.end(), leaf) != field.synonyms.end();
+      if (leaf_of(field.info.key) == leaf || synonym) return meant(field.info.key);
+    }
+
+  std::vector<std::string> siblings, keys, sections;
+  for (const Field& field : recipe_fields()) {
+    keys.push_back(field.info.key);
+    if (section_of(field.info.key) == section) siblings.push_back(leaf_of(field.info.key));
+    std::string parent = section_of(field.info.key);
+    if (!parent.empty() && std::find(sections.begin(), sections.end(), parent) == sections.end())
+      sections.push_back(parent);
+  }
+  if (std::string found = nearest(leaf, siblings); !found.empty())
+    return meant(section.empty() ? found : section + "." + found);
+  keys.insert(keys.end(), sections.begin(), sections.end());
+  if (std::string found = nearest(unknown_key, keys); !found.empty()) return meant(found);
+  if (section.empty()) {
+    siblings = sections;
+    siblings.insert(siblings.end(), {"device", "output"});
+  }
+  return fmt::format("; there are: {}", fmt::join(siblings, ", "));
+}
+
+bool is_utf8(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    auto byte = [&](size_t k) { return static_cast<unsigned char>(text[k]); };
+    unsigned char lead = byte(i);
+    size_t length = lead < 0x80                   ? 1
+                    : lead >= 0xc2 && lead < 0xe0 ? 2
+                    : lead >= 0xe0 && lead < 0xf0 ? 3
+                    : lead >= 0xf0 && lead < 0xf5 ? 4
+                                                  : 0;
+    if (length == 0 || i + length > text.size()) return false;
+    for (size_t k = 1; k < length; ++k)
+      if ((byte(i + k) & 0xc0) != 0x80) return false;
+    if (lead == 0xe0 && byte(i + 1) < 0xa0) return false;  // overlong
+    if (lead == 0xed && byte(i + 1) > 0x9f) return false;  // surrogates
+    if (lead == 0xf0 && byte(i + 1) < 0x90) return false;  // overlong
+    if (lead == 0xf4 && byte(i + 1) > 0x8f) return false;  // above U+10FFFF
+    i += length;
+  }
+  return true;
+}
+
+}  // namespace detail
+}  // namespace gavel

@@ -1,0 +1,288 @@
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "recipe/fields.h"
+
+namespace gavel {
+
+namespace {
+
+using detail::Field;
+using detail::RawValue;
+
+// No recipe is near this; a file given by mistake is refused before the YAML library sees it.
+constexpr size_t kLargestRecipe = 1 << 20;
+
+RawValue scalar_value(const YAML::Node& node) {
+  RawValue raw;
+  if (node.IsNull()) return raw;
+  // The library's tag is "?" for plain scalars and "!" for quoted ones.
+  bool text = node.Tag() == "!" || node.Tag() == "tag:yaml.org,2002:str";
+  raw.kind = text ? RawValue::Kind::kQuoted : RawValue::Kind::kPlain;
+  raw.text = node.Scalar();
+  return raw;
+}
+
+RawValue raw_value(const YAML::Node& node) {
+  if (node.IsMap()) return {.kind = RawValue::Kind::kMap};
+  if (!node.IsSequence()) return scalar_value(node);
+  RawValue raw{.kind = RawValue::Kind::kList};
+  for (const YAML::Node& item : node) {
+    if (item.IsSequence()) {
+      raw.items.push_back({.kind = RawValue::Kind::kList});
+    } else if (item.IsMap()) {
+      raw.items.push_back({.kind = RawValue::Kind::kMap});
+    } else {
+      raw.items.push_back(scalar_value(item));
+    }
+  }
+  return raw;
+}
+
+class Parser {
+ public:
+  explicit Parser(std::string_view name) : name_(name) {}
+
+  void read_file(std::string_view text) {
+    if (text.size() > kLargestRecipe) {
+      problem(name_, "",
+              fmt::format("expected a recipe of at most {} bytes, found {}", kLargestRecipe, text.size()));
+      return;
+    }
+    if (!detail::is_utf8(text)) {
+      problem(name_, "", "expected UTF-8 text; save the file in that encoding");
+      return;
+    }
+    try {
+      std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
+      if (documents.size() > 1)
+        problem(name_, "", fmt::format("expected one YAML document, found {}", documents.size()));
+      else if (!documents.empty())
+        read_map(documents[0], "", name_);
+    } catch (const YAML::Exception& error) {
+      std::string at = error.mark.is_null() ? name_ : place_of(error.mark);
+      problem(at, "", fmt::format("not valid YAML: {}", error.msg));
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& error) {
+      problem(name_, "", fmt::format("not valid YAML: {}", error.what()));
+    }
+  }
+
+  void read_override(const std::string& text) {
+    const std::string at = "command line";
+    size_t equals = text.find('=');
+    if (!detail::is_utf8(text)) {
+      problem(at, "", "expected UTF-8 text in section.key=value");
+      return;
+    }
+    if (equals == std::string::npos || equals == 0) {
+      problem(at, "", fmt::format("expected section.key=value, found '{}'", text.substr(0, 100)));
+      return;
+    }
+    std::string key = text.substr(0, equals), value = text.substr(equals + 1);
+    const Field* field = detail::find_field(key);
+    if (!field) {
+      unknown(at, key);
+      return;
+    }
+    RawValue raw;
+    raw.from_command_line = true;
+    bool yaml = !value.empty() && (value[0] == '[' || value[0] == '"' || value[0] == '\'' || value[0] == '{');
+    if (yaml) {
+      try {
+        raw = raw_value(YAML::Load(value));
+      } catch (const std::exception&) {
+        problem(at, key, fmt::format("'{}' is not a valid YAML value", value.substr(0, 100)));
+        return;
+      }
+    } else if (!value.empty() && value != "null" && value != "~") {
+      raw.kind = RawValue::Kind::kPlain;
+      raw.text = value;
+    }
+    set(*field, raw, at);
+  }
+
+  Recipe finish() {
+    for (const Field& field : detail::recipe_fields())
+      if (field.info.required && !places_.contains(field.info.key))
+        problem(name_, field.info.key, fmt::format("is missing; it is {}", field.info.help));
+    check_device();
+    check_columns();
+    check_template();
+    check_mesh();
+    if (problems_.empty() && recipe_.train.max_steps) {
+      try {
+        check_schedule(recipe_, *recipe_.train.max_steps);
+      } catch (const Error& error) {
+        problems_.push_back(
+            fmt::format("{}: {}", place("train.warmup_steps", "train.max_steps"), error.what()));
+      }
+    }
+    if (!problems_.empty()) throw Error(fmt::format("{}", fmt::join(problems_, "\n")));
+    return std::move(recipe_);
+  }
+
+ private:
+  void problem(const std::string& at, const std::string& key, const std::string& text) {
+    problems_.push_back(key.empty() ? fmt::format("{}: {}", at, text)
+                                    : fmt::format("{}: {}: {}", at, key, text));
+  }
+
+  void unknown(const std::string& at, const std::string& key) {
+    if (detail::is_section(key))
+      problem(at, key, "is a section; set its keys one by one, as section.key=value");
+    else
+      problem(at, shortened(key), fmt::format("unknown key{}", detail::key_hint(key)));
+  }
+
+  static std::string shortened(const std::string& key) {
+    return key.size() > 200 ? key.substr(0, 100) + "…" : key;
+  }
+
+  std::string place_of(const YAML::Mark& mark) const { return fmt::format("{}:{}", name_, mark.line + 1); }
+
+  /** Where the first of these keys that the recipe sets was set, else the file. */
+  template <class... Keys>
+  std::string place(const Keys&... keys) const {
+    for (std::string key : {std::string(keys)...})
+      if (auto found = places_.find(key); found != places_.end()) return found->second;
+    return name_;
+  }
+
+  void set(const Field& field, const RawValue& raw, const std::string& at) {
+    places_[field.info.key] = at;
+    if (std::string text = field.read(recipe_, raw); !text.empty()) problem(at, field.info.key, text);
+  }
+
+  void read_map(const YAML::Node& node, const std::string& section, const std::string& at) {
+    if (node.IsNull()) return;  // a section whose keys are all commented out
+    if (!node.IsMap()) {
+      problem(at, section, fmt::format("expected keys with values, found {}", describe(raw_value(node))));
+      return;
+    }
+    std::map<std::string, std::string> seen;
+    for (const auto& entry : node) {
+      std::string here = place_of(entry.first.Mark());
+      if (!entry.first.IsScalar()) {
+        problem(here, section, fmt::format("expected a key, found {}", describe(raw_value(entry.first))));
+        continue;
+      }
+      std::string key = (section.empty() ? "" : section + ".") + entry.first.Scalar();
+      if (auto [first, fresh] = seen.emplace(key, here); !fresh) {
+        problem(here, shortened(key), fmt::format("is set twice; first at {}", first->second));
+        continue;
+      }
+      // A key that itself has dots ("train.seed: 1") is not the nested one.
+      bool dotted = entry.first.Scalar().find('.') != std::string::npos;
+      if (const Field* field = detail::find_field(key); field && !dotted) {
+        set(*field, raw_value(entry.second), here);
+      } else if (detail::is_section(key) && !dotted) {
+        read_map(entry.second, key, here);
+      } else if (dotted && field) {
+        problem(here, key,
+                fmt::format("write it as '{}:' below '{}:'", detail::leaf_of(key), detail::section_of(key)));
+      } else {
+        unknown_in_file(here, key);
+      }
+    }
+  }
+
+  void unknown_in_file(const std::string& at, const std::string& key) {
+    problem(at, shortened(key), fmt::format("unknown key{}", detail::key_hint(key)));
+  }
+
+  void check_device() {
+    const std::string& device = recipe_.device;
+    const std::vector<std::string> names = {"cpu", "cuda", "tpu"};
+    bool path = device.find('/') != std::string::npos || device.ends_with(".so");
+    if (!path && std::find(names.begin(), names.end(), device) == names.end())
+      problem(
+          place("device"), "device",
+          fmt::format("expected cpu, cuda, tpu or the path of a PJRT plugin, found '{}'{}", shortened(device),
+                      device == "gpu" ? " (did you mean 'cuda'?)" : did_you_mean(shortened(device), names)));
+  }
+
+  void check_columns() {
+    const Recipe::Columns& columns = recipe_.data.columns;
+    std::string at = place("data.format", "data.columns.prompt", "data.columns.response_a");
+    if (recipe_.data.format != Recipe::Format::kGeneric) {
+      if (columns != Recipe::Columns{})
+        problem(at, "data.columns",
+                fmt::format("is for data.format: generic only, found data.format: {}",
+                            choice_name(recipe_.data.format)));
+      return;
+    }
+    if (!columns.prompt || !columns.response_a || !columns.response_b)
+      problem(at, "data.columns", "data.format: generic needs the columns prompt, response_a and response_b");
+    int labels = columns.label_a.has_value() + columns.label_b.has_value() + columns.label_tie.has_value();
+    bool either = columns.winner ? labels == 0 : labels == 3;
+    if (!either)
+      problem(at, "data.columns",
+              "data.format: generic needs either the column winner, or label_a, label_b and label_tie");
+  }
+
+  void check_template() {
+    const std::string& text = recipe_.data.text_template;
+    const std::vector<std::string> names = {"origin", "turns"};
+    if (std::find(names.begin(), names.end(), text) != names.end()) return;
+    for (std::string_view placeholder : {"{prompt}", "{response_a}", "{response_b}"})
+      if (text.find(placeholder) == std::string::npos) {
+        problem(place("data.template"), "data.template",
+                fmt::format("expected origin, turns, or a text with {{prompt}}, {{response_a}} and "
+                            "{{response_b}}; found none of these names, and no {}{}",
+                            placeholder, text.size() > 200 ? "" : did_you_mean(text, names)));
+        return;
+      }
+  }
+
+  void check_mesh() {
+    const Recipe::Mesh& mesh = recipe_.mesh;
+    int rest = 0;
+    for (auto [key, size] : {std::pair{"mesh.dp", mesh.dp}, {"mesh.fsdp", mesh.fsdp}, {"mesh.mp", mesh.mp}}) {
+      if (size == 0) problem(place(key), key, "expected the number of devices, or -1; found 0");
+      rest += size == -1;
+    }
+    if (rest > 1)
+      problem(place("mesh.dp", "mesh.mp", "mesh.fsdp"), "mesh",
+              "only one axis can be -1 (all devices that the others leave)");
+  }
+
+  std::string name_;
+  Recipe recipe_;
+  std::map<std::string, std::string> places_;  // of the keys that were set
+  std::vector<std::string> problems_;
+};
+
+}  // namespace
+
+Recipe parse_recipe(std::string_view text, std::string_view name, const std::vector<std::string>& overrides) {
+  Parser parser(name);
+  parser.read_file(text);
+  for (const std::string& override_text : overrides) parser.read_override(override_text);
+  return parser.finish();
+}
+
+Recipe load_recipe(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
+  auto file = MappedFile::open(path);
+  return parse_recipe(file->text(), path.string(), overrides);
+}
+
+void check_schedule(const Recipe& recipe, int64_t total_steps) {
+  int64_t warmup = recipe.train.warmup_steps;
+  if (warmup <= total_steps) return;
+  // The usual twentieth; at least one step, except in a run that has room for none.
+  int64_t suggested = std::min(total_steps, std::max<int64_t>(1, total_steps / 20));
+  fail(
+      "train.warmup_steps: {} is more than the run's {} steps, so the learning rate would never reach its "
+      "peak; "
+      "try train.warmup_steps={}",
+      warmup, total_steps, suggested);
+}
+
+}  // namespace gavel

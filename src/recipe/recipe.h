@@ -1,0 +1,160 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/dtype.h"
+
+namespace gavel {
+
+/** All settings of a run. Names, defaults, limits and help texts: recipe_keys(). Paths are as given: relative
+ * ones are relative to the current folder, not to the recipe's. */
+struct Recipe {
+  enum class ComputeType : uint8_t { kAuto, kBFloat16, kFloat32 };
+  enum class Format : uint8_t { kLmsys, kWsdm, kGeneric };
+  enum class Cells : uint8_t { kJson, kSplit, kText };
+  enum class Truncation : uint8_t { kRight, kLeft, kProportional };
+  enum class Batching : uint8_t { kPadded, kBucketed, kPacked };
+  enum class Swap : uint8_t { kNone, kRandom, kBoth };
+  enum class Schedule : uint8_t { kCosine, kLinear, kConstant };
+  enum class Layers : uint8_t { kAuto, kScan, kUnrolled };
+  enum class Resume : uint8_t { kNever, kAuto };
+
+  struct Model {
+    std::string path;
+    std::optional<std::string> tokenizer;
+    DType dtype = DType::kBF16;
+    ComputeType compute_dtype = ComputeType::kAuto;
+    int64_t num_labels = 3;
+    bool random_init = false;
+    bool operator==(const Model&) const = default;
+  } model;
+
+  struct Lora {
+    int64_t r = 4;
+    double lora_alpha = 8;
+    double lora_dropout = 0.05;
+    std::vector<std::string> target_modules = {"o_proj", "v_proj"};
+    bool use_rslora = false;
+    std::optional<std::string> init_adapter;
+    bool operator==(const Lora&) const = default;
+  } lora;
+
+  /** Column names of a file of format generic. */
+  struct Columns {
+    std::optional<std::string> id, prompt, response_a, response_b, label_a, label_b, label_tie, winner;
+    bool operator==(const Columns&) const = default;
+  };
+
+  struct Data {
+    std::string train;
+    /** A share of train (0 = none), or a file. */
+    std::variant<double, std::string> valid = 0.05;
+    Format format = Format::kLmsys;
+    Columns columns;
+    double fraction = 1.0;
+    Cells cells = Cells::kJson;
+    /** "origin", "turns", or a text with {prompt}, {response_a} and {response_b}. */
+    std::string text_template = "origin";
+    int64_t max_length = 1024;
+    Truncation truncation = Truncation::kRight;
+    std::array<double, 3> proportional_shares = {0.2, 0.4, 0.4};
+    Batching batching = Batching::kPadded;
+    int64_t pad_to = 0;
+    Swap swap = Swap::kNone;
+    bool drop_before_shuffle = false;
+    bool drop_duplicates = false;
+    bool strict = false;
+    bool operator==(const Data&) const = default;
+  } data;
+
+  struct Train {
+    int64_t epochs = 1;
+    std::optional<int64_t> max_steps;
+    int64_t batch_size = 16;
+    int64_t gradient_accumulation = 1;
+    double learning_rate = 5e-5;
+    double weight_decay = 0.01;
+    double adam_beta1 = 0.9;
+    double adam_beta2 = 0.999;
+    double adam_epsilon = 1e-8;
+    int64_t warmup_steps = 128;
+    Schedule schedule = Schedule::kCosine;
+    std::optional<double> max_grad_norm;
+    double label_smoothing = 0;
+    int64_t seed = 2024;
+    Layers layers = Layers::kAuto;
+    int64_t log_every = 200;
+    int64_t eval_every = 0;
+    bool eval_at_start = true;
+    int64_t save_every = 0;
+    int64_t keep_last = 2;
+    Resume resume = Resume::kNever;
+    bool operator==(const Train&) const = default;
+  } train;
+
+  /** Sizes of the mesh's axes; one of them may be -1, all devices that the others leave. */
+  struct Mesh {
+    int64_t dp = 1;
+    int64_t fsdp = -1;
+    int64_t mp = 1;
+    std::optional<std::string> rules;
+    bool operator==(const Mesh&) const = default;
+  } mesh;
+
+  std::string device = "cpu";
+  std::string output = "runs/demo";
+
+  bool operator==(const Recipe&) const = default;
+};
+
+/** A choice as the recipe spells it, such as "bucketed". Defined for Recipe's enums and for DType. */
+template <class Choice>
+std::string_view choice_name(Choice choice);
+
+/** Reads a recipe and sets `overrides` ("section.key=value", in order, the last of a key wins) over it.
+ * Throws one Error with a line per problem: "FILE:LINE: section.key: what was expected, what was found" (the
+ * place is "command line" for overrides). Problems are: broken YAML, unknown and repeated keys (with the
+ * nearest valid one), wrong types, impossible values, settings that contradict each other, and required keys
+ * that are missing. On the command line texts need no quotes; lists are written [a, b]. */
+Recipe load_recipe(const std::filesystem::path& path, const std::vector<std::string>& overrides = {});
+
+/** The same for a text; `name` stands for the file in messages. */
+Recipe parse_recipe(std::string_view text, std::string_view name,
+                    const std::vector<std::string>& overrides = {});
+
+/** All settings as YAML; parse_recipe gives an equal recipe back. */
+std::string to_yaml(const Recipe& recipe);
+
+/** Throws an Error with a suggestion when the warm-up is longer than the run, whose length is known only once
+ * the data is read (parse_recipe calls it when train.max_steps is set). */
+void check_schedule(const Recipe& recipe, int64_t total_steps);
+
+/** What can be said of a key. */
+struct RecipeKey {
+  std::string key;            // "train.learning_rate"
+  std::string type;           // "number", "integer", "text", "true or false", "choice", "list of …"
+  std::string default_value;  // as YAML; "" when required
+  bool required = false;
+  std::vector<std::string> choices;  // empty unless only these are allowed
+  std::string range;                 // "0 or more", or ""
+  std::string help;
+};
+
+/** Every key, in the order of to_yaml. Parsing, checks, help and the documentation's table are made from it.
+ */
+std::vector<RecipeKey> recipe_keys();
+
+/** For --help: a line or two per key, grouped by section. */
+std::string recipe_help();
+
+/** For the documentation: a Markdown table of all keys. */
+std::string recipe_markdown();
+
+}  // namespace gavel

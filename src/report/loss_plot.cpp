@@ -1,0 +1,286 @@
+#include "report/loss_plot.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "report/table.h"
+
+namespace gavel {
+
+namespace {
+
+// In SVG units; the picture scales.
+constexpr double kWidth = 880, kHeight = 480;
+constexpr double kLeft = 66, kRight = 28, kTop = 92, kBottom = 58;
+constexpr double kPlotWidth = kWidth - kLeft - kRight, kPlotHeight = kHeight - kTop - kBottom;
+constexpr size_t kMostPoints = 1600;
+constexpr size_t kMostLabels = 12;
+
+constexpr const char* kStyle = R"(
+  .background { fill: #ffffff; }
+  text { fill: #5b6472; font: 13px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+  .title { fill: #1a1f29; font-size: 19px; font-weight: 600; }
+  .value { fill: #b34700; font-size: 12px; font-weight: 600; paint-order: stroke; stroke: #ffffff; stroke-width: 3px; stroke-linejoin: round; }
+  .grid { stroke: #e9ebf0; stroke-width: 1; }
+  .axis { stroke: #b6bcc8; stroke-width: 1; }
+  .step { fill: none; stroke: #2f6fde; stroke-width: 1; stroke-opacity: 0.32; stroke-linejoin: round; }
+  .mean { fill: none; stroke: #2f6fde; stroke-width: 2.6; stroke-linejoin: round; stroke-linecap: round; }
+  .valid { fill: none; stroke: #e8590c; stroke-width: 1.4; stroke-dasharray: 2 4; stroke-linecap: round; }
+  .point { fill: #e8590c; stroke: #ffffff; stroke-width: 1.8; }
+  .reference { stroke: #8a93a3; stroke-width: 1.2; stroke-dasharray: 6 5; }
+  .note { font-size: 12px; paint-order: stroke; stroke: #ffffff; stroke-width: 3px; stroke-linejoin: round; }
+  @media (prefers-color-scheme: dark) {
+    .background { fill: #14171d; }
+    text { fill: #a2abb9; }
+    .title { fill: #eef0f4; }
+    .value { fill: #ffb26b; stroke: #14171d; }
+    .grid { stroke: #252a33; }
+    .axis { stroke: #4b5362; }
+    .step { stroke: #6ea8ff; stroke-opacity: 0.38; }
+    .mean { stroke: #6ea8ff; }
+    .valid { stroke: #ff9a4d; }
+    .point { fill: #ff9a4d; stroke: #14171d; }
+    .reference { stroke: #77808f; }
+    .note { stroke: #14171d; }
+  }
+)";
+
+std::string escape(const std::string& text) {
+  std::string out;
+  for (char c : text) {
+    if (c == '&') {
+      out += "&amp;";
+    } else if (c == '<') {
+      out += "&lt;";
+    } else if (c == '>') {
+      out += "&gt;";
+    } else if (static_cast<unsigned char>(c) >= 0x20) {  // XML has no control characters
+      out += c;
+    } else {
+      out += ' ';
+    }
+  }
+  return out;
+}
+
+std::vector<LossPoint> finite_points(const std::vector<LossPoint>& points) {
+  std::vector<LossPoint> out;
+  for (const LossPoint& point : points)
+    if (std::isfinite(point.step) && std::isfinite(point.loss)) out.push_back(point);
+  return out;
+}
+
+/** Keeps the lowest and the highest point of each stretch, so that a long run stays a small file and looks
+ * alike. */
+std::vector<LossPoint> thinned(const std::vector<LossPoint>& points) {
+  if (points.size() <= kMostPoints) return points;
+  std::vector<LossPoint> out;
+  size_t stretches = kMostPoints / 2;
+  auto lower = [](const LossPoint& a, const LossPoint& b) { return a.loss < b.loss; };
+  for (size_t i = 0; i < stretches; ++i) {
+    auto begin = points.begin() + static_cast<ptrdiff_t>(i * points.size() / stretches);
+    auto end = points.begin() + static_cast<ptrdiff_t>((i + 1) * points.size() / stretches);
+    auto [low, high] = std::minmax_element(begin, end, lower);
+    if (low == high) {
+      out.push_back(*low);
+    } else {
+      out.push_back(low < high ? *low : *high);
+      out.push_back(low < high ? *high : *low);
+    }
+  }
+  return out;
+}
+
+/** Decimals that tell ticks apart. */
+int decimals_of(double step) {
+  int decimals = 0;
+  while (decimals < 9 && std::abs(step - std::round(step)) > 1e-6 * step) {
+    step *= 10;
+    ++decimals;
+  }
+  return decimals;
+}
+
+struct Scale {
+  double low, high, from, to;
+  double operator()(double value) const { return from + (value - low) / (high - low) * (to - from); }
+};
+
+/** The highest loss shown: the top of all but the largest fiftieth of the steps, and of all that is drawn
+ * thick. */
+double highest_loss(const std::vector<LossPoint>& train, const std::vector<LossPoint>& mean,
+                    const std::vector<LossPoint>& valid) {
+  std::vector<double> losses;
+  for (const LossPoint& point : train) losses.push_back(point.loss);
+  double high = -INFINITY;
+  if (!losses.empty()) {
+    auto at = losses.begin() + static_cast<ptrdiff_t>((losses.size() - 1) * 49 / 50);
+    std::nth_element(losses.begin(), at, losses.end());
+    high = *at;
+  }
+  for (const auto* points : {&mean, &valid})
+    for (const LossPoint& point : *points) high = std::max(high, point.loss);
+  return high;
+}
+
+std::string path_of(const std::vector<LossPoint>& points, const Scale& x, const Scale& y) {
+  std::string path;
+  bool gap = true;
+  for (const LossPoint& point : points) {
+    if (!std::isfinite(point.loss) || !std::isfinite(point.step)) {
+      gap = true;
+      continue;
+    }
+    // Far above the picture is as good as infinitely far.
+    path += fmt::format("{}{:.1f} {:.1f}", gap ? "M" : "L", x(point.step), std::max(-1e4, y(point.loss)));
+    gap = false;
+  }
+  return path;
+}
+
+/** One entry at `at`; returns where the next one begins. */
+double legend_entry(std::string& svg, double at, const std::string& mark, const std::string& text) {
+  constexpr double kMark = 26, kLetter = 7.0;
+  svg += fmt::format("<g transform=\"translate({:.1f} {})\">{}<text x=\"{}\" y=\"4.5\">{}</text></g>\n", at,
+                     kTop - 20, mark, kMark + 6, escape(text));
+  return at + kMark + 6 + kLetter * static_cast<double>(text_width(text)) + 22;
+}
+
+}  // namespace
+
+std::vector<LossPoint> smoothed(const std::vector<LossPoint>& points, size_t window) {
+  std::vector<LossPoint> finite = finite_points(points), out;
+  std::vector<double> sums = {0};
+  for (const LossPoint& point : finite) sums.push_back(sums.back() + point.loss);
+  size_t half = window / 2;
+  for (size_t i = 0; i < finite.size(); ++i) {
+    // The same number on both sides, so that the ends do not lean.
+    size_t reach = std::min({half, i, finite.size() - 1 - i});
+    size_t count = 2 * reach + 1;
+    out.push_back({finite[i].step, (sums[i + reach + 1] - sums[i - reach]) / static_cast<double>(count)});
+  }
+  return out;
+}
+
+std::vector<double> round_ticks(double low, double high, int count) {
+  double rough = (high - low) / count;
+  if (!(rough > 0) || !std::isfinite(rough)) return {low};
+  double power = std::pow(10.0, std::floor(std::log10(rough)));
+  double step = 10 * power;
+  for (double factor : {5.0, 2.5, 2.0, 1.0})
+    if (factor * power >= rough * (1 - 1e-9)) step = factor * power;
+  std::vector<double> ticks;
+  double first = std::floor(low / step + 1e-9), last = std::ceil(high / step - 1e-9);
+  for (double i = first; i <= last; ++i) ticks.push_back(i * step);
+  return ticks;
+}
+
+std::string loss_svg(const LossPlot& plot) {
+  std::vector<LossPoint> train = finite_points(plot.train), valid = finite_points(plot.valid);
+  size_t window = std::max<size_t>(5, train.size() / 16);
+  std::vector<LossPoint> mean = smoothed(train, window);
+  bool empty = train.empty() && valid.empty();
+
+  double low = INFINITY, high = highest_loss(train, mean, valid), first = INFINITY, last = -INFINITY;
+  for (const auto* points : {&train, &valid})
+    for (const LossPoint& point : *points) {
+      low = std::min(low, point.loss);
+      first = std::min(first, point.step);
+      last = std::max(last, point.step);
+    }
+  if (empty) {
+    low = first = 0;
+    high = last = 1;
+  }
+  if (plot.reference && std::isfinite(plot.reference->first)) {
+    low = std::min(low, plot.reference->first);
+    high = std::max(high, plot.reference->first);
+  }
+  if (high - low < 1e-6 * std::max(1.0, std::abs(high))) {
+    low -= 0.05 * std::max(0.1, std::abs(low));
+    high += 0.05 * std::max(0.1, std::abs(high));
+  }
+  if (!(last > first)) last = first + 1;
+  // A run starts at the left edge when it starts near 0.
+  if (first > 0 && first < 0.1 * last) first = 0;
+
+  std::vector<double> rows = round_ticks(low, high, 6), columns = round_ticks(first, last, 8);
+  Scale x{first, last, kLeft, kLeft + kPlotWidth};
+  Scale y{rows.front(), rows.back(), kTop + kPlotHeight, kTop};
+
+  std::string svg = fmt::format(
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\" "
+      "role=\"img\" aria-label=\"{2}\">\n<style>{3}</style>\n"
+      "<clipPath id=\"frame\"><rect x=\"{4}\" y=\"{5}\" width=\"{6}\" height=\"{7}\"/></clipPath>\n"
+      "<rect class=\"background\" width=\"{0}\" height=\"{1}\" rx=\"10\"/>\n",
+      kWidth, kHeight, "Loss by optimizer step", kStyle, kLeft, kTop - 2, kPlotWidth, kPlotHeight + 4);
+  svg += fmt::format("<text class=\"title\" x=\"{}\" y=\"32\">{}</text>\n", kLeft - 42, escape(plot.title));
+  if (!plot.subtitle.empty())
+    svg += fmt::format("<text x=\"{}\" y=\"53\">{}</text>\n", kLeft - 42, escape(plot.subtitle));
+
+  int decimals = rows.size() > 1 ? decimals_of(rows[1] - rows[0]) : 2;
+  for (double tick : rows)
+    svg += fmt::format(
+        "<line class=\"{}\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>"
+        "<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{:.{}f}</text>\n",
+        tick == rows.front() ? "axis" : "grid", kLeft, kLeft + kPlotWidth, y(tick), y(tick), kLeft - 10,
+        y(tick) + 4.5, tick, decimals);
+  int step_decimals = columns.size() > 1 ? decimals_of(columns[1] - columns[0]) : 0;
+  for (double tick : columns) {
+    if (tick < first - 1e-9 || tick > last + 1e-9) continue;
+    std::string name =
+        step_decimals == 0 ? format_count(std::llround(tick)) : fmt::format("{:.{}f}", tick, step_decimals);
+    svg += fmt::format(
+        "<line class=\"axis\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1}\" y2=\"{2}\"/>"
+        "<text x=\"{0:.1f}\" y=\"{3}\" text-anchor=\"middle\">{4}</text>\n",
+        x(tick), kTop + kPlotHeight, kTop + kPlotHeight + 5, kTop + kPlotHeight + 21, name);
+  }
+  svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">optimizer step</text>\n",
+                     kLeft + kPlotWidth / 2, kHeight - 14);
+
+  if (plot.reference && std::isfinite(plot.reference->first)) {
+    double at = y(plot.reference->first);
+    svg += fmt::format(
+        "<line class=\"reference\" x1=\"{0}\" x2=\"{1}\" y1=\"{2:.1f}\" y2=\"{2:.1f}\"/>"
+        "<text class=\"note\" x=\"{3}\" y=\"{4:.1f}\" text-anchor=\"end\">{5}</text>\n",
+        kLeft, kLeft + kPlotWidth, at, kLeft + kPlotWidth - 6, at - 6, escape(plot.reference->second));
+  }
+  svg += "<g clip-path=\"url(#frame)\">\n";
+  // The gaps of the step line are the user's to see; the mean runs through them.
+  svg += fmt::format("<path class=\"step\" d=\"{}\"/>\n",
+                     path_of(train.size() <= kMostPoints ? plot.train : thinned(train), x, y));
+  svg += fmt::format("<path class=\"mean\" d=\"{}\"/>\n", path_of(thinned(mean), x, y));
+  if (valid.size() > 1) svg += fmt::format("<path class=\"valid\" d=\"{}\"/>\n", path_of(valid, x, y));
+  svg += "</g>\n";
+  for (const LossPoint& point : valid)
+    svg += fmt::format("<circle class=\"point\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\"/>\n", x(point.step),
+                       y(point.loss), valid.size() > 40 ? 3 : 5);
+  for (size_t i = 0; i < valid.size(); ++i) {
+    if (valid.size() > kMostLabels && i != 0 && i + 1 != valid.size()) continue;
+    double at = x(valid[i].step);
+    const char* anchor = at < kLeft + 24 ? "start" : at > kLeft + kPlotWidth - 24 ? "end" : "middle";
+    double shift = at < kLeft + 24 ? 8 : 0;
+    svg += fmt::format("<text class=\"value\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{:.3f}</text>\n",
+                       at + shift, std::max(kTop + 2, y(valid[i].loss) - 11), anchor, valid[i].loss);
+  }
+  if (empty)
+    svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">no steps yet</text>\n",
+                       kLeft + kPlotWidth / 2, kTop + kPlotHeight / 2);
+
+  double at = kLeft;
+  if (!train.empty()) {
+    at = legend_entry(svg, at, "<line class=\"step\" x2=\"26\"/>", "loss of a step");
+    at = legend_entry(svg, at, "<line class=\"mean\" x1=\"2\" x2=\"24\"/>",
+                      fmt::format("mean of {} steps", std::min(train.size(), window | 1)));
+  }
+  if (!valid.empty()) legend_entry(svg, at, "<circle class=\"point\" cx=\"18\" r=\"5\"/>", "validation");
+  return svg + "</svg>\n";
+}
+
+void write_loss_svg(const std::filesystem::path& path, const LossPlot& plot) {
+  write_file(path, loss_svg(plot));
+}
+
+}  // namespace gavel

@@ -1,0 +1,3 @@
+#include "recipe/recipe.h"
+#include <gtest/gtest.h>
+namespace gavel { namespace { TEST(A,B){} } }
