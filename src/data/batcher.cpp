@@ -12,9 +12,9 @@ namespace gavel {
 namespace {
 
 // Streams of the run's seed.
-constexpr uint64_t kOrderStream = 0x6f72646572;    // "order"
-constexpr uint64_t kSwapStream = 0x73776170;       // "swap"
-constexpr uint64_t kBatchStream = 0x6261746368;    // "batch"
+constexpr uint64_t kOrderStream = 0x6f72646572;  // "order"
+constexpr uint64_t kSwapStream = 0x73776170;     // "swap"
+constexpr uint64_t kBatchStream = 0x6261746368;  // "batch"
 // Steps whose rows are sorted by length together: more saves padding, fewer keeps the order more random.
 constexpr int64_t kStepsPerSort = 32;
 
@@ -63,21 +63,25 @@ Batcher::Batcher(TokenizedDataset dataset, BatchOptions options)
     fail("data.swap: the rows were tokenized without their exchanges");
   const bool pairs = options_.swap == Swap::kBoth;
   if (pairs && rows_per_step() % 2 != 0)
-    fail("data.swap: 'both' needs an even number of rows in a step, found batch_size {} x gradient_accumulation {}",
-         options_.batch_size, options_.gradient_accumulation);
+    fail(
+        "data.swap: 'both' needs an even number of rows in a step, found batch_size {} x "
+        "gradient_accumulation {}",
+        options_.batch_size, options_.gradient_accumulation);
   for (int64_t row = 0; row < rows; ++row) {
     longest_ = std::max(longest_, dataset_.length(row));
     if (options_.swap != Swap::kNone) longest_ = std::max(longest_, dataset_.length(row, true));
   }
   if (longest_ > options_.max_length)
-    fail("data.max_length: {}, but a row has {} tokens: tokenize with the same max_length", options_.max_length,
-         longest_);
+    fail("data.max_length: {}, but a row has {} tokens: tokenize with the same max_length",
+         options_.max_length, longest_);
   const int64_t items = pairs ? 2 * rows : rows;
   steps_ = options_.drop_last ? items / rows_per_step() : (items + rows_per_step() - 1) / rows_per_step();
   if (steps_ == 0)
-    fail("train.batch_size: {} rows are less than one step of {} ({} x {} gradient accumulation): lower batch_size, "
-         "or give more rows",
-         items, rows_per_step(), options_.batch_size, options_.gradient_accumulation);
+    fail(
+        "train.batch_size: {} rows are less than one step of {} ({} x {} gradient accumulation): lower "
+        "batch_size, "
+        "or give more rows",
+        items, rows_per_step(), options_.batch_size, options_.gradient_accumulation);
   if (options_.batching == Batching::kBucketed) {
     std::vector<int64_t> lengths = dataset_.lengths();
     if (options_.swap != Swap::kNone)
@@ -92,7 +96,8 @@ Batcher::Batcher(TokenizedDataset dataset, BatchOptions options)
       std::vector<int64_t> lengths;
       for (const Item& item : step_items(*first, s)) lengths.push_back(length(item));
       int64_t sequences = static_cast<int64_t>(pack(lengths, options_.max_length).size());
-      for (; sequences > options_.batch_size; sequences -= options_.batch_size) needed.push_back(options_.batch_size);
+      for (; sequences > options_.batch_size; sequences -= options_.batch_size)
+        needed.push_back(options_.batch_size);
       needed.push_back(sequences);
     }
     int64_t largest = round_up(options_.batch_size, options_.sequence_multiple);
@@ -134,7 +139,8 @@ std::vector<Batcher::Item> Batcher::order_epoch(int64_t number) const {
   return items;
 }
 
-/** Sorts stretches of shuffled rows by length, so that steps hold rows of like length, then shuffles the steps. */
+/** Sorts stretches of shuffled rows by length, so that steps hold rows of like length, then shuffles the
+ * steps. */
 void Batcher::group_by_length(std::vector<Item>& items, int64_t number) const {
   const size_t unit = options_.swap == Swap::kBoth ? 2 : 1;  // a pair stays together
   const size_t per_step = static_cast<size_t>(rows_per_step());
@@ -144,11 +150,11 @@ void Batcher::group_by_length(std::vector<Item>& items, int64_t number) const {
     const size_t count = std::min(static_cast<size_t>(kStepsPerSort), whole - first);
     std::vector<size_t> units(count * per_step / unit);
     std::iota(units.begin(), units.end(), first * per_step / unit);
-    std::stable_sort(units.begin(), units.end(), [&](size_t a, size_t b) {
-      return length(items[a * unit]) > length(items[b * unit]);
-    });
+    std::stable_sort(units.begin(), units.end(),
+                     [&](size_t a, size_t b) { return length(items[a * unit]) > length(items[b * unit]); });
     for (size_t i = 0; i < units.size(); ++i)
-      for (size_t k = 0; k < unit; ++k) steps[first + i * unit / per_step].push_back(items[units[i] * unit + k]);
+      for (size_t k = 0; k < unit; ++k)
+        steps[first + i * unit / per_step].push_back(items[units[i] * unit + k]);
   }
   Random random(stream_key(options_.seed, kBatchStream, number));
   shuffle(steps, random);
@@ -170,19 +176,22 @@ std::vector<Batcher::Item> Batcher::step_items(const Epoch& epoch, int64_t step_
 std::vector<Batcher::Layout> Batcher::lay_out(std::vector<Item> items) const {
   if (options_.batching == Batching::kPacked) return lay_out_packed(items);
   if (options_.batching == Batching::kBucketed)
-    std::stable_sort(items.begin(), items.end(), [&](const Item& a, const Item& b) { return length(a) > length(b); });
+    std::stable_sort(items.begin(), items.end(),
+                     [&](const Item& a, const Item& b) { return length(a) > length(b); });
   const int64_t rows = round_up(options_.batch_size, options_.sequence_multiple);
   std::vector<Layout> layouts;
   for (size_t begin = 0; begin < items.size(); begin += static_cast<size_t>(options_.batch_size)) {
     Layout& layout = layouts.emplace_back();
     int64_t longest = 1;
-    for (size_t i = begin; i < std::min(begin + static_cast<size_t>(options_.batch_size), items.size()); ++i) {
+    for (size_t i = begin; i < std::min(begin + static_cast<size_t>(options_.batch_size), items.size());
+         ++i) {
       layout.sequences.push_back({items[i]});
       longest = std::max(longest, length(items[i]));
     }
     int64_t padded = options_.batching == Batching::kBucketed ? fitting_size(sizes_, longest)
-                     : options_.pad_to == 0 ? options_.max_length
-                                            : std::min(round_up(longest, options_.pad_to), options_.max_length);
+                     : options_.pad_to == 0
+                         ? options_.max_length
+                         : std::min(round_up(longest, options_.pad_to), options_.max_length);
     layout.shape = {rows, padded, rows};
   }
   return layouts;

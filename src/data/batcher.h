@@ -31,7 +31,8 @@ struct BatchOptions {
   int64_t gradient_accumulation = 1;
   /** Longest row, and the length of packed sequences. */
   int64_t max_length = 1024;
-  /** kPadded: 0 pads to max_length; else to the longest row of the micro-batch, rounded up to a multiple of this. */
+  /** kPadded: 0 pads to max_length; else to the longest row of the micro-batch, rounded up to a multiple of
+   * this. */
   int64_t pad_to = 0;
   /** kBucketed: at most this many lengths, multiples of bucket_multiple, chosen from the data. */
   int64_t max_buckets = 6;
@@ -43,7 +44,8 @@ struct BatchOptions {
   /** Training: shuffle = drop_last = true. Evaluation and prediction: both false; every row comes once. */
   bool shuffle = true;
   bool drop_last = true;
-  /** The origin drops the file's last rows (N mod rows of a step) before it shuffles; else the epoch's last go. */
+  /** The origin drops the file's last rows (N mod rows of a step) before it shuffles; else the epoch's last
+   * go. */
   bool drop_before_shuffle = false;
   /** Without shuffle: longest rows first (the largest batch comes first, and padding is least). */
   bool sort_by_length = false;
@@ -57,14 +59,15 @@ struct Batch {
   HostTensor input_ids;
   /** i32 [batch, length]: position in the row, restarts with each row; 0 on padding. */
   HostTensor positions;
-  /** i32 [batch, length]: 0 on padding, else 1, 2, … per row of the sequence. Tokens attend within a segment. */
+  /** i32 [batch, length]: 0 on padding, else 1, 2, … per row of the sequence. Tokens attend within a segment.
+   */
   HostTensor segment_ids;
-  /** i32 [batch, length]: the row's index in the optimizer step (0 on padding), the same for every batching kind,
-   * so that dropout masks do not depend on it. */
+  /** i32 [batch, length]: the row's index in the optimizer step (0 on padding), the same for every batching
+   * kind, so that dropout masks do not depend on it. */
   HostTensor dropout_rows;
-  /** i32 [rows]: flat index into batch * length of the token the head reads: the rightmost of the row that differs
-   * from pad_id, the row's first when all are pads, as transformers 5 has it (LlamaForSequenceClassification); with
-   * a negative pad_id the row's last. 0 for filler rows. */
+  /** i32 [rows]: flat index into batch * length of the token the head reads: the rightmost of the row that
+   * differs from pad_id, the row's first when all are pads, as transformers 5 has it
+   * (LlamaForSequenceClassification); with a negative pad_id the row's last. 0 for filler rows. */
   HostTensor last_index;
   /** f32 [rows, 3]; zero for filler rows and rows without a label. */
   HostTensor labels;
@@ -93,7 +96,9 @@ struct BatchShape {
 
 struct PaddingWaste {
   int64_t tokens = 0, real_tokens = 0, micro_batches = 0;
-  double wasted() const { return tokens == 0 ? 0 : 1 - static_cast<double>(real_tokens) / static_cast<double>(tokens); }
+  double wasted() const {
+    return tokens == 0 ? 0 : 1 - static_cast<double>(real_tokens) / static_cast<double>(tokens);
+  }
 };
 
 /** Batches as a pure function of (dataset, options, step): any step can be made alone, from any thread. */

@@ -120,7 +120,8 @@ class TurnsParser {
           if (value < 0) return found("four hexadecimal digits");
           at_ += 4;
           uint32_t code_point = static_cast<uint32_t>(value);
-          if (is_high_surrogate(value) && text_.substr(at_, 2) == "\\u" && is_low_surrogate(hex4(text_, at_ + 2))) {
+          if (is_high_surrogate(value) && text_.substr(at_, 2) == "\\u" &&
+              is_low_surrogate(hex4(text_, at_ + 2))) {
             code_point = 0x10000 + ((code_point - 0xD800) << 10) +
                          (static_cast<uint32_t>(hex4(text_, at_ + 2)) - 0xDC00);
             at_ += 6;
@@ -204,7 +205,8 @@ std::string parse_cell(std::string_view cell, Cells kind, Turns& out) {
 int64_t replace_lone_surrogates(std::string_view json, std::string& out) {
   int64_t replaced = 0;
   size_t copied = 0;
-  for (size_t i = json.find('\\'); i != std::string_view::npos && i + 1 < json.size(); i = json.find('\\', i)) {
+  for (size_t i = json.find('\\'); i != std::string_view::npos && i + 1 < json.size();
+       i = json.find('\\', i)) {
     int value = json[i + 1] == 'u' ? hex4(json, i + 2) : -1;
     if (is_high_surrogate(value) && json.substr(i + 6, 2) == "\\u" && is_low_surrogate(hex4(json, i + 8))) {
       i += 12;

@@ -27,8 +27,8 @@ struct Turns {
   bool empty_text() const;
 };
 
-/** Parses a cell. Returns "" or why the cell is not what `kind` asks for (only kJson can fail); `out` then holds
- * the cell's text as one turn. Raw control characters inside JSON strings are accepted. */
+/** Parses a cell. Returns "" or why the cell is not what `kind` asks for (only kJson can fail); `out` then
+ * holds the cell's text as one turn. Raw control characters inside JSON strings are accepted. */
 std::string parse_cell(std::string_view cell, Cells kind, Turns& out);
 
 /** Copies JSON text with each lone surrogate escape replaced by \ufffd, which any JSON parser takes. Returns

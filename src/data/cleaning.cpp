@@ -78,7 +78,8 @@ uint64_t hash_text(std::string_view text, uint64_t seed) {
   while (left >= 16) {
     uint64_t words[2];
     std::memcpy(words, data, 16);
-    state = folded_product(state ^ words[0] ^ 0xa0761d6478bd642full, words[1] ^ 0xe7037ed1a0b428dbull ^ state);
+    state =
+        folded_product(state ^ words[0] ^ 0xa0761d6478bd642full, words[1] ^ 0xe7037ed1a0b428dbull ^ state);
     data += 16;
     left -= 16;
   }
@@ -103,7 +104,8 @@ RepeatFinder::Result RepeatFinder::add(const PreferenceRow& row) {
     std::swap(a, b);
     std::swap(label[0], label[1]);
   }
-  Key key{mix64(mix64(prompt.high ^ mix64(a.high)) ^ b.high), mix64(mix64(prompt.low ^ mix64(a.low)) ^ b.low)};
+  Key key{mix64(mix64(prompt.high ^ mix64(a.high)) ^ b.high),
+          mix64(mix64(prompt.low ^ mix64(a.low)) ^ b.low)};
   auto [place, is_new] = seen_.try_emplace(key, label);
   if (is_new) return {};
   bool same_answers = a == b;

@@ -12,18 +12,18 @@ struct PreferenceRow;
 
 /** Known oddities of preference files. */
 enum class Oddity : uint8_t {
-  kBothNull,        // both responses are null; dropped in training
-  kNullTurn,        // a null turn became an empty string
-  kEmptyResponse,   // a response without any text; kept
-  kLoneSurrogate,   // half of a UTF-16 pair became U+FFFD
-  kInvalidUtf8,     // invalid bytes became U+FFFD
-  kUnequalTurns,    // prompt and responses differ in their number of turns; kept
-  kNotJson,         // a cell that is no JSON list of strings; dropped in training, taken as plain text else
-  kBadLabel,        // no label, or one that is no probability; dropped in training
-  kLabelSum,        // labels that do not sum to 1 were divided by their sum
-  kDuplicate,       // same texts and label as an earlier row; kept unless asked otherwise
-  kIdentical,       // both answers are the same text; kept
-  kContradictory,   // same texts as an earlier row (A and B exchanged counts too), another label; kept
+  kBothNull,       // both responses are null; dropped in training
+  kNullTurn,       // a null turn became an empty string
+  kEmptyResponse,  // a response without any text; kept
+  kLoneSurrogate,  // half of a UTF-16 pair became U+FFFD
+  kInvalidUtf8,    // invalid bytes became U+FFFD
+  kUnequalTurns,   // prompt and responses differ in their number of turns; kept
+  kNotJson,        // a cell that is no JSON list of strings; dropped in training, taken as plain text else
+  kBadLabel,       // no label, or one that is no probability; dropped in training
+  kLabelSum,       // labels that do not sum to 1 were divided by their sum
+  kDuplicate,      // same texts and label as an earlier row; kept unless asked otherwise
+  kIdentical,      // both answers are the same text; kept
+  kContradictory,  // same texts as an earlier row (A and B exchanged counts too), another label; kept
 };
 inline constexpr size_t kNumOddities = 12;
 
@@ -33,9 +33,9 @@ std::string_view oddity_name(Oddity oddity);
 /** What reading a file met. */
 struct CleaningReport {
   struct Entry {
-    int64_t rows = 0;         // rows that have it
-    int64_t occurrences = 0;  // a row can have several null turns, surrogates, invalid bytes
-    int64_t dropped = 0;      // rows dropped for it
+    int64_t rows = 0;                 // rows that have it
+    int64_t occurrences = 0;          // a row can have several null turns, surrogates, invalid bytes
+    int64_t dropped = 0;              // rows dropped for it
     std::vector<int64_t> first_rows;  // up to three source rows
   };
   int64_t rows_read = 0;
@@ -68,8 +68,8 @@ class RepeatFinder {
   std::unordered_map<Key, std::array<float, 3>, Hash> seen_;
 };
 
-/** A 64-bit hash of text for grouping and duplicate search (not for adversaries); `seed` gives other hashes of
- * the same text. The same on every machine. */
+/** A 64-bit hash of text for grouping and duplicate search (not for adversaries); `seed` gives other hashes
+ * of the same text. The same on every machine. */
 uint64_t hash_text(std::string_view text, uint64_t seed);
 /** Of all turns, so that ["a b"] and ["a", "b"] differ. */
 uint64_t hash_turns(const std::vector<std::string>& turns, uint64_t seed);

@@ -40,8 +40,10 @@ bool CsvReader::next(std::vector<CsvField>& fields) {
     return false;
   }
   if (fields.size() != header_.size())
-    fail("{}: row {} (line {}): expected {} cells as in the header, found {}: look for a missing or stray quote",
-         name_, row_, line_at(start), header_.size(), fields.size());
+    fail(
+        "{}: row {} (line {}): expected {} cells as in the header, found {}: look for a missing or stray "
+        "quote",
+        name_, row_, line_at(start), header_.size(), fields.size());
   return true;
 }
 
@@ -69,7 +71,8 @@ bool CsvReader::scan_record(std::vector<CsvField>& fields) {
       field.raw = text_.substr(begin, scan - 1 - begin);
       if (scan < size && data[scan] != ',' && data[scan] != '\n' && data[scan] != '\r')
         fail(
-            "{}: row {} (line {}): expected a comma or the line's end after a closing quote, found '{}': quotes "
+            "{}: row {} (line {}): expected a comma or the line's end after a closing quote, found '{}': "
+            "quotes "
             "inside a cell are written twice",
             name_, row_, line_at(scan), text_.substr(scan, 1));
       i = scan;

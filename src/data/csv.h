@@ -15,8 +15,8 @@ struct CsvField {
   std::string_view text(std::string& scratch) const;
 };
 
-/** Scans CSV text as RFC 4180 has it: quoted cells may hold commas, newlines and doubled quotes; records end in
- * LF, CRLF or CR; a byte-order mark is skipped; blank lines are skipped, as pandas does. A quote inside an
+/** Scans CSV text as RFC 4180 has it: quoted cells may hold commas, newlines and doubled quotes; records end
+ * in LF, CRLF or CR; a byte-order mark is skipped; blank lines are skipped, as pandas does. A quote inside an
  * unquoted cell is a letter like any other. No copies are made: fields view the text.
  *
  * Throws Error naming file and row on: an empty file, UTF-16, a quote that never closes, text after a closing

@@ -10,7 +10,8 @@ std::span<const int32_t> TokenizedDataset::tokens(int64_t row, bool swap) const 
   if (swap && variants_ < 2) fail("TokenizedDataset: tokenized without the A/B exchanges that are asked for");
   size_t at = static_cast<size_t>(row * variants_ + (swap ? 1 : 0));
   int64_t begin = (*offsets_)[at];
-  return std::span(*tokens_).subspan(static_cast<size_t>(begin), static_cast<size_t>((*offsets_)[at + 1] - begin));
+  return std::span(*tokens_).subspan(static_cast<size_t>(begin),
+                                     static_cast<size_t>((*offsets_)[at + 1] - begin));
 }
 
 int64_t TokenizedDataset::length(int64_t row, bool swap) const {

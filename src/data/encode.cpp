@@ -16,8 +16,9 @@ struct Section {
   std::vector<int32_t> ids;
 };
 
-/** Pieces encoded one by one. A space before a part belongs to the part's first word, as the pre-tokenizers of
- * byte-level BPE have it, so that the ids are those of the whole text wherever words do not merge over a seam. */
+/** Pieces encoded one by one. A space before a part belongs to the part's first word, as the pre-tokenizers
+ * of byte-level BPE have it, so that the ids are those of the whole text wherever words do not merge over a
+ * seam. */
 std::vector<Section> encode_pieces(std::vector<Template::Piece> pieces, const TextEncoder& encoder) {
   for (size_t i = 0; i + 1 < pieces.size(); ++i) {
     if (pieces[i].part != Part::kWords || pieces[i + 1].part == Part::kWords) continue;
@@ -46,8 +47,10 @@ std::vector<int32_t> cut_proportionally(const PreferenceRow& row, bool swap, con
     if (words + contents <= room) break;
   }
   if (words > room)
-    fail("data.max_length: {} leaves no room for the template's own words, which are {} tokens: make it larger",
-         options.max_length, words);
+    fail(
+        "data.max_length: {} leaves no room for the template's own words, which are {} tokens: make it "
+        "larger",
+        options.max_length, words);
   std::vector<int64_t> wanted;
   std::vector<double> shares;
   for (const auto& section : sections) {
@@ -88,7 +91,8 @@ std::vector<int64_t> share_budget(int64_t budget, const std::vector<int64_t>& wa
       if (open[i]) open_shares += shares[i];
     int64_t round_budget = left;
     for (size_t i = 0; i < wanted.size(); ++i) {
-      if (!open[i] || static_cast<double>(wanted[i]) > static_cast<double>(round_budget) * shares[i] / open_shares)
+      if (!open[i] ||
+          static_cast<double>(wanted[i]) > static_cast<double>(round_budget) * shares[i] / open_shares)
         continue;
       kept[i] = wanted[i];
       left -= wanted[i];

@@ -11,8 +11,8 @@ namespace gavel {
 enum class Truncation : uint8_t {
   kRight,  // the end of the text (Hugging Face's truncation_side "right")
   kLeft,   // the start of the text
-  /** The template's own words stay; the oldest rounds go first, whole; then prompt, A and B keep their beginnings in
-   * shares of 20/40/40, what one leaves free going to the others. */
+  /** The template's own words stay; the oldest rounds go first, whole; then prompt, A and B keep their
+   * beginnings in shares of 20/40/40, what one leaves free going to the others. */
   kProportional,
 };
 
@@ -31,14 +31,15 @@ struct EncodedText {
   int64_t full_length = 0;
 };
 
-/** The tokens of a row (of its A/B exchange with `swap`): as the tokenizer encodes the whole text when that fits;
- * cut to exactly max_length otherwise, except that kProportional can stay below after dropping whole rounds.
- * Throws when max_length has no room for the template's words (kProportional) or prefix and suffix. */
+/** The tokens of a row (of its A/B exchange with `swap`): as the tokenizer encodes the whole text when that
+ * fits; cut to exactly max_length otherwise, except that kProportional can stay below after dropping whole
+ * rounds. Throws when max_length has no room for the template's words (kProportional) or prefix and suffix.
+ */
 EncodedText encode_row(const PreferenceRow& row, bool swap, const EncodeOptions& options,
                        const TextEncoder& encoder);
 
-/** Splits `budget` tokens over parts that want `wanted` tokens each, by `shares`; what a part leaves free goes to
- * the others. The results sum to min(budget, sum of wanted). */
+/** Splits `budget` tokens over parts that want `wanted` tokens each, by `shares`; what a part leaves free
+ * goes to the others. The results sum to min(budget, sum of wanted). */
 std::vector<int64_t> share_budget(int64_t budget, const std::vector<int64_t>& wanted,
                                   const std::vector<double>& shares);
 

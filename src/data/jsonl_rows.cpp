@@ -51,8 +51,8 @@ class JsonlRows final : public RowSource {
     dom::element root;
     dom::object object;
     if (auto error = parser.parse(line.data(), line.size()).get(root)) {
-      out.broken = fmt::format("{}: row {}: expected a JSON object on each line, found {}: {}", path(), raw.row,
-                               excerpt(line), simdjson::error_message(error));
+      out.broken = fmt::format("{}: row {}: expected a JSON object on each line, found {}: {}", path(),
+                               raw.row, excerpt(line), simdjson::error_message(error));
       return;
     }
     if (root.get(object) != simdjson::SUCCESS) {
@@ -142,8 +142,10 @@ class JsonlRows final : public RowSource {
     }
     has_labels_ = wanted > 0 && found == wanted;
     if (found < wanted && (found > 0 || options_.purpose == Purpose::kTrain))
-      fail("{}: row 1: expected a key '{}', found {}{}: check data.format, or name the columns with data.columns",
-           path(), absent, fmt::join(keys, ", "), did_you_mean(absent, keys));
+      fail(
+          "{}: row 1: expected a key '{}', found {}{}: check data.format, or name the columns with "
+          "data.columns",
+          path(), absent, fmt::join(keys, ", "), did_you_mean(absent, keys));
   }
 
   /** A list of strings and nulls, or a string (with cells: json it may hold a JSON list itself). */
@@ -189,7 +191,8 @@ class JsonlRows final : public RowSource {
     } else {
       for (size_t i = 0; i < 3; ++i) {
         dom::element value;
-        if (object.at_key(names_[static_cast<size_t>(Column::kLabelA) + i]).get(value) != simdjson::SUCCESS) continue;
+        if (object.at_key(names_[static_cast<size_t>(Column::kLabelA) + i]).get(value) != simdjson::SUCCESS)
+          continue;
         double number = 0;
         std::string_view text;
         bool flag = false;
@@ -215,7 +218,8 @@ class JsonlRows final : public RowSource {
 
 }  // namespace
 
-std::unique_ptr<RowSource> open_jsonl_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options) {
+std::unique_ptr<RowSource> open_jsonl_rows(std::shared_ptr<const MappedFile> file,
+                                           const ReadOptions& options) {
   return std::make_unique<JsonlRows>(std::move(file), options);
 }
 

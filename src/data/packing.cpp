@@ -18,7 +18,8 @@ std::vector<std::vector<int64_t>> pack(std::span<const int64_t> lengths, int64_t
   std::vector<std::vector<int64_t>> bins;
   std::set<std::pair<int64_t, size_t>> rooms;  // (room left, bin)
   for (int64_t item : order) {
-    if (length(item) > capacity) fail("pack: an item of {} tokens does not fit into {}", length(item), capacity);
+    if (length(item) > capacity)
+      fail("pack: an item of {} tokens does not fit into {}", length(item), capacity);
     auto place = rooms.lower_bound({length(item), 0});
     size_t bin = bins.size();
     int64_t room = capacity;
@@ -50,7 +51,8 @@ std::vector<int64_t> choose_sizes(std::span<const int64_t> values, int64_t multi
   }
   const size_t n = sizes.size();
   const size_t k = std::min(n, static_cast<size_t>(std::max<int64_t>(1, max_sizes)));
-  // cost[j][i]: least total when the first i candidates are covered by j sizes, the last of them sizes[i - 1].
+  // cost[j][i]: least total when the first i candidates are covered by j sizes, the last of them sizes[i -
+  // 1].
   constexpr double kNever = std::numeric_limits<double>::infinity();
   std::vector<std::vector<double>> cost(k + 1, std::vector<double>(n + 1, kNever));
   std::vector<std::vector<size_t>> from(k + 1, std::vector<size_t>(n + 1, 0));

@@ -69,12 +69,12 @@ Cells parse_cells(std::string_view name);
 /** The columns that lmsys and wsdm files have. */
 Columns standard_columns(Format format);
 
-/** Reads and cleans a CSV (RFC 4180) or JSONL file (told apart by the name's end, else by its first letter); the
- * file is memory-mapped and read in one pass, cells are parsed on all cores.
+/** Reads and cleans a CSV (RFC 4180) or JSONL file (told apart by the name's end, else by its first letter);
+ * the file is memory-mapped and read in one pass, cells are parsed on all cores.
  *
  * Oddities of cells are repaired or their rows dropped, and counted in the report; a file whose structure is
- * broken (see CsvReader; a JSONL line that is not an object), that lacks a column, is empty, or of which no row
- * is left, is an Error that names file and row. */
+ * broken (see CsvReader; a JSONL line that is not an object), that lacks a column, is empty, or of which no
+ * row is left, is an Error that names file and row. */
 PreferenceData read_preferences(const std::filesystem::path& path, const ReadOptions& options);
 
 /** Writes rows with the LMSYS columns (labels when the rows have them; model_a and model_b are "gavel"). */

@@ -15,7 +15,8 @@ std::array<std::string, kNumColumns> column_names(const ReadOptions& options) {
   bool some = !c.label_a.empty() || !c.label_b.empty() || !c.label_tie.empty();
   bool all = !c.label_a.empty() && !c.label_b.empty() && !c.label_tie.empty();
   if (some && !all) fail("columns: label_a, label_b and label_tie must be named together");
-  if (some && !c.winner.empty()) fail("columns: name either winner or label_a, label_b and label_tie, not both");
+  if (some && !c.winner.empty())
+    fail("columns: name either winner or label_a, label_b and label_tie, not both");
   return {c.id, c.prompt, c.response_a, c.response_b, c.label_a, c.label_b, c.label_tie, c.winner};
 }
 
@@ -40,7 +41,8 @@ double parse_probability(std::string_view text) {
   if (text == "false" || text == "False" || text == "FALSE") return 0;
   double value = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::numeric_limits<double>::quiet_NaN();
+  if (error != std::errc() || end != text.data() + text.size())
+    return std::numeric_limits<double>::quiet_NaN();
   return value;
 }
 

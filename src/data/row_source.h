@@ -42,7 +42,8 @@ class RowSource {
 };
 
 std::unique_ptr<RowSource> open_csv_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options);
-std::unique_ptr<RowSource> open_jsonl_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options);
+std::unique_ptr<RowSource> open_jsonl_rows(std::shared_ptr<const MappedFile> file,
+                                           const ReadOptions& options);
 
 namespace detail {
 

@@ -8,8 +8,8 @@
 
 namespace gavel {
 
-/** Preference pairs of Gavel's own making, for the demo and for tests: a pure function of (rows, seed). The better
- * answer follows from a rule:
+/** Preference pairs of Gavel's own making, for the demo and for tests: a pure function of (rows, seed). The
+ * better answer follows from a rule:
  *  - it is about the thing asked for, the other is about something else;
  *  - it is complete, the other stops in mid-sentence;
  *  - its arithmetic is right, the other's is wrong;
@@ -19,7 +19,8 @@ namespace gavel {
 std::vector<PreferenceRow> sample_rows(int64_t rows, uint64_t seed);
 
 /** Writes `rows` pairs as an LMSYS CSV; with `path_test`, `test_rows` more with other prompts. */
-void make_sample(const std::filesystem::path& path_train, const std::optional<std::filesystem::path>& path_test,
-                 int64_t rows, int64_t test_rows, uint64_t seed);
+void make_sample(const std::filesystem::path& path_train,
+                 const std::optional<std::filesystem::path>& path_test, int64_t rows, int64_t test_rows,
+                 uint64_t seed);
 
 }  // namespace gavel

@@ -6,8 +6,8 @@ namespace {
 
 constexpr Subject kSubjects[] = {
     {"cats",
-     {"Cats sleep for most of the day.", "Cats hunt mice and small birds.", "Cats have soft fur and sharp claws.",
-      "Cats can see well in dim light."}},
+     {"Cats sleep for most of the day.", "Cats hunt mice and small birds.",
+      "Cats have soft fur and sharp claws.", "Cats can see well in dim light."}},
     {"dogs",
      {"Dogs wag their tails when they are happy.", "Dogs have a very good sense of smell.",
       "Dogs like to run and play in the park.", "Dogs can guard a house at night."}},
@@ -152,14 +152,30 @@ constexpr Subject kSubjects[] = {
 };
 
 constexpr std::string_view kQuestions[] = {
-    "Tell me something about {}.",       "What do you know about {}?",          "Write a fact about {}.",
-    "Please say something about {}.",    "Can you tell me about {}?",           "I want to learn about {}.",
-    "Describe {} in a few words.",       "What should a child know about {}?",  "Give me a short note on {}.",
-    "What can you tell me about {}?",    "Help me with my homework on {}.",     "What is special about {}?",
-    "Explain {} to a friend.",           "Write a line or two about {}.",       "What is true of {}?",
-    "Share a fact about {} with me.",    "I am reading about {}. Tell me more.", "Teach me about {}.",
-    "My topic is {}. What can I write?", "What would you say about {}?",        "Say a few words on {}.",
-    "Let us talk about {}.",             "What comes to your mind about {}?",   "Inform me about {}, please.",
+    "Tell me something about {}.",
+    "What do you know about {}?",
+    "Write a fact about {}.",
+    "Please say something about {}.",
+    "Can you tell me about {}?",
+    "I want to learn about {}.",
+    "Describe {} in a few words.",
+    "What should a child know about {}?",
+    "Give me a short note on {}.",
+    "What can you tell me about {}?",
+    "Help me with my homework on {}.",
+    "What is special about {}?",
+    "Explain {} to a friend.",
+    "Write a line or two about {}.",
+    "What is true of {}?",
+    "Share a fact about {} with me.",
+    "I am reading about {}. Tell me more.",
+    "Teach me about {}.",
+    "My topic is {}. What can I write?",
+    "What would you say about {}?",
+    "Say a few words on {}.",
+    "Let us talk about {}.",
+    "What comes to your mind about {}?",
+    "Inform me about {}, please.",
 };
 
 }  // namespace

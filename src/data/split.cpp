@@ -18,9 +18,9 @@ struct Group {
   std::vector<int64_t> rows;
 };
 
-/** Assigns groups to bins so that each bin's label counts come close to its share of the whole: the largest groups
- * first, each to the bin where it adds least to the sum of (count - target)^2 / target, as scikit-learn's
- * StratifiedGroupKFold does with another measure. Returns the bin of each row. */
+/** Assigns groups to bins so that each bin's label counts come close to its share of the whole: the largest
+ * groups first, each to the bin where it adds least to the sum of (count - target)^2 / target, as
+ * scikit-learn's StratifiedGroupKFold does with another measure. Returns the bin of each row. */
 std::vector<size_t> assign(std::span<const RowKey> rows, const std::vector<double>& shares, uint64_t seed) {
   std::unordered_map<uint64_t, size_t> index;
   std::vector<Group> groups;
@@ -51,7 +51,8 @@ std::vector<size_t> assign(std::span<const RowKey> rows, const std::vector<doubl
       double cost = 0;
       for (size_t c = 0; c < 3; ++c) {
         double target = totals[c] * shares[bin];
-        if (group.labels[c] > 0) cost += group.labels[c] * (2 * (counts[bin][c] - target) + group.labels[c]) / target;
+        if (group.labels[c] > 0)
+          cost += group.labels[c] * (2 * (counts[bin][c] - target) + group.labels[c]) / target;
       }
       if (bin == 0 || cost < best_cost) {
         best = bin;
@@ -88,10 +89,12 @@ Split split_rows(std::span<const RowKey> rows, double valid_share, uint64_t seed
   Split split;
   std::vector<size_t> bin(rows.size(), 0);
   if (valid_share > 0) bin = assign(rows, {1 - valid_share, valid_share}, seed);
-  for (size_t i = 0; i < rows.size(); ++i) (bin[i] == 0 ? split.train : split.valid).push_back(static_cast<int64_t>(i));
+  for (size_t i = 0; i < rows.size(); ++i)
+    (bin[i] == 0 ? split.train : split.valid).push_back(static_cast<int64_t>(i));
   if (valid_share > 0 && (split.train.empty() || split.valid.empty()))
-    fail("data.valid: a share of {} of {} rows leaves no row for {}: give another share, a file, or more rows",
-         valid_share, rows.size(), split.train.empty() ? "training" : "validation");
+    fail(
+        "data.valid: a share of {} of {} rows leaves no row for {}: give another share, a file, or more rows",
+        valid_share, rows.size(), split.train.empty() ? "training" : "validation");
   return split;
 }
 
@@ -105,13 +108,15 @@ std::vector<std::vector<int64_t>> fold_rows(std::span<const RowKey> rows, int64_
 }
 
 int64_t fraction_count(int64_t count, double fraction) {
-  if (!(fraction > 0 && fraction <= 1)) fail("data.fraction: expected a share above 0, at most 1, found {}", fraction);
+  if (!(fraction > 0 && fraction <= 1))
+    fail("data.fraction: expected a share above 0, at most 1, found {}", fraction);
   int64_t kept = static_cast<int64_t>(static_cast<double>(count) * fraction);
   if (kept == 0) fail("data.fraction: {} of {} rows is no row at all", fraction, count);
   return kept;
 }
 
-std::vector<PreferenceRow> select_rows(const std::vector<PreferenceRow>& rows, const std::vector<int64_t>& indices) {
+std::vector<PreferenceRow> select_rows(const std::vector<PreferenceRow>& rows,
+                                       const std::vector<int64_t>& indices) {
   std::vector<PreferenceRow> out;
   out.reserve(indices.size());
   for (int64_t index : indices) out.push_back(rows.at(static_cast<size_t>(index)));
@@ -121,7 +126,8 @@ std::vector<PreferenceRow> select_rows(const std::vector<PreferenceRow>& rows, c
 int64_t count_shared_prompts(std::span<const RowKey> train, std::span<const RowKey> valid) {
   std::unordered_set<uint64_t> prompts;
   for (const auto& row : train) prompts.insert(row.prompt_hash);
-  return std::count_if(valid.begin(), valid.end(), [&](const RowKey& row) { return prompts.contains(row.prompt_hash); });
+  return std::count_if(valid.begin(), valid.end(),
+                       [&](const RowKey& row) { return prompts.contains(row.prompt_hash); });
 }
 
 }  // namespace gavel

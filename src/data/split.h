@@ -20,9 +20,9 @@ struct Split {
   std::vector<int64_t> train, valid;
 };
 
-/** Takes about `valid_share` (0 to 1) of the rows for validation, with the label shares of the whole and no prompt
- * on both sides. A pure function of rows and seed. Share 0 leaves valid empty; else throws when a side would be
- * empty. */
+/** Takes about `valid_share` (0 to 1) of the rows for validation, with the label shares of the whole and no
+ * prompt on both sides. A pure function of rows and seed. Share 0 leaves valid empty; else throws when a side
+ * would be empty. */
 Split split_rows(std::span<const RowKey> rows, double valid_share, uint64_t seed);
 
 /** The validation rows of each of `folds` folds, made in the same way; together all rows once. */
@@ -34,7 +34,8 @@ std::vector<RowKey> row_keys(std::span<const PreferenceRow> rows);
 int64_t fraction_count(int64_t count, double fraction);
 
 /** Copies of the rows at `indices`. */
-std::vector<PreferenceRow> select_rows(const std::vector<PreferenceRow>& rows, const std::vector<int64_t>& indices);
+std::vector<PreferenceRow> select_rows(const std::vector<PreferenceRow>& rows,
+                                       const std::vector<int64_t>& indices);
 
 /** How many rows of `valid` have a prompt that `train` has too (for a validation file of one's own). */
 int64_t count_shared_prompts(std::span<const RowKey> train, std::span<const RowKey> valid);

@@ -53,7 +53,9 @@ Distribution describe(std::span<const int64_t> values) {
 
 std::string Distribution::format() const {
   std::string out = fmt::format("  {:<6}{:>12}\n", "count", count);
-  auto line = [&](std::string_view name, double value) { out += fmt::format("  {:<6}{:>12.2f}\n", name, value); };
+  auto line = [&](std::string_view name, double value) {
+    out += fmt::format("  {:<6}{:>12.2f}\n", name, value);
+  };
   line("mean", mean);
   line("std", std);
   line("min", min);
@@ -154,8 +156,8 @@ WasteTable padding_waste(const TokenizedDataset& dataset, BatchOptions options) 
 std::string WasteTable::format() const {
   std::string out = fmt::format("  {:<32}{:>14}{:>10}{:>10}\n", "batching", "tokens", "padding", "programs");
   for (const Line& line : lines)
-    out += fmt::format("  {:<32}{:>14}{:>8.1f} %{:>10}\n", line.name, line.waste.tokens, 100 * line.waste.wasted(),
-                       line.shapes);
+    out += fmt::format("  {:<32}{:>14}{:>8.1f} %{:>10}\n", line.name, line.waste.tokens,
+                       100 * line.waste.wasted(), line.shapes);
   return out;
 }
 

@@ -10,8 +10,8 @@
 
 namespace gavel {
 
-/** A column of numbers in the measures of pandas' describe(): std with n - 1 (NaN for one value), percentiles by
- * linear interpolation. */
+/** A column of numbers in the measures of pandas' describe(): std with n - 1 (NaN for one value), percentiles
+ * by linear interpolation. */
 struct Distribution {
   int64_t count = 0;
   double mean = 0, std = 0, min = 0, p25 = 0, p50 = 0, p75 = 0, p90 = 0, p95 = 0, p99 = 0, max = 0;

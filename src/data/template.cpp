@@ -30,7 +30,8 @@ Template Template::parse(std::string_view text) {
   if (text == "origin" || text == "turns") text = kOrigin;
   if (text.find('{') == std::string_view::npos)
     fail(
-        "data.template: expected origin, turns, or a text with {{prompt}}, {{response_a}} and {{response_b}}; "
+        "data.template: expected origin, turns, or a text with {{prompt}}, {{response_a}} and "
+        "{{response_b}}; "
         "found '{}'{}",
         text, did_you_mean(text, {"origin", "turns"}));
   std::array<int, 4> seen{};
@@ -108,7 +109,9 @@ std::vector<Template::Piece> Template::pieces(const PreferenceRow& row, bool swa
   }
   for (size_t round = first_round; round < num_rounds(row); ++round) {
     if (round > first_round) out.push_back({Part::kWords, std::string(kRoundSeparator)});
-    add([&](const std::vector<std::string>& turns) { return round < turns.size() ? turns[round] : std::string(); });
+    add([&](const std::vector<std::string>& turns) {
+      return round < turns.size() ? turns[round] : std::string();
+    });
   }
   return out;
 }

@@ -19,7 +19,8 @@ class Template {
 
   /** "origin": the origin's text, turns joined with a space.
    *  "turns": the same text once per round of the conversation, rounds separated by a line of equals signs.
-   *  Else a text with the placeholders {prompt}, {response_a} and {response_b} (turns joined with a space; {{ and
+   *  Else a text with the placeholders {prompt}, {response_a} and {response_b} (turns joined with a space; {{
+   * and
    *  }} are braces). Throws on an unknown name or placeholder, and when a placeholder is missing. */
   static Template parse(std::string_view name_or_text);
 
