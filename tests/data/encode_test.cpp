@@ -1,0 +1,173 @@
+#include "data/encode.h"
+
+#include <gmock/gmock.h>
+
+#include "base/random.h"
+#include "data/dataset.h"
+#include "test_support.h"
+
+namespace gavel {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+PreferenceRow row_of(std::vector<std::string> prompt, std::vector<std::string> a,
+                     std::vector<std::string> b) {
+  return {"1", std::move(prompt), std::move(a), std::move(b), {1, 0, 0}, true, 1};
+}
+
+std::string text_of(const std::vector<int32_t>& ids) {
+  return std::string(ids.begin(), ids.end());
+}
+
+TEST(Template, OriginIsTheOriginsText) {
+  Template origin = Template::parse("origin");
+  PreferenceRow row = row_of({"p1", "p2"}, {"a1", "a2"}, {"b1", "b2"});
+  EXPECT_EQ(origin.render(row, false),
+            "User prompt: p1 p2\n\nModel A :\na1 a2\n\n--------\n\nModel B:\nb1 b2");
+  EXPECT_EQ(origin.render(row, true),
+            "User prompt: p1 p2\n\nModel A :\nb1 b2\n\n--------\n\nModel B:\na1 a2");
+  EXPECT_EQ(origin.render(row, true), origin.render(swapped(row), false));
+}
+
+TEST(Template, TurnsGoesRoundByRound) {
+  Template turns = Template::parse("turns");
+  EXPECT_EQ(turns.render(row_of({"p"}, {"a"}, {"b"}), false),
+            Template::parse("origin").render(row_of({"p"}, {"a"}, {"b"}), false));
+  EXPECT_EQ(turns.render(row_of({"p1", "p2"}, {"a1", "a2"}, {"b1"}), false),
+            "User prompt: p1\n\nModel A :\na1\n\n--------\n\nModel B:\nb1\n\n========\n\n"
+            "User prompt: p2\n\nModel A :\na2\n\n--------\n\nModel B:\n");
+}
+
+TEST(Template, OwnTextsWithPlaceholders) {
+  EXPECT_EQ(Template::parse("{{Q}} {prompt} [A] {response_a} [B] {response_b}!")
+                .render(row_of({"p"}, {"a"}, {"b"}), true),
+            "{Q} p [A] b [B] a!");
+  EXPECT_THAT(error_of([] { Template::parse("orign"); }), HasSubstr("did you mean 'origin'"));
+  EXPECT_THAT(error_of([] { Template::parse("{prompt} {respons_a} {response_b}"); }),
+              HasSubstr("did you mean 'response_a'"));
+  EXPECT_THAT(error_of([] { Template::parse("{prompt} {response_a}"); }),
+              HasSubstr("{response_b} once, found it 0"));
+  EXPECT_THAT(error_of([] { Template::parse("{prompt} {response_a} {response_b"); }),
+              HasSubstr("not closed"));
+  EXPECT_THAT(error_of([] { Template::parse("} {prompt} {response_a} {response_b}"); }),
+              HasSubstr("single }"));
+}
+
+TEST(Encode, RightAndLeftCutTheWholeTextToExactlyMaxLength) {
+  TextEncoder encoder = byte_encoder();
+  encoder.prefix = {1};
+  encoder.suffix = {2, 3};
+  PreferenceRow row = row_of({"prompt"}, {"first answer"}, {"second answer"});
+  EncodeOptions options;
+  std::string whole = options.text.render(row, false);
+  for (int64_t max_length : {4, 10, 40, 70, 85, 86, 87, 200}) {
+    options.max_length = max_length;
+    for (Truncation truncation : {Truncation::kRight, Truncation::kLeft}) {
+      options.truncation = truncation;
+      EncodedText out = encode_row(row, false, options, encoder);
+      EXPECT_EQ(out.full_length, static_cast<int64_t>(whole.size()) + 3);
+      EXPECT_EQ(static_cast<int64_t>(out.ids.size()), std::min(max_length, out.full_length));
+      EXPECT_EQ(out.ids.front(), 1);
+      EXPECT_EQ(out.ids.back(), 3);
+      size_t kept = out.ids.size() - 3;
+      EXPECT_EQ(text_of({out.ids.begin() + 1, out.ids.end() - 2}),
+                truncation == Truncation::kRight ? whole.substr(0, kept) : whole.substr(whole.size() - kept));
+    }
+  }
+  options.max_length = 3;
+  EXPECT_THAT(error_of([&] { encode_row(row, false, options, encoder); }), HasSubstr("leaves no room"));
+}
+
+TEST(Encode, ProportionalKeepsTheTemplatesWordsAndTheShares) {
+  TextEncoder encoder = byte_encoder();
+  EncodeOptions options{.truncation = Truncation::kProportional};
+  PreferenceRow row = row_of({std::string(500, 'p')}, {std::string(500, 'a')}, {std::string(500, 'b')});
+  const int64_t words = static_cast<int64_t>(options.text.render(row_of({""}, {""}, {""}), false).size());
+  options.max_length = words + 100;
+  EncodedText out = encode_row(row, false, options, encoder);
+  // The space before the prompt counts as the prompt's, hence one letter less or more.
+  std::string text = text_of(out.ids);
+  EXPECT_EQ(static_cast<int64_t>(text.size()), options.max_length);
+  EXPECT_TRUE(text.starts_with("User prompt: ppp"));
+  EXPECT_NE(text.find("p\n\nModel A :\naaa"), std::string::npos);
+  EXPECT_NE(text.find("a\n\n--------\n\nModel B:\nbbb"), std::string::npos);
+  EXPECT_NEAR(static_cast<double>(std::count(text.begin(), text.end(), 'b')), 40, 1);
+
+  // A short answer leaves its room to the others.
+  row.response_a = {"aaaa"};
+  text = text_of(encode_row(row, false, options, encoder).ids);
+  EXPECT_EQ(static_cast<int64_t>(text.size()), options.max_length);
+  EXPECT_NE(text.find("\naaaa\n"), std::string::npos);
+  EXPECT_GT(std::count(text.begin(), text.end(), 'b'), 60);
+
+  options.max_length = words - 5;
+  EXPECT_THAT(error_of([&] { encode_row(row, false, options, encoder); }), HasSubstr("template's own words"));
+}
+
+TEST(Encode, ProportionalDropsTheOldestRoundsWhole) {
+  TextEncoder encoder = byte_encoder();
+  EncodeOptions options{.text = Template::parse("turns"), .truncation = Truncation::kProportional};
+  PreferenceRow row = row_of({"old question", "new question"}, {"old a", "new a"}, {"old b", "new b"});
+  options.max_length = 100;
+  std::string expected = options.text.render(row_of({"new question"}, {"new a"}, {"new b"}), false);
+  ASSERT_LT(expected.size(), 100u);
+  EXPECT_EQ(text_of(encode_row(row, false, options, encoder).ids), expected);
+  options.text = Template::parse("origin");
+  EXPECT_EQ(text_of(encode_row(row, true, options, encoder).ids).find("old"), 13u) << "this one fits whole";
+  options.max_length = 90;
+  EXPECT_EQ(text_of(encode_row(row, false, options, encoder).ids), expected);
+}
+
+TEST(Encode, BudgetsSumExactly) {
+  Random random(3);
+  for (int trial = 0; trial < 2000; ++trial) {
+    std::vector<int64_t> wanted;
+    std::vector<double> shares;
+    int64_t total = 0;
+    for (uint64_t n = 1 + random.below(6); n > 0; --n) {
+      wanted.push_back(static_cast<int64_t>(random.below(random.below(2) == 0 ? 5 : 300)));
+      shares.push_back(random.below(2) == 0 ? 0.2 : 0.4);
+      total += wanted.back();
+    }
+    int64_t budget = static_cast<int64_t>(random.below(500));
+    std::vector<int64_t> kept = share_budget(budget, wanted, shares);
+    int64_t sum = 0;
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      EXPECT_LE(kept[i], wanted[i]);
+      EXPECT_GE(kept[i], 0);
+      sum += kept[i];
+    }
+    EXPECT_EQ(sum, std::min(budget, total));
+  }
+  EXPECT_THAT(share_budget(100, {1000, 1000, 1000}, {0.2, 0.4, 0.4}), ElementsAre(20, 40, 40));
+  EXPECT_THAT(share_budget(100, {1000, 10, 1000}, {0.2, 0.4, 0.4}), ElementsAre(30, 10, 60));
+}
+
+TEST(Dataset, HoldsRowsAndTheirExchanges) {
+  std::vector<PreferenceRow> rows;
+  for (int i = 0; i < 300; ++i)
+    rows.push_back(row_of({fmt::format("p{}", i)}, {std::string(static_cast<size_t>(i % 7), 'a')}, {"b"}));
+  rows[5].has_label = false;
+  TokenizeOptions options;
+  options.with_swapped = true;
+  options.max_length = 80;
+  options.threads = 3;
+  TokenizedDataset dataset = tokenize(rows, options, byte_encoder());
+  ASSERT_EQ(dataset.num_rows(), 300);
+  for (int64_t i = 0; i < 300; ++i) {
+    auto span = dataset.tokens(i);
+    EXPECT_EQ(text_of({span.begin(), span.end()}),
+              options.text.render(rows[static_cast<size_t>(i)], false).substr(0, 80));
+    span = dataset.tokens(i, true);
+    EXPECT_EQ(text_of({span.begin(), span.end()}),
+              options.text.render(rows[static_cast<size_t>(i)], true).substr(0, 80));
+  }
+  EXPECT_THAT(dataset.label(3, true), ElementsAre(0, 1, 0));
+  EXPECT_THAT(dataset.label(5), ElementsAre(0, 0, 0));
+  EXPECT_THAT(error_of([&] { dataset.tokens(300); }), HasSubstr("row 300 of 300"));
+}
+
+}  // namespace
+}  // namespace gavel
