@@ -1,0 +1,384 @@
+#include "text/bpe.h"
+
+#include <algorithm>
+#include <bit>
+#include <functional>
+
+#include "base/error.h"
+#include "text/unicode.h"
+
+namespace gavel {
+namespace {
+
+constexpr size_t kSmall = 96;  // symbols; above, a heap finds the next merge
+
+uint64_t pair_hash(uint64_t key) {
+  key = (key ^ (key >> 32)) * 0x9e3779b97f4a7c15ull;
+  return key ^ (key >> 29);
+}
+
+int shift_for(size_t slots) { return 64 - std::countr_zero(slots); }
+
+}  // namespace
+
+const ByteAlphabet& ByteAlphabet::get() {
+  static const ByteAlphabet alphabet = [] {
+    ByteAlphabet a;
+    a.byte_of_char.fill(-1);
+    uint32_t extra = 256;
+    for (uint32_t byte = 0; byte < 256; ++byte) {
+      bool printable = (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+      uint32_t code_point = printable ? byte : extra++;
+      append_utf8(a.text[byte], code_point);
+      a.byte_of_char[code_point] = static_cast<int16_t>(byte);
+    }
+    return a;
+  }();
+  return alphabet;
+}
+
+bool ByteAlphabet::append_bytes(std::string& out, std::string_view token) const {
+  size_t before = out.size();
+  const auto* p = reinterpret_cast<const uint8_t*>(token.data());
+  const uint8_t* end = p + token.size();
+  while (p < end) {
+    Decoded c = decode_utf8(p);
+    int16_t byte = c.code_point < byte_of_char.size() ? byte_of_char[c.code_point] : int16_t{-1};
+    if (byte < 0) {
+      out.resize(before);
+      return false;
+    }
+    out.push_back(static_cast<char>(byte));
+    p += c.size;
+  }
+  return true;
+}
+
+std::string ByteAlphabet::to_text(std::string_view bytes) const {
+  std::string out;
+  for (char c : bytes) out += text[static_cast<uint8_t>(c)];
+  return out;
+}
+
+void BpeModel::reserve(size_t tokens, size_t merges) {
+  tokens_.reserve(tokens);
+  arena_.reserve(tokens * 8);
+  grow_table(tokens);
+  grow_pairs(merges);
+}
+
+void BpeModel::grow_table(size_t tokens) {
+  size_t slots = std::bit_ceil(std::max<size_t>(64, tokens * 2));
+  if (slots <= table_.size()) return;
+  table_.assign(slots, {});
+  table_shift_ = shift_for(slots);
+  in_table_ = 0;
+  for (size_t id = 0; id < tokens_.size(); ++id) {
+    if (tokens_[id].kind != 1) continue;
+    std::string_view bytes = bytes_of(tokens_[id]);
+    uint64_t hash = hash_bytes(bytes.data(), bytes.size());
+    size_t slot = hash >> table_shift_;
+    while (table_[slot].id >= 0) slot = (slot + 1) & (table_.size() - 1);
+    table_[slot] = {static_cast<uint32_t>(hash), static_cast<int32_t>(id)};
+    ++in_table_;
+  }
+}
+
+int32_t BpeModel::find_bytes(std::string_view bytes) const {
+  if (table_.empty()) return -1;
+  uint64_t hash = hash_bytes(bytes.data(), bytes.size());
+  auto tag = static_cast<uint32_t>(hash);
+  for (size_t slot = hash >> table_shift_;; slot = (slot + 1) & (table_.size() - 1)) {
+    const Slot& s = table_[slot];
+    if (s.id < 0) return -1;
+    if (s.tag == tag && bytes_of(tokens_[static_cast<size_t>(s.id)]) == bytes) return s.id;
+  }
+}
+
+void BpeModel::add_token(std::string_view text, uint32_t id) {
+  if (id >= tokens_.size()) tokens_.resize(id + 1);
+  Token& token = tokens_[id];
+  if (token.kind != 0)
+    fail("token '{}' has id {}, which the token '{}' has already", text, id, id_to_token(static_cast<int32_t>(id)));
+  if (auto old = token_to_id(text)) {
+    // A key given twice in a JSON object: the later one counts.
+    Token& before = tokens_[static_cast<size_t>(*old)];
+    token = before;
+    before.kind = 0;
+    if (token.kind == 2) {
+      other_[std::string(text)] = static_cast<int32_t>(id);
+    } else {
+      for (Slot& s : table_)
+        if (s.id == *old) s.id = static_cast<int32_t>(id);
+    }
+    return;
+  }
+  ++count_;
+  token.begin = static_cast<uint32_t>(arena_.size());
+  if (ByteAlphabet::get().append_bytes(arena_, text)) {
+    token.kind = 1;
+    token.size = static_cast<uint32_t>(arena_.size() - token.begin);
+    if ((in_table_ + 1) * 2 > table_.size()) {
+      grow_table(std::max<size_t>(32, in_table_ * 2));  // takes this token in too
+    } else {
+      uint64_t hash = hash_bytes(arena_.data() + token.begin, token.size);
+      size_t slot = hash >> table_shift_;
+      while (table_[slot].id >= 0) slot = (slot + 1) & (table_.size() - 1);
+      table_[slot] = {static_cast<uint32_t>(hash), static_cast<int32_t>(id)};
+      ++in_table_;
+    }
+  } else {
+    token.kind = 2;
+    arena_ += text;
+    token.size = static_cast<uint32_t>(arena_.size() - token.begin);
+    other_[std::string(text)] = static_cast<int32_t>(id);
+  }
+}
+
+void BpeModel::grow_pairs(size_t merges) {
+  size_t slots = std::bit_ceil(std::max<size_t>(64, merges + merges / 2));
+  if (slots <= pairs_.size()) return;
+  std::vector<PairSlot> old(slots);
+  old.swap(pairs_);
+  pair_shift_ = shift_for(slots);
+  pair_count_ = 0;
+  for (const PairSlot& s : old)
+    if (s.key != kNone) insert_pair(s.key, s.value);
+}
+
+void BpeModel::insert_pair(uint64_t key, uint64_t value) {
+  size_t slot = pair_hash(key) >> pair_shift_;
+  while (pairs_[slot].key != kNone && pairs_[slot].key != key) slot = (slot + 1) & (pairs_.size() - 1);
+  if (pairs_[slot].key == kNone) ++pair_count_;
+  pairs_[slot] = {key, value};
+}
+
+uint64_t BpeModel::pair(int32_t left, int32_t right) const {
+  uint64_t key = static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+  for (size_t slot = pair_hash(key) >> pair_shift_;; slot = (slot + 1) & (pairs_.size() - 1)) {
+    if (pairs_[slot].key == key) return pairs_[slot].value;
+    if (pairs_[slot].key == kNone) return kNone;
+  }
+}
+
+std::optional<std::string> BpeModel::add_merge(std::string_view left, std::string_view right) {
+  // The bytes of left and right stand side by side, so the merged token needs no copy.
+  buffer_.clear();
+  const ByteAlphabet& alphabet = ByteAlphabet::get();
+  int32_t a = -1, b = -1, c = -1;
+  bool plain = alphabet.append_bytes(buffer_, left);
+  size_t middle = buffer_.size();
+  plain = plain && alphabet.append_bytes(buffer_, right);
+  if (plain) {
+    std::string_view bytes = buffer_;
+    a = find_bytes(bytes.substr(0, middle));
+    b = find_bytes(bytes.substr(middle));
+    c = find_bytes(bytes);
+  } else {
+    a = token_to_id(left).value_or(-1);
+    b = token_to_id(right).value_or(-1);
+    c = token_to_id(std::string(left) + std::string(right)).value_or(-1);
+  }
+  if (a < 0) return std::string(left);
+  if (b < 0) return std::string(right);
+  if (c < 0) return std::string(left) + std::string(right);
+  if ((pair_count_ + 1) * 4 > pairs_.size() * 3) grow_pairs(std::max<size_t>(64, pair_count_ * 2));
+  uint64_t key = static_cast<uint64_t>(static_cast<uint32_t>(a)) << 32 | static_cast<uint32_t>(b);
+  insert_pair(key, static_cast<uint64_t>(rank_++) << 32 | static_cast<uint32_t>(c));
+  return std::nullopt;
+}
+
+void BpeModel::finish(bool ignore_merges, std::optional<uint32_t> unk, bool fuse) {
+  ignore_merges_ = ignore_merges;
+  fuse_unk_ = fuse;
+  if (pairs_.empty()) grow_pairs(0);
+  all_bytes_ = true;
+  std::array<int32_t, 256> own;
+  for (uint32_t byte = 0; byte < 256; ++byte) {
+    char c = static_cast<char>(byte);
+    own[byte] = find_bytes({&c, 1});
+    if (own[byte] < 0) all_bytes_ = false;
+    // An unknown byte's id is stored as ~unk below -1, or -1 for one that is dropped.
+    byte_ids_[byte] = own[byte] >= 0 ? own[byte] : unk ? ~static_cast<int32_t>(*unk) - 1 : -1;
+  }
+  byte_pairs_.assign(65536, kNone);
+  for (uint32_t a = 0; a < 256; ++a)
+    for (uint32_t b = 0; b < 256; ++b)
+      if (own[a] >= 0 && own[b] >= 0) byte_pairs_[a << 8 | b] = pair(own[a], own[b]);
+}
+
+std::optional<int32_t> BpeModel::token_to_id(std::string_view token) const {
+  if (!is_valid_utf8(token)) return std::nullopt;
+  std::string bytes;
+  if (ByteAlphabet::get().append_bytes(bytes, token)) {
+    int32_t id = find_bytes(bytes);
+    return id < 0 ? std::nullopt : std::optional<int32_t>(id);
+  }
+  auto it = other_.find(std::string(token));
+  return it == other_.end() ? std::nullopt : std::optional<int32_t>(it->second);
+}
+
+std::string BpeModel::id_to_token(int32_t id) const {
+  if (id < 0 || id >= id_end()) return "";
+  const Token& token = tokens_[static_cast<size_t>(id)];
+  if (token.kind == 0) return "";
+  std::string_view bytes = bytes_of(token);
+  return token.kind == 1 ? ByteAlphabet::get().to_text(bytes) : std::string(bytes);
+}
+
+bool BpeModel::append_bytes(std::string& out, int32_t id) const {
+  if (id < 0 || id >= id_end() || tokens_[static_cast<size_t>(id)].kind == 0) return false;
+  out += bytes_of(tokens_[static_cast<size_t>(id)]);
+  return true;
+}
+
+void BpeModel::encode_piece(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
+                            std::vector<int32_t>& ids) const {
+  if (size <= ShortWord::kMaxBytes) {
+    ShortWord word = ShortWord::load(p, size, safe_end - p >= 16);
+    uint64_t hash = word.hash();
+    if (const WordCache::Entry* entry = scratch.cache.find(word, hash)) {
+      auto tokens = scratch.cache.tokens(*entry);
+      ids.insert(ids.end(), tokens.begin(), tokens.end());
+      return;
+    }
+    size_t before = ids.size();
+    compute_piece(p, size, scratch, ids);
+    scratch.cache.insert(word, hash, std::span(ids).subspan(before));
+    return;
+  }
+  if (size > WordCache::kMaxLongBytes) return compute_piece(p, size, scratch, ids);
+  std::string_view word(reinterpret_cast<const char*>(p), size);
+  uint64_t hash = hash_bytes(p, size);
+  if (auto tokens = scratch.cache.find_long(word, hash); !tokens.empty()) {
+    ids.insert(ids.end(), tokens.begin(), tokens.end());
+    return;
+  }
+  size_t before = ids.size();
+  compute_piece(p, size, scratch, ids);
+  scratch.cache.insert_long(word, hash, std::span(ids).subspan(before));
+}
+
+void BpeModel::compute_piece(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const {
+  if (ignore_merges_) {
+    int32_t id = find_bytes({reinterpret_cast<const char*>(p), size});
+    if (id >= 0) {
+      ids.push_back(id);
+      return;
+    }
+  }
+  merge_piece(p, size, scratch, ids);
+}
+
+void BpeModel::merge_piece(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const {
+  if (size == 0) return;
+  if (size >= (size_t{1} << 31)) fail("a word of {} bytes is longer than 2 GiB, which is the limit", size);
+  auto& symbols = scratch.symbols;
+  auto& pairs = scratch.pairs;
+  symbols.resize(size);
+  pairs.resize(size + 1);
+  size_t n = size;
+  if (all_bytes_) {
+    for (size_t i = 0; i < size; ++i) symbols[i] = byte_ids_[p[i]];
+    for (size_t i = 0; i + 1 < size; ++i) pairs[i] = byte_pairs_[p[i] << 8 | p[i + 1]];
+  } else {
+    n = 0;
+    bool after_unknown = false;
+    for (size_t i = 0; i < size; ++i) {
+      int32_t id = byte_ids_[p[i]];
+      if (id == -1) continue;
+      bool unknown = id < 0;
+      if (unknown) id = ~(id + 1);
+      if (!(unknown && after_unknown && fuse_unk_)) symbols[n++] = id;
+      after_unknown = unknown;
+    }
+    if (n == 0) return;
+    for (size_t i = 0; i + 1 < n; ++i) pairs[i] = pair(symbols[i], symbols[i + 1]);
+  }
+  pairs[n - 1] = kNone;
+  if (n <= kSmall) {
+    merge_small(scratch, n);
+  } else {
+    merge_large(scratch, n);
+  }
+  ids.insert(ids.end(), symbols.begin(), symbols.end());
+}
+
+// Leaves the tokens in scratch.symbols. The lowest rank first, the leftmost of equal ones.
+void BpeModel::merge_small(Scratch& scratch, size_t n) const {
+  int32_t* symbols = scratch.symbols.data();
+  uint64_t* pairs = scratch.pairs.data();
+  while (n > 1) {
+    size_t best = 0;
+    uint64_t value = pairs[0];
+    for (size_t i = 1; i + 1 < n; ++i) {
+      bool less = pairs[i] < value;
+      value = less ? pairs[i] : value;
+      best = less ? i : best;
+    }
+    if (value == kNone) break;
+    symbols[best] = static_cast<int32_t>(static_cast<uint32_t>(value));
+    --n;
+    std::copy(symbols + best + 2, symbols + n + 1, symbols + best + 1);
+    std::copy(pairs + best + 2, pairs + n + 1, pairs + best + 1);
+    pairs[n - 1] = kNone;
+    if (best + 1 < n) pairs[best] = pair(symbols[best], symbols[best + 1]);
+    if (best > 0) pairs[best - 1] = pair(symbols[best - 1], symbols[best]);
+  }
+  scratch.symbols.resize(n);
+}
+
+void BpeModel::merge_large(Scratch& scratch, size_t n) const {
+  auto& symbols = scratch.symbols;
+  auto& pairs = scratch.pairs;
+  auto& previous = scratch.previous;
+  auto& next = scratch.next;
+  auto& heap = scratch.heap;
+  constexpr uint32_t kNo = ~uint32_t{0};
+  previous.resize(n);
+  next.resize(n);
+  heap.clear();
+  // Heap entries are rank << 32 | place; one is stale when the place's pair has another rank by now.
+  auto push = [&](size_t i) {
+    if (pairs[i] == kNone) return;
+    heap.push_back((pairs[i] & ~uint64_t{0xffffffff}) | i);
+  };
+  for (size_t i = 0; i < n; ++i) {
+    previous[i] = i == 0 ? kNo : static_cast<uint32_t>(i - 1);
+    next[i] = i + 1 < n ? static_cast<uint32_t>(i + 1) : kNo;
+    push(i);
+  }
+  auto later = std::greater<uint64_t>();
+  std::make_heap(heap.begin(), heap.end(), later);
+  while (!heap.empty()) {
+    uint64_t top = heap.front();
+    std::pop_heap(heap.begin(), heap.end(), later);
+    heap.pop_back();
+    auto i = static_cast<uint32_t>(top);
+    if (pairs[i] == kNone || (pairs[i] >> 32) != (top >> 32)) continue;
+    uint32_t right = next[i];
+    symbols[i] = static_cast<int32_t>(static_cast<uint32_t>(pairs[i]));
+    pairs[right] = kNone;
+    symbols[right] = -1;
+    next[i] = next[right];
+    pairs[i] = kNone;
+    if (next[i] != kNo) {
+      previous[next[i]] = i;
+      pairs[i] = pair(symbols[i], symbols[next[i]]);
+      push(i);
+      if (pairs[i] != kNone) std::push_heap(heap.begin(), heap.end(), later);
+    }
+    if (previous[i] != kNo) {
+      uint32_t left = previous[i];
+      pairs[left] = pair(symbols[left], symbols[i]);
+      push(left);
+      if (pairs[left] != kNone) std::push_heap(heap.begin(), heap.end(), later);
+    }
+  }
+  size_t count = 0;
+  for (size_t i = 0; i < n; ++i)
+    if (symbols[i] >= 0) symbols[count++] = symbols[i];
+  symbols.resize(count);
+}
+
+}  // namespace gavel

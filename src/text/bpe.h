@@ -1,0 +1,111 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "text/word_cache.h"
+
+namespace gavel {
+
+/** GPT-2's alphabet: each byte has one printable character in the strings of a byte-level vocabulary. */
+struct ByteAlphabet {
+  static const ByteAlphabet& get();
+  std::array<std::string, 256> text;         // byte -> its character, UTF-8
+  std::array<int16_t, 0x144> byte_of_char;   // code point -> byte, -1 = none
+
+  /** Appends the bytes that `token` stands for; false (and nothing appended) when a character is not one of the
+   * alphabet. `token` is valid UTF-8. */
+  bool append_bytes(std::string& out, std::string_view token) const;
+  std::string to_text(std::string_view bytes) const;
+};
+
+/** Byte-level byte-pair encoding (Sennrich et al., 2016; bytes as in GPT-2): the vocabulary, the merges and
+ * the merging, with results equal to those of `tokenizers`' BPE model. Immutable once finish() was called. */
+class BpeModel {
+ public:
+  /** Scratch memory of one thread, with its word cache. */
+  struct Scratch {
+    WordCache cache;
+    std::vector<int32_t> symbols;
+    std::vector<uint64_t> pairs;
+    std::vector<uint32_t> previous, next;
+    std::vector<uint64_t> heap;
+    std::vector<int32_t> ids;
+  };
+
+  /** Ids may come in any order, below kMaxIds; a token given twice keeps the later id. */
+  static constexpr uint32_t kMaxIds = 1u << 24;
+  void reserve(size_t tokens, size_t merges);
+  void add_token(std::string_view token, uint32_t id);
+  /** Left and right token; ranks count up. Returns the token that is missing in the vocabulary, if any. */
+  std::optional<std::string> add_merge(std::string_view left, std::string_view right);
+  /** What a byte without a token becomes: `unk` (runs of them one token when `fuse`), or nothing. */
+  void finish(bool ignore_merges, std::optional<uint32_t> unk, bool fuse);
+
+  std::optional<int32_t> token_to_id(std::string_view token) const;
+  /** The token's string, in the byte alphabet where it has one; "" for an id without a token. */
+  std::string id_to_token(int32_t id) const;
+  /** Appends the bytes of an id; false for an id without a token. */
+  bool append_bytes(std::string& out, int32_t id) const;
+  size_t vocab_size() const { return count_; }  // tokens, not the largest id
+  int32_t id_end() const { return static_cast<int32_t>(tokens_.size()); }
+  size_t merge_count() const { return rank_; }
+  bool ignore_merges() const { return ignore_merges_; }
+
+  /** Appends the tokens of one piece of pre-tokenized text. `safe_end`: memory up to there may be read. */
+  void encode_piece(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
+                    std::vector<int32_t>& ids) const;
+  /** The same without the cache and without the vocabulary short cut: the merges alone. */
+  void merge_piece(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const;
+
+ private:
+  struct Token {
+    uint32_t begin = 0;
+    uint32_t size = 0;
+    uint8_t kind = 0;  // 0 none, 1 bytes of the alphabet, 2 other text
+  };
+  struct Slot {
+    uint32_t tag = 0;
+    int32_t id = -1;
+  };
+  struct PairSlot {
+    uint64_t key = ~uint64_t{0};
+    uint64_t value = 0;  // rank << 32 | new id
+  };
+  static constexpr uint64_t kNone = ~uint64_t{0};
+
+  std::string_view bytes_of(const Token& t) const { return {arena_.data() + t.begin, t.size}; }
+  int32_t find_bytes(std::string_view bytes) const;
+  void grow_table(size_t tokens);
+  void grow_pairs(size_t merges);
+  uint64_t pair(int32_t left, int32_t right) const;
+  void insert_pair(uint64_t key, uint64_t value);
+  void compute_piece(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const;
+  void merge_small(Scratch& scratch, size_t n) const;
+  void merge_large(Scratch& scratch, size_t n) const;
+
+  std::string arena_;
+  std::vector<Token> tokens_;  // by id
+  std::vector<Slot> table_;    // of the alphabet's tokens, by their bytes
+  std::unordered_map<std::string, int32_t> other_;
+  size_t count_ = 0;
+  size_t in_table_ = 0;
+  int table_shift_ = 64;
+  std::vector<PairSlot> pairs_;
+  size_t pair_count_ = 0;
+  int pair_shift_ = 64;
+  uint32_t rank_ = 0;
+  std::array<int32_t, 256> byte_ids_{};
+  std::vector<uint64_t> byte_pairs_;  // pair() of two bytes' tokens
+  bool ignore_merges_ = false;
+  bool fuse_unk_ = false;
+  bool all_bytes_ = false;
+  std::string buffer_;
+};
+
+}  // namespace gavel

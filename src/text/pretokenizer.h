@@ -1,0 +1,66 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/regex.h"
+
+namespace gavel {
+
+/** How a text is cut into the pieces that byte-pair encoding works on, as tokenizer.json's "pre_tokenizer" says
+ * it: a list of Split, Digits and (last) ByteLevel. The pieces are raw text; the model maps bytes itself. */
+class PreTokenizer {
+ public:
+  /** The known lists run as hand-made scanners, any other one stage by stage. */
+  enum class Kind {
+    kGeneral,
+    kLlama3,      // Split (Llama-3 pattern, isolated), ByteLevel
+    kLlama3One,   // the same with \p{N} instead of \p{N}{1,3} (Qwen2)
+    kGpt2,        // ByteLevel with its own pattern
+    kDigitsGpt2,  // Digits (individual), ByteLevel with its own pattern
+    kWhole,       // ByteLevel without a pattern: one piece
+  };
+  enum class Behavior { kIsolated, kRemoved, kMergedWithPrevious, kMergedWithNext, kContiguous };
+  struct Stage {
+    enum class Type { kSplit, kDigits, kByteLevel } type = Type::kByteLevel;
+    std::string pattern;       // kSplit
+    bool is_regex = true;      // kSplit: else the pattern is plain text
+    Behavior behavior = Behavior::kIsolated;
+    bool invert = false;
+    bool individual = false;   // kDigits
+    bool prefix_space = false; // kByteLevel
+    bool use_regex = true;     // kByteLevel
+  };
+
+  static const char* const kLlama3Pattern;
+  static const char* const kQwen2Pattern;
+  static const char* const kGpt2Pattern;
+
+  PreTokenizer() = default;
+  /** `source` names the file in errors. With `scanners` false everything runs through PCRE2 (for tests). */
+  PreTokenizer(std::vector<Stage> stages, const std::string& source, bool scanners = true);
+
+  Kind kind() const { return kind_; }
+  const std::vector<Stage>& stages() const { return stages_; }
+  bool prefix_space() const { return prefix_space_; }
+
+  /** Appends the byte ranges of the pieces of `text` (valid UTF-8), for the kinds without a prefix space. Any
+   * kind; the tokenizer calls the scanners itself, this is the slow general way. */
+  void split(std::string_view text, RegexScratch& scratch, std::vector<std::pair<size_t, size_t>>& pieces) const;
+  /** The same for a list with add_prefix_space: pieces are given out as strings. */
+  void split_strings(std::string_view text, RegexScratch& scratch, std::vector<std::string>& pieces) const;
+
+ private:
+  using Ranges = std::vector<std::pair<size_t, size_t>>;
+  void run_stage(size_t stage, std::string_view text, RegexScratch& scratch, Ranges& out) const;
+  void split_until_byte_level(std::string_view text, RegexScratch& scratch, Ranges& pieces) const;
+
+  Kind kind_ = Kind::kWhole;
+  bool prefix_space_ = false;
+  std::vector<Stage> stages_;
+  std::vector<std::optional<Regex>> regexes_;  // one a stage
+};
+
+}  // namespace gavel
