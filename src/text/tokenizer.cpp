@@ -1,0 +1,221 @@
+#include "text/tokenizer.h"
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "text/scanners.h"
+#include "text/tokenizer_impl.h"
+#include "text/unicode.h"
+
+namespace gavel {
+namespace {
+
+const uint8_t* bytes(std::string_view text) { return reinterpret_cast<const uint8_t*>(text.data()); }
+
+template <class Scanner>
+void scan(const BpeModel& model, const Scanner& scanner, std::string_view text, const uint8_t* safe_end,
+          BpeModel::Scratch& scratch, std::vector<int32_t>& ids) {
+  const uint8_t* p = bytes(text);
+  const uint8_t* end = p + text.size();
+  while (p < end) {
+    const uint8_t* q = scanner.next(p);
+    model.encode_piece(p, static_cast<size_t>(q - p), safe_end, scratch, ids);
+    p = q;
+  }
+}
+
+void encode_fragment(const BpeModel& model, const PreTokenizer& pre, std::string_view text, const uint8_t* safe_end,
+                     EncodeScratch& scratch, std::vector<int32_t>& ids) {
+  using Kind = PreTokenizer::Kind;
+  const UnicodeTable& table = UnicodeTable::get();
+  const uint8_t* end = bytes(text) + text.size();
+  switch (pre.kind()) {
+    case Kind::kLlama3:
+      return scan(model, Llama3Scanner(table, end), text, safe_end, scratch.bpe, ids);
+    case Kind::kLlama3One:
+      return scan(model, Llama3Scanner(table, end, 1), text, safe_end, scratch.bpe, ids);
+    case Kind::kGpt2:
+      return scan(model, Gpt2Scanner<false>(table, end), text, safe_end, scratch.bpe, ids);
+    case Kind::kDigitsGpt2:
+      return scan(model, Gpt2Scanner<true>(table, end), text, safe_end, scratch.bpe, ids);
+    case Kind::kWhole:
+      return model.encode_piece(bytes(text), text.size(), safe_end, scratch.bpe, ids);
+    case Kind::kGeneral:
+      break;
+  }
+  if (pre.prefix_space()) {
+    scratch.strings.clear();
+    pre.split_strings(text, scratch.regex, scratch.strings);
+    for (const std::string& piece : scratch.strings)
+      model.encode_piece(bytes(piece), piece.size(), bytes(piece) + piece.size(), scratch.bpe, ids);
+    return;
+  }
+  pre.split(text, scratch.regex, scratch.ranges);
+  for (auto [begin, stop] : scratch.ranges)
+    model.encode_piece(bytes(text) + begin, stop - begin, safe_end, scratch.bpe, ids);
+}
+
+}  // namespace
+
+size_t Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids) const {
+  const Impl& impl = *impl_;
+  ScratchPool::Lease lease(impl.pool);
+  EncodeScratch& scratch = *lease;
+  size_t replaced = 0;
+  if (!is_valid_utf8(text)) {
+    scratch.text.clear();
+    replaced = append_lossy(scratch.text, text);
+    text = scratch.text;
+  }
+  const uint8_t* safe_end = bytes(text) + text.size();
+  scratch.pieces.clear();
+  impl.first.split(text, scratch.pieces);
+  for (const auto& outer : scratch.pieces) {
+    if (outer.id >= 0) {
+      ids.push_back(outer.id);
+      continue;
+    }
+    std::string_view part = text.substr(outer.begin, outer.end - outer.begin);
+    if (impl.second.empty()) {
+      encode_fragment(impl.model, impl.pre, part, safe_end, scratch, ids);
+      continue;
+    }
+    scratch.inner.clear();
+    impl.second.split(part, scratch.inner);
+    for (const auto& piece : scratch.inner) {
+      if (piece.id >= 0) {
+        ids.push_back(piece.id);
+      } else {
+        encode_fragment(impl.model, impl.pre, part.substr(piece.begin, piece.end - piece.begin), safe_end, scratch,
+                        ids);
+      }
+    }
+  }
+  return replaced;
+}
+
+Tokenizer::Batch Tokenizer::encode_batch(std::span<const std::string_view> texts, int threads) const {
+  size_t count = threads > 0 ? static_cast<size_t>(threads) : std::max(1u, std::thread::hardware_concurrency());
+  // Runs of texts of about this many bytes are handed out one by one, so that long texts spread evenly.
+  constexpr size_t kRunBytes = 64 << 10;
+  struct Run {
+    size_t begin;
+    size_t end;
+    std::vector<int32_t> ids;
+    size_t replaced = 0;
+  };
+  std::vector<Run> runs;
+  size_t bytes_in_run = kRunBytes;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    if (bytes_in_run >= kRunBytes) {
+      runs.push_back({i, i, {}});
+      bytes_in_run = 0;
+    }
+    runs.back().end = i + 1;
+    bytes_in_run += texts[i].size();
+  }
+  Batch batch;
+  batch.offsets.resize(texts.size() + 1);
+  std::atomic<size_t> next{0};
+  std::exception_ptr error;
+  std::mutex error_lock;
+  auto work = [&] {
+    try {
+      for (size_t r = next++; r < runs.size(); r = next++) {
+        Run& run = runs[r];
+        for (size_t i = run.begin; i < run.end; ++i) {
+          run.replaced += encode(texts[i], run.ids);
+          batch.offsets[i + 1] = run.ids.size();  // within the run, for now
+        }
+      }
+    } catch (...) {
+      std::lock_guard guard(error_lock);
+      error = std::current_exception();
+      next = runs.size();
+    }
+  };
+  std::vector<std::jthread> workers;
+  for (size_t i = 1; i < std::min(count, runs.size()); ++i) workers.emplace_back(work);
+  work();
+  workers.clear();
+  if (error) std::rethrow_exception(error);
+  size_t total = 0;
+  for (const Run& run : runs) total += run.ids.size();
+  batch.ids.reserve(total);
+  for (const Run& run : runs) {
+    for (size_t i = run.begin; i < run.end; ++i) batch.offsets[i + 1] += batch.ids.size();
+    batch.ids.insert(batch.ids.end(), run.ids.begin(), run.ids.end());
+    batch.replaced += run.replaced;
+  }
+  return batch;
+}
+
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
+  const Impl& impl = *impl_;
+  std::string raw;
+  bool any = false;
+  for (int32_t id : ids) {
+    auto it = impl.added_by_id.find(id);
+    if (it != impl.added_by_id.end()) {
+      const AddedToken& token = impl.added[it->second];
+      if (skip_special && token.special) continue;
+      if (!impl.byte_level_decoder) {
+        if (any) raw += ' ';
+        raw += token.content;
+      } else if (!ByteAlphabet::get().append_bytes(raw, token.content)) {
+        raw += token.content;
+      }
+      any = true;
+    } else if (!impl.byte_level_decoder) {
+      if (id < 0 || id >= impl.model.id_end()) continue;
+      if (any) raw += ' ';
+      raw += impl.model.id_to_token(id);
+      any = true;
+    } else {
+      impl.model.append_bytes(raw, id);
+    }
+  }
+  if (is_valid_utf8(raw)) return raw;
+  std::string out;
+  append_lossy(out, raw);
+  return out;
+}
+
+std::vector<int32_t> Tokenizer::prefix() const { return impl_->prefix; }
+std::vector<int32_t> Tokenizer::suffix() const { return impl_->suffix; }
+
+int32_t Tokenizer::vocab_size() const {
+  int32_t size = impl_->model.id_end();
+  for (const AddedToken& token : impl_->added) size = std::max(size, token.id + 1);
+  return size;
+}
+
+std::optional<int32_t> Tokenizer::token_to_id(std::string_view token) const {
+  auto it = impl_->added_by_content.find(std::string(token));
+  if (it != impl_->added_by_content.end()) return impl_->added[it->second].id;
+  return impl_->model.token_to_id(token);
+}
+
+std::string Tokenizer::id_to_token(int32_t id) const {
+  auto it = impl_->added_by_id.find(id);
+  return it != impl_->added_by_id.end() ? impl_->added[it->second].content : impl_->model.id_to_token(id);
+}
+
+bool Tokenizer::is_special(int32_t id) const {
+  auto it = impl_->added_by_id.find(id);
+  return it != impl_->added_by_id.end() && impl_->added[it->second].special;
+}
+
+void Tokenizer::set_pad_id(int32_t id) {
+  if (id_to_token(id).empty()) fail("{}: the pad id {} has no token", impl_->source, id);
+  pad_ = id;
+}
+
+void Tokenizer::clear_cache() const { impl_->pool.clear(); }
+
+}  // namespace gavel

@@ -1,0 +1,101 @@
+#pragma once
+#include <atomic>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "text/added_tokens.h"
+#include "text/bpe.h"
+#include "text/pretokenizer.h"
+#include "text/tokenizer.h"
+
+namespace gavel {
+
+/** All that one encode() call writes to. */
+struct EncodeScratch {
+  BpeModel::Scratch bpe;
+  RegexScratch regex;
+  std::string text;
+  std::vector<AddedTokenMatcher::Piece> pieces, inner;
+  std::vector<std::pair<size_t, size_t>> ranges;
+  std::vector<std::string> strings;
+};
+
+/** Scratch memory waits here between calls, so that word caches stay warm over calls and threads. */
+class ScratchPool {
+ public:
+  ScratchPool() = default;
+  ~ScratchPool() { clear(); }
+  ScratchPool(const ScratchPool&) = delete;
+  ScratchPool& operator=(const ScratchPool&) = delete;
+
+  class Lease {
+   public:
+    explicit Lease(ScratchPool& pool) : pool_(pool), scratch_(pool.take()) {}
+    ~Lease() { pool_.give(std::move(scratch_)); }
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    EncodeScratch& operator*() const { return *scratch_; }
+
+   private:
+    ScratchPool& pool_;
+    std::unique_ptr<EncodeScratch> scratch_;
+  };
+
+  void clear() {
+    for (auto& slot : slots_) delete slot.exchange(nullptr);
+  }
+
+ private:
+  std::unique_ptr<EncodeScratch> take() {
+    for (auto& slot : slots_)
+      if (slot.load(std::memory_order_relaxed))
+        if (EncodeScratch* found = slot.exchange(nullptr, std::memory_order_acquire))
+          return std::unique_ptr<EncodeScratch>(found);
+    return std::make_unique<EncodeScratch>();
+  }
+  void give(std::unique_ptr<EncodeScratch> scratch) {
+    for (auto& slot : slots_) {
+      EncodeScratch* none = nullptr;
+      if (slot.compare_exchange_strong(none, scratch.get(), std::memory_order_release)) {
+        scratch.release();
+        return;
+      }
+    }
+  }
+  std::array<std::atomic<EncodeScratch*>, 64> slots_{};
+};
+
+struct Tokenizer::Impl {
+  std::string source;
+  BpeModel model;
+  PreTokenizer pre;
+  AddedTokenMatcher first;   // added tokens with normalized = false, looked for first
+  AddedTokenMatcher second;  // the others
+  std::vector<AddedToken> added;  // by id
+  std::unordered_map<std::string, size_t> added_by_content;
+  std::unordered_map<int32_t, size_t> added_by_id;
+  std::vector<int32_t> prefix, suffix;
+  bool byte_level_decoder = true;  // else decode() joins the tokens' strings with spaces
+
+  std::string_view json;                     // the tokenizer.json that was read, kept alive by
+  std::shared_ptr<const void> json_keep;     // this
+  std::string config_json;                   // tokenizer_config.json as read, or ""
+  std::string special_map_json;              // special_tokens_map.json as read, or ""
+  GgufVocab gguf;                            // without tokens and merges; model is "" when read from JSON
+  mutable ScratchPool pool;
+};
+
+/** Fills a Tokenizer::Impl. */
+struct TokenizerBuilder {
+  static Tokenizer from_json(std::string_view json, const std::string& source, std::shared_ptr<const void> keep);
+  static Tokenizer from_gguf(const GgufVocab& vocab);
+  /** bos, eos, pad from the files beside a tokenizer.json. */
+  static void read_configs(Tokenizer& tokenizer, const std::filesystem::path& folder);
+  /** Ids as `tokenizers` gives them: the model's, else counting on from its size. */
+  static void add_tokens(Tokenizer::Impl& impl, std::vector<AddedToken> tokens);
+  static void finish_added(Tokenizer::Impl& impl);
+};
+
+}  // namespace gavel

@@ -1,0 +1,400 @@
+#include <simdjson.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "text/tokenizer_impl.h"
+#include "text/unicode.h"
+
+namespace gavel {
+namespace {
+
+using simdjson::dom::element;
+using simdjson::dom::element_type;
+
+// Typed access to the keys of one object, with errors that name the place.
+struct Node {
+  element value;
+  std::string where;  // "tokenizer.json: model"
+
+  bool has(std::string_view key) const {
+    element found;
+    return value.at_key(key).get(found) == simdjson::SUCCESS && found.type() != element_type::NULL_VALUE;
+  }
+  Node get(std::string_view key) const {
+    element found;
+    if (value.at_key(key).get(found) != simdjson::SUCCESS) fail("{}: the key \"{}\" is missing", where, key);
+    return {found, fmt::format("{}.{}", where, key)};
+  }
+  std::string_view text() const {
+    std::string_view out;
+    if (value.get(out) != simdjson::SUCCESS) fail("{}: expected a string", where);
+    return out;
+  }
+  bool truth() const {
+    bool out = false;
+    if (value.get(out) != simdjson::SUCCESS) fail("{}: expected true or false", where);
+    return out;
+  }
+  uint64_t number() const {
+    uint64_t out = 0;
+    if (value.get(out) != simdjson::SUCCESS) fail("{}: expected a whole number, zero or more", where);
+    return out;
+  }
+  simdjson::dom::array array() const {
+    simdjson::dom::array out;
+    if (value.get(out) != simdjson::SUCCESS) fail("{}: expected an array", where);
+    return out;
+  }
+  simdjson::dom::object object() const {
+    simdjson::dom::object out;
+    if (value.get(out) != simdjson::SUCCESS) fail("{}: expected an object", where);
+    return out;
+  }
+  bool flag(std::string_view key, bool otherwise) const { return has(key) ? get(key).truth() : otherwise; }
+  std::string type() const { return std::string(get("type").text()); }
+};
+
+uint32_t small_id(const Node& node, size_t entries) {
+  uint64_t id = node.number();
+  // Gaps are allowed, but not so many that a small file asks for much memory.
+  if (id >= BpeModel::kMaxIds || id >= entries + (1u << 20))
+    fail("{}: the id {} is too large for a vocabulary of {} tokens", node.where, id, entries);
+  return static_cast<uint32_t>(id);
+}
+
+void read_merges(const Node& node, BpeModel& model) {
+  size_t row = 0;
+  for (element merge : node.array()) {
+    auto bad = [&] {
+      fail("{}[{}]: expected \"left right\" or [\"left\", \"right\"]", node.where, row);
+    };
+    std::string_view left, right;
+    if (merge.is_string()) {
+      std::string_view both = merge.get_string().value_unsafe();
+      ++row;
+      if (both.starts_with("#version")) continue;
+      size_t space = both.find(' ');
+      if (space == std::string_view::npos || both.find(' ', space + 1) != std::string_view::npos) bad();
+      left = both.substr(0, space);
+      right = both.substr(space + 1);
+    } else {
+      simdjson::dom::array pair;
+      if (merge.get(pair) != simdjson::SUCCESS || pair.size() != 2 || pair.at(0).get(left) != simdjson::SUCCESS ||
+          pair.at(1).get(right) != simdjson::SUCCESS)
+        bad();
+      ++row;
+    }
+    if (auto missing = model.add_merge(left, right))
+      fail("{}[{}]: the token \"{}\" of this merge is not in model.vocab", node.where, row - 1, *missing);
+  }
+}
+
+void read_model(const Node& node, BpeModel& model) {
+  if (node.has("type") && node.type() != "BPE")
+    fail("{}.type: \"{}\" is not known; only BPE (byte-level) is", node.where, node.type());
+  for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
+    if (node.has(key) && !node.get(key).text().empty())
+      fail("{}.{}: \"{}\" is not known; byte-level BPE has none", node.where, key, node.get(key).text());
+  if (node.has("dropout")) {
+    double dropout = 0;
+    if (node.get("dropout").value.get(dropout) != simdjson::SUCCESS || dropout != 0)
+      fail("{}.dropout: only null or 0 is known; with dropout the ids would be random", node.where);
+  }
+  Node vocab = node.get("vocab");
+  simdjson::dom::object entries = vocab.object();
+  Node merges = node.get("merges");
+  // Each entry takes two bytes of the file at least, so this is bounded by the file.
+  model.reserve(entries.size(), merges.array().size());
+  size_t count = entries.size();
+  for (auto [token, id] : entries) {
+    uint64_t value = 0;
+    if (id.get(value) != simdjson::SUCCESS || value >= BpeModel::kMaxIds || value >= count + (1u << 20))
+      small_id({id, fmt::format("{}.\"{}\"", vocab.where, token)}, count);
+    model.add_token(token, static_cast<uint32_t>(value));
+  }
+  read_merges(merges, model);
+  std::optional<uint32_t> unk;
+  if (node.has("unk_token")) {
+    std::string_view text = node.get("unk_token").text();
+    auto id = model.token_to_id(text);
+    if (!id) fail("{}.unk_token: \"{}\" is not in model.vocab", node.where, text);
+    unk = static_cast<uint32_t>(*id);
+  }
+  if (node.flag("byte_fallback", false)) {
+    for (const std::string& c : ByteAlphabet::get().text)
+      if (!model.token_to_id(c))
+        fail("{}.byte_fallback: true is not known together with a vocabulary that lacks bytes", node.where);
+  }
+  model.finish(node.flag("ignore_merges", false), unk, node.flag("fuse_unk", false));
+}
+
+PreTokenizer::Stage read_split(const Node& node) {
+  PreTokenizer::Stage stage;
+  stage.type = PreTokenizer::Stage::Type::kSplit;
+  Node pattern = node.get("pattern");
+  stage.is_regex = pattern.has("Regex");
+  if (!stage.is_regex && !pattern.has("String")) fail("{}: expected the key \"Regex\" or \"String\"", pattern.where);
+  stage.pattern = pattern.get(stage.is_regex ? "Regex" : "String").text();
+  stage.invert = node.flag("invert", false);
+  using enum PreTokenizer::Behavior;
+  constexpr std::array<std::pair<std::string_view, PreTokenizer::Behavior>, 5> kNames{
+      {{"Isolated", kIsolated},
+       {"Removed", kRemoved},
+       {"MergedWithPrevious", kMergedWithPrevious},
+       {"MergedWithNext", kMergedWithNext},
+       {"Contiguous", kContiguous}}};
+  std::string_view name = node.get("behavior").text();
+  auto found = std::find_if(kNames.begin(), kNames.end(), [&](auto& n) { return n.first == name; });
+  if (found == kNames.end()) fail("{}.behavior: \"{}\" is not known", node.where, name);
+  stage.behavior = found->second;
+  return stage;
+}
+
+void read_stages(const Node& node, std::vector<PreTokenizer::Stage>& stages, int depth = 0) {
+  std::string type = node.type();
+  if (type == "Sequence") {
+    if (depth > 16) fail("{}: nested too deeply", node.where);
+    Node list = node.get("pretokenizers");
+    size_t i = 0;
+    for (element e : list.array()) read_stages({e, fmt::format("{}[{}]", list.where, i++)}, stages, depth + 1);
+  } else if (type == "Split") {
+    stages.push_back(read_split(node));
+  } else if (type == "Digits") {
+    PreTokenizer::Stage stage;
+    stage.type = PreTokenizer::Stage::Type::kDigits;
+    stage.individual = node.get("individual_digits").truth();
+    stages.push_back(stage);
+  } else if (type == "ByteLevel") {
+    PreTokenizer::Stage stage;
+    stage.prefix_space = node.get("add_prefix_space").truth();
+    stage.use_regex = node.flag("use_regex", true);
+    stages.push_back(stage);
+  } else {
+    fail("{}: the pre-tokenizer \"{}\" is not known; ByteLevel, Split, Digits and Sequence are", node.where, type);
+  }
+}
+
+void append_ids(const Node& list, std::vector<int32_t>& out) {
+  for (element e : list.array()) {
+    uint64_t id = Node{e, list.where}.number();
+    if (id > INT32_MAX) fail("{}: {} is not a token id", list.where, id);
+    out.push_back(static_cast<int32_t>(id));
+  }
+}
+
+void read_template(const Node& node, std::vector<int32_t>& prefix, std::vector<int32_t>& suffix) {
+  Node single = node.get("single");
+  bool after = false;
+  size_t i = 0;
+  for (element e : single.array()) {
+    Node piece{e, fmt::format("{}[{}]", single.where, i++)};
+    if (piece.has("Sequence")) {
+      if (after) fail("{}: the text stands twice in the template, which is not known", piece.where);
+      after = true;
+      continue;
+    }
+    std::string_view name = piece.get("SpecialToken").get("id").text();
+    append_ids(node.get("special_tokens").get(name).get("ids"), after ? suffix : prefix);
+  }
+  if (!after) fail("{}: the text does not stand in the template", single.where);
+}
+
+void read_post_processor(const Node& node, std::vector<int32_t>& prefix, std::vector<int32_t>& suffix, int depth = 0) {
+  std::string type = node.type();
+  if (type == "ByteLevel") return;  // offsets only
+  std::vector<int32_t> before, behind;
+  if (type == "TemplateProcessing") {
+    read_template(node, before, behind);
+  } else if (type == "Sequence") {
+    if (depth > 16) fail("{}: nested too deeply", node.where);
+    Node list = node.get("processors");
+    size_t i = 0;
+    for (element e : list.array())
+      read_post_processor({e, fmt::format("{}[{}]", list.where, i++)}, prefix, suffix, depth + 1);
+    return;
+  } else if (type == "RobertaProcessing" || type == "BertProcessing") {
+    for (auto [key, out] : {std::pair{"cls", &before}, std::pair{"sep", &behind}}) {
+      auto pair = node.get(key).array();  // [token, id]
+      element id;
+      if (pair.at(1).get(id) != simdjson::SUCCESS) fail("{}.{}: expected [token, id]", node.where, key);
+      uint64_t value = Node{id, fmt::format("{}.{}", node.where, key)}.number();
+      if (value > INT32_MAX) fail("{}.{}: {} is not a token id", node.where, key, value);
+      out->push_back(static_cast<int32_t>(value));
+    }
+  } else {
+    fail("{}: the post-processor \"{}\" is not known; TemplateProcessing, ByteLevel, RobertaProcessing, "
+         "BertProcessing and Sequence are", node.where, type);
+  }
+  prefix.insert(prefix.begin(), before.begin(), before.end());
+  suffix.insert(suffix.end(), behind.begin(), behind.end());
+}
+
+// A token in tokenizer_config.json or special_tokens_map.json: a string, or an object with "content".
+std::optional<std::string> token_text(const nlohmann::json& json, const char* key) {
+  auto it = json.find(key);
+  if (it == json.end()) return std::nullopt;
+  if (it->is_string()) return it->get<std::string>();
+  if (it->is_object() && it->contains("content") && (*it)["content"].is_string())
+    return (*it)["content"].get<std::string>();
+  return std::nullopt;
+}
+
+}  // namespace
+
+void TokenizerBuilder::add_tokens(Tokenizer::Impl& impl, std::vector<AddedToken> tokens) {
+  auto next = static_cast<int32_t>(impl.model.vocab_size());
+  for (AddedToken& token : tokens) {
+    if (token.content.empty()) continue;
+    auto seen = impl.added_by_content.find(token.content);
+    int32_t id = 0;
+    if (seen != impl.added_by_content.end()) {
+      id = impl.added[seen->second].id;
+    } else {
+      auto known = impl.model.token_to_id(token.content);
+      id = known ? *known : next++;
+    }
+    if (id != token.id)
+      spdlog::warn("{}: the added token \"{}\" says id {}, but gets {}, as `tokenizers` does it", impl.source,
+                   token.content, token.id, id);
+    token.id = id;
+    if (seen != impl.added_by_content.end()) {
+      impl.added[seen->second] = std::move(token);
+    } else {
+      impl.added_by_content.emplace(token.content, impl.added.size());
+      impl.added.push_back(std::move(token));
+    }
+  }
+  finish_added(impl);
+}
+
+void TokenizerBuilder::finish_added(Tokenizer::Impl& impl) {
+  std::sort(impl.added.begin(), impl.added.end(), [](auto& a, auto& b) { return a.id < b.id; });
+  impl.added_by_content.clear();
+  std::vector<AddedToken> first, second;
+  for (size_t i = 0; i < impl.added.size(); ++i) {
+    impl.added_by_content[impl.added[i].content] = i;
+    impl.added_by_id[impl.added[i].id] = i;
+    (impl.added[i].normalized ? second : first).push_back(impl.added[i]);
+  }
+  impl.first = AddedTokenMatcher(std::move(first));
+  impl.second = AddedTokenMatcher(std::move(second));
+}
+
+Tokenizer TokenizerBuilder::from_json(std::string_view json, const std::string& source,
+                                      std::shared_ptr<const void> keep) {
+  simdjson::dom::parser parser;
+  element root;
+  if (auto error = parser.parse(json.data(), json.size()).get(root); error != simdjson::SUCCESS)
+    fail("{}: not JSON that can be read: {}", source, simdjson::error_message(error));
+  Node top{root, source};
+  top.object();
+  auto impl = std::make_shared<Tokenizer::Impl>();
+  impl->source = source;
+  if (top.has("version") && top.get("version").text() != "1.0")
+    fail("{}: version \"{}\" is not known; \"1.0\" is", source, top.get("version").text());
+  if (top.has("normalizer"))
+    fail("{}: the normalizer \"{}\" is not known; byte-level BPE of the Llama family has none", source,
+         top.get("normalizer").type());
+  if (!top.has("pre_tokenizer")) fail("{}: pre_tokenizer is missing; ByteLevel is needed", source);
+  std::vector<PreTokenizer::Stage> stages;
+  read_stages(top.get("pre_tokenizer"), stages);
+  impl->pre = PreTokenizer(std::move(stages), source);
+  if (top.has("decoder")) {
+    std::string type = top.get("decoder").type();
+    if (type != "ByteLevel") fail("{}: the decoder \"{}\" is not known; ByteLevel is", source, type);
+  } else {
+    impl->byte_level_decoder = false;
+  }
+  read_model(top.get("model"), impl->model);
+  if (top.has("added_tokens")) {
+    Node list = top.get("added_tokens");
+    std::vector<AddedToken> tokens;
+    size_t i = 0;
+    for (element e : list.array()) {
+      Node node{e, fmt::format("{}[{}]", list.where, i++)};
+      AddedToken token;
+      token.id = static_cast<int32_t>(small_id(node.get("id"), impl->model.vocab_size() + (1u << 20)));
+      token.content = node.get("content").text();
+      token.single_word = node.flag("single_word", false);
+      token.lstrip = node.flag("lstrip", false);
+      token.rstrip = node.flag("rstrip", false);
+      token.special = node.flag("special", false);
+      token.normalized = node.flag("normalized", !token.special);
+      tokens.push_back(std::move(token));
+    }
+    add_tokens(*impl, std::move(tokens));
+  }
+  if (top.has("post_processor")) read_post_processor(top.get("post_processor"), impl->prefix, impl->suffix);
+  impl->json = json;
+  impl->json_keep = std::move(keep);
+  Tokenizer out;
+  out.impl_ = impl;
+  return out;
+}
+
+void TokenizerBuilder::read_configs(Tokenizer& tokenizer, const std::filesystem::path& folder) {
+  auto impl = std::const_pointer_cast<Tokenizer::Impl>(tokenizer.impl_);
+  auto read = [&](const char* name, std::string* keep) {
+    std::filesystem::path path = folder / name;
+    std::error_code ignored;
+    if (!std::filesystem::is_regular_file(path, ignored)) return nlohmann::json::object();
+    std::string text = read_text(path);
+    auto json = nlohmann::json::parse(text, nullptr, false);
+    if (json.is_discarded() || !json.is_object()) fail("{}: not a JSON object", path.string());
+    if (keep) *keep = std::move(text);
+    return json;
+  };
+  nlohmann::json config = read("tokenizer_config.json", &impl->config_json);
+  nlohmann::json map = read("special_tokens_map.json", &impl->special_map_json);
+  nlohmann::json model = read("config.json", nullptr);
+  auto find = [&](const std::string& name, std::optional<int32_t>& id) {
+    std::string key = name + "_token";
+    for (const nlohmann::json* json : {&config, &map}) {
+      auto text = token_text(*json, key.c_str());
+      if (!text) continue;
+      id = tokenizer.token_to_id(*text);
+      if (!id) fail("{}: {} is \"{}\", which tokenizer.json does not hold", folder.string(), key, *text);
+      return;
+    }
+    auto it = model.find(key + "_id");
+    if (it == model.end()) return;
+    const nlohmann::json& value = it->is_array() && !it->empty() ? (*it)[0] : *it;
+    if (!value.is_number_integer()) return;
+    auto number = value.get<int64_t>();
+    if (number >= 0 && number < tokenizer.vocab_size()) id = static_cast<int32_t>(number);
+  };
+  find("bos", tokenizer.bos_);
+  find("eos", tokenizer.eos_);
+  find("pad", tokenizer.pad_);
+}
+
+Tokenizer Tokenizer::from_json(std::string_view json, const std::string& source) {
+  auto keep = std::make_shared<const std::string>(json);
+  return TokenizerBuilder::from_json(*keep, source, keep);
+}
+
+Tokenizer Tokenizer::load(const std::filesystem::path& path) {
+  std::error_code ignored;
+  bool folder = std::filesystem::is_directory(path, ignored);
+  if (!folder && path.extension() == ".gguf") return from_gguf(read_gguf_vocab(path));
+  std::filesystem::path file = folder ? path / "tokenizer.json" : path;
+  if (!std::filesystem::exists(file, ignored)) {
+    if (folder) {
+      fail("{}: holds no tokenizer.json; give a folder with one, a tokenizer.json or a .gguf file", path.string());
+    } else {
+      fail("{}: no such file; give a tokenizer.json, a folder holding one, or a .gguf file", path.string());
+    }
+  }
+  auto mapped = MappedFile::open(file);
+  Tokenizer out = TokenizerBuilder::from_json(mapped->text(), file.string(), mapped);
+  if (folder || file.filename() == "tokenizer.json")
+    TokenizerBuilder::read_configs(out, folder ? path : file.parent_path());
+  return out;
+}
+
+}  // namespace gavel

@@ -1,0 +1,145 @@
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "text/tokenizer_impl.h"
+
+namespace gavel {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Stage = PreTokenizer::Stage;
+
+Json byte_level(bool prefix_space, bool use_regex) {
+  return {{"type", "ByteLevel"},
+          {"add_prefix_space", prefix_space},
+          {"trim_offsets", true},
+          {"use_regex", use_regex}};
+}
+
+// Only the stages that GGUF vocabularies have.
+Json stage_json(const Stage& stage) {
+  switch (stage.type) {
+    case Stage::Type::kDigits:
+      return {{"type", "Digits"}, {"individual_digits", stage.individual}};
+    case Stage::Type::kSplit:
+      return {{"type", "Split"},
+              {"pattern", {{"Regex", stage.pattern}}},
+              {"behavior", "Isolated"},
+              {"invert", false}};
+    case Stage::Type::kByteLevel:
+      break;
+  }
+  return byte_level(stage.prefix_space, stage.use_regex);
+}
+
+}  // namespace
+
+std::string Tokenizer::to_json() const {
+  const Impl& impl = *impl_;
+  if (impl.gguf.model.empty()) return std::string(impl.json);
+  Json root = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
+  root["added_tokens"] = Json::array();
+  for (const AddedToken& token : impl.added)
+    root["added_tokens"].push_back({{"id", token.id},
+                                    {"content", token.content},
+                                    {"single_word", token.single_word},
+                                    {"lstrip", token.lstrip},
+                                    {"rstrip", token.rstrip},
+                                    {"normalized", token.normalized},
+                                    {"special", token.special}});
+  root["normalizer"] = nullptr;
+  const auto& stages = impl.pre.stages();
+  if (stages.size() == 1) {
+    root["pre_tokenizer"] = stage_json(stages[0]);
+  } else {
+    root["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", Json::array()}};
+    for (const Stage& stage : stages) root["pre_tokenizer"]["pretokenizers"].push_back(stage_json(stage));
+  }
+  if (impl.prefix.empty() && impl.suffix.empty()) {
+    root["post_processor"] = nullptr;
+  } else {
+    Json single = Json::array(), pair = Json::array(), special = Json::object();
+    auto put = [&](Json& list, const std::vector<int32_t>& ids, int type) {
+      for (int32_t id : ids) {
+        std::string token = id_to_token(id);
+        list.push_back({{"SpecialToken", {{"id", token}, {"type_id", type}}}});
+        special[token] = {{"id", token}, {"ids", {id}}, {"tokens", {token}}};
+      }
+    };
+    put(single, impl.prefix, 0);
+    single.push_back({{"Sequence", {{"id", "A"}, {"type_id", 0}}}});
+    put(single, impl.suffix, 0);
+    pair = single;
+    put(pair, impl.prefix, 1);
+    pair.push_back({{"Sequence", {{"id", "B"}, {"type_id", 1}}}});
+    put(pair, impl.suffix, 1);
+    root["post_processor"] = {
+        {"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", special}};
+  }
+  root["decoder"] = byte_level(true, true);
+  Json& model = root["model"];
+  model = {{"type", "BPE"},
+           {"dropout", nullptr},
+           {"unk_token", nullptr},
+           {"continuing_subword_prefix", nullptr},
+           {"end_of_word_suffix", nullptr},
+           {"fuse_unk", false},
+           {"byte_fallback", false},
+           {"ignore_merges", impl.model.ignore_merges()}};
+  // ordered_json looks through all keys at each insertion; the vocabulary is written through its vector.
+  Json::object_t vocab;
+  for (int32_t id = 0; id < impl.model.id_end(); ++id)
+    if (std::string token = impl.model.id_to_token(id); !token.empty())
+      static_cast<std::vector<std::pair<const std::string, Json>>&>(vocab).emplace_back(std::move(token), id);
+  model["vocab"] = std::move(vocab);
+  model["merges"] = impl.gguf.merges;
+  return root.dump(1);
+}
+
+void Tokenizer::save(const std::filesystem::path& folder) const {
+  const Impl& impl = *impl_;
+  make_folder(folder);
+  write_file(folder / "tokenizer.json", impl.gguf.model.empty() ? impl.json : std::string_view(to_json()));
+  auto parse = [](const std::string& text) {
+    Json json = Json::parse(text, nullptr, false);
+    return json.is_object() ? json : Json::object();
+  };
+  Json config = parse(impl.config_json);
+  if (config.empty()) {
+    config = {{"tokenizer_class", "PreTrainedTokenizerFast"}, {"clean_up_tokenization_spaces", false}};
+    if (!impl.gguf.chat_template.empty()) config["chat_template"] = impl.gguf.chat_template;
+  }
+  Json map = parse(impl.special_map_json);
+  // What was read stays as it was spelled; only a token that differs is written anew.
+  auto put = [&](const char* key, std::optional<int32_t> id) {
+    if (!id) return;
+    std::string token = id_to_token(*id);
+    for (Json* json : {&config, &map}) {
+      auto it = json->find(key);
+      if (it != json->end() && it->is_string() && *it == token) continue;
+      if (it != json->end() && it->is_object() && it->value("content", "") == token) continue;
+      (*json)[key] = token;
+    }
+  };
+  put("bos_token", bos_);
+  put("eos_token", eos_);
+  put("pad_token", pad_);
+  write_file(folder / "tokenizer_config.json", config.dump(2) + "\n");
+  write_file(folder / "special_tokens_map.json", map.dump(2) + "\n");
+}
+
+Tokenizer Tokenizer::with_regex_only() const {
+  Tokenizer out = *this;
+  if (impl_->gguf.model.empty()) {
+    out.impl_ = TokenizerBuilder::from_json(impl_->json, impl_->source, impl_->json_keep).impl_;
+  } else {
+    out.impl_ = from_json(to_json(), impl_->source).impl_;
+  }
+  auto impl = std::const_pointer_cast<Impl>(out.impl_);
+  impl->pre = PreTokenizer(impl->pre.stages(), impl->source, false);
+  return out;
+}
+
+}  // namespace gavel
