@@ -106,7 +106,9 @@ std::vector<int64_t> share_budget(int64_t budget, const std::vector<int64_t>& wa
   int64_t given = 0;
   for (size_t i = 0; i < wanted.size(); ++i) {
     if (!open[i]) continue;
-    kept[i] = std::min(wanted[i], static_cast<int64_t>(static_cast<double>(left) * shares[i] / open_shares));
+    // The small addend keeps 30 from becoming 29.999….
+    double part = static_cast<double>(left) * shares[i] / open_shares + 1e-9;
+    kept[i] = std::min(wanted[i], static_cast<int64_t>(part));
     given += kept[i];
   }
   // Rounding leaves a few tokens: the last parts (the answers) get them first.

@@ -265,8 +265,10 @@ TEST(Batcher, TheHeadReadsTheRightmostTokenThatIsNoPad) {
 TEST(Batcher, TheOriginDropsTheFilesLastRows) {
   Batcher batcher(made_dataset(21, false),
                   {.batch_size = 8, .max_length = kMaxLength, .drop_before_shuffle = true});
-  for (int64_t s = 0; s < 4; ++s)
-    for (int64_t row : batcher.step(s).micro.at(0).row_indices) EXPECT_LT(row, 16);
+  for (int64_t s = 0; s < 4; ++s) {
+    StepBatches step = batcher.step(s);
+    for (int64_t row : step.micro.at(0).row_indices) EXPECT_LT(row, 16);
+  }
 }
 
 TEST(Batcher, RandomSwapsAreAboutHalfAndChangeWithTheEpoch) {

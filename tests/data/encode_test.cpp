@@ -1,5 +1,6 @@
 #include "data/encode.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "base/random.h"
