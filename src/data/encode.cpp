@@ -56,7 +56,8 @@ std::vector<int32_t> cut_proportionally(const PreferenceRow& row, bool swap, con
   for (const auto& section : sections) {
     if (section.part == Part::kWords) continue;
     wanted.push_back(static_cast<int64_t>(section.ids.size()));
-    shares.push_back(section.part == Part::kPrompt ? 0.2 : 0.4);
+    const auto& of = options.proportional_shares;
+    shares.push_back(section.part == Part::kPrompt ? of[0] : section.part == Part::kResponseA ? of[1] : of[2]);
   }
   std::vector<int64_t> kept = share_budget(room - words, wanted, shares);
   std::vector<int32_t> ids;

@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -12,7 +13,7 @@ enum class Truncation : uint8_t {
   kRight,  // the end of the text (Hugging Face's truncation_side "right")
   kLeft,   // the start of the text
   /** The template's own words stay; the oldest rounds go first, whole; then prompt, A and B keep their
-   * beginnings in shares of 20/40/40, what one leaves free going to the others. */
+   * beginnings in shares (20/40/40), what one leaves free going to the others. */
   kProportional,
 };
 
@@ -23,6 +24,8 @@ struct EncodeOptions {
   Truncation truncation = Truncation::kRight;
   /** Tokens at most, the tokenizer's prefix and suffix included. */
   int64_t max_length = 1024;
+  /** What prompt, A and B keep with kProportional; they sum to 1. */
+  std::array<double, 3> proportional_shares = {0.2, 0.4, 0.4};
 };
 
 struct EncodedText {

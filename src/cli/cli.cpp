@@ -1,0 +1,47 @@
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/commands.h"
+
+namespace gavel {
+
+int run_cli(int argc, const char* const* argv) {
+  CLI::App app("Gavel trains a Llama-family model to judge which of two chatbot answers a person prefers, and judges.",
+               "gavel");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "gavel 0.1.0");
+  app.option_defaults()->always_capture_default();
+  app.get_formatter()->column_width(34);
+  bool quiet = false;
+  app.add_flag("--quiet", quiet, "Only warnings, errors and results");
+  add_train_command(app);
+  add_predict_command(app);
+  add_eval_command(app);
+  add_judge_command(app);
+  add_data_command(app);
+  add_tokenize_command(app);
+  add_parity_command(app);
+  add_export_command(app);
+  add_doctor_command(app);
+  app.parse_complete_callback([&] { setup_logging(quiet); });
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error);
+  } catch (const Error& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return 1;
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "error: out of memory; try a smaller batch, max_length or model\n");
+    return 1;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: %s (this should have been a clearer message: please report it)\n", error.what());
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace gavel

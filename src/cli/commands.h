@@ -1,0 +1,22 @@
+#pragma once
+#include <CLI/CLI.hpp>
+
+namespace gavel {
+
+// Each adds one subcommand with its options; the work starts when it is chosen. A command that ends with a status of
+// its own throws CLI::RuntimeError.
+
+void add_train_command(CLI::App& app);
+void add_predict_command(CLI::App& app);
+void add_eval_command(CLI::App& app);
+void add_judge_command(CLI::App& app);
+void add_data_command(CLI::App& app);
+void add_tokenize_command(CLI::App& app);
+void add_parity_command(CLI::App& app);
+void add_export_command(CLI::App& app);
+void add_doctor_command(CLI::App& app);
+
+/** The whole program; returns the exit status: 0, 1 for an Error, CLI11's own for wrong options. */
+int run_cli(int argc, const char* const* argv);
+
+}  // namespace gavel
