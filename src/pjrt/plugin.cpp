@@ -125,6 +125,9 @@ std::shared_ptr<const Plugin> Plugin::load(const std::string& name_or_path) {
 
 Plugin::Plugin(std::string name, fs::path path) : name_(std::move(name)), path_(std::move(path)) {
   check_is_library(path_);
+  // Plugins log notes for their own developers on standard error; only errors are of use to others. A value
+  // set by the user stays.
+  ::setenv("TF_CPP_MIN_LOG_LEVEL", "2", 0);
   // dlopen searches the system's folders for a name without '/'.
   void* handle = ::dlopen(fs::absolute(path_).c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {

@@ -1,6 +1,7 @@
 #include "pjrt/topology.h"
 
 #include "pjrt/api.h"
+#include "pjrt/client.h"
 
 namespace gavel::pjrt {
 
@@ -17,17 +18,29 @@ Topology Topology::create(std::shared_ptr<const Plugin> plugin, const std::strin
   return Topology(std::move(plugin), args.topology);
 }
 
+Topology Topology::of(std::shared_ptr<const Client> client) {
+  auto args = make_args<PJRT_Client_TopologyDescription_Args>();
+  args.client = client->handle();
+  call(client->plugin(), &PJRT_Api::PJRT_Client_TopologyDescription, args, "describing the client's devices");
+  Topology topology(client->shared_plugin(), args.topology);
+  topology.client_ = std::move(client);
+  return topology;
+}
+
 Topology::Topology(Topology&& other) noexcept
-    : plugin_(other.plugin_), handle_(std::exchange(other.handle_, nullptr)) {}
+    : plugin_(other.plugin_),
+      client_(std::move(other.client_)),
+      handle_(std::exchange(other.handle_, nullptr)) {}
 
 Topology& Topology::operator=(Topology&& other) noexcept {
   std::swap(plugin_, other.plugin_);
+  std::swap(client_, other.client_);
   std::swap(handle_, other.handle_);
   return *this;
 }
 
 Topology::~Topology() {
-  if (handle_ == nullptr) return;
+  if (handle_ == nullptr || client_) return;
   auto args = make_args<PJRT_TopologyDescription_Destroy_Args>();
   args.topology = handle_;
   call_quietly(*plugin_, &PJRT_Api::PJRT_TopologyDescription_Destroy, args);

