@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <bit>
+#include <cstring>
+
 #include "data/utf8.h"
 
 namespace gavel {
@@ -31,11 +34,26 @@ bool is_low_surrogate(int c) {
   return c >= 0xDC00 && c <= 0xDFFF;
 }
 
+/** Position of the next quote or backslash from `at`, or the text's size; eight bytes at a time. */
+size_t find_quote_or_backslash(std::string_view text, size_t at) {
+  constexpr uint64_t kOnes = 0x0101010101010101ull, kHigh = 0x8080808080808080ull;
+  for (; at + 8 <= text.size(); at += 8) {
+    uint64_t word = 0;
+    std::memcpy(&word, text.data() + at, 8);
+    uint64_t quote = word ^ (kOnes * '"'), backslash = word ^ (kOnes * '\\');
+    // A byte's high bit is set where the byte is zero (and perhaps above such a byte: the lowest is exact).
+    uint64_t found = (((quote - kOnes) & ~quote) | ((backslash - kOnes) & ~backslash)) & kHigh;
+    if (found != 0) return at + static_cast<size_t>(std::countr_zero(found)) / 8;
+  }
+  while (at < text.size() && text[at] != '"' && text[at] != '\\') ++at;
+  return at;
+}
+
 /** A parser for lists of strings and nulls alone: it replaces lone surrogates on the way, which the JSON
  * libraries at hand refuse. */
 class TurnsParser {
  public:
-  TurnsParser(std::string_view text, Turns& out) : text_(text), out_(out) {}
+  TurnsParser(std::string_view text, Turns& out) : text_(text), out_(out), valid_(valid_utf8(text)) {}
 
   std::string parse() {
     skip_space();
@@ -78,18 +96,21 @@ class TurnsParser {
   std::string found(std::string_view expected) const {
     if (at_ >= text_.size()) return fmt::format("expected {}, found the cell's end", expected);
     std::string near;
-    append_valid_utf8(text_.substr(at_, 20), near);
+    append_repaired_utf8(text_.substr(at_, 20), near);
     return fmt::format("expected {}, found '{}' at byte {}", expected, near, at_);
   }
 
   std::string parse_string(std::string& out) {
     for (;;) {
-      size_t stop = text_.find_first_of("\"\\", at_);
-      if (stop == std::string_view::npos) {
-        at_ = text_.size();
+      size_t stop = find_quote_or_backslash(text_, at_);
+      if (stop == text_.size()) {
+        at_ = stop;
         return found("a closing quote");
       }
-      out_.invalid_utf8 += append_valid_utf8(text_.substr(at_, stop - at_), out);
+      if (valid_)
+        out.append(text_, at_, stop - at_);
+      else
+        out_.invalid_utf8 += append_repaired_utf8(text_.substr(at_, stop - at_), out);
       at_ = stop + 1;
       if (text_[stop] == '"') return "";
       if (at_ >= text_.size()) return found("an escape");
@@ -140,6 +161,7 @@ class TurnsParser {
 
   std::string_view text_;
   Turns& out_;
+  const bool valid_;  // else each piece is checked
   size_t at_ = 0;
 };
 
@@ -151,7 +173,7 @@ std::string_view strip(std::string_view text, std::string_view letters) {
 
 void split_origin(std::string_view cell, Turns& out) {
   std::string clean;
-  out.invalid_utf8 += append_valid_utf8(cell, clean);
+  out.invalid_utf8 += append_repaired_utf8(cell, clean);
   std::string_view rest = strip(clean, "[]");
   for (;;) {
     size_t end = rest.find("\",\"");
@@ -164,7 +186,7 @@ void split_origin(std::string_view cell, Turns& out) {
 
 void take_as_text(std::string_view cell, Turns& out) {
   out = Turns();
-  out.invalid_utf8 = append_valid_utf8(cell, out.texts.emplace_back());
+  out.invalid_utf8 = append_repaired_utf8(cell, out.texts.emplace_back());
 }
 
 }  // namespace

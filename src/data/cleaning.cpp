@@ -95,22 +95,24 @@ uint64_t hash_turns(const std::vector<std::string>& turns, uint64_t seed) {
   return state;
 }
 
-RepeatFinder::Result RepeatFinder::add(const PreferenceRow& row) {
-  Key a{hash_turns(row.response_a, 1), hash_turns(row.response_a, 2)};
-  Key b{hash_turns(row.response_b, 1), hash_turns(row.response_b, 2)};
-  Key prompt{hash_turns(row.prompt, 1), hash_turns(row.prompt, 2)};
-  std::array<float, 3> label = row.label;
-  if (std::pair(b.high, b.low) < std::pair(a.high, a.low)) {
-    std::swap(a, b);
-    std::swap(label[0], label[1]);
-  }
-  Key key{mix64(mix64(prompt.high ^ mix64(a.high)) ^ b.high),
-          mix64(mix64(prompt.low ^ mix64(a.low)) ^ b.low)};
-  auto [place, is_new] = seen_.try_emplace(key, label);
+PairFingerprint fingerprint(const PreferenceRow& row) {
+  std::pair a{hash_turns(row.response_a, 1), hash_turns(row.response_a, 2)};
+  std::pair b{hash_turns(row.response_b, 1), hash_turns(row.response_b, 2)};
+  PairFingerprint out;
+  out.exchanged = b < a;
+  out.identical_answers = a == b;
+  if (out.exchanged) std::swap(a, b);
+  out.high = mix64(mix64(hash_turns(row.prompt, 1) ^ mix64(a.first)) ^ b.first);
+  out.low = mix64(mix64(hash_turns(row.prompt, 2) ^ mix64(a.second)) ^ b.second);
+  return out;
+}
+
+RepeatFinder::Result RepeatFinder::add(const PairFingerprint& pair, std::array<float, 3> label) {
+  if (pair.exchanged) std::swap(label[0], label[1]);
+  auto [place, is_new] = seen_.try_emplace(Key{pair.high, pair.low}, label);
   if (is_new) return {};
-  bool same_answers = a == b;
   bool same = place->second == label ||
-              (same_answers && place->second == std::array<float, 3>{label[1], label[0], label[2]});
+              (pair.identical_answers && place->second == std::array<float, 3>{label[1], label[0], label[2]});
   return {.duplicate = same, .contradictory = !same};
 }
 

@@ -48,13 +48,22 @@ struct CleaningReport {
   std::string format() const;
 };
 
-/** Finds rows seen before, in file order, by 128-bit hashes of their texts. */
+/** A row's texts as 128 bits, the same for the row with A and B exchanged. */
+struct PairFingerprint {
+  uint64_t high = 0, low = 0;
+  /** Whether A and B were exchanged to get here. */
+  bool exchanged = false;
+  bool identical_answers = false;
+};
+PairFingerprint fingerprint(const PreferenceRow& row);
+
+/** Finds rows seen before, in file order. */
 class RepeatFinder {
  public:
   struct Result {
     bool duplicate = false, contradictory = false;
   };
-  Result add(const PreferenceRow& row);
+  Result add(const PairFingerprint& fingerprint, std::array<float, 3> label);
 
  private:
   struct Key {
@@ -64,7 +73,7 @@ class RepeatFinder {
   struct Hash {
     size_t operator()(const Key& key) const { return static_cast<size_t>(key.low); }
   };
-  /** Label per pair, in the order of the answers' hashes, so that a pair and its swap meet. */
+  /** The label of each pair's first row, exchanged where the fingerprint was. */
   std::unordered_map<Key, std::array<float, 3>, Hash> seen_;
 };
 

@@ -5,38 +5,71 @@
 
 namespace gavel {
 
-std::span<const int32_t> TokenizedDataset::tokens(int64_t row, bool swap) const {
+TokenizedDataset::TokenizedDataset(DatasetParts parts)
+    : parts_(std::make_shared<const DatasetParts>(std::move(parts))) {}
+
+size_t TokenizedDataset::at(int64_t row) const {
   if (row < 0 || row >= num_rows()) fail("TokenizedDataset: row {} of {}", row, num_rows());
-  if (swap && variants_ < 2) fail("TokenizedDataset: tokenized without the A/B exchanges that are asked for");
-  size_t at = static_cast<size_t>(row * variants_ + (swap ? 1 : 0));
-  int64_t begin = (*offsets_)[at];
-  return std::span(*tokens_).subspan(static_cast<size_t>(begin),
-                                     static_cast<size_t>((*offsets_)[at + 1] - begin));
+  return static_cast<size_t>(index_ == nullptr ? row : (*index_)[static_cast<size_t>(row)]);
+}
+
+int64_t TokenizedDataset::num_rows() const {
+  return static_cast<int64_t>(index_ == nullptr ? parts_->labels.size() : index_->size());
+}
+
+std::span<const int32_t> TokenizedDataset::tokens(int64_t row, bool swap) const {
+  size_t text = at(row) * static_cast<size_t>(parts_->variants) + (swap ? 1 : 0);
+  if (swap && !has_swapped())
+    fail("TokenizedDataset: tokenized without the A/B exchanges that are asked for");
+  int64_t begin = parts_->offsets[text];
+  return parts_->tokens.subspan(static_cast<size_t>(begin),
+                                static_cast<size_t>(parts_->offsets[text + 1] - begin));
 }
 
 int64_t TokenizedDataset::length(int64_t row, bool swap) const {
   return static_cast<int64_t>(tokens(row, swap).size());
 }
 
+int64_t TokenizedDataset::full_length(int64_t row) const {
+  return parts_->full_lengths[at(row)];
+}
+
+int64_t TokenizedDataset::source_row(int64_t row) const {
+  return parts_->source_rows[at(row)];
+}
+
 std::array<float, 3> TokenizedDataset::label(int64_t row, bool swap) const {
-  auto label = (*labels_)[static_cast<size_t>(row)];
+  auto label = parts_->labels[at(row)];
   if (swap) std::swap(label[0], label[1]);
   return label;
 }
 
 std::vector<int64_t> TokenizedDataset::lengths() const {
   std::vector<int64_t> out;
-  out.reserve(labels_->size());
   for (int64_t row = 0; row < num_rows(); ++row) out.push_back(length(row));
   return out;
 }
 
 std::vector<int64_t> TokenizedDataset::full_lengths() const {
-  return *full_lengths_;
+  std::vector<int64_t> out;
+  for (int64_t row = 0; row < num_rows(); ++row) out.push_back(full_length(row));
+  return out;
 }
 
-DatasetBuilder::DatasetBuilder(TokenizeOptions options, const TextEncoder& encoder)
-    : options_(std::move(options)), encoder_(encoder) {}
+TokenizedDataset TokenizedDataset::subset(std::span<const int64_t> rows) const {
+  std::vector<int64_t> index;
+  index.reserve(rows.size());
+  for (int64_t row : rows) index.push_back(static_cast<int64_t>(at(row)));
+  TokenizedDataset out = *this;
+  out.index_ = std::make_shared<const std::vector<int64_t>>(std::move(index));
+  return out;
+}
+
+DatasetBuilder::DatasetBuilder(TokenizeOptions options, const TextEncoder& encoder, TokenSink sink)
+    : options_(std::move(options)), encoder_(encoder), sink_(std::move(sink)) {
+  parts_.variants = options_.with_swapped ? 2 : 1;
+  parts_.pad_id = encoder_.pad_id;
+}
 
 void DatasetBuilder::add(std::span<const PreferenceRow> rows) {
   struct Encoded {
@@ -56,8 +89,8 @@ void DatasetBuilder::add(std::span<const PreferenceRow> rows) {
     for (size_t i = 0; i < part.size(); ++i) {
       add_tokens(std::move(block[i].text.ids), part[i].has_label ? part[i].label : std::array<float, 3>{},
                  std::move(block[i].swapped.ids));
-      source_rows_.back() = part[i].source_row;
-      full_lengths_.back() = block[i].text.full_length;
+      parts_.source_rows.back() = part[i].source_row;
+      parts_.full_lengths.back() = block[i].text.full_length;
     }
   }
 }
@@ -69,29 +102,28 @@ void DatasetBuilder::add_tokens(std::vector<int32_t> tokens, std::array<float, 3
     if (ids.empty()) ids.push_back(std::max(encoder_.pad_id, 0));
     if (static_cast<int64_t>(ids.size()) > options_.max_length)
       fail("DatasetBuilder: {} tokens in a row, max_length is {}", ids.size(), options_.max_length);
-    tokens_.insert(tokens_.end(), ids.begin(), ids.end());
-    offsets_.push_back(static_cast<int64_t>(tokens_.size()));
+    if (sink_)
+      sink_(ids);
+    else
+      tokens_.insert(tokens_.end(), ids.begin(), ids.end());
+    parts_.offsets.push_back(parts_.offsets.back() + static_cast<int64_t>(ids.size()));
   };
-  full_lengths_.push_back(static_cast<int64_t>(tokens.size()));
+  parts_.full_lengths.push_back(static_cast<int64_t>(tokens.size()));
   append(tokens);
   if (options_.with_swapped) append(swapped);
-  labels_.push_back(label);
-  source_rows_.push_back(static_cast<int64_t>(labels_.size()));
+  parts_.labels.push_back(label);
+  parts_.source_rows.push_back(static_cast<int64_t>(parts_.labels.size()));
+}
+
+DatasetParts DatasetBuilder::take_parts() {
+  return std::move(parts_);
 }
 
 TokenizedDataset DatasetBuilder::finish() {
-  TokenizedDataset out;
-  auto share = [](auto& values) {
-    return std::make_shared<const std::remove_reference_t<decltype(values)>>(std::move(values));
-  };
-  out.variants_ = options_.with_swapped ? 2 : 1;
-  out.pad_id_ = encoder_.pad_id;
-  out.tokens_ = share(tokens_);
-  out.offsets_ = share(offsets_);
-  out.labels_ = share(labels_);
-  out.source_rows_ = share(source_rows_);
-  out.full_lengths_ = share(full_lengths_);
-  return out;
+  auto tokens = std::make_shared<const std::vector<int32_t>>(std::move(tokens_));
+  parts_.tokens = *tokens;
+  parts_.tokens_owner = tokens;
+  return TokenizedDataset(std::move(parts_));
 }
 
 TokenizedDataset tokenize(std::span<const PreferenceRow> rows, const TokenizeOptions& options,

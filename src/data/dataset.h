@@ -9,33 +9,46 @@
 
 namespace gavel {
 
+/** What a TokenizedDataset is made of. Per row unless said otherwise. */
+struct DatasetParts {
+  /** 2 with the A/B exchanges, which follow their originals. */
+  int64_t variants = 1;
+  int32_t pad_id = 0;
+  /** Of all rows one after another; `tokens_owner` keeps them valid. */
+  std::span<const int32_t> tokens;
+  std::shared_ptr<const void> tokens_owner;
+  /** Start of each text's tokens, rows * variants of them and one more at the end. */
+  std::vector<int64_t> offsets{0};
+  std::vector<std::array<float, 3>> labels;
+  std::vector<int64_t> source_rows, full_lengths;
+};
+
 /** Rows as tokens, with what batching needs; immutable. Copies share the data. */
 class TokenizedDataset {
  public:
-  int64_t num_rows() const { return static_cast<int64_t>(labels_->size()); }
+  explicit TokenizedDataset(DatasetParts parts);
+
+  int64_t num_rows() const;
   /** Tokens of a row; `swap` = of its A/B exchange, which has_swapped() must offer. At least one. */
   std::span<const int32_t> tokens(int64_t row, bool swap = false) const;
   int64_t length(int64_t row, bool swap = false) const;
   /** Tokens before truncation (not exchanged). */
-  int64_t full_length(int64_t row) const { return (*full_lengths_)[static_cast<size_t>(row)]; }
+  int64_t full_length(int64_t row) const;
   /** {A, B, tie}; all zero when the row has no label. */
   std::array<float, 3> label(int64_t row, bool swap = false) const;
-  int64_t source_row(int64_t row) const { return (*source_rows_)[static_cast<size_t>(row)]; }
-  bool has_swapped() const { return variants_ == 2; }
-  int32_t pad_id() const { return pad_id_; }
+  int64_t source_row(int64_t row) const;
+  bool has_swapped() const { return parts_->variants == 2; }
+  int32_t pad_id() const { return parts_->pad_id; }
   std::vector<int64_t> lengths() const;
   std::vector<int64_t> full_lengths() const;
+  /** The given rows in the given order, sharing the tokens. */
+  TokenizedDataset subset(std::span<const int64_t> rows) const;
 
  private:
-  friend class DatasetBuilder;
-  int64_t variants_ = 1;
-  int32_t pad_id_ = 0;
-  std::shared_ptr<const std::vector<int32_t>> tokens_;
-  /** Start of each row's tokens, exchanged rows right after their originals; one more at the end. */
-  std::shared_ptr<const std::vector<int64_t>> offsets_;
-  std::shared_ptr<const std::vector<std::array<float, 3>>> labels_;
-  std::shared_ptr<const std::vector<int64_t>> source_rows_;
-  std::shared_ptr<const std::vector<int64_t>> full_lengths_;
+  size_t at(int64_t row) const;
+
+  std::shared_ptr<const DatasetParts> parts_;
+  std::shared_ptr<const std::vector<int64_t>> index_;  // of a subset
 };
 
 struct TokenizeOptions : EncodeOptions {
@@ -48,20 +61,23 @@ struct TokenizeOptions : EncodeOptions {
 /** Collects tokenized rows in order. */
 class DatasetBuilder {
  public:
-  DatasetBuilder(TokenizeOptions options, const TextEncoder& encoder);
+  /** With `sink`, tokens go there and are not kept; finish() is then given them back. */
+  using TokenSink = std::function<void(std::span<const int32_t>)>;
+  DatasetBuilder(TokenizeOptions options, const TextEncoder& encoder, TokenSink sink = {});
   /** Tokenizes the rows on all threads and appends them. */
   void add(std::span<const PreferenceRow> rows);
   /** Appends one row that is tokens already (tests, parity); `swapped` is needed with with_swapped. */
   void add_tokens(std::vector<int32_t> tokens, std::array<float, 3> label, std::vector<int32_t> swapped = {});
   TokenizedDataset finish();
+  /** All but the tokens, for a sink's user. */
+  DatasetParts take_parts();
 
  private:
   TokenizeOptions options_;
   TextEncoder encoder_;
+  TokenSink sink_;
   std::vector<int32_t> tokens_;
-  std::vector<int64_t> offsets_{0};
-  std::vector<std::array<float, 3>> labels_;
-  std::vector<int64_t> source_rows_, full_lengths_;
+  DatasetParts parts_;
 };
 
 /** All rows at once. */

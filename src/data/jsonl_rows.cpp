@@ -39,8 +39,8 @@ class JsonlRows final : public RowSource {
     thread_local dom::parser parser;
     std::string valid, repaired;
     std::string_view line = raw.line;
-    if (!is_valid_utf8(line)) {
-      count(Oddity::kInvalidUtf8, append_valid_utf8(line, valid));
+    if (!valid_utf8(line)) {
+      count(Oddity::kInvalidUtf8, append_repaired_utf8(line, valid));
       line = valid;
     }
     if (int64_t replaced = replace_lone_surrogates(line, repaired); replaced > 0) {
@@ -100,7 +100,7 @@ class JsonlRows final : public RowSource {
 
   static std::string excerpt(std::string_view line) {
     std::string out;
-    append_valid_utf8(line.substr(0, 40), out);
+    append_repaired_utf8(line.substr(0, 40), out);
     return fmt::format("'{}{}'", out, line.size() > 40 ? "…" : "");
   }
 
@@ -121,7 +121,7 @@ class JsonlRows final : public RowSource {
     if (!next_line(first.line)) fail("{}: the file is empty: expected a JSON object on each line", path());
     position_ = start;
     std::string line;
-    append_valid_utf8(first.line, line);
+    append_repaired_utf8(first.line, line);
     std::string repaired;
     if (replace_lone_surrogates(line, repaired) > 0) line = repaired;
     dom::parser parser;

@@ -24,6 +24,7 @@ struct RawRow {
 struct ParsedRow {
   PreferenceRow row;
   std::array<int64_t, kNumOddities> occurrences{};
+  PairFingerprint pair;
   std::string not_json;  // why
   std::string broken;    // the file's structure is broken here: text of the Error
 };

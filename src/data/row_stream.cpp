@@ -69,7 +69,7 @@ struct RowStream::State {
     ++report.rows_read;
     auto& occurrences = row.occurrences;
     // Without label columns there is nothing to compare but texts, and no label to be wrong.
-    auto repeat = repeats.add(row.row);
+    auto repeat = repeats.add(row.pair, row.row.label);
     occurrences[static_cast<size_t>(Oddity::kDuplicate)] = repeat.duplicate;
     occurrences[static_cast<size_t>(Oddity::kContradictory)] = repeat.contradictory;
     bool keep = true;
@@ -120,7 +120,10 @@ bool RowStream::next_block(std::vector<PreferenceRow>& rows) {
   }
   s.parsed.assign(s.raw.size(), ParsedRow());
   parallel_for(s.raw.size(), 64, 0, [&](size_t begin, size_t end) {
-    for (size_t i = begin; i < end; ++i) s.source->parse(s.raw[i], s.parsed[i]);
+    for (size_t i = begin; i < end; ++i) {
+      s.source->parse(s.raw[i], s.parsed[i]);
+      s.parsed[i].pair = fingerprint(s.parsed[i].row);
+    }
   });
   for (auto& row : s.parsed)
     if (s.clean(row)) rows.push_back(std::move(row.row));

@@ -13,6 +13,17 @@ constexpr std::string_view kOrigin =
     "User prompt: {prompt}\n\nModel A :\n{response_a}\n\n--------\n\nModel B:\n{response_b}";
 constexpr std::string_view kRoundSeparator = "\n\n========\n\n";
 
+struct ChatFormat {
+  std::string_view name, mark, before, after;
+};
+// As the models' own templates write one user message and the generation prompt (the begin token is the
+// tokenizer's).
+constexpr std::array<ChatFormat, 2> kChatFormats = {{
+    {"llama3", "<|start_header_id|>", "<|start_header_id|>user<|end_header_id|>\n\n",
+     "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"},
+    {"chatml", "<|im_start|>", "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"},
+}};
+
 std::string join(const std::vector<std::string>& turns, size_t first) {
   std::string out;
   for (size_t i = first; i < turns.size(); ++i) {
@@ -26,14 +37,21 @@ std::string join(const std::vector<std::string>& turns, size_t first) {
 
 Template Template::parse(std::string_view text) {
   Template out;
+  for (const ChatFormat& format : kChatFormats) {
+    if (text != format.name) continue;
+    out.before_ = format.before;
+    out.after_ = format.after;
+    text = "turns";
+  }
   if (text == "turns") out.by_round_ = true;
   if (text == "origin" || text == "turns") text = kOrigin;
   if (text.find('{') == std::string_view::npos)
     fail(
-        "data.template: expected origin, turns, or a text with {{prompt}}, {{response_a}} and "
+        "data.template: expected origin, turns, llama3, chatml, or a text with {{prompt}}, {{response_a}} "
+        "and "
         "{{response_b}}; "
         "found '{}'{}",
-        text, did_you_mean(text, {"origin", "turns"}));
+        text, did_you_mean(text, {"origin", "turns", "llama3", "chatml"}));
   std::array<int, 4> seen{};
   std::string words;
   for (size_t i = 0; i < text.size();) {
@@ -78,41 +96,45 @@ size_t Template::num_rounds(const PreferenceRow& row) {
   return std::max({row.prompt.size(), row.response_a.size(), row.response_b.size(), size_t{1}});
 }
 
+std::string Template::chat_name(std::string_view jinja) {
+  for (const ChatFormat& format : kChatFormats)
+    if (jinja.find(format.mark) != std::string_view::npos) return std::string(format.name);
+  fail(
+      "data.template: the model's chat template is neither llama3 nor chatml: write the text out, with "
+      "{{prompt}}, "
+      "{{response_a}} and {{response_b}}");
+}
+
 std::vector<Template::Piece> Template::pieces(const PreferenceRow& row, bool swap, size_t first_round) const {
   const std::vector<std::string>& a = swap ? row.response_b : row.response_a;
   const std::vector<std::string>& b = swap ? row.response_a : row.response_b;
   std::vector<Piece> out;
+  auto add_words = [&](std::string_view words) {
+    if (words.empty()) return;
+    if (out.empty() || out.back().part != Part::kWords) out.push_back({Part::kWords, ""});
+    out.back().text += words;
+  };
   auto add = [&](auto&& text_of) {
     for (const Piece& part : parts_) {
-      switch (part.part) {
-        case Part::kWords:
-          if (!out.empty() && out.back().part == Part::kWords)
-            out.back().text += part.text;
-          else
-            out.push_back(part);
-          break;
-        case Part::kPrompt:
-          out.push_back({part.part, text_of(row.prompt)});
-          break;
-        case Part::kResponseA:
-          out.push_back({part.part, text_of(a)});
-          break;
-        case Part::kResponseB:
-          out.push_back({part.part, text_of(b)});
-          break;
-      }
+      if (part.part == Part::kWords)
+        add_words(part.text);
+      else
+        out.push_back({part.part, text_of(part.part == Part::kPrompt      ? row.prompt
+                                          : part.part == Part::kResponseA ? a
+                                                                          : b)});
     }
   };
-  if (!by_round_) {
-    add([&](const std::vector<std::string>& turns) { return join(turns, first_round); });
-    return out;
+  using Turns = std::vector<std::string>;
+  add_words(before_);
+  if (by_round_) {
+    for (size_t round = first_round; round < num_rounds(row); ++round) {
+      if (round > first_round) add_words(kRoundSeparator);
+      add([&](const Turns& turns) { return round < turns.size() ? turns[round] : std::string(); });
+    }
+  } else {
+    add([&](const Turns& turns) { return join(turns, first_round); });
   }
-  for (size_t round = first_round; round < num_rounds(row); ++round) {
-    if (round > first_round) out.push_back({Part::kWords, std::string(kRoundSeparator)});
-    add([&](const std::vector<std::string>& turns) {
-      return round < turns.size() ? turns[round] : std::string();
-    });
-  }
+  add_words(after_);
   return out;
 }
 
@@ -123,7 +145,7 @@ std::string Template::render(const PreferenceRow& row, bool swap) const {
 }
 
 std::string Template::fingerprint() const {
-  std::string out = by_round_ ? "turns" : "joined";
+  std::string out = fmt::format("{}|{}|{}", by_round_ ? "turns" : "joined", before_, after_);
   for (const Piece& part : parts_) out += fmt::format("|{}:{}", static_cast<int>(part.part), part.text);
   return out;
 }

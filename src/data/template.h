@@ -19,10 +19,15 @@ class Template {
 
   /** "origin": the origin's text, turns joined with a space.
    *  "turns": the same text once per round of the conversation, rounds separated by a line of equals signs.
-   *  Else a text with the placeholders {prompt}, {response_a} and {response_b} (turns joined with a space; {{
-   * and
+   *  "llama3", "chatml": the text of "turns" as a user's message in that chat format, and the header of the
+   * answer, after which the judge speaks. Else a text with the placeholders {prompt}, {response_a} and
+   * {response_b} (turns joined with a space; {{ and
    *  }} are braces). Throws on an unknown name or placeholder, and when a placeholder is missing. */
   static Template parse(std::string_view name_or_text);
+
+  /** The name, from those above, of the format that a model's own chat template (Jinja, from
+   * tokenizer_config.json) writes; told by its special tokens. Throws when it is none of them. */
+  static std::string chat_name(std::string_view jinja);
 
   /** Number of rounds: the longest of the three lists of turns (missing turns are empty). */
   static size_t num_rounds(const PreferenceRow& row);
@@ -33,7 +38,8 @@ class Template {
   std::string fingerprint() const;
 
  private:
-  std::vector<Piece> parts_;  // placeholders have no text
+  std::vector<Piece> parts_;    // placeholders have no text
+  std::string before_, after_;  // around all rounds
   bool by_round_ = false;
 };
 

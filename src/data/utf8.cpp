@@ -29,12 +29,12 @@ int sequence_length(std::string_view text, size_t i) {
 
 }  // namespace
 
-bool is_valid_utf8(std::string_view text) {
+bool valid_utf8(std::string_view text) {
   return simdjson::validate_utf8(text.data(), text.size());
 }
 
-int64_t append_valid_utf8(std::string_view text, std::string& out) {
-  if (is_valid_utf8(text)) {
+int64_t append_repaired_utf8(std::string_view text, std::string& out) {
+  if (valid_utf8(text)) {
     out.append(text);
     return 0;
   }

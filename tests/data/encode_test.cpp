@@ -56,6 +56,28 @@ TEST(Template, OwnTextsWithPlaceholders) {
               HasSubstr("single }"));
 }
 
+TEST(Template, ChatFormatsWrapTheTurns) {
+  PreferenceRow row = row_of({"p1", "p2"}, {"a1", "a2"}, {"b1", "b2"});
+  std::string turns = Template::parse("turns").render(row, true);
+  EXPECT_EQ(Template::parse("chatml").render(row, true),
+            "<|im_start|>user\n" + turns + "<|im_end|>\n<|im_start|>assistant\n");
+  EXPECT_EQ(Template::parse("llama3").render(row, true),
+            "<|start_header_id|>user<|end_header_id|>\n\n" + turns +
+                "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n");
+  EXPECT_EQ(Template::chat_name("{% for m in messages %}{{'<|im_start|>' + m['role']}}{% endfor %}"),
+            "chatml");
+  EXPECT_THAT(error_of([] { Template::chat_name("[INST] {{ m }} [/INST]"); }),
+              HasSubstr("neither llama3 nor chatml"));
+  EXPECT_NE(Template::parse("chatml").fingerprint(), Template::parse("turns").fingerprint());
+  // The header of the answer survives proportional truncation, whatever is cut.
+  EncodeOptions options{
+      .text = Template::parse("chatml"), .truncation = Truncation::kProportional, .max_length = 120};
+  std::string text =
+      text_of(encode_row(row_of({std::string(90, 'p')}, {"a"}, {"b"}), false, options, byte_encoder()).ids);
+  EXPECT_EQ(text.size(), 120u);
+  EXPECT_TRUE(text.ends_with("\nb<|im_end|>\n<|im_start|>assistant\n"));
+}
+
 TEST(Encode, RightAndLeftCutTheWholeTextToExactlyMaxLength) {
   TextEncoder encoder = byte_encoder();
   encoder.prefix = {1};

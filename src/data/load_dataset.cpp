@@ -1,0 +1,125 @@
+#include "data/load_dataset.h"
+
+#include <fmt/ranges.h>
+
+#include <memory>
+
+#include "base/error.h"
+#include "data/row_stream.h"
+
+namespace gavel {
+
+namespace {
+
+/** Reads the file once; tokens go to `builder`. */
+void stream_rows(const std::filesystem::path& path, const ReadOptions& read, DatasetBuilder& builder,
+                 LoadedDataset& out) {
+  RowStream stream(path, read);
+  std::vector<PreferenceRow> block;
+  while (stream.next_block(block)) {
+    builder.add(block);
+    for (auto& row : block) {
+      out.keys.push_back(row_key(row));
+      out.ids.push_back(std::move(row.id));
+    }
+  }
+  out.report = stream.report();
+  out.has_labels = stream.has_labels();
+}
+
+LoadedDataset empty_dataset() {
+  return {TokenizedDataset(DatasetParts()), {}, {}, {}, false, false};
+}
+
+/** The disk is full, say: no reason to end the run. */
+class CacheError : public Error {
+  using Error::Error;
+};
+
+template <class Action>
+void as_cache_error(Action&& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    throw CacheError(error.what());
+  }
+}
+
+std::unique_ptr<TokenFileWriter> try_open(const std::filesystem::path& path, TokenKey key) {
+  try {
+    make_folder(path.parent_path());
+    return std::make_unique<TokenFileWriter>(path, key);
+  } catch (const Error&) {
+    return nullptr;  // a cache is a convenience: the tokens stay in memory
+  }
+}
+
+}  // namespace
+
+std::filesystem::path token_cache_folder() {
+  return cache_folder() / "tokens";
+}
+
+TokenKey token_key(const std::filesystem::path& path, const ReadOptions& read,
+                   const TokenizeOptions& tokenize, const TextEncoder& encoder) {
+  const Columns& c = read.columns;
+  // A change of what rows become needs a new number in front.
+  std::string settings = fmt::format(
+      "1|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", static_cast<int>(read.format),
+      static_cast<int>(read.cells), static_cast<int>(read.purpose), read.strict, read.drop_duplicates, c.id,
+      c.prompt, c.response_a, c.response_b, c.label_a, c.label_b, c.label_tie, c.winner,
+      tokenize.text.fingerprint(), static_cast<int>(tokenize.truncation), tokenize.max_length,
+      tokenize.with_swapped, encoder.pad_id, fmt::join(encoder.prefix, ","), fmt::join(encoder.suffix, ","),
+      encoder.fingerprint);
+  auto file = MappedFile::open(path);
+  // The name's end can decide how the file is read.
+  settings += path.extension().string();
+  TokenKey key{hash_text(settings, 1), hash_text(settings, 2)};
+  constexpr size_t kPiece = size_t{16} << 20;
+  std::string_view text = file->text();
+  for (size_t at = 0; at < text.size(); at += kPiece) {
+    std::string_view piece = text.substr(at, kPiece);
+    key.high = hash_text(piece, key.high);
+    key.low = hash_text(piece, key.low);
+    file->release(at, piece.size());
+  }
+  return key;
+}
+
+LoadedDataset load_dataset(const std::filesystem::path& path, const ReadOptions& read,
+                           const TokenizeOptions& tokenize, const TextEncoder& encoder,
+                           const std::optional<std::filesystem::path>& cache) {
+  LoadedDataset out = empty_dataset();
+  std::unique_ptr<TokenFileWriter> writer;
+  std::filesystem::path cached;
+  TokenKey key;
+  if (cache && !encoder.fingerprint.empty()) {
+    key = token_key(path, read, tokenize, encoder);
+    cached = *cache / (key.hex() + ".tokens");
+    if (auto found = open_token_file(cached, key, true)) return std::move(*found);
+    writer = try_open(cached, key);
+  }
+  if (writer == nullptr) {
+    DatasetBuilder builder(tokenize, encoder);
+    stream_rows(path, read, builder, out);
+    out.dataset = builder.finish();
+    return out;
+  }
+  try {
+    DatasetBuilder builder(tokenize, encoder, [&](std::span<const int32_t> tokens) {
+      as_cache_error([&] { writer->add(tokens); });
+    });
+    stream_rows(path, read, builder, out);
+    as_cache_error([&] { writer->commit(builder.take_parts(), out); });
+  } catch (const CacheError&) {
+    writer.reset();
+    return load_dataset(path, read, tokenize, encoder);
+  }
+  std::string why;
+  auto written = open_token_file(cached, key, false, &why);
+  if (!written) fail("{}: the token cache was written and can't be read back: {}", cached.string(), why);
+  written->from_cache = false;
+  return std::move(*written);
+}
+
+}  // namespace gavel

@@ -1,0 +1,60 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "data/cleaning.h"
+#include "data/dataset.h"
+#include "data/split.h"
+
+namespace gavel {
+
+/** A tokenized file with what splitting and prediction need of its rows. */
+struct LoadedDataset {
+  TokenizedDataset dataset;
+  std::vector<RowKey> keys;
+  std::vector<std::string> ids;
+  CleaningReport report;
+  bool has_labels = false;
+  /** Read from the token cache instead of tokenized. */
+  bool from_cache = false;
+};
+
+/** Names what a token file was made from; another key means a stale file. */
+struct TokenKey {
+  uint64_t high = 0, low = 0;
+  bool operator==(const TokenKey&) const = default;
+  std::string hex() const;
+};
+
+/** Writes a token file: tokens first, as they come, then the rows' data, then a footer with a checksum of all
+ * before. The file appears under its name only when it is whole. */
+class TokenFileWriter {
+ public:
+  TokenFileWriter(const std::filesystem::path& path, TokenKey key);
+  void add(std::span<const int32_t> tokens);
+  /** `parts` lacks tokens alone. */
+  void commit(const DatasetParts& parts, const LoadedDataset& rest);
+
+ private:
+  void write(const void* data, size_t size);
+  void flush();
+
+  AtomicFile file_;
+  TokenKey key_;
+  std::vector<char> buffer_;
+  uint64_t checksum_ = 0;
+  uint64_t bytes_ = 0;
+};
+
+/** Maps a token file. Nothing when there is none, or when it is of another key, torn or damaged (`why` then
+ * says which): it is to be made anew. With `check` the checksum is compared too, which reads the whole file.
+ */
+std::optional<LoadedDataset> open_token_file(const std::filesystem::path& path, TokenKey key, bool check,
+                                             std::string* why = nullptr);
+
+}  // namespace gavel
