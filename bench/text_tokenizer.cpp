@@ -3,8 +3,8 @@
 //   bench_text_tokenizer TOKENIZER TEXTS [--ids OUT] [--threads N] [--repeat N] [--regex] [--decode]
 //
 // TEXTS is a file of texts, each as a little-endian uint32 length and its bytes. OUT gets, for each text, a
-// uint32 count and the ids as int32; with --decode instead the ids' text as uint32 length and bytes, once without
-// and once with special tokens skipped. Prints one JSON object; MB are 10^6 bytes.
+// uint32 count and the ids as int32; with --decode instead the ids' text as uint32 length and bytes, once
+// without and once with special tokens skipped. Prints one JSON object; MB are 10^6 bytes.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -133,7 +133,8 @@ void run(int argc, char** argv) {
     Tokenizer::Batch batch = tokenizer.encode_batch(texts, threads);
     std::string blocks;
     for (size_t i = 0; i < texts.size(); ++i) {
-      std::span<const int32_t> ids(batch.ids.data() + batch.offsets[i], batch.offsets[i + 1] - batch.offsets[i]);
+      std::span<const int32_t> ids(batch.ids.data() + batch.offsets[i],
+                                   batch.offsets[i + 1] - batch.offsets[i]);
       if (!decode) {
         append_block(blocks, ids.data(), ids.size(), 4);
         continue;

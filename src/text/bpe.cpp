@@ -17,7 +17,9 @@ uint64_t pair_hash(uint64_t key) {
   return key ^ (key >> 29);
 }
 
-int shift_for(size_t slots) { return 64 - std::countr_zero(slots); }
+int shift_for(size_t slots) {
+  return 64 - std::countr_zero(slots);
+}
 
 }  // namespace
 
@@ -99,7 +101,8 @@ void BpeModel::add_token(std::string_view text, uint32_t id) {
   if (id >= tokens_.size()) tokens_.resize(id + 1);
   Token& token = tokens_[id];
   if (token.kind != 0)
-    fail("token '{}' has id {}, which the token '{}' has already", text, id, id_to_token(static_cast<int32_t>(id)));
+    fail("token '{}' has id {}, which the token '{}' has already", text, id,
+         id_to_token(static_cast<int32_t>(id)));
   if (auto old = token_to_id(text)) {
     // A key given twice in a JSON object: the later one counts.
     Token& before = tokens_[static_cast<size_t>(*old)];
@@ -259,7 +262,8 @@ void BpeModel::encode_piece(const uint8_t* p, size_t size, const uint8_t* safe_e
   scratch.cache.insert_long(word, hash, std::span(ids).subspan(before));
 }
 
-void BpeModel::compute_piece(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const {
+void BpeModel::compute_piece(const uint8_t* p, size_t size, Scratch& scratch,
+                             std::vector<int32_t>& ids) const {
   if (ignore_merges_) {
     int32_t id = find_bytes({reinterpret_cast<const char*>(p), size});
     if (id >= 0) {

@@ -15,11 +15,11 @@ namespace gavel {
 /** GPT-2's alphabet: each byte has one printable character in the strings of a byte-level vocabulary. */
 struct ByteAlphabet {
   static const ByteAlphabet& get();
-  std::array<std::string, 256> text;         // byte -> its character, UTF-8
-  std::array<int16_t, 0x144> byte_of_char;   // code point -> byte, -1 = none
+  std::array<std::string, 256> text;        // byte -> its character, UTF-8
+  std::array<int16_t, 0x144> byte_of_char;  // code point -> byte, -1 = none
 
-  /** Appends the bytes that `token` stands for; false (and nothing appended) when a character is not one of the
-   * alphabet. `token` is valid UTF-8. */
+  /** Appends the bytes that `token` stands for; false (and nothing appended) when a character is not one of
+   * the alphabet. `token` is valid UTF-8. */
   bool append_bytes(std::string& out, std::string_view token) const;
   std::string to_text(std::string_view bytes) const;
 };

@@ -6,9 +6,9 @@
 
 namespace gavel {
 
-/** Hand-made scanners of the known pre-tokenizer patterns. next(p) returns the end of the piece that begins at
- * p, exactly as the regular expression would match it in the fragment [p, end); valid UTF-8, p < end. They look
- * at each character a bounded number of times, so a whole text takes linear time. */
+/** Hand-made scanners of the known pre-tokenizer patterns. next(p) returns the end of the piece that begins
+ * at p, exactly as the regular expression would match it in the fragment [p, end); valid UTF-8, p < end. They
+ * look at each character a bounded number of times, so a whole text takes linear time. */
 class ScannerBase {
  public:
   ScannerBase(const UnicodeTable& table, const uint8_t* end) : table_(table), end_(end) {}
@@ -93,7 +93,7 @@ class Llama3Scanner : ScannerBase {
   // \s*[\r\n]+ | \s+(?!\S) | \s+
   const uint8_t* spaces(const uint8_t* p) const {
     const uint8_t* q = p;
-    const uint8_t* last = p;        // where the last character of the run begins
+    const uint8_t* last = p;             // where the last character of the run begins
     const uint8_t* break_end = nullptr;  // behind the run's last line break
     for (Char c = at(q); is(c, kSpaceClass); c = at(q)) {
       last = q;
@@ -107,8 +107,9 @@ class Llama3Scanner : ScannerBase {
   int digits_;
 };
 
-/** GPT-2's 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ . With kDigits, each numeric
- * character is cut out first (the pre-tokenizer Digits, individual_digits), so fragments end there. */
+/** GPT-2's 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ . With kDigits, each
+ * numeric character is cut out first (the pre-tokenizer Digits, individual_digits), so fragments end there.
+ */
 template <bool kDigits>
 class Gpt2Scanner : ScannerBase {
  public:

@@ -15,7 +15,9 @@
 namespace gavel {
 namespace {
 
-const uint8_t* bytes(std::string_view text) { return reinterpret_cast<const uint8_t*>(text.data()); }
+const uint8_t* bytes(std::string_view text) {
+  return reinterpret_cast<const uint8_t*>(text.data());
+}
 
 template <class Scanner>
 void scan(const BpeModel& model, const Scanner& scanner, std::string_view text, const uint8_t* safe_end,
@@ -29,8 +31,8 @@ void scan(const BpeModel& model, const Scanner& scanner, std::string_view text, 
   }
 }
 
-void encode_fragment(const BpeModel& model, const PreTokenizer& pre, std::string_view text, const uint8_t* safe_end,
-                     EncodeScratch& scratch, std::vector<int32_t>& ids) {
+void encode_fragment(const BpeModel& model, const PreTokenizer& pre, std::string_view text,
+                     const uint8_t* safe_end, EncodeScratch& scratch, std::vector<int32_t>& ids) {
   using Kind = PreTokenizer::Kind;
   const UnicodeTable& table = UnicodeTable::get();
   const uint8_t* end = bytes(text) + text.size();
@@ -91,8 +93,8 @@ size_t Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids) const
       if (piece.id >= 0) {
         ids.push_back(piece.id);
       } else {
-        encode_fragment(impl.model, impl.pre, part.substr(piece.begin, piece.end - piece.begin), safe_end, scratch,
-                        ids);
+        encode_fragment(impl.model, impl.pre, part.substr(piece.begin, piece.end - piece.begin), safe_end,
+                        scratch, ids);
       }
     }
   }
@@ -100,7 +102,8 @@ size_t Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids) const
 }
 
 Tokenizer::Batch Tokenizer::encode_batch(std::span<const std::string_view> texts, int threads) const {
-  size_t count = threads > 0 ? static_cast<size_t>(threads) : std::max(1u, std::thread::hardware_concurrency());
+  size_t count =
+      threads > 0 ? static_cast<size_t>(threads) : std::max(1u, std::thread::hardware_concurrency());
   // Runs of texts of about this many bytes are handed out one by one, so that long texts spread evenly.
   constexpr size_t kRunBytes = 64 << 10;
   struct Run {
@@ -186,8 +189,12 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
   return out;
 }
 
-std::vector<int32_t> Tokenizer::prefix() const { return impl_->prefix; }
-std::vector<int32_t> Tokenizer::suffix() const { return impl_->suffix; }
+std::vector<int32_t> Tokenizer::prefix() const {
+  return impl_->prefix;
+}
+std::vector<int32_t> Tokenizer::suffix() const {
+  return impl_->suffix;
+}
 
 int32_t Tokenizer::vocab_size() const {
   int32_t size = impl_->model.id_end();
@@ -216,6 +223,8 @@ void Tokenizer::set_pad_id(int32_t id) {
   pad_ = id;
 }
 
-void Tokenizer::clear_cache() const { impl_->pool.clear(); }
+void Tokenizer::clear_cache() const {
+  impl_->pool.clear();
+}
 
 }  // namespace gavel

@@ -9,13 +9,14 @@
 
 namespace gavel {
 
-/** Bits of a character's classes, as Hugging Face `tokenizers` sees them (tools/unicode_tables.py asks it). */
+/** Bits of a character's classes, as Hugging Face `tokenizers` sees them (tools/unicode_tables.py asks it).
+ */
 enum CharClass : uint8_t {
-  kLetterClass = 1,    // \p{L} of its regular expressions
-  kNumberClass = 2,    // \p{N}
-  kSpaceClass = 4,     // \s
-  kNumericClass = 8,   // char::is_numeric, which Digits uses: a newer Unicode version than \p{N}
-  kWordClass = 16,     // \w, which added tokens with single_word use
+  kLetterClass = 1,   // \p{L} of its regular expressions
+  kNumberClass = 2,   // \p{N}
+  kSpaceClass = 4,    // \s
+  kNumericClass = 8,  // char::is_numeric, which Digits uses: a newer Unicode version than \p{N}
+  kWordClass = 16,    // \w, which added tokens with single_word use
 };
 
 /** First and last code point. */

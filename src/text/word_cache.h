@@ -7,8 +7,8 @@
 
 namespace gavel {
 
-/** A word of up to 15 bytes as two registers; the top byte of `high` is its length, so words differ exactly when
- * their keys do. */
+/** A word of up to 15 bytes as two registers; the top byte of `high` is its length, so words differ exactly
+ * when their keys do. */
 struct ShortWord {
   uint64_t low;
   uint64_t high;
@@ -36,8 +36,8 @@ struct ShortWord {
   bool operator==(const ShortWord&) const = default;
 };
 
-/** What each word seen becomes; one per thread at a time. Bounded: the short half overwrites its oldest-looking
- * neighbour, the long half starts again when full. */
+/** What each word seen becomes; one per thread at a time. Bounded: the short half overwrites its
+ * oldest-looking neighbour, the long half starts again when full. */
 class WordCache {
  public:
   static constexpr size_t kMaxLongBytes = 256;
@@ -45,7 +45,8 @@ class WordCache {
   WordCache();
   void clear();
 
-  /** A short word's place. When `found`, `ids` and `count` are its tokens; else the caller fills it with set(). */
+  /** A short word's place. When `found`, `ids` and `count` are its tokens; else the caller fills it with
+   * set(). */
   struct Entry {
     ShortWord word{0, 0};
     uint32_t ids[3] = {};
@@ -59,7 +60,8 @@ class WordCache {
   }
   void insert(const ShortWord& word, uint64_t hash, std::span<const int32_t> ids);
   std::span<const int32_t> tokens(const Entry& entry) const {
-    return {entry.count <= 3 ? reinterpret_cast<const int32_t*>(entry.ids) : pool_.data() + entry.ids[0], entry.count};
+    return {entry.count <= 3 ? reinterpret_cast<const int32_t*>(entry.ids) : pool_.data() + entry.ids[0],
+            entry.count};
   }
 
   /** The tokens of a word of 16 to kMaxLongBytes bytes, empty when unknown. */
