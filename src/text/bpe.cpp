@@ -235,21 +235,20 @@ bool BpeModel::append_bytes(std::string& out, int32_t id) const {
   return true;
 }
 
-void BpeModel::encode_piece(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
-                            std::vector<int32_t>& ids) const {
-  if (size <= ShortWord::kMaxBytes) {
-    ShortWord word = ShortWord::load(p, size, safe_end - p >= 16);
-    uint64_t hash = word.hash();
-    if (const WordCache::Entry* entry = scratch.cache.find(word, hash)) {
-      auto tokens = scratch.cache.tokens(*entry);
-      ids.insert(ids.end(), tokens.begin(), tokens.end());
-      return;
-    }
-    size_t before = ids.size();
-    compute_piece(p, size, scratch, ids);
-    scratch.cache.insert(word, hash, std::span(ids).subspan(before));
+void BpeModel::encode_unusual(const ShortWord& word, uint64_t hash, const WordCache::Entry* entry,
+                              const uint8_t* p, size_t size, Scratch& scratch,
+                              std::vector<int32_t>& ids) const {
+  if (entry) {
+    auto tokens = scratch.cache.tokens(*entry);
+    ids.insert(ids.end(), tokens.begin(), tokens.end());
     return;
   }
+  size_t before = ids.size();
+  compute_piece(p, size, scratch, ids);
+  scratch.cache.insert(word, hash, std::span(ids).subspan(before));
+}
+
+void BpeModel::encode_long(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const {
   if (size > WordCache::kMaxLongBytes) return compute_piece(p, size, scratch, ids);
   std::string_view word(reinterpret_cast<const char*>(p), size);
   uint64_t hash = hash_bytes(p, size);

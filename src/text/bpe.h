@@ -24,6 +24,33 @@ struct ByteAlphabet {
   std::string to_text(std::string_view bytes) const;
 };
 
+/** Appends ids to a vector through a small buffer, without asking the vector at each word. */
+class IdWriter {
+ public:
+  explicit IdWriter(std::vector<int32_t>& ids) : ids_(ids) {}
+  ~IdWriter() { flush(); }
+  IdWriter(const IdWriter&) = delete;
+  IdWriter& operator=(const IdWriter&) = delete;
+
+  /** Up to three ids; `ids` has room for four. */
+  void put(const uint32_t* ids, uint32_t count) {
+    std::memcpy(buffer_.data() + used_, ids, 16);
+    used_ += count;
+    if (used_ > buffer_.size() - 4) flush();
+  }
+  /** The vector, with all that was put. */
+  std::vector<int32_t>& flush() {
+    ids_.insert(ids_.end(), buffer_.data(), buffer_.data() + used_);
+    used_ = 0;
+    return ids_;
+  }
+
+ private:
+  std::vector<int32_t>& ids_;
+  size_t used_ = 0;
+  std::array<int32_t, 512> buffer_;
+};
+
 /** Byte-level byte-pair encoding (Sennrich et al., 2016; bytes as in GPT-2): the vocabulary, the merges and
  * the merging, with results equal to those of `tokenizers`' BPE model. Immutable once finish() was called. */
 class BpeModel {
@@ -59,7 +86,20 @@ class BpeModel {
 
   /** Appends the tokens of one piece of pre-tokenized text. `safe_end`: memory up to there may be read. */
   void encode_piece(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
-                    std::vector<int32_t>& ids) const;
+                    IdWriter& out) const {
+    if (size > ShortWord::kMaxBytes) return encode_long(p, size, scratch, out.flush());
+    encode_short(ShortWord::load(p, size, safe_end - p >= 16), p, size, scratch, out);
+  }
+  void encode_short(const ShortWord& word, const uint8_t* p, size_t size, Scratch& scratch,
+                    IdWriter& out) const {
+    uint64_t hash = word.hash();
+    const WordCache::Entry* entry = scratch.cache.find(word, hash);
+    if (entry && entry->count <= 3) {
+      out.put(entry->ids, entry->count);
+    } else {
+      encode_unusual(word, hash, entry, p, size, scratch, out.flush());
+    }
+  }
   /** The same without the cache and without the vocabulary short cut: the merges alone. */
   void merge_piece(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const;
 
@@ -85,6 +125,9 @@ class BpeModel {
   void grow_pairs(size_t merges);
   uint64_t pair(int32_t left, int32_t right) const;
   void insert_pair(uint64_t key, uint64_t value);
+  void encode_long(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const;
+  void encode_unusual(const ShortWord& word, uint64_t hash, const WordCache::Entry* entry, const uint8_t* p,
+                      size_t size, Scratch& scratch, std::vector<int32_t>& ids) const;
   void compute_piece(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const;
   void merge_small(Scratch& scratch, size_t n) const;
   void merge_large(Scratch& scratch, size_t n) const;

@@ -2,6 +2,7 @@
 
 #include <simdjson.h>
 
+#include <algorithm>
 #include <map>
 
 namespace gavel {
@@ -11,6 +12,7 @@ UnicodeTable::UnicodeTable() {
   for (CharClass kind : {kLetterClass, kNumberClass, kSpaceClass, kNumericClass, kWordClass})
     for (CodeRange range : unicode_ranges(kind))
       for (uint32_t c = range.first; c <= range.last; ++c) flat[c] |= kind;
+  std::copy_n(flat.begin(), ascii_.size(), ascii_.begin());
   std::map<std::string_view, uint16_t> known;
   for (size_t block = 0; block < index_.size(); ++block) {
     std::string_view bytes(reinterpret_cast<const char*>(flat.data()) + block * 128, 128);

@@ -37,11 +37,12 @@ class UnicodeTable {
   uint8_t classes(uint32_t code_point) const {
     return code_point < 0x110000 ? blocks_[index_[code_point >> 7] * 128u + (code_point & 127)] : 0;
   }
-  uint8_t ascii(uint8_t byte) const { return blocks_[index_[0] * 128u + (byte & 127)]; }
+  uint8_t ascii(uint8_t byte) const { return ascii_[byte & 127]; }
 
  private:
   UnicodeTable();
   std::array<uint16_t, 0x110000 / 128> index_{};
+  std::array<uint8_t, 128> ascii_{};
   std::vector<uint8_t> blocks_;
 };
 

@@ -1,6 +1,8 @@
 #pragma once
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -69,7 +71,7 @@ class WordCache {
   void insert_long(std::string_view word, uint64_t hash, std::span<const int32_t> ids);
 
  private:
-  static constexpr int kBits = 16;
+  static constexpr int kBits = 18;
   static constexpr int kShift = 64 - kBits;
   static constexpr int kLongBits = 15;
   static constexpr size_t kLongArena = 2 << 20;
@@ -82,7 +84,11 @@ class WordCache {
     uint32_t ids = 0;    // in the pool
     uint32_t count = 0;
   };
-  std::vector<Entry> short_;
+  struct Free {
+    void operator()(void* p) const { std::free(p); }
+  };
+  std::unique_ptr<void, Free> memory_;  // from calloc, so that places never used cost no memory
+  Entry* short_ = nullptr;              // in memory_, at a cache line: neighbours lie in one
   std::vector<LongEntry> long_;
   std::vector<char> arena_;
   std::vector<int32_t> pool_;

@@ -71,7 +71,10 @@ TEST(Bpe, EqualsTheDefinitionOnRandomVocabularies) {
       const auto* p = reinterpret_cast<const uint8_t*>(word.data());
       for (int again = 0; again < 2; ++again) {
         std::vector<int32_t> found;
-        model.encode_piece(p, word.size(), p + word.size(), scratch, found);
+        {
+          IdWriter writer(found);
+          model.encode_piece(p, word.size(), p + word.size(), scratch, writer);
+        }
         ASSERT_EQ(found, expected) << word;
       }
     }
@@ -90,7 +93,10 @@ TEST(Bpe, UnknownBytes) {
       BpeModel::Scratch scratch;
       std::vector<int32_t> ids;
       const auto* p = reinterpret_cast<const uint8_t*>(word.data());
-      model.encode_piece(p, word.size(), p + word.size(), scratch, ids);
+      {
+        IdWriter writer(ids);
+        model.encode_piece(p, word.size(), p + word.size(), scratch, writer);
+      }
       return ids;
     };
     model.finish(false, std::nullopt, false);
