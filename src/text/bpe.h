@@ -69,10 +69,16 @@ class BpeModel {
   static constexpr uint32_t kMaxIds = 1u << 24;
   void reserve(size_t tokens, size_t merges);
   void add_token(std::string_view token, uint32_t id);
-  /** Left and right token; ranks count up. Returns the token that is missing in the vocabulary, if any. */
-  std::optional<std::string> add_merge(std::string_view left, std::string_view right);
-  /** What a byte without a token becomes: `unk` (runs of them one token when `fuse`), or nothing. */
+  /** Left and right token, all after the last add_token(); ranks count up. `row` is for missing_merge(). */
+  void add_merge(std::string_view left, std::string_view right, size_t row);
+  /** `unk`: what a byte without a token becomes (runs of them one token when `fuse`), else nothing. */
   void finish(bool ignore_merges, std::optional<uint32_t> unk, bool fuse);
+  /** After finish(): a merge with a token that is not in the vocabulary; the model can't be used then. */
+  struct MissingMerge {
+    size_t row;
+    std::string token;
+  };
+  const std::optional<MissingMerge>& missing_merge() const { return missing_; }
 
   std::optional<int32_t> token_to_id(std::string_view token) const;
   /** The token's string, in the byte alphabet where it has one; "" for an id without a token. */
@@ -120,7 +126,13 @@ class BpeModel {
   static constexpr uint64_t kNone = ~uint64_t{0};
 
   std::string_view bytes_of(const Token& t) const { return {arena_.data() + t.begin, t.size}; }
-  int32_t find_bytes(std::string_view bytes) const;
+  int32_t find_bytes(std::string_view bytes, uint64_t hash) const;
+  int32_t find_bytes(std::string_view bytes) const {
+    return find_bytes(bytes, hash_bytes(bytes.data(), bytes.size()));
+  }
+  int32_t first_candidate(uint64_t hash) const;
+  bool is_token(int32_t id, std::string_view bytes) const;
+  void resolve_merges();
   void grow_table(size_t tokens);
   void grow_pairs(size_t merges);
   uint64_t pair(int32_t left, int32_t right) const;
@@ -148,7 +160,20 @@ class BpeModel {
   bool ignore_merges_ = false;
   bool fuse_unk_ = false;
   bool all_bytes_ = false;
-  std::string buffer_;
+
+  // Merges wait here until there are enough of them to look their tokens up side by side, so that the memory
+  // they lie in is fetched while others are worked on.
+  struct Pending {
+    uint32_t begin = 0, middle = 0, end = 0;  // in pending_bytes_
+    int32_t left = -1, right = -1, merged = -1;
+    uint64_t left_hash = 0, right_hash = 0;
+    size_t row = 0;
+  };
+  static constexpr size_t kPending = 64;
+  std::vector<Pending> pending_;
+  std::string pending_bytes_;
+  int32_t last_merged_ = -1;
+  std::optional<MissingMerge> missing_;
 };
 
 }  // namespace gavel

@@ -76,11 +76,12 @@ Tokenizer TokenizerBuilder::from_gguf(const GgufVocab& vocab) {
     size_t space = merge.find(' ');
     if (!is_valid_utf8(merge) || space == std::string_view::npos || space + 1 >= merge.size())
       fail("{}: tokenizer.ggml.merges[{}]: expected two tokens with a space between them", vocab.source, i);
-    if (auto missing = impl->model.add_merge(merge.substr(0, space), merge.substr(space + 1)))
-      fail("{}: tokenizer.ggml.merges[{}]: the token \"{}\" is not in tokenizer.ggml.tokens", vocab.source, i,
-           *missing);
+    impl->model.add_merge(merge.substr(0, space), merge.substr(space + 1), i);
   }
   impl->model.finish(family.ignore_merges, std::nullopt, false);
+  if (auto& missing = impl->model.missing_merge())
+    fail("{}: tokenizer.ggml.merges[{}]: the token \"{}\" is not in tokenizer.ggml.tokens", vocab.source,
+         missing->row, missing->token);
   add_tokens(*impl, std::move(added));
   auto check = [&](std::optional<int32_t> id, const char* key) {
     if (id && (*id < 0 || static_cast<size_t>(*id) >= count))

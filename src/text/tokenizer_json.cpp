@@ -88,8 +88,7 @@ void read_merges(const Node& node, BpeModel& model) {
           pair.at(0).get(left) != simdjson::SUCCESS || pair.at(1).get(right) != simdjson::SUCCESS)
         bad();
     }
-    if (auto missing = model.add_merge(left, right))
-      fail("{}[{}]: the token \"{}\" of this merge is not in model.vocab", node.where, row, *missing);
+    model.add_merge(left, right, row);
     ++row;
   }
 }
@@ -131,6 +130,9 @@ void read_model(const Node& node, BpeModel& model) {
         fail("{}.byte_fallback: true is not known together with a vocabulary that lacks bytes", node.where);
   }
   model.finish(node.flag("ignore_merges", false), unk, node.flag("fuse_unk", false));
+  if (auto& missing = model.missing_merge())
+    fail("{}[{}]: the token \"{}\" of this merge is not in model.vocab", merges.where, missing->row,
+         missing->token);
 }
 
 PreTokenizer::Stage read_split(const Node& node) {

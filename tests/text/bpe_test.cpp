@@ -59,10 +59,11 @@ TEST(Bpe, EqualsTheDefinitionOnRandomVocabularies) {
     for (auto [left, right] : pairs) {
       std::string a = tokens[static_cast<size_t>(left)], b = tokens[static_cast<size_t>(right)];
       if (!ids.count(a + b)) continue;
-      EXPECT_EQ(model.add_merge(a, b), std::nullopt);
+      model.add_merge(a, b, 0);
       merges[{left, right}] = {rank++, ids[a + b]};  // a pair given twice: the later rank
     }
     model.finish(false, std::nullopt, false);
+    ASSERT_FALSE(model.missing_merge());
     BpeModel::Scratch scratch;
     for (size_t size : {1, 2, 3, 5, 8, 13, 15, 16, 17, 40, 95, 96, 97, 98, 150, 257, 400}) {
       std::string word;
@@ -88,7 +89,7 @@ TEST(Bpe, UnknownBytes) {
     model.add_token("b", 1);
     model.add_token("ab", 2);
     model.add_token("<unk>", 3);
-    ASSERT_FALSE(model.add_merge("a", "b"));
+    model.add_merge("a", "b", 0);
     auto run = [&](std::string_view word) {
       BpeModel::Scratch scratch;
       std::vector<int32_t> ids;
