@@ -8,7 +8,9 @@
 namespace gavel {
 namespace {
 
-const uint8_t* bytes(std::string_view text) { return reinterpret_cast<const uint8_t*>(text.data()); }
+const uint8_t* bytes(std::string_view text) {
+  return reinterpret_cast<const uint8_t*>(text.data());
+}
 
 bool has_class(const uint8_t* p, uint8_t mask) {
   return (UnicodeTable::get().classes(decode_utf8(p).code_point) & mask) != 0;
@@ -80,7 +82,8 @@ bool AddedTokenMatcher::find(std::string_view text, size_t from, Match& match) c
       if (here.token >= 0) match = {at, i, &tokens_[static_cast<size_t>(here.token)]};
       if (i >= text.size()) break;
       auto byte = static_cast<uint8_t>(text[i]);
-      auto it = std::find_if(here.next.begin(), here.next.end(), [&](auto& edge) { return edge.first == byte; });
+      auto it =
+          std::find_if(here.next.begin(), here.next.end(), [&](auto& edge) { return edge.first == byte; });
       if (it == here.next.end()) break;
       node = it->second;
     }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <functional>
+#include <utility>
 
 #include "base/error.h"
 #include "text/unicode.h"
@@ -17,7 +18,9 @@ uint64_t pair_hash(uint64_t key) {
   return key ^ (key >> 29);
 }
 
-int shift_for(size_t slots) { return 64 - std::countr_zero(slots); }
+int shift_for(size_t slots) {
+  return 64 - std::countr_zero(slots);
+}
 
 }  // namespace
 
@@ -84,9 +87,8 @@ void BpeModel::grow_table(size_t tokens) {
   }
 }
 
-int32_t BpeModel::find_bytes(std::string_view bytes) const {
+int32_t BpeModel::find_bytes(std::string_view bytes, uint64_t hash) const {
   if (table_.empty()) return -1;
-  uint64_t hash = hash_bytes(bytes.data(), bytes.size());
   auto tag = static_cast<uint32_t>(hash);
   for (size_t slot = hash >> table_shift_;; slot = (slot + 1) & (table_.size() - 1)) {
     const Slot& s = table_[slot];
@@ -95,44 +97,52 @@ int32_t BpeModel::find_bytes(std::string_view bytes) const {
   }
 }
 
+// The id that find_bytes() will look at first, as far as one slot tells; -1 when it does not.
+int32_t BpeModel::first_candidate(uint64_t hash) const {
+  if (table_.empty()) return -1;
+  const Slot& s = table_[hash >> table_shift_];
+  return s.tag == static_cast<uint32_t>(hash) ? s.id : -1;
+}
+
+bool BpeModel::is_token(int32_t id, std::string_view bytes) const {
+  if (id < 0 || id >= id_end()) return false;
+  const Token& token = tokens_[static_cast<size_t>(id)];
+  return token.kind == 1 && bytes_of(token) == bytes;
+}
+
 void BpeModel::add_token(std::string_view text, uint32_t id) {
   if (id >= tokens_.size()) tokens_.resize(id + 1);
-  Token& token = tokens_[id];
-  if (token.kind != 0)
-    fail("token '{}' has id {}, which the token '{}' has already", text, id, id_to_token(static_cast<int32_t>(id)));
-  if (auto old = token_to_id(text)) {
-    // A key given twice in a JSON object: the later one counts.
-    Token& before = tokens_[static_cast<size_t>(*old)];
-    token = before;
-    before.kind = 0;
-    if (token.kind == 2) {
-      other_[std::string(text)] = static_cast<int32_t>(id);
-    } else {
-      for (Slot& s : table_)
-        if (s.id == *old) s.id = static_cast<int32_t>(id);
-    }
-    return;
-  }
-  ++count_;
+  if (tokens_[id].kind != 0)
+    fail("token '{}' has id {}, which the token '{}' has already", text, id,
+         id_to_token(static_cast<int32_t>(id)));
+  if ((in_table_ + 1) * 2 > table_.size()) grow_table(std::max<size_t>(32, in_table_ * 2));
+  Token token;
   token.begin = static_cast<uint32_t>(arena_.size());
+  int32_t before = -1;  // the id of a key given twice in a JSON object: the later one counts
   if (ByteAlphabet::get().append_bytes(arena_, text)) {
     token.kind = 1;
     token.size = static_cast<uint32_t>(arena_.size() - token.begin);
-    if ((in_table_ + 1) * 2 > table_.size()) {
-      grow_table(std::max<size_t>(32, in_table_ * 2));  // takes this token in too
-    } else {
-      uint64_t hash = hash_bytes(arena_.data() + token.begin, token.size);
-      size_t slot = hash >> table_shift_;
-      while (table_[slot].id >= 0) slot = (slot + 1) & (table_.size() - 1);
-      table_[slot] = {static_cast<uint32_t>(hash), static_cast<int32_t>(id)};
-      ++in_table_;
-    }
+    uint64_t hash = hash_bytes(arena_.data() + token.begin, token.size);
+    auto tag = static_cast<uint32_t>(hash);
+    size_t slot = hash >> table_shift_;
+    while (table_[slot].id >= 0 && !(table_[slot].tag == tag && is_token(table_[slot].id, bytes_of(token))))
+      slot = (slot + 1) & (table_.size() - 1);
+    before = table_[slot].id;
+    table_[slot] = {tag, static_cast<int32_t>(id)};
+    if (before < 0) ++in_table_;
   } else {
     token.kind = 2;
     arena_ += text;
     token.size = static_cast<uint32_t>(arena_.size() - token.begin);
-    other_[std::string(text)] = static_cast<int32_t>(id);
+    auto [it, fresh] = other_.try_emplace(std::string(text), static_cast<int32_t>(id));
+    if (!fresh) before = std::exchange(it->second, static_cast<int32_t>(id));
   }
+  if (before >= 0) {
+    tokens_[static_cast<size_t>(before)] = {};
+  } else {
+    ++count_;
+  }
+  tokens_[id] = token;
 }
 
 void BpeModel::grow_pairs(size_t merges) {
@@ -161,34 +171,77 @@ uint64_t BpeModel::pair(int32_t left, int32_t right) const {
   }
 }
 
-std::optional<std::string> BpeModel::add_merge(std::string_view left, std::string_view right) {
+void BpeModel::add_merge(std::string_view left, std::string_view right, size_t row) {
+  Pending merge;
+  merge.row = row;
   // The bytes of left and right stand side by side, so the merged token needs no copy.
-  buffer_.clear();
   const ByteAlphabet& alphabet = ByteAlphabet::get();
-  int32_t a = -1, b = -1, c = -1;
-  bool plain = alphabet.append_bytes(buffer_, left);
-  size_t middle = buffer_.size();
-  plain = plain && alphabet.append_bytes(buffer_, right);
-  if (plain) {
-    std::string_view bytes = buffer_;
-    a = find_bytes(bytes.substr(0, middle));
-    b = find_bytes(bytes.substr(middle));
-    c = find_bytes(bytes);
+  merge.begin = static_cast<uint32_t>(pending_bytes_.size());
+  bool plain = alphabet.append_bytes(pending_bytes_, left);
+  merge.middle = static_cast<uint32_t>(pending_bytes_.size());
+  if (plain && alphabet.append_bytes(pending_bytes_, right)) {
+    merge.end = static_cast<uint32_t>(pending_bytes_.size());
+    merge.left_hash = hash_bytes(pending_bytes_.data() + merge.begin, merge.middle - merge.begin);
+    merge.right_hash = hash_bytes(pending_bytes_.data() + merge.middle, merge.end - merge.middle);
+    if (!table_.empty()) {
+      __builtin_prefetch(&table_[merge.left_hash >> table_shift_]);
+      __builtin_prefetch(&table_[merge.right_hash >> table_shift_]);
+    }
   } else {
-    a = token_to_id(left).value_or(-1);
-    b = token_to_id(right).value_or(-1);
-    c = token_to_id(std::string(left) + std::string(right)).value_or(-1);
+    std::string both = std::string(left).append(right);
+    merge.left = token_to_id(left).value_or(-1);
+    merge.right = token_to_id(right).value_or(-1);
+    merge.merged = token_to_id(both).value_or(-1);
+    if (merge.merged < 0 && !missing_)
+      missing_ = {row, merge.left < 0 ? std::string(left) : merge.right < 0 ? std::string(right) : both};
   }
-  if (a < 0) return std::string(left);
-  if (b < 0) return std::string(right);
-  if (c < 0) return std::string(left) + std::string(right);
-  if ((pair_count_ + 1) * 4 > pairs_.size() * 3) grow_pairs(std::max<size_t>(64, pair_count_ * 2));
-  uint64_t key = static_cast<uint64_t>(static_cast<uint32_t>(a)) << 32 | static_cast<uint32_t>(b);
-  insert_pair(key, static_cast<uint64_t>(rank_++) << 32 | static_cast<uint32_t>(c));
-  return std::nullopt;
+  pending_.push_back(merge);
+  if (pending_.size() >= kPending) resolve_merges();
+}
+
+void BpeModel::resolve_merges() {
+  std::string_view all = pending_bytes_;
+  auto for_candidates = [&](auto&& act) {
+    for (const Pending& m : pending_) {
+      if (m.end == 0) continue;
+      for (uint64_t hash : {m.left_hash, m.right_hash})
+        if (int32_t id = first_candidate(hash); id >= 0) act(tokens_[static_cast<size_t>(id)]);
+    }
+  };
+  for_candidates([](const Token& token) { __builtin_prefetch(&token); });
+  for_candidates([&](const Token& token) { __builtin_prefetch(arena_.data() + token.begin); });
+  if ((pair_count_ + pending_.size()) * 4 > pairs_.size() * 3)
+    grow_pairs((pair_count_ + pending_.size()) * 2);
+  auto key = [](const Pending& m) {
+    return static_cast<uint64_t>(static_cast<uint32_t>(m.left)) << 32 | static_cast<uint32_t>(m.right);
+  };
+  for (Pending& m : pending_) {
+    if (m.end != 0) {
+      std::string_view left = all.substr(m.begin, m.middle - m.begin),
+                       right = all.substr(m.middle, m.end - m.middle);
+      std::string_view both = all.substr(m.begin, m.end - m.begin);
+      m.left = find_bytes(left, m.left_hash);
+      m.right = find_bytes(right, m.right_hash);
+      // Merges mostly come in the order of the tokens they make.
+      m.merged = is_token(last_merged_ + 1, both) ? last_merged_ + 1
+                 : is_token(last_merged_, both)   ? last_merged_
+                                                  : find_bytes(both);
+      last_merged_ = m.merged;
+      if ((m.left < 0 || m.right < 0 || m.merged < 0) && !missing_)
+        missing_ = {m.row, ByteAlphabet::get().to_text(m.left < 0 ? left : m.right < 0 ? right : both)};
+    }
+    __builtin_prefetch(&pairs_[pair_hash(key(m)) >> pair_shift_]);
+  }
+  for (const Pending& m : pending_)
+    insert_pair(key(m), static_cast<uint64_t>(rank_++) << 32 | static_cast<uint32_t>(m.merged));
+  pending_.clear();
+  pending_bytes_.clear();
 }
 
 void BpeModel::finish(bool ignore_merges, std::optional<uint32_t> unk, bool fuse) {
+  resolve_merges();
+  pending_.shrink_to_fit();
+  pending_bytes_.shrink_to_fit();
   ignore_merges_ = ignore_merges;
   fuse_unk_ = fuse;
   if (pairs_.empty()) grow_pairs(0);
@@ -232,21 +285,20 @@ bool BpeModel::append_bytes(std::string& out, int32_t id) const {
   return true;
 }
 
-void BpeModel::encode_piece(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
-                            std::vector<int32_t>& ids) const {
-  if (size <= ShortWord::kMaxBytes) {
-    ShortWord word = ShortWord::load(p, size, safe_end - p >= 16);
-    uint64_t hash = word.hash();
-    if (const WordCache::Entry* entry = scratch.cache.find(word, hash)) {
-      auto tokens = scratch.cache.tokens(*entry);
-      ids.insert(ids.end(), tokens.begin(), tokens.end());
-      return;
-    }
-    size_t before = ids.size();
-    compute_piece(p, size, scratch, ids);
-    scratch.cache.insert(word, hash, std::span(ids).subspan(before));
+void BpeModel::encode_unusual(const ShortWord& word, uint64_t hash, const WordCache::Entry* entry,
+                              const uint8_t* p, size_t size, Scratch& scratch,
+                              std::vector<int32_t>& ids) const {
+  if (entry) {
+    auto tokens = scratch.cache.tokens(*entry);
+    ids.insert(ids.end(), tokens.begin(), tokens.end());
     return;
   }
+  size_t before = ids.size();
+  compute_piece(p, size, scratch, ids);
+  scratch.cache.insert(word, hash, std::span(ids).subspan(before));
+}
+
+void BpeModel::encode_long(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const {
   if (size > WordCache::kMaxLongBytes) return compute_piece(p, size, scratch, ids);
   std::string_view word(reinterpret_cast<const char*>(p), size);
   uint64_t hash = hash_bytes(p, size);
@@ -259,7 +311,8 @@ void BpeModel::encode_piece(const uint8_t* p, size_t size, const uint8_t* safe_e
   scratch.cache.insert_long(word, hash, std::span(ids).subspan(before));
 }
 
-void BpeModel::compute_piece(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const {
+void BpeModel::compute_piece(const uint8_t* p, size_t size, Scratch& scratch,
+                             std::vector<int32_t>& ids) const {
   if (ignore_merges_) {
     int32_t id = find_bytes({reinterpret_cast<const char*>(p), size});
     if (id >= 0) {

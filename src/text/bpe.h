@@ -15,13 +15,40 @@ namespace gavel {
 /** GPT-2's alphabet: each byte has one printable character in the strings of a byte-level vocabulary. */
 struct ByteAlphabet {
   static const ByteAlphabet& get();
-  std::array<std::string, 256> text;         // byte -> its character, UTF-8
-  std::array<int16_t, 0x144> byte_of_char;   // code point -> byte, -1 = none
+  std::array<std::string, 256> text;        // byte -> its character, UTF-8
+  std::array<int16_t, 0x144> byte_of_char;  // code point -> byte, -1 = none
 
-  /** Appends the bytes that `token` stands for; false (and nothing appended) when a character is not one of the
-   * alphabet. `token` is valid UTF-8. */
+  /** Appends the bytes that `token` stands for; false (and nothing appended) when a character is not one of
+   * the alphabet. `token` is valid UTF-8. */
   bool append_bytes(std::string& out, std::string_view token) const;
   std::string to_text(std::string_view bytes) const;
+};
+
+/** Appends ids to a vector through a small buffer, without asking the vector at each word. */
+class IdWriter {
+ public:
+  explicit IdWriter(std::vector<int32_t>& ids) : ids_(ids) {}
+  ~IdWriter() { flush(); }
+  IdWriter(const IdWriter&) = delete;
+  IdWriter& operator=(const IdWriter&) = delete;
+
+  /** Up to three ids; `ids` has room for four. */
+  void put(const uint32_t* ids, uint32_t count) {
+    std::memcpy(buffer_.data() + used_, ids, 16);
+    used_ += count;
+    if (used_ > buffer_.size() - 4) flush();
+  }
+  /** The vector, with all that was put. */
+  std::vector<int32_t>& flush() {
+    ids_.insert(ids_.end(), buffer_.data(), buffer_.data() + used_);
+    used_ = 0;
+    return ids_;
+  }
+
+ private:
+  std::vector<int32_t>& ids_;
+  size_t used_ = 0;
+  std::array<int32_t, 512> buffer_;
 };
 
 /** Byte-level byte-pair encoding (Sennrich et al., 2016; bytes as in GPT-2): the vocabulary, the merges and
@@ -42,10 +69,16 @@ class BpeModel {
   static constexpr uint32_t kMaxIds = 1u << 24;
   void reserve(size_t tokens, size_t merges);
   void add_token(std::string_view token, uint32_t id);
-  /** Left and right token; ranks count up. Returns the token that is missing in the vocabulary, if any. */
-  std::optional<std::string> add_merge(std::string_view left, std::string_view right);
-  /** What a byte without a token becomes: `unk` (runs of them one token when `fuse`), or nothing. */
+  /** Left and right token, all after the last add_token(); ranks count up. `row` is for missing_merge(). */
+  void add_merge(std::string_view left, std::string_view right, size_t row);
+  /** `unk`: what a byte without a token becomes (runs of them one token when `fuse`), else nothing. */
   void finish(bool ignore_merges, std::optional<uint32_t> unk, bool fuse);
+  /** After finish(): a merge with a token that is not in the vocabulary; the model can't be used then. */
+  struct MissingMerge {
+    size_t row;
+    std::string token;
+  };
+  const std::optional<MissingMerge>& missing_merge() const { return missing_; }
 
   std::optional<int32_t> token_to_id(std::string_view token) const;
   /** The token's string, in the byte alphabet where it has one; "" for an id without a token. */
@@ -59,7 +92,20 @@ class BpeModel {
 
   /** Appends the tokens of one piece of pre-tokenized text. `safe_end`: memory up to there may be read. */
   void encode_piece(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
-                    std::vector<int32_t>& ids) const;
+                    IdWriter& out) const {
+    if (size > ShortWord::kMaxBytes) return encode_long(p, size, scratch, out.flush());
+    encode_short(ShortWord::load(p, size, safe_end - p >= 16), p, size, scratch, out);
+  }
+  void encode_short(const ShortWord& word, const uint8_t* p, size_t size, Scratch& scratch,
+                    IdWriter& out) const {
+    uint64_t hash = word.hash();
+    const WordCache::Entry* entry = scratch.cache.find(word, hash);
+    if (entry && entry->count <= 3) {
+      out.put(entry->ids, entry->count);
+    } else {
+      encode_unusual(word, hash, entry, p, size, scratch, out.flush());
+    }
+  }
   /** The same without the cache and without the vocabulary short cut: the merges alone. */
   void merge_piece(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const;
 
@@ -80,11 +126,20 @@ class BpeModel {
   static constexpr uint64_t kNone = ~uint64_t{0};
 
   std::string_view bytes_of(const Token& t) const { return {arena_.data() + t.begin, t.size}; }
-  int32_t find_bytes(std::string_view bytes) const;
+  int32_t find_bytes(std::string_view bytes, uint64_t hash) const;
+  int32_t find_bytes(std::string_view bytes) const {
+    return find_bytes(bytes, hash_bytes(bytes.data(), bytes.size()));
+  }
+  int32_t first_candidate(uint64_t hash) const;
+  bool is_token(int32_t id, std::string_view bytes) const;
+  void resolve_merges();
   void grow_table(size_t tokens);
   void grow_pairs(size_t merges);
   uint64_t pair(int32_t left, int32_t right) const;
   void insert_pair(uint64_t key, uint64_t value);
+  void encode_long(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const;
+  void encode_unusual(const ShortWord& word, uint64_t hash, const WordCache::Entry* entry, const uint8_t* p,
+                      size_t size, Scratch& scratch, std::vector<int32_t>& ids) const;
   void compute_piece(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const;
   void merge_small(Scratch& scratch, size_t n) const;
   void merge_large(Scratch& scratch, size_t n) const;
@@ -105,7 +160,20 @@ class BpeModel {
   bool ignore_merges_ = false;
   bool fuse_unk_ = false;
   bool all_bytes_ = false;
-  std::string buffer_;
+
+  // Merges wait here until there are enough of them to look their tokens up side by side, so that the memory
+  // they lie in is fetched while others are worked on.
+  struct Pending {
+    uint32_t begin = 0, middle = 0, end = 0;  // in pending_bytes_
+    int32_t left = -1, right = -1, merged = -1;
+    uint64_t left_hash = 0, right_hash = 0;
+    size_t row = 0;
+  };
+  static constexpr size_t kPending = 64;
+  std::vector<Pending> pending_;
+  std::string pending_bytes_;
+  int32_t last_merged_ = -1;
+  std::optional<MissingMerge> missing_;
 };
 
 }  // namespace gavel

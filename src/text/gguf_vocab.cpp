@@ -10,7 +10,19 @@ namespace gavel {
 namespace {
 
 enum ValueType : uint32_t {
-  kUint8, kInt8, kUint16, kInt16, kUint32, kInt32, kFloat32, kBool, kString, kArray, kUint64, kInt64, kFloat64,
+  kUint8,
+  kInt8,
+  kUint16,
+  kInt16,
+  kUint32,
+  kInt32,
+  kFloat32,
+  kBool,
+  kString,
+  kArray,
+  kUint64,
+  kInt64,
+  kFloat64,
 };
 
 // Reads GGUF's header; every length is checked against what is left of the file.
@@ -33,16 +45,25 @@ class Reader {
 
   int64_t integer(uint32_t type, std::string_view key) {
     switch (type) {
-      case kUint8: return number<uint8_t>();
-      case kInt8: return number<int8_t>();
-      case kUint16: return number<uint16_t>();
-      case kInt16: return number<int16_t>();
-      case kUint32: return number<uint32_t>();
-      case kInt32: return number<int32_t>();
-      case kBool: return number<uint8_t>() != 0;
+      case kUint8:
+        return number<uint8_t>();
+      case kInt8:
+        return number<int8_t>();
+      case kUint16:
+        return number<uint16_t>();
+      case kInt16:
+        return number<int16_t>();
+      case kUint32:
+        return number<uint32_t>();
+      case kInt32:
+        return number<int32_t>();
+      case kBool:
+        return number<uint8_t>() != 0;
       case kUint64:
-      case kInt64: return number<int64_t>();
-      default: fail("{}: {}: expected a whole number, found value type {}", source_, key, type);
+      case kInt64:
+        return number<int64_t>();
+      default:
+        fail("{}: {}: expected a whole number, found value type {}", source_, key, type);
     }
   }
   std::string_view string(uint32_t type, std::string_view key) {
@@ -59,8 +80,10 @@ class Reader {
     auto count = number<uint64_t>();
     size_t least = want_strings ? 8 : width(element_, key);
     if (count > left() / least)
-      fail("{}: {}: says it has {} elements, but only {} bytes of the file are left; the file is damaged or cut off",
-           source_, key, count, left());
+      fail(
+          "{}: {}: says it has {} elements, but only {} bytes of the file are left; the file is damaged or "
+          "cut off",
+          source_, key, count, left());
     return static_cast<size_t>(count);
   }
   uint32_t element() const { return element_; }
@@ -74,8 +97,10 @@ class Reader {
       auto count = number<uint64_t>();
       size_t least = inner == kString ? 8 : inner == kArray ? 12 : width(inner, key);
       if (count > left() / least)
-        fail("{}: {}: says it has {} elements, but only {} bytes of the file are left; the file is damaged or cut off",
-             source_, key, count, left());
+        fail(
+            "{}: {}: says it has {} elements, but only {} bytes of the file are left; the file is damaged or "
+            "cut off",
+            source_, key, count, left());
       if (inner == kString || inner == kArray) {
         for (uint64_t i = 0; i < count; ++i) skip(inner, key, depth + 1);
       } else {
@@ -89,17 +114,31 @@ class Reader {
  private:
   size_t width(uint32_t type, std::string_view key) const {
     switch (type) {
-      case kUint8: case kInt8: case kBool: return 1;
-      case kUint16: case kInt16: return 2;
-      case kUint32: case kInt32: case kFloat32: return 4;
-      case kUint64: case kInt64: case kFloat64: return 8;
-      default: fail("{}: {}: value type {} is not one of GGUF's", source_, key, type);
+      case kUint8:
+      case kInt8:
+      case kBool:
+        return 1;
+      case kUint16:
+      case kInt16:
+        return 2;
+      case kUint32:
+      case kInt32:
+      case kFloat32:
+        return 4;
+      case kUint64:
+      case kInt64:
+      case kFloat64:
+        return 8;
+      default:
+        fail("{}: {}: value type {} is not one of GGUF's", source_, key, type);
     }
   }
   const uint8_t* take(uint64_t size) {
     if (size > left())
-      fail("{}: the header needs {} bytes at offset {}, but the file ends after {} more; it is damaged or cut off",
-           source_, size, at_, left());
+      fail(
+          "{}: the header needs {} bytes at offset {}, but the file ends after {} more; it is damaged or cut "
+          "off",
+          source_, size, at_, left());
     const uint8_t* p = bytes_.data() + at_;
     at_ += static_cast<size_t>(size);
     return p;
@@ -135,7 +174,8 @@ GgufVocab read_gguf_vocab(const std::filesystem::path& path) {
     fail("{}: not a GGUF file (it does not begin with the letters GGUF)", vocab.source);
   reader.number<uint32_t>();
   auto version = reader.number<uint32_t>();
-  if (version != 2 && version != 3) fail("{}: GGUF version {} is not known; 2 and 3 are", vocab.source, version);
+  if (version != 2 && version != 3)
+    fail("{}: GGUF version {} is not known; 2 and 3 are", vocab.source, version);
   reader.number<uint64_t>();  // tensors
   auto count = reader.number<uint64_t>();
   constexpr std::string_view kPrefix = "tokenizer.";
@@ -178,7 +218,8 @@ GgufVocab read_gguf_vocab(const std::filesystem::path& path) {
       reader.skip(type, key);
     }
   }
-  if (vocab.tokens.empty()) fail("{}: tokenizer.ggml.tokens is missing; the file holds no tokenizer", vocab.source);
+  if (vocab.tokens.empty())
+    fail("{}: tokenizer.ggml.tokens is missing; the file holds no tokenizer", vocab.source);
   return vocab;
 }
 

@@ -89,7 +89,8 @@ void apply(PreTokenizer::Behavior behavior, std::vector<Part> parts, size_t offs
 
 void find_plain(std::string_view text, std::string_view pattern, Ranges& out) {
   if (pattern.empty()) return;
-  for (size_t at = text.find(pattern); at != std::string_view::npos; at = text.find(pattern, at + pattern.size()))
+  for (size_t at = text.find(pattern); at != std::string_view::npos;
+       at = text.find(pattern, at + pattern.size()))
     out.emplace_back(at, at + pattern.size());
 }
 
@@ -129,12 +130,14 @@ PreTokenizer::PreTokenizer(std::vector<Stage> stages, const std::string& source,
   regexes_.resize(stages_.size());
   if (kind_ != Kind::kGeneral) return;
   for (size_t i = 0; i < stages_.size(); ++i) {
-    if (stages_[i].type == Type::kSplit && stages_[i].is_regex) regexes_[i].emplace(stages_[i].pattern, source);
+    if (stages_[i].type == Type::kSplit && stages_[i].is_regex)
+      regexes_[i].emplace(stages_[i].pattern, source);
     if (is_level(stages_[i]) && stages_[i].use_regex) regexes_[i].emplace(kGpt2Pattern, source);
   }
 }
 
-void PreTokenizer::run_stage(size_t index, std::string_view text, RegexScratch& scratch, Ranges& pieces) const {
+void PreTokenizer::run_stage(size_t index, std::string_view text, RegexScratch& scratch,
+                             Ranges& pieces) const {
   const Stage& stage = stages_[index];
   Ranges before;
   before.swap(pieces);
@@ -166,7 +169,8 @@ void PreTokenizer::run_stage(size_t index, std::string_view text, RegexScratch& 
   }
 }
 
-void PreTokenizer::split_until_byte_level(std::string_view text, RegexScratch& scratch, Ranges& pieces) const {
+void PreTokenizer::split_until_byte_level(std::string_view text, RegexScratch& scratch,
+                                          Ranges& pieces) const {
   pieces.clear();
   if (!text.empty()) pieces.emplace_back(0, text.size());
   for (size_t i = 0; i + 1 < stages_.size(); ++i) run_stage(i, text, scratch, pieces);

@@ -9,8 +9,9 @@
 
 namespace gavel {
 
-/** How a text is cut into the pieces that byte-pair encoding works on, as tokenizer.json's "pre_tokenizer" says
- * it: a list of Split, Digits and (last) ByteLevel. The pieces are raw text; the model maps bytes itself. */
+/** How a text is cut into the pieces that byte-pair encoding works on, as tokenizer.json's "pre_tokenizer"
+ * says it: a list of Split, Digits and (last) ByteLevel. The pieces are raw text; the model maps bytes
+ * itself. */
 class PreTokenizer {
  public:
   /** The known lists run as hand-made scanners, any other one stage by stage. */
@@ -25,13 +26,13 @@ class PreTokenizer {
   enum class Behavior { kIsolated, kRemoved, kMergedWithPrevious, kMergedWithNext, kContiguous };
   struct Stage {
     enum class Type { kSplit, kDigits, kByteLevel } type = Type::kByteLevel;
-    std::string pattern;       // kSplit
-    bool is_regex = true;      // kSplit: else the pattern is plain text
+    std::string pattern;   // kSplit
+    bool is_regex = true;  // kSplit: else the pattern is plain text
     Behavior behavior = Behavior::kIsolated;
     bool invert = false;
-    bool individual = false;   // kDigits
-    bool prefix_space = false; // kByteLevel
-    bool use_regex = true;     // kByteLevel
+    bool individual = false;    // kDigits
+    bool prefix_space = false;  // kByteLevel
+    bool use_regex = true;      // kByteLevel
   };
 
   static const char* const kLlama3Pattern;
@@ -48,7 +49,8 @@ class PreTokenizer {
 
   /** Appends the byte ranges of the pieces of `text` (valid UTF-8), for the kinds without a prefix space. Any
    * kind; the tokenizer calls the scanners itself, this is the slow general way. */
-  void split(std::string_view text, RegexScratch& scratch, std::vector<std::pair<size_t, size_t>>& pieces) const;
+  void split(std::string_view text, RegexScratch& scratch,
+             std::vector<std::pair<size_t, size_t>>& pieces) const;
   /** The same for a list with add_prefix_space: pieces are given out as strings. */
   void split_strings(std::string_view text, RegexScratch& scratch, std::vector<std::string>& pieces) const;
 

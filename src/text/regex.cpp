@@ -56,18 +56,19 @@ std::string with_own_classes(std::string_view pattern) {
       bool negated;
     };
     static constexpr std::array<Name, 12> kNames{{{"\\p{L}", kLetterClass, false},
-                                                 {"\\pL", kLetterClass, false},
-                                                 {"\\p{Letter}", kLetterClass, false},
-                                                 {"\\P{L}", kLetterClass, true},
-                                                 {"\\PL", kLetterClass, true},
-                                                 {"\\p{N}", kNumberClass, false},
-                                                 {"\\pN", kNumberClass, false},
-                                                 {"\\p{Number}", kNumberClass, false},
-                                                 {"\\P{N}", kNumberClass, true},
-                                                 {"\\PN", kNumberClass, true},
-                                                 {"\\s", kSpaceClass, false},
-                                                 {"\\S", kSpaceClass, true}}};
-    auto name = std::find_if(kNames.begin(), kNames.end(), [&](const Name& n) { return rest.starts_with(n.text); });
+                                                  {"\\pL", kLetterClass, false},
+                                                  {"\\p{Letter}", kLetterClass, false},
+                                                  {"\\P{L}", kLetterClass, true},
+                                                  {"\\PL", kLetterClass, true},
+                                                  {"\\p{N}", kNumberClass, false},
+                                                  {"\\pN", kNumberClass, false},
+                                                  {"\\p{Number}", kNumberClass, false},
+                                                  {"\\P{N}", kNumberClass, true},
+                                                  {"\\PN", kNumberClass, true},
+                                                  {"\\s", kSpaceClass, false},
+                                                  {"\\S", kSpaceClass, true}}};
+    auto name =
+        std::find_if(kNames.begin(), kNames.end(), [&](const Name& n) { return rest.starts_with(n.text); });
     if (name == kNames.end()) {
       out += pattern.substr(i, 2);
       ++i;

@@ -2,13 +2,44 @@
 #include <cstddef>
 #include <cstdint>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#include <array>
+#include <bit>
+
 #include "text/unicode.h"
 
 namespace gavel {
 
-/** Hand-made scanners of the known pre-tokenizer patterns. next(p) returns the end of the piece that begins at
- * p, exactly as the regular expression would match it in the fragment [p, end); valid UTF-8, p < end. They look
- * at each character a bounded number of times, so a whole text takes linear time. */
+/** For 16 bytes, one bit each, the first byte lowest. */
+struct AsciiMasks {
+  uint32_t letters;  // A-Z, a-z
+  uint32_t not_ascii;
+
+  static AsciiMasks of(const uint8_t* p) {
+#if defined(__SSE2__)
+    __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    // 'a'..'z' moved to the lowest signed values, so that one comparison finds them.
+    __m128i moved =
+        _mm_add_epi8(_mm_or_si128(v, _mm_set1_epi8(0x20)), _mm_set1_epi8(static_cast<char>(128 - 'a')));
+    __m128i letter = _mm_cmplt_epi8(moved, _mm_set1_epi8(-128 + 26));
+    return {static_cast<uint32_t>(_mm_movemask_epi8(letter)), static_cast<uint32_t>(_mm_movemask_epi8(v))};
+#else
+    AsciiMasks masks{0, 0};
+    for (uint32_t i = 0; i < 16; ++i) {
+      masks.letters |= static_cast<uint32_t>(static_cast<uint8_t>((p[i] | 0x20) - 'a') < 26) << i;
+      masks.not_ascii |= static_cast<uint32_t>(p[i] >> 7) << i;
+    }
+    return masks;
+#endif
+  }
+};
+
+/** Hand-made scanners of the known pre-tokenizer patterns. next(p) returns the end of the piece that begins
+ * at p, exactly as the regular expression would match it in the fragment [p, end); valid UTF-8, p < end. They
+ * look at each character a bounded number of times, so a whole text takes linear time. */
 class ScannerBase {
  public:
   ScannerBase(const UnicodeTable& table, const uint8_t* end) : table_(table), end_(end) {}
@@ -26,6 +57,18 @@ class ScannerBase {
     if (*p < 0x80) return {table_.ascii(*p), 1};
     Decoded c = decode_utf8(p);
     return {table_.classes(c.code_point), static_cast<uint8_t>(c.size)};
+  }
+  /** The length of the piece at p when it is at most 15 bytes long and all ASCII letters but, where `prefix`,
+   * for its first; 0 when the piece is none of these or 16 bytes do not tell. 16 bytes must be readable at p.
+   */
+  static uint32_t ascii_word(const uint8_t* p, bool prefix) {
+    AsciiMasks masks = AsciiMasks::of(p);
+    auto size =
+        static_cast<uint32_t>(std::countr_zero(~(masks.letters | static_cast<uint32_t>(prefix)) | 0x10000u));
+    if (size == 0 || size == 16) return 0;
+    bool letter_last = (masks.letters >> (size - 1) & 1) != 0;  // not the prefix alone
+    bool ends = (masks.not_ascii >> size & 1) == 0;             // not before a letter that is not ASCII
+    return letter_last && ends ? size : 0;
   }
   static bool is(Char c, uint8_t mask) { return (c.classes & mask) != 0; }
   static bool is_other(Char c) { return (c.classes & kContent) == 0; }  // never at the end
@@ -51,6 +94,10 @@ class Llama3Scanner : ScannerBase {
   Llama3Scanner(const UnicodeTable& table, const uint8_t* end, int digits = 3)
       : ScannerBase(table, end), digits_(digits) {}
 
+  /** The size of the piece at p for the most frequent kind, in one step; 0: ask next(). At least 16 bytes
+   * must be left up to the end. */
+  static uint32_t next_word(const uint8_t* p) { return ascii_word(p, kPrefix[*p]); }
+
   const uint8_t* next(const uint8_t* p) const {
     Char c = at(p);
     if (is(c, kLetterClass)) return skip(p + c.size, kLetterClass);
@@ -73,6 +120,14 @@ class Llama3Scanner : ScannerBase {
   }
 
  private:
+  // ASCII that may stand before letters in their piece; an apostrophe is left to next().
+  static constexpr std::array<bool, 256> kPrefix = [] {
+    std::array<bool, 256> may{};
+    for (int c = 0; c < 128; ++c)
+      may[static_cast<size_t>(c)] = c != '\r' && c != '\n' && c != '\'' && !(c >= '0' && c <= '9');
+    return may;
+  }();
+
   const uint8_t* line_breaks(const uint8_t* p) const {
     while (p < end_ && (*p == '\r' || *p == '\n')) ++p;
     return p;
@@ -93,7 +148,7 @@ class Llama3Scanner : ScannerBase {
   // \s*[\r\n]+ | \s+(?!\S) | \s+
   const uint8_t* spaces(const uint8_t* p) const {
     const uint8_t* q = p;
-    const uint8_t* last = p;        // where the last character of the run begins
+    const uint8_t* last = p;             // where the last character of the run begins
     const uint8_t* break_end = nullptr;  // behind the run's last line break
     for (Char c = at(q); is(c, kSpaceClass); c = at(q)) {
       last = q;
@@ -107,12 +162,15 @@ class Llama3Scanner : ScannerBase {
   int digits_;
 };
 
-/** GPT-2's 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ . With kDigits, each numeric
- * character is cut out first (the pre-tokenizer Digits, individual_digits), so fragments end there. */
+/** GPT-2's 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ . With kDigits, each
+ * numeric character is cut out first (the pre-tokenizer Digits, individual_digits), so fragments end there.
+ */
 template <bool kDigits>
 class Gpt2Scanner : ScannerBase {
  public:
   using ScannerBase::ScannerBase;
+
+  static uint32_t next_word(const uint8_t* p) { return ascii_word(p, *p == ' '); }
 
   const uint8_t* next(const uint8_t* p) const {
     Char c = at(p);

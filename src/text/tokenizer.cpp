@@ -15,36 +15,49 @@
 namespace gavel {
 namespace {
 
-const uint8_t* bytes(std::string_view text) { return reinterpret_cast<const uint8_t*>(text.data()); }
+const uint8_t* bytes(std::string_view text) {
+  return reinterpret_cast<const uint8_t*>(text.data());
+}
 
 template <class Scanner>
 void scan(const BpeModel& model, const Scanner& scanner, std::string_view text, const uint8_t* safe_end,
-          BpeModel::Scratch& scratch, std::vector<int32_t>& ids) {
+          BpeModel::Scratch& scratch, IdWriter& out) {
   const uint8_t* p = bytes(text);
   const uint8_t* end = p + text.size();
+  while (end - p >= 16) {
+    if (uint32_t size = Scanner::next_word(p)) {
+      model.encode_short(ShortWord::load(p, size, true), p, size, scratch, out);
+      p += size;
+    } else {
+      const uint8_t* q = scanner.next(p);
+      model.encode_piece(p, static_cast<size_t>(q - p), safe_end, scratch, out);
+      p = q;
+    }
+  }
   while (p < end) {
     const uint8_t* q = scanner.next(p);
-    model.encode_piece(p, static_cast<size_t>(q - p), safe_end, scratch, ids);
+    model.encode_piece(p, static_cast<size_t>(q - p), safe_end, scratch, out);
     p = q;
   }
 }
 
-void encode_fragment(const BpeModel& model, const PreTokenizer& pre, std::string_view text, const uint8_t* safe_end,
-                     EncodeScratch& scratch, std::vector<int32_t>& ids) {
+void encode_fragment(const BpeModel& model, const PreTokenizer& pre, std::string_view text,
+                     const uint8_t* safe_end, EncodeScratch& scratch, std::vector<int32_t>& ids) {
+  IdWriter out(ids);
   using Kind = PreTokenizer::Kind;
   const UnicodeTable& table = UnicodeTable::get();
   const uint8_t* end = bytes(text) + text.size();
   switch (pre.kind()) {
     case Kind::kLlama3:
-      return scan(model, Llama3Scanner(table, end), text, safe_end, scratch.bpe, ids);
+      return scan(model, Llama3Scanner(table, end), text, safe_end, scratch.bpe, out);
     case Kind::kLlama3One:
-      return scan(model, Llama3Scanner(table, end, 1), text, safe_end, scratch.bpe, ids);
+      return scan(model, Llama3Scanner(table, end, 1), text, safe_end, scratch.bpe, out);
     case Kind::kGpt2:
-      return scan(model, Gpt2Scanner<false>(table, end), text, safe_end, scratch.bpe, ids);
+      return scan(model, Gpt2Scanner<false>(table, end), text, safe_end, scratch.bpe, out);
     case Kind::kDigitsGpt2:
-      return scan(model, Gpt2Scanner<true>(table, end), text, safe_end, scratch.bpe, ids);
+      return scan(model, Gpt2Scanner<true>(table, end), text, safe_end, scratch.bpe, out);
     case Kind::kWhole:
-      return model.encode_piece(bytes(text), text.size(), safe_end, scratch.bpe, ids);
+      return model.encode_piece(bytes(text), text.size(), safe_end, scratch.bpe, out);
     case Kind::kGeneral:
       break;
   }
@@ -52,12 +65,12 @@ void encode_fragment(const BpeModel& model, const PreTokenizer& pre, std::string
     scratch.strings.clear();
     pre.split_strings(text, scratch.regex, scratch.strings);
     for (const std::string& piece : scratch.strings)
-      model.encode_piece(bytes(piece), piece.size(), bytes(piece) + piece.size(), scratch.bpe, ids);
+      model.encode_piece(bytes(piece), piece.size(), bytes(piece) + piece.size(), scratch.bpe, out);
     return;
   }
   pre.split(text, scratch.regex, scratch.ranges);
   for (auto [begin, stop] : scratch.ranges)
-    model.encode_piece(bytes(text) + begin, stop - begin, safe_end, scratch.bpe, ids);
+    model.encode_piece(bytes(text) + begin, stop - begin, safe_end, scratch.bpe, out);
 }
 
 }  // namespace
@@ -91,8 +104,8 @@ size_t Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids) const
       if (piece.id >= 0) {
         ids.push_back(piece.id);
       } else {
-        encode_fragment(impl.model, impl.pre, part.substr(piece.begin, piece.end - piece.begin), safe_end, scratch,
-                        ids);
+        encode_fragment(impl.model, impl.pre, part.substr(piece.begin, piece.end - piece.begin), safe_end,
+                        scratch, ids);
       }
     }
   }
@@ -100,7 +113,8 @@ size_t Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids) const
 }
 
 Tokenizer::Batch Tokenizer::encode_batch(std::span<const std::string_view> texts, int threads) const {
-  size_t count = threads > 0 ? static_cast<size_t>(threads) : std::max(1u, std::thread::hardware_concurrency());
+  size_t count =
+      threads > 0 ? static_cast<size_t>(threads) : std::max(1u, std::thread::hardware_concurrency());
   // Runs of texts of about this many bytes are handed out one by one, so that long texts spread evenly.
   constexpr size_t kRunBytes = 64 << 10;
   struct Run {
@@ -186,8 +200,12 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
   return out;
 }
 
-std::vector<int32_t> Tokenizer::prefix() const { return impl_->prefix; }
-std::vector<int32_t> Tokenizer::suffix() const { return impl_->suffix; }
+std::vector<int32_t> Tokenizer::prefix() const {
+  return impl_->prefix;
+}
+std::vector<int32_t> Tokenizer::suffix() const {
+  return impl_->suffix;
+}
 
 int32_t Tokenizer::vocab_size() const {
   int32_t size = impl_->model.id_end();
@@ -216,6 +234,8 @@ void Tokenizer::set_pad_id(int32_t id) {
   pad_ = id;
 }
 
-void Tokenizer::clear_cache() const { impl_->pool.clear(); }
+void Tokenizer::clear_cache() const {
+  impl_->pool.clear();
+}
 
 }  // namespace gavel

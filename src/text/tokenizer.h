@@ -12,27 +12,27 @@
 
 namespace gavel {
 
-/** Byte-level byte-pair encoding, equal id for id to Hugging Face `tokenizers`. Reads tokenizer.json and GGUF.
- * Copies share the same immutable data; encode and decode may be called by several threads at once. */
+/** Byte-level byte-pair encoding, equal id for id to Hugging Face `tokenizers`. Reads tokenizer.json and
+ * GGUF. Copies share the same immutable data; encode and decode may be called by several threads at once. */
 class Tokenizer {
  public:
-  /** A tokenizer.json; a folder holding one (tokenizer_config.json, special_tokens_map.json and config.json beside
-   * it give the bos, eos and pad tokens); or a .gguf file. Throws Error naming the file and the part that is
-   * missing, wrong or not known. */
+  /** A tokenizer.json; a folder holding one (tokenizer_config.json, special_tokens_map.json and config.json
+   * beside it give the bos, eos and pad tokens); or a .gguf file. Throws Error naming the file and the part
+   * that is missing, wrong or not known. */
   static Tokenizer load(const std::filesystem::path& path);
   /** The text of a tokenizer.json; `source` names it in errors. */
   static Tokenizer from_json(std::string_view json, const std::string& source);
   static Tokenizer from_gguf(const GgufVocab& vocab);
 
   /** Appends the ids of `text`. Added tokens written in the text are recognised; what the template adds
-   * (prefix(), suffix()) is not added. What is not UTF-8 becomes U+FFFD as Rust's from_utf8_lossy has it; returns
-   * how many times that was done. */
+   * (prefix(), suffix()) is not added. What is not UTF-8 becomes U+FFFD as Rust's from_utf8_lossy has it;
+   * returns how many times that was done. */
   size_t encode(std::string_view text, std::vector<int32_t>& ids) const;
 
   struct Batch {
-    std::vector<int32_t> ids;      // of all texts, one after the other
-    std::vector<size_t> offsets;   // [texts + 1]: text i has ids[offsets[i] .. offsets[i + 1])
-    size_t replaced = 0;           // parts that were not UTF-8
+    std::vector<int32_t> ids;     // of all texts, one after the other
+    std::vector<size_t> offsets;  // [texts + 1]: text i has ids[offsets[i] .. offsets[i + 1])
+    size_t replaced = 0;          // parts that were not UTF-8
   };
   /** encode() of many texts over `threads` threads (0: as many as the machine has). */
   Batch encode_batch(std::span<const std::string_view> texts, int threads = 0) const;
@@ -58,8 +58,9 @@ class Tokenizer {
   std::string id_to_token(int32_t id) const;
   bool is_special(int32_t id) const;
 
-  /** Writes tokenizer.json, tokenizer_config.json and special_tokens_map.json, which transformers' AutoTokenizer
-   * opens. A tokenizer.json that was read is written byte for byte; from GGUF an equal one is made. */
+  /** Writes tokenizer.json, tokenizer_config.json and special_tokens_map.json, which transformers'
+   * AutoTokenizer opens. A tokenizer.json that was read is written byte for byte; from GGUF an equal one is
+   * made. */
   void save(const std::filesystem::path& folder) const;
 
   /** The tokenizer.json that save() writes. */

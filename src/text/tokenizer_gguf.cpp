@@ -38,19 +38,25 @@ Family family_of(const GgufVocab& vocab) {
     level.use_regex = false;
     return {{split, level}, true, true};
   }
-  fail("{}: tokenizer.ggml.pre: \"{}\" is not known; gpt-2, smollm, starcoder and llama-bpe are. Give the model's "
-       "tokenizer.json instead", vocab.source, vocab.pre);
+  fail(
+      "{}: tokenizer.ggml.pre: \"{}\" is not known; gpt-2, smollm, starcoder and llama-bpe are. Give the "
+      "model's "
+      "tokenizer.json instead",
+      vocab.source, vocab.pre);
 }
 
 }  // namespace
 
 Tokenizer TokenizerBuilder::from_gguf(const GgufVocab& vocab) {
   if (vocab.model != "gpt2")
-    fail("{}: tokenizer.ggml.model: \"{}\" is not known; \"gpt2\" (byte-level BPE) is", vocab.source, vocab.model);
+    fail("{}: tokenizer.ggml.model: \"{}\" is not known; \"gpt2\" (byte-level BPE) is", vocab.source,
+         vocab.model);
   size_t count = vocab.tokens.size();
-  if (count >= BpeModel::kMaxIds) fail("{}: tokenizer.ggml.tokens: {} tokens are too many", vocab.source, count);
+  if (count >= BpeModel::kMaxIds)
+    fail("{}: tokenizer.ggml.tokens: {} tokens are too many", vocab.source, count);
   if (!vocab.token_types.empty() && vocab.token_types.size() != count)
-    fail("{}: tokenizer.ggml.token_type has {} entries for {} tokens", vocab.source, vocab.token_types.size(), count);
+    fail("{}: tokenizer.ggml.token_type has {} entries for {} tokens", vocab.source, vocab.token_types.size(),
+         count);
   Family family = family_of(vocab);
   auto impl = std::make_shared<Tokenizer::Impl>();
   impl->source = vocab.source;
@@ -70,11 +76,12 @@ Tokenizer TokenizerBuilder::from_gguf(const GgufVocab& vocab) {
     size_t space = merge.find(' ');
     if (!is_valid_utf8(merge) || space == std::string_view::npos || space + 1 >= merge.size())
       fail("{}: tokenizer.ggml.merges[{}]: expected two tokens with a space between them", vocab.source, i);
-    if (auto missing = impl->model.add_merge(merge.substr(0, space), merge.substr(space + 1)))
-      fail("{}: tokenizer.ggml.merges[{}]: the token \"{}\" is not in tokenizer.ggml.tokens", vocab.source, i,
-           *missing);
+    impl->model.add_merge(merge.substr(0, space), merge.substr(space + 1), i);
   }
   impl->model.finish(family.ignore_merges, std::nullopt, false);
+  if (auto& missing = impl->model.missing_merge())
+    fail("{}: tokenizer.ggml.merges[{}]: the token \"{}\" is not in tokenizer.ggml.tokens", vocab.source,
+         missing->row, missing->token);
   add_tokens(*impl, std::move(added));
   auto check = [&](std::optional<int32_t> id, const char* key) {
     if (id && (*id < 0 || static_cast<size_t>(*id) >= count))
@@ -94,6 +101,8 @@ Tokenizer TokenizerBuilder::from_gguf(const GgufVocab& vocab) {
   return out;
 }
 
-Tokenizer Tokenizer::from_gguf(const GgufVocab& vocab) { return TokenizerBuilder::from_gguf(vocab); }
+Tokenizer Tokenizer::from_gguf(const GgufVocab& vocab) {
+  return TokenizerBuilder::from_gguf(vocab);
+}
 
 }  // namespace gavel

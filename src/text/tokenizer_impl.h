@@ -71,25 +71,26 @@ struct Tokenizer::Impl {
   std::string source;
   BpeModel model;
   PreTokenizer pre;
-  AddedTokenMatcher first;   // added tokens with normalized = false, looked for first
-  AddedTokenMatcher second;  // the others
+  AddedTokenMatcher first;        // added tokens with normalized = false, looked for first
+  AddedTokenMatcher second;       // the others
   std::vector<AddedToken> added;  // by id
   std::unordered_map<std::string, size_t> added_by_content;
   std::unordered_map<int32_t, size_t> added_by_id;
   std::vector<int32_t> prefix, suffix;
   bool byte_level_decoder = true;  // else decode() joins the tokens' strings with spaces
 
-  std::string_view json;                     // the tokenizer.json that was read, kept alive by
-  std::shared_ptr<const void> json_keep;     // this
-  std::string config_json;                   // tokenizer_config.json as read, or ""
-  std::string special_map_json;              // special_tokens_map.json as read, or ""
-  GgufVocab gguf;                            // without tokens and merges; model is "" when read from JSON
+  std::string_view json;                  // the tokenizer.json that was read, kept alive by
+  std::shared_ptr<const void> json_keep;  // this
+  std::string config_json;                // tokenizer_config.json as read, or ""
+  std::string special_map_json;           // special_tokens_map.json as read, or ""
+  GgufVocab gguf;                         // without tokens and merges; model is "" when read from JSON
   mutable ScratchPool pool;
 };
 
 /** Fills a Tokenizer::Impl. */
 struct TokenizerBuilder {
-  static Tokenizer from_json(std::string_view json, const std::string& source, std::shared_ptr<const void> keep);
+  static Tokenizer from_json(std::string_view json, const std::string& source,
+                             std::shared_ptr<const void> keep);
   static Tokenizer from_gguf(const GgufVocab& vocab);
   /** bos, eos, pad from the files beside a tokenizer.json. */
   static void read_configs(Tokenizer& tokenizer, const std::filesystem::path& folder);

@@ -70,27 +70,26 @@ uint32_t small_id(const Node& node, size_t entries) {
 void read_merges(const Node& node, BpeModel& model) {
   size_t row = 0;
   for (element merge : node.array()) {
-    auto bad = [&] {
-      fail("{}[{}]: expected \"left right\" or [\"left\", \"right\"]", node.where, row);
-    };
+    auto bad = [&] { fail("{}[{}]: expected \"left right\" or [\"left\", \"right\"]", node.where, row); };
     std::string_view left, right;
     if (merge.is_string()) {
       std::string_view both = merge.get_string().value_unsafe();
-      ++row;
-      if (both.starts_with("#version")) continue;
+      if (both.starts_with("#version")) {
+        ++row;
+        continue;
+      }
       size_t space = both.find(' ');
       if (space == std::string_view::npos || both.find(' ', space + 1) != std::string_view::npos) bad();
       left = both.substr(0, space);
       right = both.substr(space + 1);
     } else {
       simdjson::dom::array pair;
-      if (merge.get(pair) != simdjson::SUCCESS || pair.size() != 2 || pair.at(0).get(left) != simdjson::SUCCESS ||
-          pair.at(1).get(right) != simdjson::SUCCESS)
+      if (merge.get(pair) != simdjson::SUCCESS || pair.size() != 2 ||
+          pair.at(0).get(left) != simdjson::SUCCESS || pair.at(1).get(right) != simdjson::SUCCESS)
         bad();
-      ++row;
     }
-    if (auto missing = model.add_merge(left, right))
-      fail("{}[{}]: the token \"{}\" of this merge is not in model.vocab", node.where, row - 1, *missing);
+    model.add_merge(left, right, row);
+    ++row;
   }
 }
 
@@ -131,6 +130,9 @@ void read_model(const Node& node, BpeModel& model) {
         fail("{}.byte_fallback: true is not known together with a vocabulary that lacks bytes", node.where);
   }
   model.finish(node.flag("ignore_merges", false), unk, node.flag("fuse_unk", false));
+  if (auto& missing = model.missing_merge())
+    fail("{}[{}]: the token \"{}\" of this merge is not in model.vocab", merges.where, missing->row,
+         missing->token);
 }
 
 PreTokenizer::Stage read_split(const Node& node) {
@@ -138,7 +140,8 @@ PreTokenizer::Stage read_split(const Node& node) {
   stage.type = PreTokenizer::Stage::Type::kSplit;
   Node pattern = node.get("pattern");
   stage.is_regex = pattern.has("Regex");
-  if (!stage.is_regex && !pattern.has("String")) fail("{}: expected the key \"Regex\" or \"String\"", pattern.where);
+  if (!stage.is_regex && !pattern.has("String"))
+    fail("{}: expected the key \"Regex\" or \"String\"", pattern.where);
   stage.pattern = pattern.get(stage.is_regex ? "Regex" : "String").text();
   stage.invert = node.flag("invert", false);
   using enum PreTokenizer::Behavior;
@@ -161,7 +164,8 @@ void read_stages(const Node& node, std::vector<PreTokenizer::Stage>& stages, int
     if (depth > 16) fail("{}: nested too deeply", node.where);
     Node list = node.get("pretokenizers");
     size_t i = 0;
-    for (element e : list.array()) read_stages({e, fmt::format("{}[{}]", list.where, i++)}, stages, depth + 1);
+    for (element e : list.array())
+      read_stages({e, fmt::format("{}[{}]", list.where, i++)}, stages, depth + 1);
   } else if (type == "Split") {
     stages.push_back(read_split(node));
   } else if (type == "Digits") {
@@ -175,7 +179,8 @@ void read_stages(const Node& node, std::vector<PreTokenizer::Stage>& stages, int
     stage.use_regex = node.flag("use_regex", true);
     stages.push_back(stage);
   } else {
-    fail("{}: the pre-tokenizer \"{}\" is not known; ByteLevel, Split, Digits and Sequence are", node.where, type);
+    fail("{}: the pre-tokenizer \"{}\" is not known; ByteLevel, Split, Digits and Sequence are", node.where,
+         type);
   }
 }
 
@@ -204,7 +209,8 @@ void read_template(const Node& node, std::vector<int32_t>& prefix, std::vector<i
   if (!after) fail("{}: the text does not stand in the template", single.where);
 }
 
-void read_post_processor(const Node& node, std::vector<int32_t>& prefix, std::vector<int32_t>& suffix, int depth = 0) {
+void read_post_processor(const Node& node, std::vector<int32_t>& prefix, std::vector<int32_t>& suffix,
+                         int depth = 0) {
   std::string type = node.type();
   if (type == "ByteLevel") return;  // offsets only
   std::vector<int32_t> before, behind;
@@ -227,8 +233,10 @@ void read_post_processor(const Node& node, std::vector<int32_t>& prefix, std::ve
       out->push_back(static_cast<int32_t>(value));
     }
   } else {
-    fail("{}: the post-processor \"{}\" is not known; TemplateProcessing, ByteLevel, RobertaProcessing, "
-         "BertProcessing and Sequence are", node.where, type);
+    fail(
+        "{}: the post-processor \"{}\" is not known; TemplateProcessing, ByteLevel, RobertaProcessing, "
+        "BertProcessing and Sequence are",
+        node.where, type);
   }
   prefix.insert(prefix.begin(), before.begin(), before.end());
   suffix.insert(suffix.end(), behind.begin(), behind.end());
@@ -385,7 +393,8 @@ Tokenizer Tokenizer::load(const std::filesystem::path& path) {
   std::filesystem::path file = folder ? path / "tokenizer.json" : path;
   if (!std::filesystem::exists(file, ignored)) {
     if (folder) {
-      fail("{}: holds no tokenizer.json; give a folder with one, a tokenizer.json or a .gguf file", path.string());
+      fail("{}: holds no tokenizer.json; give a folder with one, a tokenizer.json or a .gguf file",
+           path.string());
     } else {
       fail("{}: no such file; give a tokenizer.json, a folder holding one, or a .gguf file", path.string());
     }

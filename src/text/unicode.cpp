@@ -2,6 +2,7 @@
 
 #include <simdjson.h>
 
+#include <algorithm>
 #include <map>
 
 namespace gavel {
@@ -11,6 +12,7 @@ UnicodeTable::UnicodeTable() {
   for (CharClass kind : {kLetterClass, kNumberClass, kSpaceClass, kNumericClass, kWordClass})
     for (CodeRange range : unicode_ranges(kind))
       for (uint32_t c = range.first; c <= range.last; ++c) flat[c] |= kind;
+  std::copy_n(flat.begin(), ascii_.size(), ascii_.begin());
   std::map<std::string_view, uint16_t> known;
   for (size_t block = 0; block < index_.size(); ++block) {
     std::string_view bytes(reinterpret_cast<const char*>(flat.data()) + block * 128, 128);
@@ -44,7 +46,9 @@ void append_utf8(std::string& out, uint32_t c) {
   }
 }
 
-bool is_valid_utf8(std::string_view text) { return simdjson::validate_utf8(text.data(), text.size()); }
+bool is_valid_utf8(std::string_view text) {
+  return simdjson::validate_utf8(text.data(), text.size());
+}
 
 namespace {
 

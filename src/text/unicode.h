@@ -9,13 +9,14 @@
 
 namespace gavel {
 
-/** Bits of a character's classes, as Hugging Face `tokenizers` sees them (tools/unicode_tables.py asks it). */
+/** Bits of a character's classes, as Hugging Face `tokenizers` sees them (tools/unicode_tables.py asks it).
+ */
 enum CharClass : uint8_t {
-  kLetterClass = 1,    // \p{L} of its regular expressions
-  kNumberClass = 2,    // \p{N}
-  kSpaceClass = 4,     // \s
-  kNumericClass = 8,   // char::is_numeric, which Digits uses: a newer Unicode version than \p{N}
-  kWordClass = 16,     // \w, which added tokens with single_word use
+  kLetterClass = 1,   // \p{L} of its regular expressions
+  kNumberClass = 2,   // \p{N}
+  kSpaceClass = 4,    // \s
+  kNumericClass = 8,  // char::is_numeric, which Digits uses: a newer Unicode version than \p{N}
+  kWordClass = 16,    // \w, which added tokens with single_word use
 };
 
 /** First and last code point. */
@@ -36,11 +37,12 @@ class UnicodeTable {
   uint8_t classes(uint32_t code_point) const {
     return code_point < 0x110000 ? blocks_[index_[code_point >> 7] * 128u + (code_point & 127)] : 0;
   }
-  uint8_t ascii(uint8_t byte) const { return blocks_[index_[0] * 128u + (byte & 127)]; }
+  uint8_t ascii(uint8_t byte) const { return ascii_[byte & 127]; }
 
  private:
   UnicodeTable();
   std::array<uint16_t, 0x110000 / 128> index_{};
+  std::array<uint8_t, 128> ascii_{};
   std::vector<uint8_t> blocks_;
 };
 

@@ -1,6 +1,7 @@
 #include "text/word_cache.h"
 
 #include <algorithm>
+#include <new>
 
 namespace gavel {
 
@@ -24,10 +25,18 @@ uint64_t hash_bytes(const void* data, size_t size) {
   return (h ^ (h >> 32)) * 0x94d049bb133111ebull;
 }
 
-WordCache::WordCache() : short_(size_t{1} << kBits), long_(size_t{1} << kLongBits) {}
+WordCache::WordCache() : long_(size_t{1} << kLongBits) {
+  static_assert(sizeof(Entry) == 32);
+  constexpr size_t kLine = 64;
+  size_t size = (sizeof(Entry) << kBits) + kLine;
+  memory_.reset(std::calloc(1, size));
+  void* at = memory_.get();
+  if (!at || !std::align(kLine, size - kLine, at, size)) throw std::bad_alloc();
+  short_ = static_cast<Entry*>(at);
+}
 
 void WordCache::clear() {
-  std::fill(short_.begin(), short_.end(), Entry{});
+  std::fill_n(short_, size_t{1} << kBits, Entry{});
   std::fill(long_.begin(), long_.end(), LongEntry{});
   arena_.clear();
   pool_.clear();

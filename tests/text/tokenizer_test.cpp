@@ -1,0 +1,223 @@
+#include "text/tokenizer.h"
+
+#include <gmock/gmock.h>
+
+#include <thread>
+
+#include "base/error.h"
+#include "text_test_util.h"
+
+namespace gavel {
+namespace {
+
+using ::testing::HasSubstr;
+
+class SmallTokenizer : public ::testing::TestWithParam<const char*> {
+ protected:
+  Tokenizer load() const { return Tokenizer::load(data_folder() / (std::string(GetParam()) + ".json")); }
+  std::vector<Case> cases() const {
+    return parse_cases(read_text(data_folder() / (std::string(GetParam()) + ".cases.jsonl")));
+  }
+};
+
+// The cases were answered by Hugging Face `tokenizers` (data/make_cases.py).
+TEST_P(SmallTokenizer, EqualsRecordedCases) {
+  Tokenizer tokenizer = load();
+  auto all = cases();
+  ASSERT_GE(all.size(), 120u);
+  for (const Case& c : all) {
+    EXPECT_EQ(encode(tokenizer, c.text), c.ids) << c.text;
+    EXPECT_EQ(encode(tokenizer, c.text), c.ids) << "with a warm cache: " << c.text;
+    EXPECT_EQ(tokenizer.decode(c.ids), c.decoded);
+  }
+}
+
+TEST_P(SmallTokenizer, RegularExpressionsGiveTheSame) {
+  Tokenizer tokenizer = load().with_regex_only();
+  for (const Case& c : cases()) EXPECT_EQ(encode(tokenizer, c.text), c.ids) << c.text;
+}
+
+TEST_P(SmallTokenizer, BatchEqualsSingleCalls) {
+  Tokenizer tokenizer = load();
+  auto all = cases();
+  std::vector<std::string_view> texts;
+  for (int round = 0; round < 20; ++round)
+    for (const Case& c : all) texts.push_back(c.text);
+  Tokenizer::Batch batch = tokenizer.encode_batch(texts, 4);
+  ASSERT_EQ(batch.offsets.size(), texts.size() + 1);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    std::vector<int32_t> ids(batch.ids.begin() + static_cast<ptrdiff_t>(batch.offsets[i]),
+                             batch.ids.begin() + static_cast<ptrdiff_t>(batch.offsets[i + 1]));
+    ASSERT_EQ(ids, all[i % all.size()].ids);
+  }
+  EXPECT_EQ(tokenizer.encode_batch({}, 4).ids.size(), 0u);
+}
+
+TEST_P(SmallTokenizer, SaveCopiesTokenizerJson) {
+  std::filesystem::path folder = std::filesystem::path(GAVEL_BINARY_DIR) / "text_test" / GetParam();
+  std::filesystem::remove_all(folder);
+  Tokenizer tokenizer = load();
+  tokenizer.set_pad_id(tokenizer.vocab_size() - 1);
+  tokenizer.save(folder);
+  EXPECT_EQ(read_text(folder / "tokenizer.json"),
+            read_text(data_folder() / (std::string(GetParam()) + ".json")));
+  Tokenizer again = Tokenizer::load(folder);
+  EXPECT_EQ(again.pad_id(), tokenizer.vocab_size() - 1);
+  EXPECT_EQ(again.vocab_size(), tokenizer.vocab_size());
+}
+
+INSTANTIATE_TEST_SUITE_P(All, SmallTokenizer,
+                         ::testing::Values("llama3", "digits", "gpt2", "prefix", "general"),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST(Tokenizer, TemplateIsNotAddedButTold) {
+  Tokenizer tokenizer = Tokenizer::load(data_folder() / "llama3.json");
+  int32_t begin = tokenizer.token_to_id("<|begin_of_text|>").value();
+  EXPECT_EQ(tokenizer.prefix(), std::vector<int32_t>{begin});
+  EXPECT_TRUE(tokenizer.suffix().empty());
+  EXPECT_TRUE(tokenizer.is_special(begin));
+  EXPECT_EQ(encode(tokenizer, "<|begin_of_text|>").size(), 1u);
+  EXPECT_NE(encode(tokenizer, "a").at(0), begin);
+  EXPECT_EQ(tokenizer.decode(std::vector<int32_t>{begin}), "<|begin_of_text|>");
+  EXPECT_EQ(tokenizer.decode(std::vector<int32_t>{begin}, true), "");
+  EXPECT_EQ(tokenizer.decode(std::vector<int32_t>{-1, 1 << 20}), "");
+}
+
+TEST(Tokenizer, TokensAndIdsAreInverse) {
+  Tokenizer tokenizer = Tokenizer::load(data_folder() / "gpt2.json");
+  for (int32_t id = 0; id < tokenizer.vocab_size(); ++id)
+    EXPECT_EQ(tokenizer.token_to_id(tokenizer.id_to_token(id)), id) << tokenizer.id_to_token(id);
+  EXPECT_EQ(tokenizer.token_to_id("not a token"), std::nullopt);
+  EXPECT_EQ(tokenizer.id_to_token(-1), "");
+}
+
+TEST(Tokenizer, CountsWhatIsNotUtf8) {
+  Tokenizer tokenizer = Tokenizer::load(data_folder() / "gpt2.json");
+  std::vector<int32_t> ids, expected;
+  EXPECT_EQ(tokenizer.encode("a\xff\xe2\x82z", ids), 2u);
+  EXPECT_EQ(tokenizer.encode("a\xef\xbf\xbd\xef\xbf\xbdz", expected), 0u);
+  EXPECT_EQ(ids, expected);
+  std::vector<std::string_view> texts{"a\xff", "b", "\xc0\xaf"};
+  EXPECT_EQ(tokenizer.encode_batch(texts, 2).replaced, 3u);
+}
+
+TEST(Tokenizer, ManyThreadsShareOne) {
+  Tokenizer tokenizer = Tokenizer::load(data_folder() / "llama3.json");
+  auto cases = parse_cases(read_text(data_folder() / "llama3.cases.jsonl"));
+  std::vector<std::jthread> threads;
+  std::atomic<int> bad{0};
+  for (int t = 0; t < 8; ++t)
+    threads.emplace_back([&] {
+      for (const Case& c : cases)
+        if (encode(tokenizer, c.text) != c.ids) ++bad;
+    });
+  threads.clear();
+  EXPECT_EQ(bad, 0);
+}
+
+TEST(Tokenizer, FolderFilesGiveSpecialIds) {
+  std::filesystem::path folder = std::filesystem::path(GAVEL_BINARY_DIR) / "text_test" / "folder";
+  std::filesystem::remove_all(folder);
+  make_folder(folder);
+  EXPECT_THROW(Tokenizer::load(folder), Error);
+  std::filesystem::copy_file(data_folder() / "llama3.json", folder / "tokenizer.json");
+  write_file(folder / "tokenizer_config.json", R"({"bos_token": {"content": "<|begin_of_text|>"}, "x": 1})");
+  write_file(folder / "special_tokens_map.json", R"({"eos_token": "<|end_of_text|>"})");
+  write_file(folder / "config.json", R"({"pad_token_id": 3, "eos_token_id": [1, 2], "bos_token_id": 1})");
+  Tokenizer tokenizer = Tokenizer::load(folder);
+  EXPECT_EQ(tokenizer.bos_id(), tokenizer.token_to_id("<|begin_of_text|>"));
+  EXPECT_EQ(tokenizer.eos_id(), tokenizer.token_to_id("<|end_of_text|>"));
+  EXPECT_EQ(tokenizer.pad_id(), 3);
+  tokenizer.set_pad_id(*tokenizer.eos_id());
+  tokenizer.save(folder / "saved");
+  auto config = nlohmann::json::parse(read_text(folder / "saved" / "tokenizer_config.json"));
+  EXPECT_EQ(config["bos_token"]["content"], "<|begin_of_text|>");
+  EXPECT_EQ(config["pad_token"], "<|end_of_text|>");
+  EXPECT_EQ(config["x"], 1);
+  EXPECT_EQ(Tokenizer::load(folder / "saved").pad_id(), tokenizer.eos_id());
+  EXPECT_THROW(tokenizer.set_pad_id(1 << 20), Error);
+}
+
+// ---- bad files ----
+
+std::string error_of(const std::string& json) {
+  try {
+    Tokenizer::from_json(json, "T");
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+nlohmann::json good() {
+  return nlohmann::json::parse(read_text(data_folder() / "gpt2.json"));
+}
+
+TEST(Tokenizer, BadJsonIsAnErrorThatNamesThePart) {
+  EXPECT_EQ(error_of(good().dump()), "no error");
+  EXPECT_THAT(error_of(""), HasSubstr("T: not JSON"));
+  EXPECT_THAT(error_of("[]"), HasSubstr("expected an object"));
+  EXPECT_THAT(error_of("{}"), HasSubstr("pre_tokenizer is missing"));
+  std::string deep(100000, '[');
+  EXPECT_THAT(error_of(deep), HasSubstr("T: not JSON"));
+  struct Change {
+    const char* pointer;
+    const char* value;
+    const char* text;
+  };
+  for (Change c : std::initializer_list<Change>{
+           {"/version", "\"2.0\"", "version \"2.0\" is not known"},
+           {"/normalizer", R"({"type": "NFC"})", "normalizer \"NFC\" is not known"},
+           {"/pre_tokenizer", R"({"type": "Metaspace"})", "pre-tokenizer \"Metaspace\" is not known"},
+           {"/pre_tokenizer", R"({"type": "Digits", "individual_digits": true})",
+            "expected ByteLevel once and last"},
+           {"/pre_tokenizer",
+            R"({"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": "("},
+              "behavior": "Isolated", "invert": false}, {"type": "ByteLevel", "add_prefix_space": false}]})",
+            "not known to PCRE2"},
+           {"/pre_tokenizer",
+            R"({"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": "a"},
+              "behavior": "Odd", "invert": false}]})",
+            "[0].behavior: \"Odd\" is not known"},
+           {"/pre_tokenizer", R"({"type": "ByteLevel"})", "\"add_prefix_space\" is missing"},
+           {"/decoder", R"({"type": "WordPiece"})", "decoder \"WordPiece\" is not known"},
+           {"/post_processor", R"({"type": "Odd"})", "post-processor \"Odd\" is not known"},
+           {"/post_processor", R"({"type": "TemplateProcessing", "single": []})",
+            "does not stand in the template"},
+           {"/model/type", "\"Unigram\"", "\"Unigram\" is not known"},
+           {"/model/dropout", "0.1", "dropout"},
+           {"/model/continuing_subword_prefix", "\"##\"", "continuing_subword_prefix"},
+           {"/model/unk_token", "\"<none>\"", "unk_token: \"<none>\" is not in model.vocab"},
+           {"/model/vocab", "[]", "model.vocab: expected an object"},
+           {"/model/vocab", "null", "model.vocab: expected an object"},
+           {"/model/vocab", R"({"a": -1})", "model.vocab.\"a\": expected a whole number"},
+           {"/model/vocab", R"({"a": 1e3})", "expected a whole number"},
+           {"/model/vocab", R"({"a": 16000000})", "the id 16000000 is too large"},
+           {"/model/vocab", R"({"a": 1, "b": 1})", "token 'b' has id 1, which the token 'a' has already"},
+           {"/model/merges", "3", "model.merges: expected an array"},
+           {"/model/merges", R"(["a"])", "model.merges[0]: expected"},
+           {"/model/merges", R"(["a b"])", "model.merges[0]: the token \"ab\""},
+           {"/model/merges", R"([["a"]])", "model.merges[0]: expected"},
+           {"/model/merges", R"([["a", 1]])", "model.merges[0]: expected"},
+           {"/model/merges", R"(["a zzz"])", "the token \"zzz\" of this merge is not in model.vocab"},
+           {"/added_tokens", R"([{"id": 0}])", "added_tokens[0]: the key \"content\" is missing"},
+           {"/added_tokens", R"([{"id": "0", "content": "x"}])",
+            "added_tokens[0].id: expected a whole number"}}) {
+    auto json = good();
+    json[nlohmann::json::json_pointer(c.pointer)] = nlohmann::json::parse(c.value);
+    EXPECT_THAT(error_of(json.dump()), HasSubstr(c.text)) << c.pointer << " " << c.value;
+  }
+}
+
+TEST(Tokenizer, CutOffJsonIsAnError) {
+  std::string json = read_text(data_folder() / "llama3.json");
+  json.resize(json.find_last_of('}'));
+  for (size_t size = 0; size < json.size(); size += 61) EXPECT_NE(error_of(json.substr(0, size)), "no error");
+}
+
+TEST(Tokenizer, MissingFileIsAnError) {
+  EXPECT_THROW(Tokenizer::load("/nowhere/tokenizer.json"), Error);
+}
+
+}  // namespace
+}  // namespace gavel
