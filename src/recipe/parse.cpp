@@ -64,11 +64,10 @@ class Parser {
         problem(name_, "", fmt::format("expected one YAML document, found {}", documents.size()));
       else if (!documents.empty())
         read_map(documents[0], "", name_);
+      file_read_ = documents.size() <= 1;
     } catch (const YAML::Exception& error) {
       std::string at = error.mark.is_null() ? name_ : place_of(error.mark);
       problem(at, "", fmt::format("not valid YAML: {}", error.msg));
-    } catch (const Error&) {
-      throw;
     } catch (const std::exception& error) {
       problem(name_, "", fmt::format("not valid YAML: {}", error.what()));
     }
@@ -110,7 +109,7 @@ class Parser {
 
   Recipe finish() {
     for (const Field& field : detail::recipe_fields())
-      if (field.info.required && !places_.contains(field.info.key))
+      if (file_read_ && field.info.required && !places_.contains(field.info.key))
         problem(name_, field.info.key, fmt::format("is missing; it is {}", field.info.help));
     check_device();
     check_columns();
@@ -255,6 +254,7 @@ class Parser {
 
   std::string name_;
   Recipe recipe_;
+  bool file_read_ = false;                     // else nothing can be said of what it lacks
   std::map<std::string, std::string> places_;  // of the keys that were set
   std::vector<std::string> problems_;
 };
