@@ -41,7 +41,7 @@ TEST(LossPlot, HasAllItsParts) {
   EXPECT_THAT(svg, HasSubstr("Loss &lt;of&gt; a run &amp; more"));
   for (const char* part :
        {"prefers-color-scheme: dark", "class=\"step\"", "class=\"mean\"", "class=\"point\"", "optimizer step",
-        "loss of a step", "mean of 7 steps", ">validation<", ">1.120<", ">0.710<"})
+        "loss of a step", "moving mean", ">validation<", ">1.120<", ">0.710<"})
     EXPECT_THAT(svg, HasSubstr(part));
   EXPECT_EQ(numbers(svg, "cy").size(), 2u);
   EXPECT_GT(numbers(svg, "cy")[1], numbers(svg, "cy")[0]);  // a lower loss is further down
@@ -100,10 +100,10 @@ TEST(LossPlot, WritesAWholeFile) {
 TEST(Smoothed, IsTheCentredMean) {
   auto out = smoothed({{1, 0}, {2, 3}, {3, NAN}, {4, 6}, {5, 30}}, 3);
   ASSERT_EQ(out.size(), 4u);
-  EXPECT_DOUBLE_EQ(out[0].loss, 0);
+  EXPECT_DOUBLE_EQ(out[0].loss, 1.5);
   EXPECT_DOUBLE_EQ(out[1].loss, 3);
   EXPECT_DOUBLE_EQ(out[2].loss, 13);
-  EXPECT_DOUBLE_EQ(out[3].loss, 30);
+  EXPECT_DOUBLE_EQ(out[3].loss, 18);
   EXPECT_EQ(out[2].step, 4);
   EXPECT_TRUE(smoothed({}, 5).empty());
 }
