@@ -119,7 +119,7 @@ double highest_loss(const std::vector<LossPoint>& train, const std::vector<LossP
   for (const LossPoint& point : train) losses.push_back(point.loss);
   double high = -INFINITY;
   if (!losses.empty()) {
-    auto at = losses.begin() + static_cast<ptrdiff_t>((losses.size() - 1) * 49 / 50);
+    auto at = losses.begin() + static_cast<ptrdiff_t>(losses.size() - 1 - losses.size() / 50);
     std::nth_element(losses.begin(), at, losses.end());
     high = *at;
   }
@@ -180,7 +180,7 @@ std::vector<double> round_ticks(double low, double high, int count) {
 
 std::string loss_svg(const LossPlot& plot) {
   std::vector<LossPoint> train = finite_points(plot.train), valid = finite_points(plot.valid);
-  size_t window = std::max<size_t>(5, train.size() / 16);
+  size_t window = std::max<size_t>(3, train.size() / 16);
   // Twice, which weighs near steps more: a single high step makes no box in the curve.
   std::vector<LossPoint> mean = smoothed(smoothed(train, window), window);
   bool empty = train.empty() && valid.empty();

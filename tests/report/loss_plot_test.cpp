@@ -85,6 +85,13 @@ TEST(LossPlot, ASpikeDoesNotFlattenTheCurve) {
   EXPECT_GT(std::abs(numbers(svg, "cy")[0] - numbers(svg, "cy")[1]), 0.2 * std::abs(before));
 }
 
+TEST(LossPlot, AShortRunIsShownWhole) {
+  std::string svg = loss_svg({.train = {{1, 3.0}, {2, 1.0}, {3, 0.9}}});
+  std::smatch path;
+  ASSERT_TRUE(std::regex_search(svg, path, std::regex("class=\"step\" d=\"M[0-9.]+ (-?[0-9.]+)")));
+  EXPECT_GE(std::stod(path[1]), 92);  // the frame's top
+}
+
 TEST(LossPlot, LongRunsStaySmallFiles) {
   EXPECT_LT(loss_svg(example(200000)).size(), 100000u);
 }
