@@ -199,7 +199,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"not_yaml", "train: [1, 2", {"r.yaml:", "not valid YAML"}},
         BadCase{"not_yaml_line", "lora:\n  r: 4\n bad", {"r.yaml:5: not valid YAML"}},
         BadCase{"unknown_alias", "lora: *x", {"r.yaml:3: not valid YAML"}},
-        BadCase{"two_documents", "---\nlora: {r: 4}", {"expected one YAML document, found 2"}},
+        BadCase{"two_documents", "---\nlora: {r: 4}", {"expected one YAML document, found several"}},
         BadCase{"merge_key", "lora: {<<: {r: 4}}", {"lora.<<: unknown key"}},
         BadCase{"not_utf8", "output: \xff", {"r.yaml: expected UTF-8"}},
         BadCase{"tab", "train:\n\tseed: 1", {"not valid YAML"}}),
@@ -320,6 +320,8 @@ TEST(Recipe, HostileFilesAreErrorsAtOnce) {
   EXPECT_THAT(error_of(std::string(50000, '{')), HasSubstr("r.yaml"));
   EXPECT_THAT(error_of(with_required(std::string(1000, 'k') + ": 1")),
               AllOf(HasSubstr("unknown key"), HasSubstr("…")));
+  // On this one YAML::LoadAll never returns.
+  EXPECT_THAT(error_of("- a\n, b\n? c\n: d\n--- |\n x\n...\n"), StartsWith("r.yaml"));
   // Each level holds ten times the one before.
   std::string bomb = "a0: &a0 [x]\n";
   for (int i = 1; i < 12; ++i) {
