@@ -1,8 +1,9 @@
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <map>
-#include <set>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -44,6 +45,32 @@ RawValue raw_value(const YAML::Node& node) {
   return raw;
 }
 
+/** Takes no notice of what a document holds. */
+class IgnoreEvents : public YAML::EventHandler {
+  using Mark = YAML::Mark;
+  using Anchor = YAML::anchor_t;
+  using Style = YAML::EmitterStyle::value;
+  void OnDocumentStart(const Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const Mark&, Anchor) override {}
+  void OnAlias(const Mark&, Anchor) override {}
+  void OnScalar(const Mark&, const std::string&, Anchor, const std::string&) override {}
+  void OnSequenceStart(const Mark&, const std::string&, Anchor, Style) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const Mark&, const std::string&, Anchor, Style) override {}
+  void OnMapEnd() override {}
+};
+
+/** YAML::Load reads the first document only, and YAML::LoadAll (0.7) does not end on some broken texts, such
+ * as
+ * "- a\n, b": it finds empty documents for ever. */
+bool has_second_document(const std::string& text) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  IgnoreEvents ignore;
+  return parser.HandleNextDocument(ignore) && parser.HandleNextDocument(ignore);
+}
+
 class Parser {
  public:
   explicit Parser(std::string_view name) : name_(name) {}
@@ -59,16 +86,15 @@ class Parser {
       return;
     }
     try {
-      std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-      if (documents.size() > 1)
-        problem(name_, "", fmt::format("expected one YAML document, found {}", documents.size()));
-      else if (!documents.empty())
-        read_map(documents[0], "", name_);
+      if (has_second_document(std::string(text))) {
+        problem(name_, "", "expected one YAML document, found several (after a line of ---)");
+        return;
+      }
+      read_map(YAML::Load(std::string(text)), "", name_);
+      file_read_ = true;
     } catch (const YAML::Exception& error) {
       std::string at = error.mark.is_null() ? name_ : place_of(error.mark);
       problem(at, "", fmt::format("not valid YAML: {}", error.msg));
-    } catch (const Error&) {
-      throw;
     } catch (const std::exception& error) {
       problem(name_, "", fmt::format("not valid YAML: {}", error.what()));
     }
@@ -110,7 +136,7 @@ class Parser {
 
   Recipe finish() {
     for (const Field& field : detail::recipe_fields())
-      if (field.info.required && !places_.contains(field.info.key))
+      if (file_read_ && field.info.required && !places_.contains(field.info.key))
         problem(name_, field.info.key, fmt::format("is missing; it is {}", field.info.help));
     check_device();
     check_columns();
@@ -255,6 +281,7 @@ class Parser {
 
   std::string name_;
   Recipe recipe_;
+  bool file_read_ = false;                     // else nothing can be said of what it lacks
   std::map<std::string, std::string> places_;  // of the keys that were set
   std::vector<std::string> problems_;
 };

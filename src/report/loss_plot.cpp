@@ -16,6 +16,7 @@ constexpr double kWidth = 880, kHeight = 480;
 constexpr double kLeft = 66, kRight = 28, kTop = 92, kBottom = 58;
 constexpr double kPlotWidth = kWidth - kLeft - kRight, kPlotHeight = kHeight - kTop - kBottom;
 constexpr size_t kMostPoints = 1600;
+constexpr size_t kDense = 800;  // points above which the thin line becomes a band
 constexpr size_t kMostLabels = 12;
 
 constexpr const char* kStyle = R"(
@@ -26,6 +27,7 @@ constexpr const char* kStyle = R"(
   .grid { stroke: #e9ebf0; stroke-width: 1; }
   .axis { stroke: #b6bcc8; stroke-width: 1; }
   .step { fill: none; stroke: #2f6fde; stroke-width: 1; stroke-opacity: 0.32; stroke-linejoin: round; }
+  .dense { stroke-opacity: 0.16; }
   .mean { fill: none; stroke: #2f6fde; stroke-width: 2.6; stroke-linejoin: round; stroke-linecap: round; }
   .valid { fill: none; stroke: #e8590c; stroke-width: 1.4; stroke-dasharray: 2 4; stroke-linecap: round; }
   .point { fill: #e8590c; stroke: #ffffff; stroke-width: 1.8; }
@@ -39,6 +41,7 @@ constexpr const char* kStyle = R"(
     .grid { stroke: #252a33; }
     .axis { stroke: #4b5362; }
     .step { stroke: #6ea8ff; stroke-opacity: 0.38; }
+    .dense { stroke-opacity: 0.2; }
     .mean { stroke: #6ea8ff; }
     .valid { stroke: #ff9a4d; }
     .point { fill: #ff9a4d; stroke: #14171d; }
@@ -116,7 +119,7 @@ double highest_loss(const std::vector<LossPoint>& train, const std::vector<LossP
   for (const LossPoint& point : train) losses.push_back(point.loss);
   double high = -INFINITY;
   if (!losses.empty()) {
-    auto at = losses.begin() + static_cast<ptrdiff_t>((losses.size() - 1) * 49 / 50);
+    auto at = losses.begin() + static_cast<ptrdiff_t>(losses.size() - 1 - losses.size() / 50);
     std::nth_element(losses.begin(), at, losses.end());
     high = *at;
   }
@@ -156,10 +159,8 @@ std::vector<LossPoint> smoothed(const std::vector<LossPoint>& points, size_t win
   for (const LossPoint& point : finite) sums.push_back(sums.back() + point.loss);
   size_t half = window / 2;
   for (size_t i = 0; i < finite.size(); ++i) {
-    // The same number on both sides, so that the ends do not lean.
-    size_t reach = std::min({half, i, finite.size() - 1 - i});
-    size_t count = 2 * reach + 1;
-    out.push_back({finite[i].step, (sums[i + reach + 1] - sums[i - reach]) / static_cast<double>(count)});
+    size_t begin = i - std::min(i, half), end = std::min(finite.size(), i + half + 1);
+    out.push_back({finite[i].step, (sums[end] - sums[begin]) / static_cast<double>(end - begin)});
   }
   return out;
 }
@@ -179,8 +180,9 @@ std::vector<double> round_ticks(double low, double high, int count) {
 
 std::string loss_svg(const LossPlot& plot) {
   std::vector<LossPoint> train = finite_points(plot.train), valid = finite_points(plot.valid);
-  size_t window = std::max<size_t>(5, train.size() / 16);
-  std::vector<LossPoint> mean = smoothed(train, window);
+  size_t window = std::max<size_t>(3, train.size() / 16);
+  // Twice, which weighs near steps more: a single high step makes no box in the curve.
+  std::vector<LossPoint> mean = smoothed(smoothed(train, window), window);
   bool empty = train.empty() && valid.empty();
 
   double low = INFINITY, high = highest_loss(train, mean, valid), first = INFINITY, last = -INFINITY;
@@ -227,11 +229,10 @@ std::string loss_svg(const LossPlot& plot) {
         "<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{:.{}f}</text>\n",
         tick == rows.front() ? "axis" : "grid", kLeft, kLeft + kPlotWidth, y(tick), y(tick), kLeft - 10,
         y(tick) + 4.5, tick, decimals);
-  int step_decimals = columns.size() > 1 ? decimals_of(columns[1] - columns[0]) : 0;
   for (double tick : columns) {
-    if (tick < first - 1e-9 || tick > last + 1e-9) continue;
-    std::string name =
-        step_decimals == 0 ? format_count(std::llround(tick)) : fmt::format("{:.{}f}", tick, step_decimals);
+    bool whole = std::abs(tick - std::round(tick)) < 1e-6;  // there is no half step
+    if (!whole || tick < first - 1e-9 || tick > last + 1e-9) continue;
+    std::string name = format_count(std::llround(tick));
     svg += fmt::format(
         "<line class=\"axis\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1}\" y2=\"{2}\"/>"
         "<text x=\"{0:.1f}\" y=\"{3}\" text-anchor=\"middle\">{4}</text>\n",
@@ -249,7 +250,7 @@ std::string loss_svg(const LossPlot& plot) {
   }
   svg += "<g clip-path=\"url(#frame)\">\n";
   // The gaps of the step line are the user's to see; the mean runs through them.
-  svg += fmt::format("<path class=\"step\" d=\"{}\"/>\n",
+  svg += fmt::format("<path class=\"{}\" d=\"{}\"/>\n", train.size() > kDense ? "step dense" : "step",
                      path_of(train.size() <= kMostPoints ? plot.train : thinned(train), x, y));
   svg += fmt::format("<path class=\"mean\" d=\"{}\"/>\n", path_of(thinned(mean), x, y));
   if (valid.size() > 1) svg += fmt::format("<path class=\"valid\" d=\"{}\"/>\n", path_of(valid, x, y));
@@ -271,9 +272,9 @@ std::string loss_svg(const LossPlot& plot) {
 
   double at = kLeft;
   if (!train.empty()) {
-    at = legend_entry(svg, at, "<line class=\"step\" x2=\"26\"/>", "loss of a step");
-    at = legend_entry(svg, at, "<line class=\"mean\" x1=\"2\" x2=\"24\"/>",
-                      fmt::format("mean of {} steps", std::min(train.size(), window | 1)));
+    at =
+        legend_entry(svg, at, "<line class=\"step\" x2=\"26\" style=\"stroke-width: 2\"/>", "loss of a step");
+    at = legend_entry(svg, at, "<line class=\"mean\" x1=\"2\" x2=\"24\"/>", "moving mean");
   }
   if (!valid.empty()) legend_entry(svg, at, "<circle class=\"point\" cx=\"18\" r=\"5\"/>", "validation");
   return svg + "</svg>\n";

@@ -25,7 +25,7 @@ struct LossPlot {
 };
 
 /** The plot as a self-contained SVG that follows the reader's light or dark setting: step loss as a thin
- * line, its centred moving mean as a thick one, validation losses as points with their values. Single steps
+ * line, its moving mean as a thick one, validation losses as points with their values. Single steps
  * far above the rest run off the top, so that they don't flatten the curve. */
 std::string loss_svg(const LossPlot& plot);
 

@@ -1,3 +1,502 @@
 #include "recipe/recipe.h"
+
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
-namespace gavel { namespace { TEST(A,B){} } }
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace gavel {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+/** Required keys on lines 1 and 2, so that `rest` starts at line 3. */
+std::string with_required(const std::string& rest) {
+  return "model: {path: m}\ndata: {train: t.csv}\n" + rest;
+}
+
+std::string error_of(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  try {
+    parse_recipe(text, "r.yaml", overrides);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Recipe, DefaultsAreThoseOfTheOrigin) {
+  Recipe recipe = parse_recipe(with_required(""), "r.yaml");
+  EXPECT_EQ(recipe.model.path, "m");
+  EXPECT_EQ(recipe.model.dtype, DType::kBF16);
+  EXPECT_EQ(recipe.model.compute_dtype, Recipe::ComputeType::kAuto);
+  EXPECT_EQ(recipe.model.num_labels, 3);
+  EXPECT_EQ(recipe.lora.r, 4);
+  EXPECT_EQ(recipe.lora.lora_alpha, 8);
+  EXPECT_EQ(recipe.lora.lora_dropout, 0.05);
+  EXPECT_THAT(recipe.lora.target_modules, ElementsAre("o_proj", "v_proj"));
+  EXPECT_EQ(std::get<double>(recipe.data.valid), 0.05);
+  EXPECT_EQ(recipe.data.max_length, 1024);
+  EXPECT_EQ(recipe.train.batch_size, 16);
+  EXPECT_EQ(recipe.train.learning_rate, 5e-5);
+  EXPECT_EQ(recipe.train.warmup_steps, 128);
+  EXPECT_EQ(recipe.train.seed, 2024);
+  EXPECT_FALSE(recipe.train.max_steps);
+  EXPECT_EQ(recipe.train.layers, Recipe::Layers::kAuto);
+  EXPECT_EQ(recipe.mesh.fsdp, -1);
+  EXPECT_EQ(recipe.device, "cpu");
+  EXPECT_EQ(recipe.output, "runs/demo");
+}
+
+TEST(Recipe, ReadsEveryKindOfValue) {
+  Recipe recipe = parse_recipe(R"(
+model:
+  path: "models/a b"
+  tokenizer: tok/tokenizer.json
+  dtype: float32
+  compute_dtype: bfloat16
+  random_init: true
+lora: {r: 16, lora_alpha: 32, lora_dropout: 0, target_modules: all-linear, use_rslora: true}
+data:
+  train: 'a.csv'
+  valid: held_out.csv
+  format: generic
+  columns: {prompt: q, response_a: x, response_b: "y", winner: best}
+  cells: text
+  template: "Q {prompt}\nA {response_a}\nB {response_b}"
+  truncation: proportional
+  proportional_shares: [0.1, 0.45, 0.45]
+  batching: packed
+  swap: both
+train: {max_steps: 500, learning_rate: 1e-3, max_grad_norm: 1, seed: 0, schedule: linear, layers: scan, resume: auto}
+mesh: {dp: 2, fsdp: 4, mp: -1}
+device: plugins/x.so
+output: runs/a
+)",
+                               "r.yaml");
+  EXPECT_EQ(recipe.model.path, "models/a b");
+  EXPECT_EQ(recipe.model.tokenizer, "tok/tokenizer.json");
+  EXPECT_EQ(recipe.model.dtype, DType::kF32);
+  EXPECT_TRUE(recipe.model.random_init);
+  EXPECT_THAT(recipe.lora.target_modules,
+              ElementsAre("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"));
+  EXPECT_EQ(std::get<std::string>(recipe.data.valid), "held_out.csv");
+  EXPECT_EQ(recipe.data.columns.response_b, "y");
+  EXPECT_FALSE(recipe.data.columns.label_a);
+  EXPECT_EQ(recipe.data.text_template, "Q {prompt}\nA {response_a}\nB {response_b}");
+  EXPECT_EQ(recipe.data.proportional_shares[1], 0.45);
+  EXPECT_EQ(recipe.data.batching, Recipe::Batching::kPacked);
+  EXPECT_EQ(recipe.train.max_steps, 500);
+  EXPECT_EQ(recipe.train.learning_rate, 1e-3);
+  EXPECT_EQ(recipe.train.max_grad_norm, 1.0);
+  EXPECT_EQ(recipe.train.resume, Recipe::Resume::kAuto);
+  EXPECT_EQ(recipe.mesh.mp, -1);
+  EXPECT_EQ(recipe.device, "plugins/x.so");
+  EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe);
+}
+
+struct BadCase {
+  std::string name, rest;
+  std::vector<std::string> parts;
+};
+void PrintTo(const BadCase& bad, std::ostream* out) {
+  *out << bad.name;
+}
+
+class BadRecipe : public testing::TestWithParam<BadCase> {};
+
+TEST_P(BadRecipe, NamesPlaceKeyAndWhatIsWrong) {
+  std::string error = error_of(with_required(GetParam().rest));
+  for (const std::string& part : GetParam().parts) EXPECT_THAT(error, HasSubstr(part));
+  EXPECT_THAT(error, StartsWith("r.yaml"));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, BadRecipe,
+    testing::Values(
+        BadCase{"typo",
+                "train:\n  batch_sise: 4",
+                {"r.yaml:4: train.batch_sise: unknown key", "'train.batch_size'"}},
+        BadCase{"other_tools_name",
+                "train:\n  lr: 1",
+                {"r.yaml:4: train.lr", "did you mean 'train.learning_rate'"}},
+        BadCase{
+            "other_section", "lora:\n  max_length: 9", {"r.yaml:4: lora.max_length", "'data.max_length'"}},
+        BadCase{"top_level", "seed: 3", {"r.yaml:3: seed: unknown key", "'train.seed'"}},
+        BadCase{"section_typo", "trian: {seed: 3}", {"r.yaml:3: trian: unknown key", "'train'"}},
+        BadCase{"nothing_near", "zzzzzzzzzzzz: 3", {"r.yaml:3", "there are: model, lora, data"}},
+        BadCase{"nothing_near_in_section", "mesh: {zzzzzzzzzzzzzzz: 3}", {"there are: dp, fsdp, mp, rules"}},
+        BadCase{"dotted", "train.seed: 3", {"r.yaml:3: train.seed: write it as 'seed:' below 'train:'"}},
+        BadCase{"twice",
+                "train:\n  seed: 1\n  seed: 2",
+                {"r.yaml:5: train.seed: is set twice; first at r.yaml:4"}},
+        BadCase{"section_twice", "data: {valid: 0}", {"r.yaml:3: data: is set twice; first at r.yaml:2"}},
+        BadCase{"section_is_value", "train: 5", {"r.yaml:3: train: expected keys with values, found 5"}},
+        BadCase{"list_as_key", "? [a, b]\n: 5", {"expected a key, found a list"}},
+        BadCase{
+            "integer_is_text", "lora: {r: four}", {"r.yaml:3: lora.r: expected an integer", "found 'four'"}},
+        BadCase{"integer_is_real", "lora: {r: 4.5}", {"lora.r: expected an integer", "found 4.5"}},
+        BadCase{"integer_quoted", "lora: {r: '4'}", {"expected an integer", "found the text '4'"}},
+        BadCase{"integer_null", "lora: {r: }", {"lora.r: expected an integer", "found nothing"}},
+        BadCase{
+            "integer_too_long", "train: {seed: 99999999999999999999}", {"train.seed: expected an integer"}},
+        BadCase{"integer_list", "lora: {r: [4]}", {"found a list"}},
+        BadCase{"integer_map", "lora: {r: {a: 4}}", {"found a mapping"}},
+        BadCase{"rank_negative", "lora: {r: -4}", {"lora.r: expected an integer from 1", "found -4"}},
+        BadCase{"rank_zero", "lora: {r: 0}", {"lora.r: expected"}},
+        BadCase{"dropout_one",
+                "lora: {lora_dropout: 1.0}",
+                {"lora.lora_dropout: expected a number from 0 to 1 (1 excl"}},
+        BadCase{"dropout_nan", "lora: {lora_dropout: .nan}", {"lora.lora_dropout: expected a number"}},
+        BadCase{"dropout_nan_word", "lora: {lora_dropout: nan}", {"lora.lora_dropout: expected a number"}},
+        BadCase{
+            "alpha_zero", "lora: {lora_alpha: 0}", {"lora.lora_alpha: expected a number above 0, found 0"}},
+        BadCase{"rate_infinite", "train: {learning_rate: inf}", {"train.learning_rate: expected a number"}},
+        BadCase{"rate_negative",
+                "train: {learning_rate: -1}",
+                {"train.learning_rate: expected a number of 0 or more"}},
+        BadCase{"beta_one", "train: {adam_beta2: 1}", {"train.adam_beta2: expected"}},
+        BadCase{
+            "module_unknown", "lora: {target_modules: [o_prj]}", {"found 'o_prj' (did you mean 'o_proj'?)"}},
+        BadCase{"module_twice", "lora: {target_modules: [o_proj, o_proj]}", {"'o_proj' is there twice"}},
+        BadCase{
+            "modules_empty", "lora: {target_modules: []}", {"lora.target_modules", "found an empty list"}},
+        BadCase{"modules_text", "lora: {target_modules: o_proj}", {"expected a list", "found 'o_proj'"}},
+        BadCase{"modules_nested",
+                "lora: {target_modules: [[o_proj]]}",
+                {"in the list: expected a text, found a list"}},
+        BadCase{"bool_yes", "lora: {use_rslora: yes}", {"expected true or false, found yes"}},
+        BadCase{"bool_number", "lora: {use_rslora: 1}", {"expected true or false, found 1"}},
+        BadCase{"text_number", "output: 5", {"r.yaml:3: output: expected a text, found 5", "\"5\""}},
+        BadCase{"text_true", "output: true", {"output: expected a text, found true"}},
+        BadCase{"text_empty", "output: ''", {"output: expected a text, found an empty text"}},
+        BadCase{"text_null", "output: null", {"output: expected a text, found nothing"}},
+        BadCase{"text_zero_byte", "output: \"a\\0b\"", {"zero byte"}},
+        BadCase{"choice", "train: {schedule: cosin}", {"expected cosine, linear or constant", "'cosine'?"}},
+        BadCase{"choice_list", "train: {schedule: [cosine]}", {"found a list"}},
+        BadCase{"dtype",
+                "model2: {}\ntrain: {layers: scn}",
+                {"r.yaml:3: model2", "r.yaml:4: train.layers", "'scan'?"}},
+        BadCase{"device", "device: cudda", {"r.yaml:3: device: expected cpu, cuda, tpu", "'cuda'?"}},
+        BadCase{"device_gpu", "device: gpu", {"did you mean 'cuda'?"}},
+        BadCase{"mesh_zero",
+                "mesh: {dp: 0}",
+                {"r.yaml:3: mesh.dp: expected the number of devices, or -1; found 0"}},
+        BadCase{"mesh_two_rests", "mesh: {dp: -1}", {"r.yaml:3: mesh: only one axis can be -1"}},
+        BadCase{"mesh_negative", "mesh: {dp: -2}", {"mesh.dp: expected an integer from -1"}},
+        BadCase{"warmup",
+                "train: {max_steps: 100}",
+                {"r.yaml:3", "warmup_steps: 128 is more than the run's 100", "=5"}},
+        BadCase{"warmup_negative",
+                "train: {warmup_steps: -1}",
+                {"train.warmup_steps: expected an integer from 0"}},
+        BadCase{"not_yaml", "train: [1, 2", {"r.yaml:", "not valid YAML"}},
+        BadCase{"not_yaml_line", "lora:\n  r: 4\n bad", {"r.yaml:5: not valid YAML"}},
+        BadCase{"unknown_alias", "lora: *x", {"r.yaml:3: not valid YAML"}},
+        BadCase{"two_documents", "---\nlora: {r: 4}", {"expected one YAML document, found several"}},
+        BadCase{"merge_key", "lora: {<<: {r: 4}}", {"lora.<<: unknown key"}},
+        BadCase{"not_utf8", "output: \xff", {"r.yaml: expected UTF-8"}},
+        BadCase{"tab", "train:\n\tseed: 1", {"not valid YAML"}}),
+    [](const auto& info) { return info.param.name; });
+
+class BadData : public testing::TestWithParam<BadCase> {};
+
+TEST_P(BadData, NamesLineAndKey) {
+  std::string error = error_of("model: {path: m}\ndata:\n  train: t.csv\n  " + GetParam().rest);
+  for (const std::string& part : GetParam().parts) EXPECT_THAT(error, HasSubstr(part));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, BadData,
+    testing::Values(
+        BadCase{"valid_one",
+                "valid: 1",
+                {"r.yaml:4: data.valid: expected a share from 0 to 1 (1 excluded), or a file; found 1"}},
+        BadCase{"valid_negative", "valid: -0.1", {"r.yaml:4: data.valid"}},
+        BadCase{"valid_null", "valid: null", {"found nothing"}},
+        BadCase{"valid_bool", "valid: false", {"found false"}},
+        BadCase{"fraction_zero",
+                "fraction: 0",
+                {"data.fraction: expected a number from 0 to 1 (0 excluded), found 0"}},
+        BadCase{"fraction_more", "fraction: 1.01", {"data.fraction"}},
+        BadCase{"length_short", "max_length: 7", {"data.max_length: expected an integer from 8", "found 7"}},
+        BadCase{"shares_sum",
+                "proportional_shares: [0.2, 0.2, 0.2]",
+                {"data.proportional_shares: expected shares that sum to 1"}},
+        BadCase{"shares_count", "proportional_shares: [0.5, 0.5]", {"expected a list of 3 numbers, found 2"}},
+        BadCase{"shares_text", "proportional_shares: [a, b, c]", {"in the list: expected a number", "'a'"}},
+        BadCase{"shares_zero", "proportional_shares: [0, 0.5, 0.5]", {"in the list"}},
+        BadCase{"columns_without_generic",
+                "columns: {prompt: q}",
+                {"data.columns: is for data.format: generic only"}},
+        BadCase{"generic_without_columns",
+                "format: generic",
+                {"r.yaml:4: data.columns", "prompt, response_a and response_b", "winner"}},
+        BadCase{
+            "generic_both_labels",
+            "format: generic\n  columns: {prompt: a, response_a: b, response_b: c, winner: d, label_a: e}",
+            {"either the column winner, or"}},
+        BadCase{"column_typo",
+                "format: generic\n  columns: {promt: a}",
+                {"r.yaml:5: data.columns.promt", "'data.columns.prompt'"}},
+        BadCase{"template_name", "template: orign", {"r.yaml:4: data.template", "'origin'?"}},
+        BadCase{"template_lacks", "template: '{prompt} {response_a}'", {"no {response_b}"}}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(Recipe, MissingRequiredKeysAreNamed) {
+  EXPECT_THAT(error_of(""), AllOf(HasSubstr("r.yaml: model.path: is missing"),
+                                  HasSubstr("r.yaml: data.train: is missing")));
+  EXPECT_THAT(error_of("# only a comment\n"), HasSubstr("model.path: is missing"));
+  EXPECT_THAT(error_of("model.path"), HasSubstr("expected keys with values"));
+}
+
+TEST(Recipe, BrokenYamlIsTheOnlyProblemReported) {
+  std::string error = error_of("lora: [", {"lora.r=1"});
+  EXPECT_THAT(error, StartsWith("r.yaml:1: not valid YAML"));
+  EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 0) << error;
+}
+
+TEST(Recipe, AllProblemsComeTogether) {
+  std::string error =
+      error_of("model: {pth: m}\ndata: {train: t, max_length: 3}\nlora: {r: x}\n", {"train.lr=1"});
+  EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 4) << error;
+  for (const char* part : {"r.yaml:1: model.pth", "r.yaml:2: data.max_length", "r.yaml:3: lora.r",
+                           "command line: train.lr: unknown key", "model.path: is missing"})
+    EXPECT_THAT(error, HasSubstr(part));
+}
+
+TEST(Recipe, SectionsWithoutKeysAreEmpty) {
+  EXPECT_EQ(parse_recipe(with_required("lora:\n#  r: 4\n"), "r"), parse_recipe(with_required(""), "r"));
+}
+
+TEST(Overrides, ReplaceWhatTheFileSays) {
+  Recipe recipe = parse_recipe(
+      with_required("train: {seed: 1, max_grad_norm: 2}"), "r.yaml",
+      {"train.seed=2", "train.seed=3", "train.max_grad_norm=null", "data.train=a=b: #1.csv", "output=2024",
+       "data.valid=0", "lora.use_rslora=true", "lora.target_modules=[q_proj, v_proj]",
+       "model.tokenizer=\"t\\ttab\"", "train.schedule=constant", "train.learning_rate=+1e-3"});
+  EXPECT_EQ(recipe.train.seed, 3);
+  EXPECT_FALSE(recipe.train.max_grad_norm);
+  EXPECT_EQ(recipe.data.train, "a=b: #1.csv");
+  EXPECT_EQ(recipe.output, "2024");
+  EXPECT_EQ(std::get<double>(recipe.data.valid), 0);
+  EXPECT_TRUE(recipe.lora.use_rslora);
+  EXPECT_THAT(recipe.lora.target_modules, ElementsAre("q_proj", "v_proj"));
+  EXPECT_EQ(recipe.model.tokenizer, "t\ttab");
+  EXPECT_EQ(recipe.train.schedule, Recipe::Schedule::kConstant);
+  EXPECT_EQ(recipe.train.learning_rate, 1e-3);
+  EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe);
+}
+
+TEST(Overrides, FillInRequiredKeys) {
+  Recipe recipe = parse_recipe("", "r.yaml", {"model.path=m", "data.train=t"});
+  EXPECT_EQ(recipe.model.path, "m");
+}
+
+TEST(Overrides, MistakesNameTheCommandLine) {
+  std::string text = with_required("");
+  EXPECT_THAT(error_of(text, {"train.lr=1"}),
+              AllOf(StartsWith("command line: train.lr: unknown key"), HasSubstr("'train.learning_rate'")));
+  EXPECT_THAT(error_of(text, {"seed=1"}), HasSubstr("did you mean 'train.seed'"));
+  EXPECT_THAT(error_of(text, {"train.seed"}), HasSubstr("expected section.key=value, found 'train.seed'"));
+  EXPECT_THAT(error_of(text, {"=1"}), HasSubstr("expected section.key=value"));
+  EXPECT_THAT(error_of(text, {"train={seed: 1}"}), HasSubstr("train: is a section"));
+  EXPECT_THAT(error_of(text, {"lora.target_modules=[q_proj"}), HasSubstr("is not a valid YAML value"));
+  EXPECT_THAT(error_of(text, {"lora.r=-1"}), HasSubstr("command line: lora.r: expected an integer from 1"));
+  EXPECT_THAT(error_of(text, {"output="}), HasSubstr("output: expected a text, found nothing"));
+  EXPECT_THAT(error_of(text, {"output=\xc3"}), HasSubstr("expected UTF-8"));
+  EXPECT_THAT(error_of(text, {"train.max_steps=50"}), StartsWith("command line: train.warmup_steps: 128"));
+}
+
+TEST(Recipe, HostileFilesAreErrorsAtOnce) {
+  EXPECT_THAT(error_of(std::string(2 << 20, '#')), HasSubstr("expected a recipe of at most"));
+  EXPECT_THAT(error_of(std::string(50000, '[')), HasSubstr("r.yaml"));
+  EXPECT_THAT(error_of(std::string(50000, '{')), HasSubstr("r.yaml"));
+  EXPECT_THAT(error_of(with_required(std::string(1000, 'k') + ": 1")),
+              AllOf(HasSubstr("unknown key"), HasSubstr("…")));
+  // On this one YAML::LoadAll never returns.
+  EXPECT_THAT(error_of("- a\n, b\n? c\n: d\n--- |\n x\n...\n"), StartsWith("r.yaml"));
+  // Each level holds ten times the one before.
+  std::string bomb = "a0: &a0 [x]\n";
+  for (int i = 1; i < 12; ++i) {
+    bomb += fmt::format("a{}: &a{} [", i, i);
+    for (int k = 0; k < 10; ++k) bomb += fmt::format("*a{}{}", i - 1, k < 9 ? ", " : "]\n");
+  }
+  EXPECT_THAT(error_of(with_required(bomb + "lora: {target_modules: *a11}")),
+              AllOf(HasSubstr("a3: unknown key"), HasSubstr("lora.target_modules")));
+}
+
+TEST(Recipe, LoadNamesTheFile) {
+  auto path = std::filesystem::path(testing::TempDir()) / "gavel_recipe_test.yaml";
+  write_file(path, "model: {path: m}\ndata: {train: t}\nlora: {rank: 8}\n");
+  try {
+    load_recipe(path);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()),
+              path.string() + ":3: lora.rank: unknown key (did you mean 'lora.r'?)");
+  }
+  std::filesystem::remove(path);
+  EXPECT_THROW(load_recipe(path), Error);
+}
+
+TEST(ToYaml, AwkwardTextsComeBackTheSame) {
+  for (std::string text : {"plain/path.csv",
+                           "a b",
+                           "5",
+                           "5e-5",
+                           "0x1f",
+                           "1_000",
+                           "true",
+                           "No",
+                           "null",
+                           "~",
+                           "-",
+                           "- a",
+                           "a: b",
+                           "a #b",
+                           "#b",
+                           "'",
+                           "\"",
+                           "\\",
+                           "\\n",
+                           "line\nline\n",
+                           "\ttab ",
+                           " lead",
+                           "end ",
+                           "ä€😀",
+                           "&a",
+                           "*a",
+                           "!t",
+                           "{a}",
+                           "[a]",
+                           "%x",
+                           "@",
+                           "`",
+                           "|",
+                           ">",
+                           "?",
+                           ":",
+                           ",",
+                           "\x01\x7f",
+                           "\r\n",
+                           "\u0085",
+                           "\u2028",
+                           "\ufeff",
+                           ".inf",
+                           "=",
+                           "<<"}) {
+    Recipe recipe = parse_recipe(with_required(""), "r");
+    recipe.output = text;
+    recipe.data.valid = text;
+    recipe.model.tokenizer = text;
+    EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe) << text << "\n" << to_yaml(recipe);
+  }
+}
+
+TEST(ToYaml, KeepsEveryDigit) {
+  Recipe recipe = parse_recipe(with_required(""), "r");
+  recipe.train.learning_rate = 0.1 + 0.2;
+  recipe.train.adam_epsilon = 5e-324;
+  recipe.data.valid = 1.0 / 3;
+  recipe.train.seed = (int64_t{1} << 53) - 1;
+  EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe);
+}
+
+TEST(ToYaml, HasEveryKeyOnce) {
+  Recipe recipe = parse_recipe(with_required(""), "r");
+  recipe.data.format = Recipe::Format::kGeneric;
+  recipe.data.columns = {.prompt = "p", .response_a = "a", .response_b = "b", .winner = "w"};
+  std::string text = to_yaml(recipe);
+  EXPECT_EQ(parse_recipe(text, "again"), recipe);
+  for (const RecipeKey& key : recipe_keys())
+    EXPECT_THAT(text, HasSubstr(key.key.substr(key.key.rfind('.') + 1) + ": ")) << key.key;
+}
+
+TEST(CheckSchedule, LongWarmUpIsAnErrorWithASuggestionThatWorks) {
+  Recipe recipe = parse_recipe(with_required(""), "r");
+  EXPECT_NO_THROW(check_schedule(recipe, 128));
+  for (int64_t steps : {0, 1, 10, 127}) {
+    try {
+      check_schedule(recipe, steps);
+      FAIL() << steps;
+    } catch (const Error& error) {
+      std::string text = error.what();
+      EXPECT_THAT(text, HasSubstr(fmt::format("128 is more than the run's {} steps", steps)));
+      Recipe mended = recipe;
+      mended.train.warmup_steps = std::stoll(text.substr(text.rfind('=') + 1));
+      EXPECT_NO_THROW(check_schedule(mended, steps)) << text;
+    }
+  }
+}
+
+TEST(Keys, TableHelpAndDocumentationNameEachKey) {
+  std::vector<RecipeKey> keys = recipe_keys();
+  std::set<std::string> names;
+  std::string help = recipe_help(), table = recipe_markdown();
+  for (const RecipeKey& key : keys) {
+    EXPECT_TRUE(names.insert(key.key).second) << key.key;
+    EXPECT_FALSE(key.help.empty()) << key.key;
+    EXPECT_FALSE(key.type.empty()) << key.key;
+    EXPECT_EQ(key.required, key.default_value.empty()) << key.key;
+    EXPECT_THAT(help, HasSubstr("  " + key.key + " = "));
+    EXPECT_THAT(table, HasSubstr("| `" + key.key + "` |"));
+  }
+  EXPECT_THAT(table, HasSubstr("| `train.schedule` | `cosine` | cosine \\| linear \\| constant |"));
+  EXPECT_THAT(help, HasSubstr("learning_rate = 5e-05"));
+}
+
+/** Each default, given as an override, changes nothing: defaults are valid values of their keys. */
+TEST(Keys, DefaultsAreValid) {
+  Recipe plain = parse_recipe(with_required(""), "r");
+  for (const RecipeKey& key : recipe_keys()) {
+    if (key.required) continue;
+    EXPECT_EQ(parse_recipe(with_required(""), "r", {key.key + "=" + key.default_value}), plain) << key.key;
+  }
+}
+
+/** Each choice is accepted and named back. */
+TEST(Keys, ChoicesAreValid) {
+  for (const RecipeKey& key : recipe_keys()) {
+    if (key.type != "choice" || key.key == "data.format") continue;
+    for (const std::string& choice : key.choices) {
+      Recipe recipe = parse_recipe(with_required(""), "r", {key.key + "=" + choice});
+      std::string leaf = key.key.substr(key.key.rfind('.') + 1);
+      EXPECT_THAT(to_yaml(recipe), HasSubstr("  " + leaf + ": " + choice + "\n"));
+    }
+  }
+  EXPECT_EQ(choice_name(Recipe::Truncation::kProportional), "proportional");
+}
+
+TEST(Recipes, AllOfTheRepositoryParse) {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(GAVEL_SOURCE_DIR "/recipes")) {
+    if (entry.path().extension() != ".yaml") continue;
+    ++count;
+    Recipe recipe = load_recipe(entry.path());
+    EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe) << entry.path();
+  }
+  EXPECT_GE(count, 4);
+}
+
+TEST(Recipes, FaithfulIsTheOrigin) {
+  Recipe recipe = load_recipe(GAVEL_SOURCE_DIR "/recipes/faithful-llama3-8b.yaml");
+  EXPECT_EQ(recipe.lora, Recipe::Lora{});
+  EXPECT_EQ(recipe.data.cells, Recipe::Cells::kSplit);
+  EXPECT_EQ(recipe.data.fraction, 0.5);
+  EXPECT_EQ(std::get<double>(recipe.data.valid), 0);
+  EXPECT_TRUE(recipe.data.drop_before_shuffle);
+  EXPECT_EQ(recipe.data.batching, Recipe::Batching::kPadded);
+  Recipe::Train expected;
+  expected.eval_at_start = false;
+  EXPECT_EQ(recipe.train, expected);
+}
+
+}  // namespace
+}  // namespace gavel
