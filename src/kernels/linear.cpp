@@ -9,7 +9,7 @@ namespace gavel {
 void linear_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix w, ConstMatrix bias, Matrix y,
                     Compute compute) {
   check_linear(shape, {x.dtype, w.dtype, y.dtype});
-  const std::vector<float> bias_f32 = widened_bias(bias, shape.out);
+  const std::vector<float> bias_f32 = widened_vector(bias, shape.out);
   KernelCall call;
   run_product(call, {.m = shape.rows,
                      .n = shape.out,

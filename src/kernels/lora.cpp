@@ -90,7 +90,7 @@ void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl
                          ConstMatrix bias, const Lora& lora, Matrix y, float* xa, Compute compute) {
   check_linear(shape, {x.dtype, xl.dtype, w.dtype, y.dtype});
   check_lora(lora);
-  const std::vector<float> bias_f32 = widened_bias(bias, shape.out);
+  const std::vector<float> bias_f32 = widened_vector(bias, shape.out);
   const DType type = product_type(compute, x.dtype, w.dtype);
   const auto [rows, in, out] = shape;
   const int64_t rank = lora.rank;

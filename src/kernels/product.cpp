@@ -121,10 +121,10 @@ DType product_type(Compute compute, DType a, DType b) {
   return a == DType::kBF16 || b == DType::kBF16 ? DType::kBF16 : DType::kF32;
 }
 
-std::vector<float> widened_bias(ConstMatrix bias, int64_t size) {
+std::vector<float> widened_vector(ConstMatrix bias, int64_t size) {
   if (bias.data == nullptr) return {};
   if (bias.dtype != DType::kF32 && bias.dtype != DType::kBF16)
-    fail("linear: expected a bias in float32 or bfloat16, found {}", dtype_name(bias.dtype));
+    fail("expected a bias or weight in float32 or bfloat16, found {}", dtype_name(bias.dtype));
   std::vector<float> result(static_cast<size_t>(size));
   copy_block(bias.dtype, bias.data, size, DType::kF32, result.data(), size, 1, size);
   return result;

@@ -14,7 +14,8 @@ void check_linear(const LinearShape& shape, std::initializer_list<DType> types);
 /** The type in which operands stored as a and b are multiplied on this processor. */
 DType product_type(Compute compute, DType a, DType b);
 
-std::vector<float> widened_bias(ConstMatrix bias, int64_t size);
+/** A bias or a norm's weight in float32; empty for a null one. */
+std::vector<float> widened_vector(ConstMatrix bias, int64_t size);
 
 inline const char* element(ConstMatrix m, int64_t index) {
   return static_cast<const char*>(m.data) + index * static_cast<int64_t>(byte_size(m.dtype));
