@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "kernels/ffi_handlers.h"
+#include "pjrt/ffi.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace gavel {
@@ -56,17 +57,18 @@ using Attributes = std::vector<std::pair<std::string, std::variant<int64_t, doub
 Attributes to_attributes(const ffi::Dictionary& dictionary) {
   Attributes out;
   for (auto it = dictionary.begin(); it != dictionary.end(); ++it) {
+    // By name: this header's get by iterator passes every value through an integer.
     const std::string name(*it);
     if (dictionary.isa<float>(it))
-      out.emplace_back(name, double{*dictionary.get<float>(it)});
+      out.emplace_back(name, double{*dictionary.get<float>(*it)});
     else if (dictionary.isa<double>(it))
-      out.emplace_back(name, *dictionary.get<double>(it));
+      out.emplace_back(name, *dictionary.get<double>(*it));
     else if (dictionary.isa<bool>(it))
-      out.emplace_back(name, int64_t{*dictionary.get<bool>(it)});
+      out.emplace_back(name, int64_t{*dictionary.get<bool>(*it)});
     else if (dictionary.isa<int32_t>(it))
-      out.emplace_back(name, int64_t{*dictionary.get<int32_t>(it)});
+      out.emplace_back(name, int64_t{*dictionary.get<int32_t>(*it)});
     else if (dictionary.isa<int64_t>(it))
-      out.emplace_back(name, *dictionary.get<int64_t>(it));
+      out.emplace_back(name, *dictionary.get<int64_t>(*it));
     else
       fail("attribute '{}': expected f32, f64, i1, i32 or i64", name);
   }
@@ -119,6 +121,11 @@ std::vector<FfiHandler> cpu_ffi_handlers() {
   append<attention_kernels>(out, std::make_integer_sequence<int, kAttentionKernels>());
   append<elementwise_kernels>(out, std::make_integer_sequence<int, kElementwiseKernels>());
   return out;
+}
+
+void register_cpu_kernels(const pjrt::Plugin& plugin) {
+  for (const FfiHandler& handler : cpu_ffi_handlers())
+    pjrt::register_ffi_handler(plugin, handler.target, "Host", handler.handler);
 }
 
 void FfiCall::expect(size_t fewest_operands, size_t most_operands, size_t results) const {

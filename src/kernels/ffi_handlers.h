@@ -4,6 +4,10 @@
 
 namespace gavel {
 
+namespace pjrt {
+class Plugin;
+}
+
 /** A function that XLA calls for `stablehlo.custom_call @target` with api_version = 4; `handler` is an
  * XLA_FFI_Handler* (typed void* to keep XLA's headers out), to be registered for the platform "Host". */
 struct FfiHandler {
@@ -50,5 +54,9 @@ struct FfiHandler {
  * so cos[S,D/2] serves x[B,S,H,D] and cos[B,S,D/2] does for packed rows. What each computes is told in
  * linear.h, attention.h and elementwise.h. */
 std::vector<FfiHandler> cpu_ffi_handlers();
+
+/** Registers them all with a CPU plugin; before compiling, and before loading from the compile cache. May be
+ * called again. Throws Error when the plugin takes no handlers (pjrt::has_ffi). */
+void register_cpu_kernels(const pjrt::Plugin& plugin);
 
 }  // namespace gavel

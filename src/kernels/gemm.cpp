@@ -75,10 +75,12 @@ std::shared_ptr<const Primitive> find_or_create(const Key& key) {
     auto found = cache.find(key);
     if (found != cache.end()) return found->second;
   }
-  auto primitive = create(key);
+  // Made under the lock: all workers come here at once with the same shape.
   std::lock_guard lock(mutex);
+  auto found = cache.find(key);
+  if (found != cache.end()) return found->second;
   if (cache.size() >= kMost) cache.clear();
-  return cache.emplace(key, std::move(primitive)).first->second;
+  return cache.emplace(key, create(key)).first->second;
 }
 
 }  // namespace
