@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <hwy/targets.h>
 
 #include <numeric>
 
@@ -251,6 +252,27 @@ TEST(Attention, EightThousandTokens) {
       size += std::abs(run.d_o[i * 16 + e]);
     }
     EXPECT_NEAR(dv, d_o, size * 2e-3);
+  }
+}
+
+TEST(Attention, EveryProcessorThisOneCanPlay) {
+  // Vectors narrower than this machine's own, down to none, for the kernels that older processors run.
+  const Case c{{2, 130, 130, 6, 2, 40}, 3};
+  const int64_t supported = hwy::SupportedTargets();
+  for (int64_t target : {HWY_AVX3, HWY_AVX2, HWY_SCALAR, HWY_EMU128}) {
+    if ((supported & target) == 0) continue;
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().DeInit();
+    for (DType type : {DType::kF32, DType::kBF16}) {
+      SCOPED_TRACE(fmt::format("{} {}", hwy::TargetName(target), dtype_name(type)));
+      Pass pass(c, type, 100);
+      pass.go(c.shape, 0.3f);
+      expect_close(pass, attention_reference(c.shape, 0.3, pass.q.doubles(), pass.k.doubles(), pass.v.doubles(),
+                                             pass.segments, pass.segments, iota_positions(c.shape),
+                                             pass.d_o.doubles()));
+    }
+    hwy::SetSupportedTargetsForTest(0);
+    hwy::GetChosenTarget().DeInit();
   }
 }
 
