@@ -65,11 +65,17 @@ HWY_NOINLINE void micro_product(int64_t depth, const float* a, int64_t a_leading
   const FloatTag d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   Float sums[kRows][kVectors];
+  if (accumulate) {
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r)
+    for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v)
-      sums[r][v] = accumulate ? hn::LoadU(d, c + r * c_leading + v * lanes) : hn::Zero(d);
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = hn::LoadU(d, c + r * c_leading + v * lanes);
+  } else {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = hn::Zero(d);
+  }
   for (int64_t i = 0; i < depth; ++i) {
     Float bs[kVectors];
 #pragma GCC unroll 8
@@ -178,15 +184,22 @@ HWY_INLINE void copy_rows(const T* from, int64_t stride, int64_t valid, int64_t 
     }
     const T* in = from + r * stride;
     if constexpr (std::is_same_v<T, Element>) {
-      std::memcpy(out, in, static_cast<size_t>(columns) * sizeof(T));
+      const hn::ScalableTag<T> dt;
+      const int64_t step = static_cast<int64_t>(hn::Lanes(dt));
+      int64_t i = 0;
+      for (; i + step <= columns; i += step)
+        hn::StoreU(hn::LoadU(dt, in + i), dt, reinterpret_cast<T*>(out) + i);
+      std::memcpy(out + static_cast<size_t>(i) * sizeof(T), in + i,
+                  static_cast<size_t>(columns - i) * sizeof(T));
     } else {
       int64_t i = 0;
       for (; i + lanes <= columns; i += lanes)
         hn::StoreU(load_lanes(d, in + i), d, reinterpret_cast<float*>(out) + i);
       for (; i < columns; ++i) reinterpret_cast<float*>(out)[i] = to_float(in[i]);
     }
-    std::memset(out + static_cast<size_t>(columns) * sizeof(Element), 0,
-                static_cast<size_t>(padded - columns) * sizeof(Element));
+    if (padded > columns)
+      std::memset(out + static_cast<size_t>(columns) * sizeof(Element), 0,
+                  static_cast<size_t>(padded - columns) * sizeof(Element));
   }
 }
 
