@@ -23,18 +23,19 @@ struct TileGradients {
   float* ds_pairs;  // [keys, 64] as a b operand; ds itself in float32
 };
 
-/** p = 2^(scores - lse), ds = p (dp - delta), with keys in rows and queries in lanes. */
+/** p = 2^(scores - lse), ds = p (dp - delta), with keys in rows and queries [first_column, last_column) in
+ * lanes. */
 template <bool kPairs, bool kMasked>
-HWY_INLINE void gradient_tile(const float* scores, const float* dp, int64_t keys, int64_t columns,
-                              float scale, const float* lse, const float* delta, const BlockQueries& queries,
-                              const int32_t* segments, int64_t valid, int64_t first_key,
-                              const TileGradients& to) {
+HWY_INLINE void gradient_tile(const float* scores, const float* dp, Rows rows, int64_t first_column,
+                              int64_t last_column, float scale, const float* lse, const float* delta,
+                              const BlockQueries& queries, const int32_t* segments, int64_t valid,
+                              int64_t first_key, const TileGradients& to) {
   const FloatTag d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const Float factor = hn::Set(d, scale);
-  for (int64_t column = 0; column < columns; column += lanes) {
+  for (int64_t column = first_column; column < last_column; column += lanes) {
     const Float base = hn::LoadU(d, lse + column), minus = hn::LoadU(d, delta + column);
-    for (int64_t i = 0; i < keys; i += 2) {
+    for (int64_t i = rows.first; i < rows.last; i += 2) {
       Float p[2], ds[2];
 #pragma GCC unroll 2
       for (int64_t j = 0; j < 2; ++j) {
@@ -187,28 +188,59 @@ class BackwardTask {
       write_row(dq_rows_ + i * padded_, job_.scale, s_.head_dim, dq + i * stride);
   }
 
-  void key_block(int64_t j, bool all, int64_t columns, const BlockQueries& queries, float* dk, float* dv) {
-    const float* keys = keys_ + j * tile_;
-    const int64_t valid = std::min(kBlock, s_.keys - j * kBlock), count = round_up(valid, 16);
-    tile_product<kPairs>(count, columns, depth_, keys, padded_ / kPer, q_turned_, kBlock, scores_, kBlock,
-                         false);
-    tile_product<kPairs>(count, columns, depth_, values_ + j * tile_, padded_ / kPer, do_turned_, kBlock, dp_,
-                         kBlock, false);
-    const auto gradients = [&](auto masked) {
-      gradient_tile<kPairs, decltype(masked)::value>(scores_, dp_, count, columns, job_.scale * 1.44269504f,
-                                                     lse_, delta_, queries, plan_.key_segments(batch_, j),
-                                                     valid, j * kBlock, to_);
-    };
-    if (all && valid == kBlock)
-      gradients(std::false_type());
-    else
-      gradients(std::true_type());
-    tile_product<kPairs>(count, padded_, columns / kPer, to_.p, kBlock / kPer, do_pairs_, padded_, dv,
-                         padded_, true);
-    tile_product<kPairs>(count, padded_, columns / kPer, to_.ds, kBlock / kPer, q_pairs_, padded_, dk,
-                         padded_, true);
-    tile_product<kPairs>(padded_, columns, count / kPer, keys_turned_ + j * tile_, kBlock / kPer,
-                         to_.ds_pairs, kBlock, dq_, kBlock, true);
+  void key_block(int64_t j, bool meet_all, int64_t columns, const BlockQueries& queries, float* dk,
+                 float* dv) {
+    const float *keys = keys_ + j * tile_, *values = values_ + j * tile_;
+    const int64_t valid = std::min(kBlock, s_.keys - j * kBlock), row = padded_ / kPer;
+    const int32_t* segments = plan_.key_segments(batch_, j);
+    const bool all = meet_all && valid == kBlock;
+    Rows seen[kBlock / kStrip], any{kBlock, 0}, used{kBlock, 0};  // any: keys, used: queries
+    for (int64_t first = 0; first < columns; first += kStrip) {
+      Rows& rows = seen[first / kStrip];
+      rows = all ? Rows{0, kBlock} : queries.seen(first / kStrip, segments, valid, j * kBlock);
+      if (rows.empty()) continue;
+      any = {std::min(any.first, rows.first), std::max(any.last, rows.last)};
+      used = {std::min(used.first, first), std::min(columns, first + kStrip)};
+    }
+    if (any.empty()) return;
+    for (int64_t first = used.first; first < used.last; first += kStrip) {
+      const int64_t last = std::min(used.last, first + kStrip), width = last - first;
+      const Rows rows = seen[first / kStrip];
+      const int64_t at = rows.first * kBlock + first;
+      tile_product<kPairs>(rows.count(), width, depth_, keys + rows.first * row, row, q_turned_ + first,
+                           kBlock, scores_ + at, kBlock, false);
+      tile_product<kPairs>(rows.count(), width, depth_, values + rows.first * row, row, do_turned_ + first,
+                           kBlock, dp_ + at, kBlock, false);
+      const auto gradients = [&](auto masked) {
+        gradient_tile<kPairs, decltype(masked)::value>(scores_, dp_, rows, first, last,
+                                                       job_.scale * 1.44269504f, lse_, delta_, queries,
+                                                       segments, valid, j * kBlock, to_);
+      };
+      if (all)
+        gradients(std::false_type());
+      else
+        gradients(std::true_type());
+      clear({any.first, rows.first}, first, width);
+      clear({rows.last, any.last}, first, width);
+      tile_product<kPairs>(padded_, width, rows.count() / kPer, keys_turned_ + j * tile_ + rows.first / kPer,
+                           kBlock / kPer, to_.ds_pairs + rows.first / kPer * kBlock + first, kBlock,
+                           dq_ + first, kBlock, true);
+    }
+    const int64_t from = (any.first * kBlock + used.first) / kPer, depth = used.count() / kPer;
+    const int64_t to = any.first * padded_, query = used.first / kPer * padded_;
+    tile_product<kPairs>(any.count(), padded_, depth, to_.p + from, kBlock / kPer, do_pairs_ + query, padded_,
+                         dv + to, padded_, true);
+    tile_product<kPairs>(any.count(), padded_, depth, to_.ds + from, kBlock / kPer, q_pairs_ + query, padded_,
+                         dk + to, padded_, true);
+  }
+
+  /** No probability where a strip sees less than its neighbour. */
+  void clear(Rows rows, int64_t column, int64_t width) {
+    const auto bytes = static_cast<size_t>(width / kPer) * sizeof(float);
+    for (int64_t r = rows.first; r < rows.last; ++r) {
+      std::memset(to_.p + (r * kBlock + column) / kPer, 0, bytes);
+      std::memset(to_.ds + (r * kBlock + column) / kPer, 0, bytes);
+    }
   }
 
   const AttentionJob& job_;

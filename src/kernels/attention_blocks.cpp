@@ -14,11 +14,7 @@ BlockRange range_of(const int32_t* segments, const int32_t* positions, int64_t f
       range.padding = true;
       continue;
     }
-    const int32_t position = positions ? positions[i] : static_cast<int32_t>(i);
-    range.low = std::min(range.low, segments[i]);
-    range.high = std::max(range.high, segments[i]);
-    range.first = std::min(range.first, position);
-    range.last = std::max(range.last, position);
+    range.add(segments[i], positions ? positions[i] : static_cast<int32_t>(i));
   }
   return range;
 }

@@ -24,6 +24,12 @@ struct BlockRange {
   int32_t last = std::numeric_limits<int32_t>::min();
   bool padding = false;
   bool empty() const { return low > high; }
+  void add(int32_t segment, int32_t position) {
+    low = std::min(low, segment);
+    high = std::max(high, segment);
+    first = std::min(first, position);
+    last = std::max(last, position);
+  }
 };
 
 enum class Meeting : uint8_t { kNone, kPartial, kAll };

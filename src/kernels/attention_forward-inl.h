@@ -23,10 +23,10 @@ struct Softmax {
   float* alpha;  // [64] what older sums are to be multiplied by
 };
 
-/** scores[keys, 64] becomes probabilities (in the layout of a b operand); the state moves on. Returns whether
- * older sums must be rescaled. */
+/** scores[rows, strip] becomes probabilities (in the layout of a b operand) for queries [first_column,
+ * last_column); the state moves on. Returns whether older sums must be rescaled. */
 template <bool kPairs, bool kMasked>
-HWY_INLINE bool softmax_tile(float* scores, int64_t keys, int64_t columns, float scale,
+HWY_INLINE bool softmax_tile(float* scores, Rows rows, int64_t first_column, int64_t last_column, float scale,
                              const BlockQueries& queries, const int32_t* segments, int64_t valid,
                              int64_t first_key, const Softmax& state, float* probabilities) {
   const FloatTag d;
@@ -34,9 +34,9 @@ HWY_INLINE bool softmax_tile(float* scores, int64_t keys, int64_t columns, float
   const Float minus = hn::Set(d, -std::numeric_limits<float>::infinity());
   const Float factor = hn::Set(d, scale);
   bool rescale = false;
-  for (int64_t column = 0; column < columns; column += lanes) {
+  for (int64_t column = first_column; column < last_column; column += lanes) {
     Float most = minus, most2 = minus;
-    for (int64_t i = 0; i < keys; i += 2) {
+    for (int64_t i = rows.first; i < rows.last; i += 2) {
       Float s0 = hn::LoadU(d, scores + i * kBlock + column);
       Float s1 = hn::LoadU(d, scores + (i + 1) * kBlock + column);
       if constexpr (kMasked) {
@@ -62,7 +62,7 @@ HWY_INLINE bool softmax_tile(float* scores, int64_t keys, int64_t columns, float
     hn::StoreU(high, d, state.high + column);
     hn::StoreU(alpha, d, state.alpha + column);
     Float sum = hn::Mul(hn::LoadU(d, state.sum + column), alpha), sum2 = hn::Zero(d);
-    for (int64_t i = 0; i < keys; i += 2) {
+    for (int64_t i = rows.first; i < rows.last; i += 2) {
       const Float p0 = exp2_lanes(d, hn::MulSub(hn::LoadU(d, scores + i * kBlock + column), factor, base));
       const Float p1 =
           exp2_lanes(d, hn::MulSub(hn::LoadU(d, scores + (i + 1) * kBlock + column), factor, base));
@@ -151,23 +151,31 @@ void forward_block(const AttentionJob& job, const float* packed, int64_t batch, 
     const Meeting meeting = meet(range, key_range);
     if (meeting == Meeting::kNone) continue;
     const float* keys = packed + ((batch * s.kv_heads + kv_head) * plan.key_blocks() + j) * 2 * tile;
-    const int64_t valid_keys = std::min(kBlock, s.keys - j * kBlock), count = round_up(valid_keys, 16);
-    tile_product<kPairs>(count, columns, depth, keys, padded / kPer, q, kBlock, scores, kBlock, false);
-    const auto soften = [&](auto masked) {
-      return softmax_tile<kPairs, decltype(masked)::value>(scores, count, columns, scale, queries,
-                                                           plan.key_segments(batch, j), valid_keys,
-                                                           j * kBlock, state, probabilities);
-    };
-    const bool rescale = meeting == Meeting::kAll && valid_keys == kBlock ? soften(std::false_type())
-                                                                          : soften(std::true_type());
-    if (rescale) {
-      for (int64_t r = 0; r < padded; ++r)
-        for (int64_t c = 0; c < columns; c += lanes)
-          hn::StoreU(hn::Mul(hn::LoadU(d, sums + r * kBlock + c), hn::LoadU(d, state.alpha + c)), d,
-                     sums + r * kBlock + c);
+    const int64_t valid_keys = std::min(kBlock, s.keys - j * kBlock);
+    const int32_t* segments = plan.key_segments(batch, j);
+    const bool all = meeting == Meeting::kAll && valid_keys == kBlock;
+    for (int64_t first = 0; first < columns; first += kStrip) {
+      const int64_t last = std::min(columns, first + kStrip), width = last - first;
+      const Rows seen =
+          all ? Rows{0, kBlock} : queries.seen(first / kStrip, segments, valid_keys, j * kBlock);
+      if (seen.empty()) continue;
+      tile_product<kPairs>(seen.count(), width, depth, keys + seen.first * padded / kPer, padded / kPer,
+                           q + first, kBlock, scores + seen.first * kBlock + first, kBlock, false);
+      const auto soften = [&](auto masked) {
+        return softmax_tile<kPairs, decltype(masked)::value>(scores, seen, first, last, scale, queries,
+                                                             segments, valid_keys, j * kBlock, state,
+                                                             probabilities);
+      };
+      if (all ? soften(std::false_type()) : soften(std::true_type())) {
+        for (int64_t r = 0; r < padded; ++r)
+          for (int64_t c = first; c < last; c += lanes)
+            hn::StoreU(hn::Mul(hn::LoadU(d, sums + r * kBlock + c), hn::LoadU(d, state.alpha + c)), d,
+                       sums + r * kBlock + c);
+      }
+      const int64_t at = seen.first / kPer;
+      tile_product<kPairs>(padded, width, seen.count() / kPer, keys + tile + at, kBlock / kPer,
+                           probabilities + at * kBlock + first, kBlock, sums + first, kBlock, true);
     }
-    tile_product<kPairs>(padded, columns, count / kPer, keys + tile, kBlock / kPer, probabilities, kBlock,
-                         sums, kBlock, true);
   }
 
   transpose_units(sums, kBlock, padded, columns, out, padded);

@@ -20,12 +20,18 @@ namespace gavel::HWY_NAMESPACE {
 
 #if HWY_TARGET == HWY_AVX3
 inline constexpr bool kCanPair = true;
-inline constexpr int kVectorsAtOnce = 4;  // 6 x 4 sums, 4 of b and 1 of a: 29 of 32 registers
+inline constexpr int kVectorsAtOnce = 4;
+// 6 x 4 sums, 4 of b and 1 of a: 29 of 32 registers. Strips are 2 wide and most often a multiple of 8 high.
+constexpr int rows_at_once(int vectors) {
+  return vectors > 2 ? 6 : 8;
+}
 #else
 inline constexpr bool kCanPair = false;
-inline constexpr int kVectorsAtOnce = 2;  // 6 x 2 sums, 2 of b and 1 of a: 15 of 16 registers
+inline constexpr int kVectorsAtOnce = 2;
+constexpr int rows_at_once(int) {
+  return 6;
+}  // 6 x 2 sums, 2 of b and 1 of a: 15 of 16 registers
 #endif
-inline constexpr int kRowsAtOnce = 6;
 
 // Highway 1.0.3 has no names for the two instructions of AVX-512 BF16; has_native_bf16() guards their use.
 HWY_INLINE Float dot_pairs(Float sum, Float a, Float b) {
@@ -101,6 +107,7 @@ HWY_NOINLINE void micro_product(int64_t depth, const float* a, int64_t a_leading
 template <bool kPairs, int kVectors>
 HWY_INLINE void panel_product(int64_t m, int64_t depth, const float* a, int64_t a_leading, const float* b,
                               int64_t b_leading, float* c, int64_t c_leading, bool accumulate) {
+  constexpr int kRowsAtOnce = rows_at_once(kVectors);
   int64_t r = 0;
   for (; r + kRowsAtOnce <= m; r += kRowsAtOnce)
     micro_product<kPairs, kRowsAtOnce, kVectors>(depth, a + r * a_leading, a_leading, b, b_leading,
@@ -231,15 +238,40 @@ HWY_INLINE void write_row(const float* from, float scale, int64_t count, T* to) 
   for (; i < count; ++i) from_float(from[i] * scale, to + i);
 }
 
+inline constexpr int64_t kStrip = 32;  // queries that go through a tile together: half a block
+
+/** Rows [first, last) of a tile. */
+struct Rows {
+  int64_t first, last;
+  int64_t count() const { return last - first; }
+  bool empty() const { return first >= last; }
+};
+
 /** The queries of one block: their segments and positions, filled up with padding. */
 struct BlockQueries {
   HWY_ALIGN int32_t segments[kBlock];
   HWY_ALIGN int32_t positions[kBlock];
+  BlockRange strips[kBlock / kStrip];
+
   BlockQueries(const AttentionPlan& plan, int64_t batch, int64_t block, int64_t count) {
     for (int64_t i = 0; i < kBlock; ++i) {
       segments[i] = i < count ? plan.query_segments(batch, block)[i] : 0;
       positions[i] = i < count ? plan.query_positions(batch, block)[i] : 0;
+      if (segments[i] != 0) strips[i / kStrip].add(segments[i], positions[i]);
     }
+  }
+
+  /** Keys of a tile that any query of the strip may see, widened to a multiple of 4. */
+  Rows seen(int64_t strip, const int32_t* key_segments, int64_t valid, int64_t first_key) const {
+    const BlockRange& range = strips[strip];
+    const auto may_see = [&](int64_t row) {
+      return key_segments[row] >= range.low && key_segments[row] <= range.high && key_segments[row] != 0;
+    };
+    Rows rows{0, std::min<int64_t>(valid, range.last - first_key + 1)};
+    while (!rows.empty() && !may_see(rows.first)) ++rows.first;
+    while (!rows.empty() && !may_see(rows.last - 1)) --rows.last;
+    if (rows.empty()) return {0, 0};
+    return {rows.first / 4 * 4, round_up(rows.last, 4)};
   }
 };
 
