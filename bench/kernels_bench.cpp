@@ -1,0 +1,254 @@
+// GFLOP/s of the kernels at SmolLM2-135M's shapes beside the machine's own limit: oneDNN on one thread a core
+// with nothing else to do. Run with --benchmark_enable_random_interleaving --benchmark_repetitions=9 and
+// compare the best of each: other work on the machine only ever makes a figure smaller.
+#include <benchmark/benchmark.h>
+
+#include <cstring>
+#include <vector>
+
+#include "base/random.h"
+#include "kernels/attention.h"
+#include "kernels/convert.h"
+#include "kernels/elementwise.h"
+#include "kernels/gemm.h"
+#include "kernels/linear.h"
+#include "kernels/thread_pool.h"
+
+namespace gavel {
+namespace {
+
+constexpr int64_t kTokens = 4096;
+
+std::vector<float> random_floats(int64_t size, uint64_t seed) {
+  Random random(seed);
+  std::vector<float> out(static_cast<size_t>(size));
+  for (float& x : out) x = static_cast<float>(random.uniform() * 2 - 1);
+  return out;
+}
+
+/** Random values, or zeros, of either type. */
+class Array {
+ public:
+  Array(DType type, int64_t size, uint64_t seed)
+      : type_(type), bytes_(static_cast<size_t>(size) * byte_size(type)) {
+    const std::vector<float> values = random_floats(size, seed);
+    if (type == DType::kF32)
+      std::memcpy(bytes_.data(), values.data(), bytes_.size());
+    else
+      narrow(values.data(), reinterpret_cast<uint16_t*>(bytes_.data()), values.size());
+  }
+  void* data() { return bytes_.data(); }
+  Matrix matrix() { return {type_, bytes_.data()}; }
+  float* floats() { return reinterpret_cast<float*>(bytes_.data()); }
+
+ private:
+  DType type_;
+  std::vector<char> bytes_;
+};
+
+DType type_of(int64_t argument) {
+  return argument == 0 ? DType::kF32 : DType::kBF16;
+}
+
+void report(benchmark::State& state, double flops) {
+  state.counters["GFLOP/s"] =
+      benchmark::Counter(flops * static_cast<double>(state.iterations()) * 1e-9, benchmark::Counter::kIsRate);
+}
+
+void limit(benchmark::State& state) {
+  const DType type = type_of(state.range(0));
+  const int64_t m = kTokens, n = 1536, k = 576;
+  Array x(type, m * k, 1), w(type, n * k, 2), y(type, m * n, 3);
+  KernelCall call;
+  const int64_t block = 512;
+  for (auto _ : state)
+    call.run(m / block, [&](int64_t task, int) {
+      const auto size = static_cast<int64_t>(byte_size(type));
+      gemm(block, n, k, {type, static_cast<char*>(x.data()) + task * block * k * size, k},
+           {type, w.data(), n}, type, static_cast<char*>(y.data()) + task * block * n * size, n);
+    });
+  report(state, 2.0 * m * n * k);
+}
+
+void linear(benchmark::State& state) {
+  const DType type = type_of(state.range(0));
+  const LinearShape s{kTokens, state.range(1), state.range(2)};
+  Array x(type, s.rows * s.in, 1), w(type, s.out * s.in, 2), y(type, s.rows * s.out, 3);
+  for (auto _ : state) linear_forward(s, x.matrix(), w.matrix(), {}, y.matrix());
+  report(state, 2.0 * static_cast<double>(s.rows * s.in * s.out));
+}
+
+void linear_dx(benchmark::State& state) {
+  const DType type = type_of(state.range(0));
+  const LinearShape s{kTokens, state.range(1), state.range(2)};
+  Array dx(type, s.rows * s.in, 1), w(type, s.out * s.in, 2), dy(type, s.rows * s.out, 3);
+  for (auto _ : state) linear_input_gradient(s, dy.matrix(), w.matrix(), dx.matrix());
+  report(state, 2.0 * static_cast<double>(s.rows * s.in * s.out));
+}
+
+/** Counts the base product only, so that the figure shows what the adapter costs. */
+void lora(benchmark::State& state) {
+  const DType type = type_of(state.range(0));
+  const LinearShape s{kTokens, state.range(1), state.range(2)};
+  const int64_t rank = state.range(3);
+  Array x(type, s.rows * s.in, 1), w(type, s.out * s.in, 2), y(type, s.rows * s.out, 3);
+  Array a(DType::kF32, rank * s.in, 4), b(DType::kF32, rank * s.out, 5), xa(DType::kF32, s.rows * rank, 6);
+  const Lora weights{rank, 2.0f, a.floats(), b.floats()};
+  for (auto _ : state)
+    linear_lora_forward(s, x.matrix(), x.matrix(), w.matrix(), {}, weights, y.matrix(), xa.floats());
+  report(state, 2.0 * static_cast<double>(s.rows * s.in * s.out));
+}
+
+void lora_grad(benchmark::State& state) {
+  const DType type = type_of(state.range(0));
+  const LinearShape s{kTokens, state.range(1), state.range(2)};
+  const int64_t rank = state.range(3);
+  Array x(type, s.rows * s.in, 1), w(type, s.out * s.in, 2), dy(type, s.rows * s.out, 3),
+      dx(type, s.rows * s.in, 7);
+  Array a(DType::kF32, rank * s.in, 4), b(DType::kF32, rank * s.out, 5), xa(DType::kF32, s.rows * rank, 6);
+  Array da = a, db = b;
+  const Lora weights{rank, 2.0f, a.floats(), b.floats()};
+  for (auto _ : state)
+    linear_lora_gradients(s, dy.matrix(), x.matrix(), w.matrix(), xa.floats(), weights,
+                          {dx.matrix(), {}, da.floats(), db.floats()});
+  report(state, 2.0 * static_cast<double>(s.rows * s.in * s.out));
+}
+
+/** Counts the half of the scores that the causal mask keeps. */
+struct AttentionArrays {
+  AttentionShape s{8, 512, 512, 9, 3, 64};
+  DType type;
+  Array q, k, v, o, d_o, lse, dq, dk, dv;
+  std::vector<int32_t> segments;
+
+  AttentionArrays(DType t, int64_t runs)
+      : type(t),
+        q(t, q_size(), 1),
+        k(t, k_size(), 2),
+        v(t, k_size(), 3),
+        o(t, q_size(), 4),
+        d_o(t, q_size(), 5),
+        lse(DType::kF32, s.batch * s.heads * s.queries, 6),
+        dq(t, q_size(), 7),
+        dk(t, k_size(), 8),
+        dv(t, k_size(), 9) {
+    for (int64_t b = 0; b < s.batch; ++b)
+      for (int64_t i = 0; i < s.keys; ++i) segments.push_back(static_cast<int32_t>(1 + i * runs / s.keys));
+    forward();
+  }
+  int64_t q_size() const { return s.batch * s.queries * s.heads * s.head_dim; }
+  int64_t k_size() const { return s.batch * s.keys * s.kv_heads * s.head_dim; }
+  void forward() {
+    attention_forward(s, type, 0.125f, q.data(), k.data(), v.data(), {segments.data()}, o.data(),
+                      lse.floats());
+  }
+  void backward() {
+    attention_backward(s, type, 0.125f, q.data(), k.data(), v.data(), {segments.data()}, o.data(),
+                       lse.floats(), d_o.data(), {dq.data(), dk.data(), dv.data()});
+  }
+  double product_flops(int64_t runs) const {
+    return static_cast<double>(s.batch * s.heads * s.queries * s.keys * s.head_dim) /
+           static_cast<double>(runs);
+  }
+};
+
+void attention(benchmark::State& state) {
+  AttentionArrays arrays(type_of(state.range(0)), state.range(1));
+  for (auto _ : state) arrays.forward();
+  report(state, 2 * arrays.product_flops(state.range(1)));
+}
+
+void attention_grad(benchmark::State& state) {
+  AttentionArrays arrays(type_of(state.range(0)), state.range(1));
+  for (auto _ : state) arrays.backward();
+  report(state, 5 * arrays.product_flops(state.range(1)));
+}
+
+void bandwidth(benchmark::State& state, int64_t elements, int arrays) {
+  state.SetBytesProcessed(static_cast<int64_t>(state.iterations()) * elements * arrays *
+                          static_cast<int64_t>(byte_size(type_of(state.range(0)))));
+}
+
+void norm(benchmark::State& state) {
+  const DType type = type_of(state.range(0));
+  const int64_t n = 576;
+  Array x(type, kTokens * n, 1), r(type, kTokens * n, 2), w(DType::kF32, n, 3), h(type, kTokens * n, 4),
+      y(type, kTokens * n, 5);
+  for (auto _ : state)
+    rms_norm_forward(kTokens, n, type, x.data(), r.data(), w.matrix(), 1e-5f, h.data(), y.data());
+  bandwidth(state, kTokens * n, 4);
+}
+
+void norm_grad(benchmark::State& state) {
+  const DType type = type_of(state.range(0));
+  const int64_t n = 576;
+  Array h(type, kTokens * n, 1), dy(type, kTokens * n, 2), w(DType::kF32, n, 3), dr(type, kTokens * n, 4),
+      dh(type, kTokens * n, 5);
+  for (auto _ : state)
+    rms_norm_gradient(kTokens, n, type, h.data(), w.matrix(), 1e-5f, dy.data(), dr.data(), dh.data());
+  bandwidth(state, kTokens * n, 4);
+}
+
+void swiglu(benchmark::State& state) {
+  const DType type = type_of(state.range(0));
+  const int64_t n = kTokens * 1536;
+  Array g(type, n, 1), u(type, n, 2), y(type, n, 3);
+  for (auto _ : state) swiglu_forward(n, type, g.data(), u.data(), y.data());
+  bandwidth(state, n, 3);
+}
+
+void swiglu_grad(benchmark::State& state) {
+  const DType type = type_of(state.range(0));
+  const int64_t n = kTokens * 1536;
+  Array g(type, n, 1), u(type, n, 2), dy(type, n, 3), dg(type, n, 4), du(type, n, 5);
+  for (auto _ : state) swiglu_gradient(n, type, g.data(), u.data(), dy.data(), dg.data(), du.data());
+  bandwidth(state, n, 5);
+}
+
+void rotary_q(benchmark::State& state) {
+  const DType type = type_of(state.range(0));
+  const int64_t n = kTokens * 576;
+  Array x(type, n, 1), y(type, n, 2), cosine(DType::kF32, 512 * 32, 3), sine(DType::kF32, 512 * 32, 4);
+  for (auto _ : state)
+    rotary(kTokens, 9, 64, type, x.data(), 512, cosine.floats(), sine.floats(), false, y.data());
+  bandwidth(state, n, 2);
+}
+
+void shapes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"bf16", "in", "out"});
+  for (int64_t bf16 : {1, 0})
+    for (auto [in, out] : {std::pair<int64_t, int64_t>{576, 576}, {576, 192}, {576, 1536}, {1536, 576}})
+      b->Args({bf16, in, out});
+}
+void lora_shapes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"bf16", "in", "out", "rank"});
+  for (int64_t rank : {4, 16})
+    for (auto [in, out] : {std::pair<int64_t, int64_t>{576, 576}, {576, 192}, {576, 1536}, {1536, 576}})
+      b->Args({1, in, out, rank});
+}
+void attention_shapes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"bf16", "sequences"});
+  for (int64_t bf16 : {1, 0})
+    for (int64_t runs : {1, 4}) b->Args({bf16, runs});
+}
+void types(benchmark::internal::Benchmark* b) {
+  b->ArgName("bf16")->Arg(1)->Arg(0);
+}
+
+BENCHMARK(limit)->Apply(types)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(linear)->Apply(shapes)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(linear_dx)->Apply(shapes)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(lora)->Apply(lora_shapes)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(lora_grad)->Apply(lora_shapes)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(attention)->Apply(attention_shapes)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(attention_grad)->Apply(attention_shapes)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(norm)->Apply(types)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(norm_grad)->Apply(types)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(swiglu)->Apply(types)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(swiglu_grad)->Apply(types)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(rotary_q)->Apply(types)->MeasureProcessCPUTime()->UseRealTime();
+
+}  // namespace
+}  // namespace gavel
+
+BENCHMARK_MAIN();

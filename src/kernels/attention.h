@@ -1,0 +1,51 @@
+#pragma once
+#include <cstdint>
+
+#include "base/dtype.h"
+
+namespace gavel {
+
+/** Grouped-query attention: heads is a multiple of kv_heads, and query head h reads key head
+ * h / (heads / kv_heads). All arrays are row-major; q, o, do, dq are [batch, queries, heads, head_dim] and
+ * k, v, dk, dv [batch, keys, kv_heads, head_dim], all of one type, bf16 or float32. */
+struct AttentionShape {
+  int64_t batch = 0;
+  int64_t queries = 0;
+  int64_t keys = 0;
+  int64_t heads = 0;
+  int64_t kv_heads = 0;
+  int64_t head_dim = 0;
+};
+
+/** Which keys a query sees: those of its own segment, at its position in the row or before. Segment 0 is
+ * padding: such keys are never seen, such queries get o = 0 and lse = 0, and their do is not read into any
+ * gradient (dq = 0). Segments need not be sorted, though whole blocks are skipped only where the ranges of
+ * their numbers do not meet. */
+struct AttentionMask {
+  const int32_t* key_segments = nullptr;     // [batch, keys]
+  const int32_t* query_segments = nullptr;   // [batch, queries]; null: key_segments (queries == keys)
+  const int32_t* query_positions = nullptr;  // [batch, queries], index of a key; null: 0, 1, 2, ...
+};
+
+/** o = softmax(scale q k^T + mask) v and lse[batch, heads, queries] = the natural logarithm of each softmax's
+ * denominator, in float32 throughout but for the products, whose operands are rounded to bf16 when the arrays
+ * are bf16 and the processor multiplies bf16 itself. scale > 0.
+ *
+ * Blocked with an online softmax (Milakov and Gimelshein, 2018; Dao et al., FlashAttention, 2022): memory is
+ * linear in the lengths. A query that sees no key gets o = 0 and lse = 0. Throws Error on impossible shapes.
+ */
+void attention_forward(const AttentionShape& shape, DType type, float scale, const void* q, const void* k,
+                       const void* v, const AttentionMask& mask, void* o, float* lse);
+
+/** Gradients from what attention_forward read and wrote and from d_o, the gradient of o. The probabilities
+ * are computed again block by block (Dao et al., 2022, section 3.1 and appendix B). */
+struct AttentionGradients {
+  void* dq = nullptr;
+  void* dk = nullptr;
+  void* dv = nullptr;
+};
+void attention_backward(const AttentionShape& shape, DType type, float scale, const void* q, const void* k,
+                        const void* v, const AttentionMask& mask, const void* o, const float* lse,
+                        const void* d_o, const AttentionGradients& gradients);
+
+}  // namespace gavel

@@ -1,0 +1,91 @@
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "kernels/attention.h"
+
+// What attention's two passes share before any arithmetic: blocks of 64 rows and which pairs of them meet.
+namespace gavel {
+
+inline constexpr int64_t kBlock = 64;
+
+inline int64_t round_up(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+/** 64 queries or keys: the range of their segments (padding left out; low > high when there is nothing else)
+ * and of their positions. */
+struct BlockRange {
+  int32_t low = std::numeric_limits<int32_t>::max();
+  int32_t high = std::numeric_limits<int32_t>::min();
+  int32_t first = std::numeric_limits<int32_t>::max();
+  int32_t last = std::numeric_limits<int32_t>::min();
+  bool padding = false;
+  bool empty() const { return low > high; }
+  void add(int32_t segment, int32_t position) {
+    low = std::min(low, segment);
+    high = std::max(high, segment);
+    first = std::min(first, position);
+    last = std::max(last, position);
+  }
+};
+
+enum class Meeting : uint8_t { kNone, kPartial, kAll };
+
+/** kNone is certain; kPartial may turn out to hold nothing. */
+inline Meeting meet(const BlockRange& queries, const BlockRange& keys) {
+  if (queries.empty() || keys.empty() || queries.high < keys.low || keys.high < queries.low ||
+      keys.first > queries.last)
+    return Meeting::kNone;
+  const bool one_segment = queries.low == queries.high && keys.low == keys.high;
+  if (one_segment && !queries.padding && !keys.padding && keys.last <= queries.first) return Meeting::kAll;
+  return Meeting::kPartial;
+}
+
+/** The rows of one batch, as the kernels read them. */
+class AttentionPlan {
+ public:
+  AttentionPlan(const AttentionShape& shape, const AttentionMask& mask);
+
+  int64_t query_blocks() const { return query_blocks_; }
+  int64_t key_blocks() const { return key_blocks_; }
+  const BlockRange& queries(int64_t batch, int64_t block) const {
+    return queries_[static_cast<size_t>(batch * query_blocks_ + block)];
+  }
+  const BlockRange& keys(int64_t batch, int64_t block) const {
+    return keys_[static_cast<size_t>(batch * key_blocks_ + block)];
+  }
+  /** First of the block's entries. */
+  const int32_t* query_segments(int64_t batch, int64_t block) const {
+    return query_segments_ + batch * shape_.queries + block * kBlock;
+  }
+  const int32_t* key_segments(int64_t batch, int64_t block) const {
+    return key_segments_ + batch * shape_.keys + block * kBlock;
+  }
+  const int32_t* query_positions(int64_t batch, int64_t block) const {
+    return query_positions_ + (own_positions_.empty() ? batch * shape_.queries : 0) + block * kBlock;
+  }
+
+ private:
+  AttentionShape shape_;
+  int64_t query_blocks_, key_blocks_;
+  const int32_t *query_segments_, *key_segments_, *query_positions_;
+  std::vector<int32_t> own_positions_;
+  std::vector<BlockRange> queries_, keys_;
+};
+
+/** Everything the per-processor code reads. */
+struct AttentionJob {
+  AttentionShape shape;
+  float scale;
+  const AttentionPlan* plan;
+  const void *q, *k, *v;
+  void* o;
+  float* lse;
+  const void* d_o;
+  void *dq, *dk, *dv;
+};
+
+}  // namespace gavel

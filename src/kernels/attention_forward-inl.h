@@ -1,0 +1,214 @@
+// Attention's forward pass, for every target of Highway. A tile holds keys in rows and queries in lanes, so
+// the softmax runs over rows and needs no sums across lanes.
+#if defined(GAVEL_KERNELS_ATTENTION_FORWARD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef GAVEL_KERNELS_ATTENTION_FORWARD_INL_H_
+#undef GAVEL_KERNELS_ATTENTION_FORWARD_INL_H_
+#else
+#define GAVEL_KERNELS_ATTENTION_FORWARD_INL_H_
+#endif
+
+#include <cmath>
+#include <limits>
+
+#include "kernels/attention_tiles-inl.h"
+#include "kernels/thread_pool.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace gavel::HWY_NAMESPACE {
+
+/** Softmax state of one block of queries, in units of log2. */
+struct Softmax {
+  float* high;   // [64] running maximum
+  float* sum;    // [64] running denominator
+  float* alpha;  // [64] what older sums are to be multiplied by
+};
+
+/** scores[rows, strip] becomes probabilities (in the layout of a b operand) for queries [first_column,
+ * last_column); the state moves on. Returns whether older sums must be rescaled. */
+template <bool kPairs, bool kMasked>
+HWY_INLINE bool softmax_tile(float* scores, Rows rows, int64_t first_column, int64_t last_column, float scale,
+                             const BlockQueries& queries, const int32_t* segments, int64_t valid,
+                             int64_t first_key, const Softmax& state, float* probabilities) {
+  const FloatTag d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const Float minus = hn::Set(d, -std::numeric_limits<float>::infinity());
+  const Float factor = hn::Set(d, scale);
+  bool rescale = false;
+  for (int64_t column = first_column; column < last_column; column += lanes) {
+    Float most = minus, most2 = minus;
+    for (int64_t i = rows.first; i < rows.last; i += 2) {
+      Float s0 = hn::LoadU(d, scores + i * kBlock + column);
+      Float s1 = hn::LoadU(d, scores + (i + 1) * kBlock + column);
+      if constexpr (kMasked) {
+        const auto mask = [&](int64_t row, Float s) {
+          if (row >= valid || segments[row] == 0) return minus;
+          const auto position = static_cast<int32_t>(first_key + row);
+          return hn::IfThenElse(sees(d, queries, column, segments[row], position), s, minus);
+        };
+        s0 = mask(i, s0);
+        s1 = mask(i + 1, s1);
+        hn::StoreU(s0, d, scores + i * kBlock + column);
+        hn::StoreU(s1, d, scores + (i + 1) * kBlock + column);
+      }
+      most = hn::Max(most, s0);
+      most2 = hn::Max(most2, s1);
+    }
+    const Float old = hn::LoadU(d, state.high + column);
+    const Float high = hn::Max(old, hn::Mul(hn::Max(most, most2), factor));
+    // Nothing seen so far: any finite number serves, as all scores are minus infinity.
+    const Float base = hn::IfThenElse(hn::Eq(high, minus), hn::Zero(d), high);
+    const Float alpha = exp2_lanes(d, hn::Sub(old, base));
+    rescale = rescale || !hn::AllTrue(d, hn::Eq(old, high));
+    hn::StoreU(high, d, state.high + column);
+    hn::StoreU(alpha, d, state.alpha + column);
+    Float sum = hn::Mul(hn::LoadU(d, state.sum + column), alpha), sum2 = hn::Zero(d);
+    for (int64_t i = rows.first; i < rows.last; i += 2) {
+      const Float p0 = exp2_lanes(d, hn::MulSub(hn::LoadU(d, scores + i * kBlock + column), factor, base));
+      const Float p1 =
+          exp2_lanes(d, hn::MulSub(hn::LoadU(d, scores + (i + 1) * kBlock + column), factor, base));
+      sum = hn::Add(sum, p0);
+      sum2 = hn::Add(sum2, p1);
+      if constexpr (kPairs) {
+        hn::StoreU(make_pairs(d, p0, p1), d, probabilities + i / 2 * kBlock + column);
+      } else {
+        hn::StoreU(p0, d, probabilities + i * kBlock + column);
+        hn::StoreU(p1, d, probabilities + (i + 1) * kBlock + column);
+      }
+    }
+    hn::StoreU(hn::Add(sum, sum2), d, state.sum + column);
+  }
+  return rescale;
+}
+
+/** Keys as rows and values transposed, block after block, for every batch and key head. */
+template <class T, bool kPairs>
+void pack_keys(KernelCall& call, const AttentionJob& job, float* packed) {
+  constexpr int64_t kPer = kPairs ? 2 : 1;
+  const auto& s = job.shape;
+  const int64_t padded = round_up(s.head_dim, 16), tile = kBlock * padded / kPer;
+  const int64_t blocks = job.plan->key_blocks();
+  call.run(s.batch * s.kv_heads * blocks, [&](int64_t task, int worker) {
+    const int64_t block = task % blocks, head = task / blocks % s.kv_heads,
+                  batch = task / blocks / s.kv_heads;
+    if (job.plan->keys(batch, block).empty()) return;
+    Carver memory(call.local(worker, static_cast<size_t>(2 * tile) * sizeof(float) + 256));
+    float* rows = memory.template take<float>(tile);
+    float* paired = memory.template take<float>(tile);
+    float* keys = packed + task * 2 * tile;
+    const int64_t stride = s.kv_heads * s.head_dim;
+    const int64_t offset = (batch * s.keys + block * kBlock) * stride + head * s.head_dim;
+    const int64_t valid = std::min(kBlock, s.keys - block * kBlock);
+    const int32_t* segments = job.plan->key_segments(batch, block);
+    copy_rows<T, kPairs>(static_cast<const T*>(job.k) + offset, stride, valid, kBlock, s.head_dim, padded,
+                         segments, keys);
+    copy_rows<T, kPairs>(static_cast<const T*>(job.v) + offset, stride, valid, kBlock, s.head_dim, padded,
+                         segments, rows);
+    if constexpr (kPairs) pair_rows(rows, kBlock, padded, paired);
+    transpose_units(kPairs ? paired : rows, padded, kBlock / kPer, padded, keys + tile, kBlock / kPer);
+  });
+}
+
+template <class T, bool kPairs>
+void forward_block(const AttentionJob& job, const float* packed, int64_t batch, int64_t head, int64_t block,
+                   Carver memory) {
+  constexpr int64_t kPer = kPairs ? 2 : 1;
+  const FloatTag d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto& s = job.shape;
+  const AttentionPlan& plan = *job.plan;
+  const int64_t padded = round_up(s.head_dim, 16), tile = kBlock * padded / kPer;
+  const int64_t depth = (s.head_dim + kPer - 1) / kPer;
+  const int64_t valid = std::min(kBlock, s.queries - block * kBlock), columns = round_up(valid, 16);
+  const int64_t stride = s.heads * s.head_dim;
+  const int64_t offset = (batch * s.queries + block * kBlock) * stride + head * s.head_dim;
+  T* o = static_cast<T*>(job.o) + offset;
+  float* lse = job.lse + (batch * s.heads + head) * s.queries + block * kBlock;
+  const BlockRange& range = plan.queries(batch, block);
+
+  float* rows = memory.take<float>(tile);
+  float* q = memory.take<float>(tile);
+  float* scores = memory.take<float>(kBlock * kBlock);
+  float* probabilities = memory.take<float>(kBlock * kBlock / kPer);
+  float* sums = memory.take<float>(padded * kBlock);
+  float* out = memory.take<float>(padded * kBlock);
+  const Softmax state{memory.take<float>(kBlock), memory.take<float>(kBlock), memory.take<float>(kBlock)};
+  const BlockQueries queries(plan, batch, block, valid);
+  for (int64_t i = 0; i < kBlock; ++i) {
+    state.high[i] = -std::numeric_limits<float>::infinity();
+    state.sum[i] = 0;
+  }
+  std::memset(sums, 0, static_cast<size_t>(padded * kBlock) * sizeof(float));
+  if (!range.empty()) {
+    copy_rows<T, kPairs>(static_cast<const T*>(job.q) + offset, stride, valid, kBlock, s.head_dim, padded,
+                         queries.segments, rows);
+    transpose_units(rows, padded / kPer, kBlock, padded / kPer, q, kBlock);
+  }
+
+  const float scale = job.scale * 1.44269504f;
+  const int64_t kv_head = head / (s.heads / s.kv_heads);
+  for (int64_t j = 0; j < plan.key_blocks(); ++j) {
+    const BlockRange& key_range = plan.keys(batch, j);
+    const Meeting meeting = meet(range, key_range);
+    if (meeting == Meeting::kNone) continue;
+    const float* keys = packed + ((batch * s.kv_heads + kv_head) * plan.key_blocks() + j) * 2 * tile;
+    const int64_t valid_keys = std::min(kBlock, s.keys - j * kBlock);
+    const int32_t* segments = plan.key_segments(batch, j);
+    const bool all = meeting == Meeting::kAll && valid_keys == kBlock;
+    for (int64_t first = 0; first < columns; first += kStrip) {
+      const int64_t last = std::min(columns, first + kStrip), width = last - first;
+      const Rows seen =
+          all ? Rows{0, kBlock} : queries.seen(first / kStrip, segments, valid_keys, j * kBlock);
+      if (seen.empty()) continue;
+      tile_product<kPairs>(seen.count(), width, depth, keys + seen.first * padded / kPer, padded / kPer,
+                           q + first, kBlock, scores + seen.first * kBlock + first, kBlock, false);
+      const auto soften = [&](auto masked) {
+        return softmax_tile<kPairs, decltype(masked)::value>(scores, seen, first, last, scale, queries,
+                                                             segments, valid_keys, j * kBlock, state,
+                                                             probabilities);
+      };
+      if (all ? soften(std::false_type()) : soften(std::true_type())) {
+        for (int64_t r = 0; r < padded; ++r)
+          for (int64_t c = first; c < last; c += lanes)
+            hn::StoreU(hn::Mul(hn::LoadU(d, sums + r * kBlock + c), hn::LoadU(d, state.alpha + c)), d,
+                       sums + r * kBlock + c);
+      }
+      const int64_t at = seen.first / kPer;
+      tile_product<kPairs>(padded, width, seen.count() / kPer, keys + tile + at, kBlock / kPer,
+                           probabilities + at * kBlock + first, kBlock, sums + first, kBlock, true);
+    }
+  }
+
+  transpose_units(sums, kBlock, padded, columns, out, padded);
+  for (int64_t i = 0; i < valid; ++i) {
+    const bool any = state.sum[i] != 0 && queries.segments[i] != 0;
+    if (!any) std::memset(out + i * padded, 0, static_cast<size_t>(padded) * sizeof(float));
+    write_row(out + i * padded, any ? 1 / state.sum[i] : 0.0f, s.head_dim, o + i * stride);
+    lse[i] = any ? (state.high[i] + std::log2(state.sum[i])) * 0.693147181f : 0.0f;
+  }
+}
+
+template <class T, bool kPairs>
+void run_forward(KernelCall& call, const AttentionJob& job) {
+  constexpr int64_t kPer = kPairs ? 2 : 1;
+  const auto& s = job.shape;
+  const int64_t padded = round_up(s.head_dim, 16), tile = kBlock * padded / kPer;
+  const int64_t blocks = job.plan->query_blocks(), heads = s.batch * s.heads;
+  const int64_t key_tiles = s.batch * s.kv_heads * job.plan->key_blocks();
+  auto* packed = static_cast<float*>(call.shared(static_cast<size_t>(key_tiles * 2 * tile) * sizeof(float)));
+  pack_keys<T, kPairs>(call, job, packed);
+  const size_t bytes =
+      static_cast<size_t>(2 * tile + 2 * kBlock * kBlock + 2 * padded * kBlock + 3 * kBlock) * sizeof(float) +
+      1024;
+  call.run(heads * blocks, [&](int64_t task, int worker) {
+    // Last blocks first: under the causal mask they are the longest, and long ones at the end would leave the
+    // other threads waiting.
+    const int64_t block = blocks - 1 - task / heads, head = task % heads;
+    forward_block<T, kPairs>(job, packed, head / s.heads, head % s.heads, block,
+                             Carver(call.local(worker, bytes)));
+  });
+}
+
+}  // namespace gavel::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

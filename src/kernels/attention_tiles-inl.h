@@ -1,0 +1,290 @@
+// Small dense products and the operand layouts that attention needs, for every target of Highway. "Units" are
+// 32 bits: one float32, or two bf16 that are neighbours along the contracted dimension (kPairs).
+#if defined(GAVEL_KERNELS_ATTENTION_TILES_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef GAVEL_KERNELS_ATTENTION_TILES_INL_H_
+#undef GAVEL_KERNELS_ATTENTION_TILES_INL_H_
+#else
+#define GAVEL_KERNELS_ATTENTION_TILES_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <cstring>
+#include <type_traits>
+
+#include "kernels/attention_blocks.h"
+#include "kernels/lanes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace gavel::HWY_NAMESPACE {
+
+#if HWY_TARGET == HWY_AVX3
+inline constexpr bool kCanPair = true;
+inline constexpr int kVectorsAtOnce = 4;
+// 6 x 4 sums, 4 of b and 1 of a: 29 of 32 registers. Strips are 2 wide and most often a multiple of 8 high.
+constexpr int rows_at_once(int vectors) {
+  return vectors > 2 ? 6 : 8;
+}
+#else
+inline constexpr bool kCanPair = false;
+inline constexpr int kVectorsAtOnce = 2;
+constexpr int rows_at_once(int) {
+  return 6;
+}  // 6 x 2 sums, 2 of b and 1 of a: 15 of 16 registers
+#endif
+
+// Highway 1.0.3 has no names for the two instructions of AVX-512 BF16; has_native_bf16() guards their use.
+HWY_INLINE Float dot_pairs(Float sum, Float a, Float b) {
+#if HWY_TARGET == HWY_AVX3
+  asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
+#else
+  (void)a, (void)b;
+#endif
+  return sum;
+}
+
+/** One row of bf16 from one vector of float32. */
+HWY_INLINE void store_bf16(FloatTag d, Float v, uint16_t* to) {
+#if HWY_TARGET == HWY_AVX3
+  (void)d;
+  __m256i half;
+  asm("vcvtneps2bf16 %1, %0" : "=v"(half) : "v"(v.raw));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), half);
+#else
+  store_lanes(d, v, to);
+#endif
+}
+
+/** Units of two rows: `even` in the lower halves, `odd` in the upper; halves are rounded away from zero,
+ * which differs from round to even only in exact ties. */
+HWY_INLINE Float make_pairs(FloatTag d, Float even, Float odd) {
+  const hn::RebindToUnsigned<FloatTag> du;
+  const auto half = hn::Set(du, 0x8000u);
+  const auto low = hn::ShiftRight<16>(hn::Add(hn::BitCast(du, even), half));
+  const auto high = hn::And(hn::Add(hn::BitCast(du, odd), half), hn::Set(du, 0xffff0000u));
+  return hn::BitCast(d, hn::Or(low, high));
+}
+
+template <bool kPairs, int kRows, int kVectors>
+HWY_NOINLINE void micro_product(int64_t depth, const float* a, int64_t a_leading, const float* b,
+                                int64_t b_leading, float* c, int64_t c_leading, bool accumulate) {
+  const FloatTag d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  Float sums[kRows][kVectors];
+  if (accumulate) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = hn::LoadU(d, c + r * c_leading + v * lanes);
+  } else {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = hn::Zero(d);
+  }
+  for (int64_t i = 0; i < depth; ++i) {
+    Float bs[kVectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) bs[v] = hn::LoadU(d, b + i * b_leading + v * lanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const Float av = hn::Set(d, a[r * a_leading + i]);
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        if constexpr (kPairs)
+          sums[r][v] = dot_pairs(sums[r][v], av, bs[v]);
+        else
+          sums[r][v] = hn::MulAdd(av, bs[v], sums[r][v]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) hn::StoreU(sums[r][v], d, c + r * c_leading + v * lanes);
+}
+
+template <bool kPairs, int kVectors>
+HWY_INLINE void panel_product(int64_t m, int64_t depth, const float* a, int64_t a_leading, const float* b,
+                              int64_t b_leading, float* c, int64_t c_leading, bool accumulate) {
+  constexpr int kRowsAtOnce = rows_at_once(kVectors);
+  int64_t r = 0;
+  for (; r + kRowsAtOnce <= m; r += kRowsAtOnce)
+    micro_product<kPairs, kRowsAtOnce, kVectors>(depth, a + r * a_leading, a_leading, b, b_leading,
+                                                 c + r * c_leading, c_leading, accumulate);
+  if (m - r >= 4) {
+    micro_product<kPairs, 4, kVectors>(depth, a + r * a_leading, a_leading, b, b_leading, c + r * c_leading,
+                                       c_leading, accumulate);
+    r += 4;
+  }
+  for (; r + 2 <= m; r += 2)
+    micro_product<kPairs, 2, kVectors>(depth, a + r * a_leading, a_leading, b, b_leading, c + r * c_leading,
+                                       c_leading, accumulate);
+}
+
+/** c[m, n] (+)= a[m, depth] b[depth, n] in units; m is even, n a multiple of 16. */
+template <bool kPairs>
+HWY_INLINE void tile_product(int64_t m, int64_t n, int64_t depth, const float* a, int64_t a_leading,
+                             const float* b, int64_t b_leading, float* c, int64_t c_leading,
+                             bool accumulate) {
+  if constexpr (kPairs && !kCanPair) return;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
+  int64_t column = 0;
+  const auto go = [&](auto vectors) {
+    constexpr int kVectors = decltype(vectors)::value;
+    for (; column + kVectors * lanes <= n; column += kVectors * lanes)
+      panel_product<kPairs, kVectors>(m, depth, a, a_leading, b + column, b_leading, c + column, c_leading,
+                                      accumulate);
+  };
+  go(std::integral_constant<int, kVectorsAtOnce>());
+  if constexpr (kVectorsAtOnce > 3) go(std::integral_constant<int, 3>());
+  if constexpr (kVectorsAtOnce > 2) go(std::integral_constant<int, 2>());
+  go(std::integral_constant<int, 1>());
+}
+
+/** to[columns, rows] = from[rows, columns]^T in units; both multiples of 4. */
+HWY_INLINE void transpose_units(const float* from, int64_t from_leading, int64_t rows, int64_t columns,
+                                float* to, int64_t to_leading) {
+#if HWY_TARGET == HWY_SCALAR
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < columns; ++c)
+      std::memcpy(to + c * to_leading + r, from + r * from_leading + c, sizeof(float));
+#else
+  const hn::FixedTag<float, 4> d;
+  const hn::FixedTag<double, 2> dd;
+  for (int64_t c = 0; c < columns; c += 4) {
+    for (int64_t r = 0; r < rows; r += 4) {
+      const float* at = from + r * from_leading + c;
+      const auto r0 = hn::LoadU(d, at);
+      const auto r1 = hn::LoadU(d, at + from_leading);
+      const auto r2 = hn::LoadU(d, at + 2 * from_leading);
+      const auto r3 = hn::LoadU(d, at + 3 * from_leading);
+      const auto low01 = hn::BitCast(dd, hn::InterleaveLower(d, r0, r1));
+      const auto low23 = hn::BitCast(dd, hn::InterleaveLower(d, r2, r3));
+      const auto high01 = hn::BitCast(dd, hn::InterleaveUpper(d, r0, r1));
+      const auto high23 = hn::BitCast(dd, hn::InterleaveUpper(d, r2, r3));
+      float* out = to + c * to_leading + r;
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, low01, low23)), d, out);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dd, low01, low23)), d, out + to_leading);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, high01, high23)), d, out + 2 * to_leading);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dd, high01, high23)), d, out + 3 * to_leading);
+    }
+  }
+#endif
+}
+
+/** Rows of `columns` values, a stride apart, as contiguous rows of `padded` values; zeros in the padding, in
+ * rows of segment 0 and in rows past `valid`. */
+template <class T, bool kPairs>
+HWY_INLINE void copy_rows(const T* from, int64_t stride, int64_t valid, int64_t rows, int64_t columns,
+                          int64_t padded, const int32_t* segments, float* to) {
+  using Element = std::conditional_t<kPairs, uint16_t, float>;
+  static_assert(!kPairs || std::is_same_v<T, uint16_t>);
+  const FloatTag d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto row_bytes = static_cast<size_t>(padded) * sizeof(Element);
+  for (int64_t r = 0; r < rows; ++r) {
+    char* out = reinterpret_cast<char*>(to) + static_cast<size_t>(r) * row_bytes;
+    if (r >= valid || segments[r] == 0) {
+      std::memset(out, 0, row_bytes);
+      continue;
+    }
+    const T* in = from + r * stride;
+    if constexpr (std::is_same_v<T, Element>) {
+      const hn::ScalableTag<T> dt;
+      const int64_t step = static_cast<int64_t>(hn::Lanes(dt));
+      int64_t i = 0;
+      for (; i + step <= columns; i += step)
+        hn::StoreU(hn::LoadU(dt, in + i), dt, reinterpret_cast<T*>(out) + i);
+      std::memcpy(out + static_cast<size_t>(i) * sizeof(T), in + i,
+                  static_cast<size_t>(columns - i) * sizeof(T));
+    } else {
+      int64_t i = 0;
+      for (; i + lanes <= columns; i += lanes)
+        hn::StoreU(load_lanes(d, in + i), d, reinterpret_cast<float*>(out) + i);
+      for (; i < columns; ++i) reinterpret_cast<float*>(out)[i] = to_float(in[i]);
+    }
+    if (padded > columns)
+      std::memset(out + static_cast<size_t>(columns) * sizeof(Element), 0,
+                  static_cast<size_t>(padded - columns) * sizeof(Element));
+  }
+}
+
+/** [rows, padded] bf16 to units of two rows, [rows / 2, padded]. */
+HWY_INLINE void pair_rows(const float* from, int64_t rows, int64_t padded, float* to) {
+  const FloatTag d;
+  const hn::RebindToUnsigned<FloatTag> du;
+  const hn::Rebind<uint16_t, FloatTag> dh;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto* even = reinterpret_cast<const uint16_t*>(from);
+  for (int64_t r = 0; r < rows / 2; ++r, even += 2 * padded) {
+    const uint16_t* odd = even + padded;
+    for (int64_t i = 0; i < padded; i += lanes) {
+      const auto low = hn::PromoteTo(du, hn::LoadU(dh, even + i));
+      const auto high = hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(dh, odd + i)));
+      hn::StoreU(hn::BitCast(d, hn::Or(low, high)), d, to + r * padded + i);
+    }
+  }
+}
+
+/** One row of `count` values, times scale. */
+template <class T>
+HWY_INLINE void write_row(const float* from, float scale, int64_t count, T* to) {
+  const FloatTag d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const Float factor = hn::Set(d, scale);
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) store_lanes(d, hn::Mul(hn::LoadU(d, from + i), factor), to + i);
+  for (; i < count; ++i) from_float(from[i] * scale, to + i);
+}
+
+inline constexpr int64_t kStrip = 32;  // queries that go through a tile together: half a block
+
+/** Rows [first, last) of a tile. */
+struct Rows {
+  int64_t first, last;
+  int64_t count() const { return last - first; }
+  bool empty() const { return first >= last; }
+};
+
+/** The queries of one block: their segments and positions, filled up with padding. */
+struct BlockQueries {
+  HWY_ALIGN int32_t segments[kBlock];
+  HWY_ALIGN int32_t positions[kBlock];
+  BlockRange strips[kBlock / kStrip];
+
+  BlockQueries(const AttentionPlan& plan, int64_t batch, int64_t block, int64_t count) {
+    for (int64_t i = 0; i < kBlock; ++i) {
+      segments[i] = i < count ? plan.query_segments(batch, block)[i] : 0;
+      positions[i] = i < count ? plan.query_positions(batch, block)[i] : 0;
+      if (segments[i] != 0) strips[i / kStrip].add(segments[i], positions[i]);
+    }
+  }
+
+  /** Keys of a tile that any query of the strip may see, widened to a multiple of 4. */
+  Rows seen(int64_t strip, const int32_t* key_segments, int64_t valid, int64_t first_key) const {
+    const BlockRange& range = strips[strip];
+    const auto may_see = [&](int64_t row) {
+      return key_segments[row] >= range.low && key_segments[row] <= range.high && key_segments[row] != 0;
+    };
+    Rows rows{0, std::min<int64_t>(valid, range.last - first_key + 1)};
+    while (!rows.empty() && !may_see(rows.first)) ++rows.first;
+    while (!rows.empty() && !may_see(rows.last - 1)) --rows.last;
+    if (rows.empty()) return {0, 0};
+    return {rows.first / 4 * 4, round_up(rows.last, 4)};
+  }
+};
+
+/** Which of the queries at `column` see key `position` of `segment` (not 0). */
+HWY_INLINE hn::Mask<FloatTag> sees(FloatTag d, const BlockQueries& queries, int64_t column, int32_t segment,
+                                   int32_t position) {
+  const hn::RebindToSigned<FloatTag> di;
+  const auto same = hn::Eq(hn::LoadU(di, queries.segments + column), hn::Set(di, segment));
+  const auto past = hn::Gt(hn::LoadU(di, queries.positions + column), hn::Set(di, position - 1));
+  return hn::RebindMask(d, hn::And(same, past));
+}
+
+}  // namespace gavel::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

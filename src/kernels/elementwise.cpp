@@ -1,0 +1,319 @@
+#include "kernels/elementwise.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "kernels/product.h"
+
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/elementwise.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/lanes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace gavel::HWY_NAMESPACE {
+
+/** body(i) for whole vectors of [0, size), tail(i) for what is left. */
+template <class Body, class Tail>
+HWY_INLINE void for_lanes(int64_t size, const Body& body, const Tail& tail) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
+  int64_t i = 0;
+  for (; i + lanes <= size; i += lanes) body(i);
+  for (; i < size; ++i) tail(i);
+}
+
+template <class T>
+HWY_INLINE void norm_row(int64_t size, const T* x, const T* residual, const float* weight, float eps, T* h,
+                         T* y, float* sums) {
+  const FloatTag d;
+  Float squares = hn::Zero(d);
+  float rest = 0;
+  for_lanes(
+      size,
+      [&](int64_t i) {
+        Float v = load_lanes(d, x + i);
+        if (residual) {
+          v = hn::Add(v, load_lanes(d, residual + i));
+          store_lanes(d, v, h + i);
+        }
+        hn::StoreU(v, d, sums + i);
+        squares = hn::MulAdd(v, v, squares);
+      },
+      [&](int64_t i) {
+        float v = to_float(x[i]);
+        if (residual) {
+          v += to_float(residual[i]);
+          from_float(v, h + i);
+        }
+        sums[i] = v;
+        rest += v * v;
+      });
+  const float total = hn::GetLane(hn::SumOfLanes(d, squares)) + rest;
+  const float inverse = 1 / std::sqrt(total / static_cast<float>(size) + eps);
+  const Float factor = hn::Set(d, inverse);
+  for_lanes(
+      size,
+      [&](int64_t i) {
+        const Float v = hn::Mul(hn::LoadU(d, sums + i), factor);
+        store_lanes(d, hn::Mul(v, hn::LoadU(d, weight + i)), y + i);
+      },
+      [&](int64_t i) { from_float(sums[i] * inverse * weight[i], y + i); });
+}
+
+template <class T>
+HWY_INLINE void norm_gradient_row(int64_t size, const T* h, const float* weight, float eps, const T* dy,
+                                  const T* d_residual, T* dh) {
+  const FloatTag d;
+  Float squares = hn::Zero(d), products = hn::Zero(d);
+  float rest = 0, rest_products = 0;
+  for_lanes(
+      size,
+      [&](int64_t i) {
+        const Float v = load_lanes(d, h + i);
+        squares = hn::MulAdd(v, v, squares);
+        products = hn::MulAdd(hn::Mul(load_lanes(d, dy + i), hn::LoadU(d, weight + i)), v, products);
+      },
+      [&](int64_t i) {
+        const float v = to_float(h[i]);
+        rest += v * v;
+        rest_products += to_float(dy[i]) * weight[i] * v;
+      });
+  const auto n = static_cast<float>(size);
+  const float inverse = 1 / std::sqrt((hn::GetLane(hn::SumOfLanes(d, squares)) + rest) / n + eps);
+  const float along = hn::GetLane(hn::SumOfLanes(d, products)) + rest_products;
+  // dh = r (g - h r^2 mean(g h)) with g = dy weight, r = 1 / rms.
+  const float shrink = -along / n * inverse * inverse * inverse;
+  const Float factor = hn::Set(d, inverse), back = hn::Set(d, shrink);
+  for_lanes(
+      size,
+      [&](int64_t i) {
+        const Float g = hn::Mul(load_lanes(d, dy + i), hn::LoadU(d, weight + i));
+        Float out = hn::MulAdd(g, factor, hn::Mul(load_lanes(d, h + i), back));
+        if (d_residual) out = hn::Add(out, load_lanes(d, d_residual + i));
+        store_lanes(d, out, dh + i);
+      },
+      [&](int64_t i) {
+        float out = to_float(dy[i]) * weight[i] * inverse + to_float(h[i]) * shrink;
+        if (d_residual) out += to_float(d_residual[i]);
+        from_float(out, dh + i);
+      });
+}
+
+HWY_INLINE Float sigmoid(FloatTag d, Float x) {
+  const Float power = hn::Min(hn::Set(d, 126.0f), hn::Mul(x, hn::Set(d, -1.44269504f)));
+  return hn::Div(hn::Set(d, 1.0f), hn::Add(hn::Set(d, 1.0f), exp2_lanes(d, power)));
+}
+
+template <class T>
+HWY_INLINE Float load_some(FloatTag d, const T* from, int64_t count) {
+  HWY_ALIGN T lanes[HWY_MAX_BYTES / sizeof(float)] = {};
+  for (int64_t i = 0; i < count; ++i) lanes[i] = from[i];
+  return load_lanes(d, lanes);
+}
+template <class T>
+HWY_INLINE void store_some(FloatTag d, Float v, int64_t count, T* to) {
+  HWY_ALIGN T lanes[HWY_MAX_BYTES / sizeof(float)];
+  store_lanes(d, v, lanes);
+  for (int64_t i = 0; i < count; ++i) to[i] = lanes[i];
+}
+
+/** body(load, store) once per vector; the last one may be partly filled. */
+template <class Body>
+HWY_INLINE void for_vectors(int64_t count, const Body& body) {
+  const FloatTag d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes)
+    body([&](const auto* from) { return load_lanes(d, from + i); },
+         [&](Float v, auto* to) { store_lanes(d, v, to + i); });
+  if (i < count)
+    body([&](const auto* from) { return load_some(d, from + i, count - i); },
+         [&](Float v, auto* to) { store_some(d, v, count - i, to + i); });
+}
+
+template <class T>
+HWY_INLINE void swiglu_range(int64_t count, const T* gate, const T* up, T* y) {
+  const FloatTag d;
+  for_vectors(count, [&](const auto& load, const auto& store) {
+    const Float g = load(gate);
+    store(hn::Mul(hn::Mul(g, sigmoid(d, g)), load(up)), y);
+  });
+}
+
+template <class T>
+HWY_INLINE void swiglu_gradient_range(int64_t count, const T* gate, const T* up, const T* dy, T* d_gate,
+                                      T* d_up) {
+  const FloatTag d;
+  for_vectors(count, [&](const auto& load, const auto& store) {
+    const Float g = load(gate), u = load(up), dv = load(dy);
+    const Float s = sigmoid(d, g), silu = hn::Mul(g, s);
+    // silu' = s (1 + g (1 - s)) = s + silu - silu s
+    const Float slope = hn::NegMulAdd(silu, s, hn::Add(s, silu));
+    store(hn::Mul(hn::Mul(dv, u), slope), d_gate);
+    store(hn::Mul(dv, silu), d_up);
+  });
+}
+
+template <class T>
+HWY_INLINE void rotate_token(int64_t heads, int64_t half, const T* x, const float* cosine, const float* sine,
+                             float sign, T* y) {
+  const FloatTag d;
+  const Float turn = hn::Set(d, sign);
+  for (int64_t h = 0; h < heads; ++h) {
+    const T *low = x + 2 * h * half, *high = low + half;
+    T *out_low = y + 2 * h * half, *out_high = out_low + half;
+    for_vectors(half, [&](const auto& load, const auto& store) {
+      const Float a = load(low), b = load(high), c = load(cosine), s = hn::Mul(load(sine), turn);
+      store(hn::NegMulAdd(b, s, hn::Mul(a, c)), out_low);
+      store(hn::MulAdd(a, s, hn::Mul(b, c)), out_high);
+    });
+  }
+}
+
+/** f(T{}) with the type that the arrays hold. */
+template <class F>
+HWY_INLINE void with_type(DType type, const F& f) {
+  if (type == DType::kF32)
+    f(float());
+  else
+    f(uint16_t());
+}
+
+void norm_rows(DType type, int64_t first, int64_t last, int64_t size, const void* x, const void* residual,
+               const float* weight, float eps, void* h, void* y, float* sums) {
+  with_type(type, [&](auto tag) {
+    using T = decltype(tag);
+    for (int64_t at = first * size; at < last * size; at += size)
+      norm_row(size, static_cast<const T*>(x) + at, residual ? static_cast<const T*>(residual) + at : nullptr,
+               weight, eps, h ? static_cast<T*>(h) + at : nullptr, static_cast<T*>(y) + at, sums);
+  });
+}
+
+void norm_gradient_rows(DType type, int64_t first, int64_t last, int64_t size, const void* h,
+                        const float* weight, float eps, const void* dy, const void* d_residual, void* dh) {
+  with_type(type, [&](auto tag) {
+    using T = decltype(tag);
+    for (int64_t at = first * size; at < last * size; at += size)
+      norm_gradient_row(size, static_cast<const T*>(h) + at, weight, eps, static_cast<const T*>(dy) + at,
+                        d_residual ? static_cast<const T*>(d_residual) + at : nullptr,
+                        static_cast<T*>(dh) + at);
+  });
+}
+
+void swiglu_part(DType type, int64_t first, int64_t count, const void* gate, const void* up, void* y) {
+  with_type(type, [&](auto tag) {
+    using T = decltype(tag);
+    swiglu_range(count, static_cast<const T*>(gate) + first, static_cast<const T*>(up) + first,
+                 static_cast<T*>(y) + first);
+  });
+}
+
+void swiglu_gradient_part(DType type, int64_t first, int64_t count, const void* gate, const void* up,
+                          const void* dy, void* d_gate, void* d_up) {
+  with_type(type, [&](auto tag) {
+    using T = decltype(tag);
+    swiglu_gradient_range(count, static_cast<const T*>(gate) + first, static_cast<const T*>(up) + first,
+                          static_cast<const T*>(dy) + first, static_cast<T*>(d_gate) + first,
+                          static_cast<T*>(d_up) + first);
+  });
+}
+
+void rotate_tokens(DType type, int64_t first, int64_t last, int64_t heads, int64_t half, const void* x,
+                   int64_t table_rows, const float* cosine, const float* sine, float sign, void* y) {
+  with_type(type, [&](auto tag) {
+    using T = decltype(tag);
+    for (int64_t t = first; t < last; ++t) {
+      const int64_t row = t % table_rows * half, at = t * heads * half * 2;
+      rotate_token(heads, half, static_cast<const T*>(x) + at, cosine + row, sine + row, sign,
+                   static_cast<T*>(y) + at);
+    }
+  });
+}
+
+}  // namespace gavel::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace gavel {
+namespace {
+
+HWY_EXPORT(norm_rows);
+HWY_EXPORT(norm_gradient_rows);
+HWY_EXPORT(swiglu_part);
+HWY_EXPORT(swiglu_gradient_part);
+HWY_EXPORT(rotate_tokens);
+
+void check(const char* what, DType type) {
+  if (type != DType::kF32 && type != DType::kBF16)
+    fail("{}: expected float32 or bfloat16, found {}", what, dtype_name(type));
+}
+
+/** body(first, last, worker) over [0, count) in pieces of about 16,384 elements, `size` to a unit. */
+template <class Body>
+void in_pieces(KernelCall& call, int64_t count, int64_t size, const Body& body) {
+  const int64_t piece = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, size));
+  call.run((count + piece - 1) / piece, [&](int64_t task, int worker) {
+    body(task * piece, std::min(count, (task + 1) * piece), worker);
+  });
+}
+
+}  // namespace
+
+void rms_norm_forward(int64_t rows, int64_t size, DType type, const void* x, const void* residual,
+                      ConstMatrix weight, float eps, void* h, void* y) {
+  check("rms_norm", type);
+  if (size < 1 || (residual && !h)) fail("rms_norm: rows of {}, or a residual without its sum", size);
+  const std::vector<float> w = widened_vector(weight, size);
+  KernelCall call;
+  in_pieces(call, rows, size, [&](int64_t first, int64_t last, int worker) {
+    auto* sums = static_cast<float*>(call.local(worker, static_cast<size_t>(size) * sizeof(float)));
+    HWY_DYNAMIC_DISPATCH(norm_rows)(type, first, last, size, x, residual, w.data(), eps, h, y, sums);
+  });
+}
+
+void rms_norm_gradient(int64_t rows, int64_t size, DType type, const void* h, ConstMatrix weight, float eps,
+                       const void* dy, const void* d_residual, void* dh) {
+  check("rms_norm", type);
+  if (size < 1) fail("rms_norm: rows of {}", size);
+  const std::vector<float> w = widened_vector(weight, size);
+  KernelCall call;
+  in_pieces(call, rows, size, [&](int64_t first, int64_t last, int) {
+    HWY_DYNAMIC_DISPATCH(norm_gradient_rows)(type, first, last, size, h, w.data(), eps, dy, d_residual, dh);
+  });
+}
+
+void swiglu_forward(int64_t count, DType type, const void* gate, const void* up, void* y) {
+  check("swiglu", type);
+  KernelCall call;
+  in_pieces(call, count, 1, [&](int64_t first, int64_t last, int) {
+    HWY_DYNAMIC_DISPATCH(swiglu_part)(type, first, last - first, gate, up, y);
+  });
+}
+
+void swiglu_gradient(int64_t count, DType type, const void* gate, const void* up, const void* dy,
+                     void* d_gate, void* d_up) {
+  check("swiglu", type);
+  KernelCall call;
+  in_pieces(call, count, 1, [&](int64_t first, int64_t last, int) {
+    HWY_DYNAMIC_DISPATCH(swiglu_gradient_part)(type, first, last - first, gate, up, dy, d_gate, d_up);
+  });
+}
+
+void rotary(int64_t tokens, int64_t heads, int64_t head_dim, DType type, const void* x, int64_t table_rows,
+            const float* cosine, const float* sine, bool inverse, void* y) {
+  check("rotary", type);
+  if (head_dim < 2 || head_dim % 2 != 0 || (table_rows < 1 && tokens > 0))
+    fail("rotary: head dimension {} (expected an even one), {} table rows", head_dim, table_rows);
+  KernelCall call;
+  in_pieces(call, tokens, heads * head_dim, [&](int64_t first, int64_t last, int) {
+    HWY_DYNAMIC_DISPATCH(rotate_tokens)
+    (type, first, last, heads, head_dim / 2, x, table_rows, cosine, sine, inverse ? -1.0f : 1.0f, y);
+  });
+}
+
+}  // namespace gavel
+#endif

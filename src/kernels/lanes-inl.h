@@ -1,0 +1,102 @@
+// Vectors of float32 over bf16 and float32 memory, for every target of Highway (no include guard in the usual
+// sense: included once per target).
+#if defined(GAVEL_KERNELS_LANES_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef GAVEL_KERNELS_LANES_INL_H_
+#undef GAVEL_KERNELS_LANES_INL_H_
+#else
+#define GAVEL_KERNELS_LANES_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <cstdint>
+
+#include "base/dtype.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace gavel::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using FloatTag = hn::ScalableTag<float>;
+using Float = hn::Vec<FloatTag>;
+
+HWY_INLINE Float load_lanes(FloatTag d, const float* from) {
+  return hn::LoadU(d, from);
+}
+HWY_INLINE Float load_lanes(FloatTag d, const uint16_t* from) {
+  const hn::RebindToUnsigned<FloatTag> du;
+  const hn::Rebind<uint16_t, FloatTag> dh;
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(dh, from))));
+}
+
+/** The upper half of each lane after rounding to nearest even, as u32 in [0, 65535]. NaN stays NaN. */
+HWY_INLINE hn::Vec<hn::RebindToUnsigned<FloatTag>> round_bf16(FloatTag d, Float v) {
+  const hn::RebindToUnsigned<FloatTag> du;
+  const auto bits = hn::BitCast(du, v);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
+  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7fff)));
+  const auto nan = hn::Or(bits, hn::Set(du, 0x400000));
+  const auto is_nan = hn::RebindMask(du, hn::IsNaN(v));
+  (void)d;
+  return hn::ShiftRight<16>(hn::IfThenElse(is_nan, nan, rounded));
+}
+
+HWY_INLINE void store_lanes(FloatTag d, Float v, float* to) {
+  hn::StoreU(v, d, to);
+}
+HWY_INLINE void store_lanes(FloatTag d, Float v, uint16_t* to) {
+  const hn::Rebind<uint16_t, FloatTag> dh;
+  const hn::Rebind<int32_t, FloatTag> di;
+  hn::StoreU(hn::DemoteTo(dh, hn::BitCast(di, round_bf16(d, v))), dh, to);
+}
+
+HWY_INLINE float to_float(float v) {
+  return v;
+}
+HWY_INLINE float to_float(uint16_t v) {
+  return bf16_to_f32(v);
+}
+HWY_INLINE void from_float(float v, float* to) {
+  *to = v;
+}
+HWY_INLINE void from_float(float v, uint16_t* to) {
+  *to = f32_to_bf16(v);
+}
+
+// 2^f = 1 + c1 f + ... + c5 f^5 to 2.3e-7, interpolated at the Chebyshev points of the fraction's range.
+#if HWY_TARGET == HWY_AVX3
+inline constexpr float kExp2[] = {1.0f,          0.69314754f,    0.240207195f,
+                                  0.0556570552f, 0.00919938739f, 0.0017883688f};  // f in [0, 1)
+#else
+inline constexpr float kExp2[] = {1.0f,          0.693147182f,   0.240223497f,
+                                  0.0555038117f, 0.00966636837f, 0.00133813021f};  // f in [-1/2, 1/2]
+#endif
+
+/** 2^x. 0 for x below -126 (with AVX-512 below -149, denormal before) and minus infinity, NaN for NaN; x is
+ * at most 127. */
+HWY_INLINE Float exp2_lanes(FloatTag d, Float x) {
+#if HWY_TARGET == HWY_AVX3
+  // x - floor(x) and p * 2^floor(x) are one instruction each, for which Highway 1.0.3 has no names.
+  const Float f{_mm512_reduce_ps(x.raw, _MM_FROUND_TO_NEG_INF)};
+#else
+  const hn::RebindToSigned<FloatTag> di;
+  const Float magic = hn::Set(d, 12582912.0f);  // 3 * 2^22: the sum's low bits are x rounded to an integer
+  const Float shifted = hn::Add(x, magic);
+  const Float f = hn::Sub(x, hn::Sub(shifted, magic));
+#endif
+  Float p = hn::Set(d, kExp2[5]);
+#pragma GCC unroll 8
+  for (int i = 4; i >= 0; --i) p = hn::MulAdd(p, f, hn::Set(d, kExp2[i]));
+#if HWY_TARGET == HWY_AVX3
+  return Float{_mm512_scalef_ps(p.raw, x.raw)};
+#else
+  const auto power = hn::ShiftLeft<23>(hn::BitCast(di, shifted));
+  const Float result = hn::BitCast(d, hn::Add(hn::BitCast(di, p), power));
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -126.0f)), result);
+#endif
+}
+
+}  // namespace gavel::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
