@@ -36,7 +36,8 @@ class TempFolder {
   std::filesystem::path file(const std::string& name, std::string_view text) const {
     // Not write_file: its sync to disk would take most of a test's time.
     std::ofstream out(path_ / name, std::ios::binary | std::ios::trunc);
-    if (!out.write(text.data(), static_cast<std::streamsize>(text.size()))) fail("{}: can't be written", name);
+    if (!out.write(text.data(), static_cast<std::streamsize>(text.size())))
+      fail("{}: can't be written", name);
     return path_ / name;
   }
   const std::filesystem::path& path() const { return path_; }
