@@ -1,5 +1,6 @@
 #include "io/gguf.h"
 
+#include <array>
 #include <cstring>
 
 namespace gavel {
@@ -91,8 +92,12 @@ std::vector<T> list(Cursor& cursor, uint32_t type, uint64_t count, const std::st
 GgufValue array(Cursor& cursor, const std::string& key) {
   auto type = cursor.read<uint32_t>(key);
   auto count = cursor.read<uint64_t>(key);
-  // Every element takes at least one byte (a text at least eight), so the count is bounded by the file.
-  if (count > cursor.left() / (type == kText ? 8 : 1))
+  // A text takes at least the eight bytes of its length, so the count is bounded by the file.
+  constexpr std::array<size_t, 13> kBytes = {1, 1, 2, 2, 4, 4, 4, 1, 8, 1, 8, 8, 8};
+  if (type == kArray || type >= kBytes.size())
+    fail("{}: metadata '{}' is a list of {}, which is not supported", cursor.file(), key,
+         type == kArray ? "lists" : fmt::format("the unknown type {}", type));
+  if (count > cursor.left() / kBytes[type])
     fail("{}: metadata '{}' claims {} elements, {} bytes are left in the file", cursor.file(), key, count,
          cursor.left());
   if (type == kText) return list<std::string>(cursor, type, count, key);
@@ -102,8 +107,6 @@ GgufValue array(Cursor& cursor, const std::string& key) {
     for (uint64_t i = 0; i < count; ++i) values.push_back(cursor.read<uint8_t>(key) != 0 ? 1 : 0);
     return values;
   }
-  if (type == kArray)
-    fail("{}: metadata '{}' is a list of lists, which is not supported", cursor.file(), key);
   return list<int64_t>(cursor, type, count, key);
 }
 
@@ -146,7 +149,7 @@ std::shared_ptr<const GgufFile> GgufFile::open(const std::filesystem::path& path
     uint64_t elements = 1;
     for (uint32_t d = 0; d < rank; ++d) {
       auto size = cursor.read<uint64_t>(name);
-      if (size > (uint64_t{1} << 40) || __builtin_mul_overflow(elements, size, &elements))
+      if (size == 0 || size > (uint64_t{1} << 40) || __builtin_mul_overflow(elements, size, &elements))
         fail("{}: tensor '{}' has a dimension of {}", file, name, size);
       info.shape.insert(info.shape.begin(), static_cast<int64_t>(size));
     }
@@ -222,9 +225,22 @@ HostTensor GgufFile::read(const std::string& name) const {
   auto found = tensors_.find(name);
   if (found == tensors_.end()) fail("{}: no tensor '{}'", path().string(), name);
   HostTensor out(DType::kF32, found->second.shape);
-  dequantize(found->second.type, file_->bytes().data() + found->second.offset, out.size(),
-             out.as_mutable<float>().data());
+  read_elements(name, 0, out.size(), out.as_mutable<float>().data());
   return out;
+}
+
+void GgufFile::read_elements(const std::string& name, int64_t first, int64_t count, float* out) const {
+  auto found = tensors_.find(name);
+  if (found == tensors_.end()) fail("{}: no tensor '{}'", path().string(), name);
+  const GgufTensorInfo& info = found->second;
+  GgmlBlock block = *ggml_block(static_cast<uint32_t>(info.type));
+  int64_t size = num_elements(info.shape);
+  if (first < 0 || count < 0 || first > size || count > size - first || first % block.elements != 0 ||
+      count % block.elements != 0)
+    fail("{}: tensor '{}' of {} elements in blocks of {}: {} elements from {} on can't be read",
+         path().string(), name, size, block.elements, count, first);
+  size_t skipped = static_cast<size_t>(first / block.elements) * block.bytes;
+  dequantize(info.type, file_->bytes().data() + info.offset + skipped, count, out);
 }
 
 }  // namespace gavel

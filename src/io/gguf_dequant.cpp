@@ -125,11 +125,16 @@ std::optional<GgmlBlock> ggml_block(uint32_t type) {
 
 void dequantize(GgmlType type, const uint8_t* data, int64_t count, float* out) {
   GgmlBlock block = *ggml_block(static_cast<uint32_t>(type));
+  if (count % block.elements != 0)
+    fail("dequantize: {} elements of {}, expected a multiple of {}", count, block.name, block.elements);
+  if (type == GgmlType::kF32) {
+    if (count > 0) std::memcpy(out, data, static_cast<size_t>(count) * 4);
+    return;
+  }
   for (int64_t i = 0; i < count; i += block.elements, data += block.bytes) {
     switch (type) {
       case GgmlType::kF32:
-        std::memcpy(out + i, data, 4);
-        break;
+        break;  // above
       case GgmlType::kF16:
         out[i] = read_half(data);
         break;

@@ -1,5 +1,7 @@
 #include "io/llama_config.h"
 
+#include <cmath>
+#include <cstdint>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -11,6 +13,13 @@ namespace gavel {
 using Json = nlohmann::ordered_json;
 
 namespace {
+
+/** For messages: a text is not poured out whole, and a nested value (whose printing recurses) not at all. */
+std::string brief(const Json& value) {
+  if (value.is_structured()) return value.is_array() ? "a list" : "an object";
+  std::string text = value.dump();
+  return text.size() <= 60 ? text : text.substr(0, 60) + "…";
+}
 
 /** Typed reads of one JSON object; errors name the file and the key. */
 class Keys {
@@ -27,25 +36,28 @@ class Keys {
     if (!has(key)) return fallback;
     const Json& value = json_[key];
     if (!value.is_number_integer())
-      fail("{}: key '{}' must be a whole number, found {}", name_, key, value.dump());
+      fail("{}: key '{}' must be a whole number, found {}", name_, key, brief(value));
+    // A larger one would turn up negative.
+    if (value.is_number_unsigned() && value.get<uint64_t>() > uint64_t{INT64_MAX})
+      fail("{}: key '{}' is {}, which is too large", name_, key, value.get<uint64_t>());
     return value.get<int64_t>();
   }
   double number(const char* key, double fallback) const {
     if (!has(key)) return fallback;
     const Json& value = json_[key];
-    if (!value.is_number()) fail("{}: key '{}' must be a number, found {}", name_, key, value.dump());
+    if (!value.is_number()) fail("{}: key '{}' must be a number, found {}", name_, key, brief(value));
     return value.get<double>();
   }
   bool boolean(const char* key, bool fallback) const {
     if (!has(key)) return fallback;
     const Json& value = json_[key];
-    if (!value.is_boolean()) fail("{}: key '{}' must be true or false, found {}", name_, key, value.dump());
+    if (!value.is_boolean()) fail("{}: key '{}' must be true or false, found {}", name_, key, brief(value));
     return value.get<bool>();
   }
   std::string text(const char* key, const std::string& fallback) const {
     if (!has(key)) return fallback;
     const Json& value = json_[key];
-    if (!value.is_string()) fail("{}: key '{}' must be a text, found {}", name_, key, value.dump());
+    if (!value.is_string()) fail("{}: key '{}' must be a text, found {}", name_, key, brief(value));
     return value.get<std::string>();
   }
   /** A token id, or the first of a list of them. */
@@ -54,12 +66,12 @@ class Keys {
     const Json& value = json_[key];
     if (value.is_number_integer()) return value.get<int64_t>();
     if (value.is_array() && !value.empty() && value[0].is_number_integer()) return value[0].get<int64_t>();
-    fail("{}: key '{}' must be a token id or a list of them, found {}", name_, key, value.dump());
+    fail("{}: key '{}' must be a token id or a list of them, found {}", name_, key, brief(value));
   }
   std::optional<Keys> object(const char* key) const {
     if (!has(key)) return std::nullopt;
     if (!json_[key].is_object())
-      fail("{}: key '{}' must be an object, found {}", name_, key, json_[key].dump());
+      fail("{}: key '{}' must be an object, found {}", name_, key, brief(json_[key]));
     return Keys(json_[key], name_ + ": " + key);
   }
   const std::string& name() const { return name_; }
@@ -76,6 +88,8 @@ void read_rope(const Keys& rope, LlamaConfig& config) {
   if (scaling.type != "default" && scaling.type != "linear" && scaling.type != "llama3")
     fail("{}: rope type '{}' is not supported; expected default, linear or llama3", rope.name(),
          scaling.type);
+  if (scaling.type != "default" && !rope.has("factor"))
+    fail("{}: key 'factor' is missing, rope type '{}' needs it", rope.name(), scaling.type);
   scaling.factor = rope.number("factor", 1);
   scaling.low_freq_factor = rope.number("low_freq_factor", 1);
   scaling.high_freq_factor = rope.number("high_freq_factor", 4);
@@ -128,7 +142,7 @@ LlamaConfig LlamaConfig::from_json(std::string_view text, const std::string& nam
 }
 
 void LlamaConfig::check(const std::string& name) const {
-  constexpr int64_t kLimit = int64_t{1} << 31;
+  constexpr int64_t kLimit = int64_t{1} << 31, kMaxLayers = 10000;
   auto positive = [&](const char* key, int64_t value) {
     if (value < 1 || value >= kLimit) fail("{}: '{}' is {}, expected a positive number", name, key, value);
   };
@@ -136,16 +150,20 @@ void LlamaConfig::check(const std::string& name) const {
   positive("hidden_size", hidden_size);
   positive("intermediate_size", intermediate_size);
   positive("num_hidden_layers", num_hidden_layers);
+  if (num_hidden_layers > kMaxLayers)
+    fail("{}: 'num_hidden_layers' is {}, at most {} are supported", name, num_hidden_layers, kMaxLayers);
   positive("num_attention_heads", num_attention_heads);
   positive("num_key_value_heads", num_key_value_heads);
   positive("head_dim", head_dim);
+  positive("max_position_embeddings", max_position_embeddings);
+  positive("original_max_position_embeddings", rope_scaling.original_max_position_embeddings);
   if (num_attention_heads % num_key_value_heads != 0)
     fail("{}: num_attention_heads {} is not a multiple of num_key_value_heads {}", name, num_attention_heads,
          num_key_value_heads);
   if (head_dim % 2 != 0) fail("{}: head_dim is {}, expected an even number", name, head_dim);
-  if (!(rms_norm_eps >= 0) || !(rope_theta > 0))
+  if (!(rms_norm_eps >= 0) || !std::isfinite(rms_norm_eps) || !(rope_theta > 0) || !std::isfinite(rope_theta))
     fail("{}: rms_norm_eps {} and rope_theta {} must be positive", name, rms_norm_eps, rope_theta);
-  if (!(rope_scaling.factor > 0))
+  if (!(rope_scaling.factor > 0) || !std::isfinite(rope_scaling.factor))
     fail("{}: the rope factor is {}, expected a positive number", name, rope_scaling.factor);
   if (rope_scaling.type == "llama3" &&
       !(rope_scaling.high_freq_factor > rope_scaling.low_freq_factor && rope_scaling.low_freq_factor > 0))

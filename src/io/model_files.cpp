@@ -1,11 +1,11 @@
 #include "io/model_files.h"
 
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/file.h"
 #include "io/gguf.h"
+#include "io/gguf_config.h"
 #include "io/safetensors.h"
 
 namespace gavel {
@@ -68,63 +68,48 @@ std::string from_gguf_name(const std::string& name) {
   return fmt::format("model.layers.{}.{}{}", name.substr(4, first - 4), found->second, name.substr(last));
 }
 
-/** GGUF has, within each head, the rows 0, D/2, 1, D/2+1, …; puts them back in order. */
-HostTensor unpermute(const HostTensor& tensor, int64_t heads) {
-  HostTensor out(tensor.dtype(), tensor.shape());
-  int64_t rows = tensor.shape()[0], per_head = rows / heads, half = per_head / 2;
-  size_t bytes = tensor.bytes() / static_cast<size_t>(rows);
-  for (int64_t row = 0; row < rows; ++row) {
-    int64_t within = row % per_head;
-    int64_t from = row - within + (within < half ? 2 * within : 2 * (within - half) + 1);
-    std::memcpy(static_cast<char*>(out.mutable_data()) + static_cast<size_t>(row) * bytes,
-                static_cast<const char*>(tensor.data()) + static_cast<size_t>(from) * bytes, bytes);
-  }
-  return out;
+/** GGUF has, within each head, the rows 0, D/2, 1, D/2+1, …; the file's row for Hugging Face's `row`. */
+int64_t permuted_row(int64_t row, int64_t per_head) {
+  int64_t within = row % per_head, half = per_head / 2;
+  return row - within + (within < half ? 2 * within : 2 * (within - half) + 1);
 }
 
-LlamaConfig gguf_config(const GgufFile& file) {
-  std::string name = file.path().string();
-  if (const std::string& architecture = file.text("general.architecture"); architecture != "llama")
-    fail("{}: general.architecture is '{}'; only llama models are supported", name, architecture);
-  auto integer_or = [&](const std::string& key, int64_t fallback) {
-    return file.has(key) ? file.integer(key) : fallback;
-  };
-  LlamaConfig c;
-  c.hidden_size = file.integer("llama.embedding_length");
-  c.intermediate_size = file.integer("llama.feed_forward_length");
-  c.num_hidden_layers = file.integer("llama.block_count");
-  c.num_attention_heads = file.integer("llama.attention.head_count");
-  c.num_key_value_heads = integer_or("llama.attention.head_count_kv", c.num_attention_heads);
-  c.head_dim = integer_or("llama.attention.key_length",
-                          c.num_attention_heads > 0 ? c.hidden_size / c.num_attention_heads : 0);
-  c.max_position_embeddings = integer_or("llama.context_length", 2048);
-  c.rms_norm_eps = file.number("llama.attention.layer_norm_rms_epsilon");
-  if (file.has("llama.rope.freq_base")) c.rope_theta = file.number("llama.rope.freq_base");
-  if (file.has("llama.rope.scaling.type") && file.text("llama.rope.scaling.type") != "none") {
-    c.rope_scaling.type = file.text("llama.rope.scaling.type");
-    if (c.rope_scaling.type != "linear")
-      fail("{}: llama.rope.scaling.type '{}' is not supported; expected none or linear", name,
-           c.rope_scaling.type);
-    c.rope_scaling.factor = file.number("llama.rope.scaling.factor");
+/** Dequantises row by row to where each belongs, so that nothing but the result has the tensor's size. */
+HostTensor read_gguf(const GgufFile& file, const std::string& name, const Shape& shape,
+                     int64_t permuted_heads, DType dtype) {
+  if (dtype != DType::kF32 && dtype != DType::kBF16)
+    fail("{}: tensor '{}' can be read as float32 or bfloat16, not as {}", file.path().string(), name,
+         dtype_name(dtype));
+  HostTensor out(dtype, shape);
+  int64_t rows = shape.empty() ? 1 : shape[0], per_row = out.size() / rows;
+  // A vector has rows of one element, which are no whole blocks: one row then, and an order of elements.
+  bool vector = shape.size() < 2;
+  if (vector && permuted_heads == 0) {
+    per_row = out.size();
+    rows = 1;
   }
-  if (file.tensors().contains("rope_freqs.weight")) {
-    HostTensor factors = file.read("rope_freqs.weight");
-    c.rope_freq_factors.assign(factors.as<float>().begin(), factors.as<float>().end());
+  int64_t per_head = permuted_heads > 0 ? rows / permuted_heads : 0;
+  if (permuted_heads > 0 && (rows % permuted_heads != 0 || per_head % 2 != 0))
+    fail("{}: tensor '{}' has {} rows, which {} heads do not divide into pairs", file.path().string(), name,
+         rows, permuted_heads);
+  std::vector<float> whole;
+  if (vector && permuted_heads > 0) {
+    whole.resize(static_cast<size_t>(out.size()));
+    file.read_elements(name, 0, out.size(), whole.data());
   }
-  auto token = [&](const std::string& key) {
-    return file.has(key) ? std::optional<int64_t>(file.integer(key)) : std::nullopt;
-  };
-  c.bos_token_id = token("tokenizer.ggml.bos_token_id");
-  c.eos_token_id = token("tokenizer.ggml.eos_token_id");
-  c.pad_token_id = token("tokenizer.ggml.padding_token_id");
-  auto embeddings = file.tensors().find("token_embd.weight");
-  if (embeddings == file.tensors().end() || embeddings->second.shape.size() != 2)
-    fail("{}: tensor 'token_embd.weight' is missing or not a matrix", name);
-  c.vocab_size = embeddings->second.shape[0];
-  c.tie_word_embeddings = !file.tensors().contains("output.weight");
-  c.attention_bias = file.tensors().contains("blk.0.attn_q.bias");
-  c.check(name);
-  return c;
+  std::vector<float> scratch(dtype == DType::kF32 ? 0 : static_cast<size_t>(per_row));
+  for (int64_t row = 0; row < rows; ++row) {
+    int64_t from = per_head > 0 ? permuted_row(row, per_head) : row;
+    float* target = dtype == DType::kF32 ? out.as_mutable<float>().data() + row * per_row : scratch.data();
+    if (whole.empty())
+      file.read_elements(name, from * per_row, per_row, target);
+    else
+      *target = whole[static_cast<size_t>(from)];
+    if (dtype == DType::kF32) continue;
+    uint16_t* rounded = out.as_mutable<uint16_t>().data() + row * per_row;
+    for (int64_t i = 0; i < per_row; ++i) rounded[i] = f32_to_bf16(scratch[static_cast<size_t>(i)]);
+  }
+  return out;
 }
 
 }  // namespace
@@ -160,7 +145,9 @@ void ModelFiles::open_folder() {
   auto add = [&](const std::shared_ptr<const SafetensorsFile>& file, const std::string& name) {
     // A folder saved from LlamaModel has the names without their first part.
     bool bare = name.starts_with("layers.") || name.starts_with("embed_tokens.") || name.starts_with("norm.");
-    sources_[bare ? "model." + name : name] = {file, nullptr, name, file->tensors().at(name).shape, 0};
+    Source source{file, nullptr, name, file->tensors().at(name).shape, 0};
+    if (!sources_.emplace(bare ? "model." + name : name, std::move(source)).second)
+      fail("{}: tensor '{}' is there twice, with and without 'model.' before its name", path_.string(), name);
   };
   fs::path index = path_ / "model.safetensors.index.json";
   if (!fs::exists(index)) {
@@ -202,7 +189,8 @@ void ModelFiles::open_gguf() {
     if (known.find(".q_proj.") != std::string::npos) source.permuted_heads = config_.num_attention_heads;
     if (known.find(".k_proj.") != std::string::npos) source.permuted_heads = config_.num_key_value_heads;
     if (known.empty() && name == "rope_freqs.weight") continue;  // it is in the config
-    sources_[known.empty() ? name : known] = std::move(source);
+    if (!sources_.emplace(known.empty() ? name : known, std::move(source)).second)
+      fail("{}: two tensors have the meaning of '{}'", path_.string(), known);
   }
 }
 
@@ -239,20 +227,28 @@ const Shape& ModelFiles::shape(const std::string& name) const {
 
 HostTensor ModelFiles::read(const std::string& name, DType dtype) const {
   const Source& from = source(name);
-  HostTensor tensor = from.gguf ? from.gguf->read(from.name) : from.safetensors->tensor(from.name);
+  if (from.gguf) return read_gguf(*from.gguf, from.name, from.shape, from.permuted_heads, dtype);
+  HostTensor tensor = from.safetensors->tensor(from.name);
   if (!is_float(tensor.dtype()))
     fail("{}: tensor '{}' holds {}, expected floats", path_.string(), name, dtype_name(tensor.dtype()));
-  if (from.permuted_heads > 0) tensor = unpermute(tensor, from.permuted_heads);
   return tensor.to(dtype);
 }
 
 void export_folder(const ModelFiles& files, const fs::path& folder, DType dtype, int64_t num_labels) {
-  make_folder(folder);
-  std::vector<std::pair<std::string, HostTensor>> tensors;
-  for (const ExpectedTensor& tensor : expected_tensors(files.config()))
-    tensors.emplace_back(tensor.name, files.read(tensor.name, dtype));
-  write_safetensors(folder / "model.safetensors", tensors, {{"format", "pt"}});
   LlamaConfig config = files.config();
+  if (!config.rope_freq_factors.empty())
+    fail(
+        "{}: its rope_freqs.weight follows no rule that a config.json can state, so the model can't be "
+        "written "
+        "as a Hugging Face folder; train from the .gguf file itself",
+        files.path().string());
+  make_folder(folder);
+  std::vector<TensorSpec> tensors;
+  for (const ExpectedTensor& tensor : expected_tensors(config))
+    tensors.push_back({tensor.name, dtype, tensor.shape});
+  write_safetensors(folder / "model.safetensors", tensors,
+                    [&](const TensorSpec& tensor) { return files.read(tensor.name, dtype); },
+                    {{"format", "pt"}});
   // transformers pools at the pad token, so there has to be one.
   if (!config.pad_token_id) config.pad_token_id = config.eos_token_id;
   write_file(folder / "config.json", config.to_json(num_labels, dtype_name(dtype)));

@@ -8,7 +8,7 @@
 
 namespace gavel {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 
 namespace {
 
@@ -28,11 +28,14 @@ constexpr std::array<std::pair<std::string_view, DType>, 13> kDTypes = {{{"BOOL"
                                                                          {"F32", DType::kF32},
                                                                          {"F64", DType::kF64}}};
 
-/** Keeps the header's own keys apart, so that a name given twice is seen. */
+constexpr int kMaxDepth = 8;
+
+/** Keeps the header's own keys apart, so that a name given twice is seen, and bounds the depth. */
 class UniqueKeys {
  public:
   explicit UniqueKeys(std::string file) : file_(std::move(file)) {}
   bool operator()(int depth, Json::parse_event_t event, Json& parsed) {
+    if (depth > kMaxDepth) fail("{}: the header is nested too deeply", file_);
     if (event == Json::parse_event_t::key && depth == 1 && !seen_.insert(parsed.get<std::string>()).second)
       fail("{}: tensor '{}' stands in the header twice", file_, parsed.get<std::string>());
     return true;
@@ -88,7 +91,8 @@ void SafetensorsFile::parse_header(std::string_view header) {
         complain(fmt::format("'{}' is missing or not a list", key));
       for (const auto& value : entry[key]) {
         if (!value.is_number_unsigned())
-          complain(fmt::format("'{}' holds {}, expected whole numbers", key, value.dump()));
+          complain(fmt::format("'{}' holds {}, expected whole numbers", key,
+                               value.is_structured() ? std::string(value.type_name()) : value.dump()));
         values.push_back(value.get<uint64_t>());
       }
       return values;
@@ -160,26 +164,45 @@ HostTensor SafetensorsFile::tensor(const std::string& name) const {
 void write_safetensors(const std::filesystem::path& path,
                        const std::vector<std::pair<std::string, HostTensor>>& tensors,
                        const std::map<std::string, std::string>& metadata) {
-  Json header = Json::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
+  std::vector<TensorSpec> specs;
+  for (const auto& [name, tensor] : tensors) specs.push_back({name, tensor.dtype(), tensor.shape()});
+  size_t next = 0;
+  write_safetensors(
+      path, specs, [&](const TensorSpec&) { return tensors[next++].second; }, metadata);
+}
+
+void write_safetensors(const std::filesystem::path& path, const std::vector<TensorSpec>& tensors,
+                       const std::function<HostTensor(const TensorSpec&)>& read,
+                       const std::map<std::string, std::string>& metadata) {
+  // Written in the order given, hence not by a map.
+  std::string text = "{";
+  if (!metadata.empty()) text += "\"__metadata__\":" + Json(metadata).dump();
   size_t at = 0;
-  for (const auto& [name, tensor] : tensors) {
-    auto known = std::find_if(kDTypes.begin(), kDTypes.end(),
-                              [&](const auto& d) { return d.second == tensor.dtype(); });
-    if (header.contains(name)) fail("{}: tensor '{}' given twice", path.string(), name);
-    header[name] = {{"dtype", std::string(known->first)},
-                    {"shape", tensor.shape()},
-                    {"data_offsets", {at, at + tensor.bytes()}}};
-    at += tensor.bytes();
+  std::set<std::string> names;
+  for (const auto& [name, dtype, shape] : tensors) {
+    if (name == "__metadata__" || !names.insert(name).second)
+      fail("{}: tensor '{}' given twice", path.string(), name);
+    auto known =
+        std::find_if(kDTypes.begin(), kDTypes.end(), [&](const auto& d) { return d.second == dtype; });
+    size_t end = at + static_cast<size_t>(num_elements(shape)) * byte_size(dtype);
+    Json entry = {{"dtype", std::string(known->first)}, {"shape", shape}, {"data_offsets", {at, end}}};
+    text += fmt::format("{}{}:{}", text.size() > 1 ? "," : "", Json(name).dump(), entry.dump());
+    at = end;
   }
-  std::string text = header.dump();
+  text += "}";
   text.append((8 - text.size() % 8) % 8, ' ');
   std::array<uint8_t, 8> length{};
   for (size_t i = 0; i < 8; ++i) length[i] = static_cast<uint8_t>(text.size() >> (8 * i));
   AtomicFile file(path);
   file.write(length.data(), length.size());
   file.write(text);
-  for (const auto& [name, tensor] : tensors) file.write(tensor.data(), tensor.bytes());
+  for (const TensorSpec& spec : tensors) {
+    HostTensor tensor = read(spec);
+    if (tensor.dtype() != spec.dtype || tensor.shape() != spec.shape)
+      fail("{}: tensor '{}' is {} {}, expected {} {}", path.string(), spec.name, dtype_name(tensor.dtype()),
+           to_string(tensor.shape()), dtype_name(spec.dtype), to_string(spec.shape));
+    file.write(tensor.data(), tensor.bytes());
+  }
   file.commit();
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -47,6 +48,19 @@ class SafetensorsFile {
  * or not at all. The same input gives the same bytes. */
 void write_safetensors(const std::filesystem::path& path,
                        const std::vector<std::pair<std::string, HostTensor>>& tensors,
+                       const std::map<std::string, std::string>& metadata);
+
+/** A tensor still to be made. */
+struct TensorSpec {
+  std::string name;
+  DType dtype = DType::kF32;
+  Shape shape;
+};
+
+/** The same, one tensor in memory at a time: `read` is called for each in turn, and must give its dtype and
+ * shape. */
+void write_safetensors(const std::filesystem::path& path, const std::vector<TensorSpec>& tensors,
+                       const std::function<HostTensor(const TensorSpec&)>& read,
                        const std::map<std::string, std::string>& metadata);
 
 }  // namespace gavel
