@@ -1,6 +1,7 @@
 # `make demo` and `make test` do everything, set-up included. See README.md.
 BUILD := build/release
 JOBS ?= $(shell nproc)
+GAVEL := $(BUILD)/gavel
 
 .PHONY: build demo test setup clean
 build: setup
@@ -9,6 +10,17 @@ build: setup
 
 setup:
 	@tools/setup.sh
+
+# Trains on preferences of Gavel's own making, then judges one pair. Replaces the demo's last run.
+demo: setup
+	@test -f $(BUILD)/build.ninja || cmake --preset release > /dev/null
+	@cmake --build $(BUILD) -j $(JOBS) --target gavel
+	@rm -rf runs/demo
+	@$(GAVEL) data make-sample --out runs/demo-data
+	@$(GAVEL) train recipes/demo.yaml
+	@$(GAVEL) --quiet judge --adapter runs/demo --prompt "Tell me about the moon." \
+	  --a "The moon goes around the earth and shines with light from the sun." \
+	  --b "Bread is made of flour, water and yeast."
 
 test: build
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)

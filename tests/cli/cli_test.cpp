@@ -1,0 +1,223 @@
+// The program as a user runs it: a tiny model from the repository's own golden, whole runs, and what goes wrong.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <cmath>
+#include <functional>
+
+#include "base/file.h"
+#include "cli/commands.h"
+#include "data/sample.h"
+#include "io/safetensors.h"
+#include "model/adapter.h"
+#include "report/metrics.h"
+#include "train/judge.h"
+#include "train/test_support.h"
+#include "train/trainer.h"
+
+namespace gavel {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+
+/** A byte-level tokenizer for the 48 ids of the golden model: letters share ids, which is enough to train on. */
+std::string tiny_tokenizer() {
+  // Byte-level BPE maps printable ASCII to itself and a space to U+0120.
+  std::string vocab;
+  int id = 3;
+  auto add = [&](const std::string& token) { vocab += fmt::format(",\"{}\":{}", token, id < 47 ? id++ : 47); };
+  for (char c = 'a'; c <= 'z'; ++c) add(std::string(1, c));
+  for (const char* token : {"\u0120", "\u010a", ".", ":", "-", "U", "M", "A", "B"}) add(token);
+  return R"({"version":"1.0","truncation":null,"padding":null,"added_tokens":[{"id":2,"content":"<pad>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}],"normalizer":null,"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true},"post_processor":null,"decoder":{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,"use_regex":true},"model":{"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":null,"end_of_word_suffix":null,"fuse_unk":false,"byte_fallback":false,"ignore_merges":false,"vocab":{"<x>":0,"<y>":1,"<pad>":2)" +
+         vocab + R"(},"merges":[]}})";
+}
+
+class Cli : public testing::Test {
+ protected:
+  void SetUp() override {
+    fs::copy(fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden", model(), fs::copy_options::recursive);
+    write_file(model() / "tokenizer.json", tiny_tokenizer());
+    make_sample(file("train.csv"), file("test.csv"), 48, 12, 1);
+    write_file(file("recipe.yaml"), fmt::format(R"(model: {{path: {}, dtype: float32}}
+lora: {{r: 2, lora_alpha: 4, target_modules: [o_proj, v_proj]}}
+data: {{train: {}, valid: {}, max_length: 48, batching: bucketed}}
+train: {{epochs: 1, batch_size: 8, warmup_steps: 1, learning_rate: 0.01, log_every: 2}}
+output: {}
+)",
+                                                model().string(), file("train.csv").string(), file("test.csv").string(),
+                                                file("run").string()));
+  }
+
+  fs::path file(const std::string& name) const { return scratch_.path() / name; }
+  fs::path model() const { return file("model"); }
+
+  int run(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(), {"gavel", "--quiet"});
+    std::vector<const char*> pointers;
+    for (const auto& argument : arguments) pointers.push_back(argument.c_str());
+    return run_cli(static_cast<int>(pointers.size()), pointers.data());
+  }
+  /** The message of the error that running these arguments prints. */
+  std::string error_of(const std::vector<std::string>& arguments) const {
+    testing::internal::CaptureStderr();
+    int status = run(arguments);
+    std::string text = testing::internal::GetCapturedStderr();
+    EXPECT_NE(status, 0) << text;
+    return text;
+  }
+  std::string train_error(const std::vector<std::string>& settings) const {
+    std::vector<std::string> arguments = {"train", file("recipe.yaml").string()};
+    arguments.insert(arguments.end(), settings.begin(), settings.end());
+    std::string text = error_of(arguments);
+    EXPECT_FALSE(fs::exists(file("run") / "adapter_model.safetensors"));
+    return text;
+  }
+
+  TempFolder scratch_{"gavel_cli_test"};
+};
+
+TEST_F(Cli, TrainsPredictsAndJudges) {
+  ASSERT_EQ(run({"train", file("recipe.yaml").string()}), 0);
+  for (const char* name : {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "recipe.yaml",
+                           "metrics.jsonl", "loss.svg"})
+    EXPECT_TRUE(fs::exists(file("run") / name)) << name;
+  EXPECT_FALSE(fs::exists(file("run") / ".lock"));
+
+  int64_t trained = 0, evaluated = 0;
+  for (const MetricRow& row : read_metrics(file("run") / "metrics.jsonl")) {
+    bool is_train = std::get<std::string>(row[0].second) == "train";
+    (is_train ? trained : evaluated) += 1;
+    if (is_train) {
+      EXPECT_TRUE(std::isfinite(metric(row, "loss")));
+      EXPECT_EQ(metric(row, "step"), trained);
+    }
+  }
+  EXPECT_EQ(trained, 6);
+  EXPECT_EQ(evaluated, 2);
+
+  fs::path out = file("out.csv");
+  ASSERT_EQ(run({"predict", "--adapter", file("run").string(), "--data", file("test.csv").string(), "--out", out.string()}), 0);
+  PreferenceData rows = read_preferences(file("test.csv"), ReadOptions{});
+  std::string text = read_text(out);
+  EXPECT_THAT(text, testing::StartsWith("id,winner_model_a,winner_model_b,winner_tie\n"));
+  size_t at = text.find('\n') + 1;
+  for (const PreferenceRow& row : rows.rows) {
+    double a = 0, b = 0, tie = 0;
+    char id[64];
+    ASSERT_EQ(std::sscanf(text.c_str() + at, "%63[^,],%lf,%lf,%lf", id, &a, &b, &tie), 4);
+    EXPECT_EQ(id, row.id);
+    EXPECT_NEAR(a + b + tie, 1, 1e-9);
+    at = text.find('\n', at) + 1;
+  }
+  EXPECT_EQ(at, text.size());
+  // One pair alone gets what it got among others.
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(run({"judge", "--adapter", file("run").string(), "--prompt", "p", "--a", "good", "--b", "bad"}), 0);
+  EXPECT_THAT(testing::internal::GetCapturedStdout(), HasSubstr("verdict"));
+  EXPECT_EQ(run({"eval", "--adapter", file("run").string(), "--data", file("test.csv").string()}), 0);
+
+  // The folder holds a run now.
+  EXPECT_THAT(error_of({"train", file("recipe.yaml").string()}), HasSubstr("holds a run already"));
+}
+
+TEST_F(Cli, TheSameRecipeGivesTheSameAdapterBitForBit) {
+  for (const char* name : {"one", "two"})
+    ASSERT_EQ(run({"train", file("recipe.yaml").string(), "lora.lora_dropout=0.1", "output=" + file(name).string()}), 0);
+  EXPECT_EQ(read_text(file("one") / "adapter_model.safetensors"), read_text(file("two") / "adapter_model.safetensors"));
+}
+
+TEST_F(Cli, EveryBatchingSwapAndTruncationTrains) {
+  int number = 0;
+  for (const char* settings : {"data.batching=padded", "data.batching=packed", "data.swap=both", "data.swap=random",
+                               "data.truncation=left", "data.truncation=proportional", "train.gradient_accumulation=2",
+                               "train.layers=scan", "train.max_grad_norm=1", "train.label_smoothing=0.1",
+                               "data.template=turns", "train.schedule=linear"}) {
+    std::vector<std::string> arguments = {"train", file("recipe.yaml").string(), settings, "train.max_steps=2",
+                                          "data.max_length=64", "output=" + file(std::to_string(number++)).string()};
+    EXPECT_EQ(run(arguments), 0) << settings;
+  }
+}
+
+TEST_F(Cli, SettingsThatCannotWorkAreNamed) {
+  EXPECT_THAT(train_error({"train.learning_rat=1"}), HasSubstr("learning_rate"));
+  EXPECT_THAT(train_error({"train.warmup_steps=500"}), HasSubstr("warmup"));
+  EXPECT_THAT(train_error({"lora.target_modules=[q_prj]"}), HasSubstr("q_proj"));
+  EXPECT_THAT(train_error({"mesh.fsdp=8"}), HasSubstr("mesh"));
+  EXPECT_THAT(train_error({"device=cuda_that_is_not_there"}), HasSubstr("cuda_that_is_not_there"));
+  EXPECT_THAT(train_error({"train.save_every=5"}), HasSubstr("save_every"));
+  EXPECT_THAT(train_error({"train.batch_size=1000"}), HasSubstr("rows"));
+  EXPECT_THAT(train_error({"model.path=" + file("nothing").string()}), HasSubstr("nothing"));
+  EXPECT_THAT(error_of({"train", file("no.yaml").string()}), HasSubstr("no.yaml"));
+  EXPECT_THAT(error_of({"trian"}), HasSubstr("trian"));
+}
+
+TEST_F(Cli, OutputThatCannotBeWrittenIsNamedBeforeAnyWork) {
+  write_file(file("blocked"), "a file");
+  EXPECT_THAT(train_error({"output=" + (file("blocked") / "run").string()}), HasSubstr("blocked"));
+}
+
+TEST_F(Cli, DamagedDataIsNamed) {
+  auto with_data = [&](const std::string& text) {
+    write_file(file("bad.csv"), text);
+    return train_error({"data.train=" + file("bad.csv").string()});
+  };
+  const std::string header = "id,model_a,model_b,prompt,response_a,response_b,winner_model_a,winner_model_b,winner_tie\n";
+  EXPECT_THAT(with_data(""), AllOf(HasSubstr("bad.csv"), HasSubstr("empty")));
+  EXPECT_THAT(with_data("id,prompt,response_a\n1,a,b\n"), HasSubstr("response_b"));
+  EXPECT_THAT(with_data(header + "1,x,y,\"[\"\"p\"\"]\",\"[null]\",\"[null]\",1,0,0\n"), HasSubstr("no row"));
+  EXPECT_THAT(with_data(header + "1,x,y,\"[\"\"p"), HasSubstr("bad.csv"));
+}
+
+TEST_F(Cli, DamagedModelIsNamed) {
+  std::string whole = read_text(model() / "model.safetensors");
+  write_file(model() / "model.safetensors", whole.substr(0, whole.size() / 2));
+  EXPECT_THAT(train_error({}), HasSubstr("model.safetensors"));
+  write_file(model() / "model.safetensors", whole);
+  std::string config = read_text(model() / "config.json");
+  auto at = config.find("\"hidden_size\": 24");
+  write_file(model() / "config.json", config.replace(at, 17, "\"hidden_size\": 32"));
+  EXPECT_THAT(train_error({}), HasSubstr("shape"));
+}
+
+TEST_F(Cli, AdapterOfAnotherModelIsNamed) {
+  ASSERT_EQ(run({"train", file("recipe.yaml").string(), "train.max_steps=1", "train.warmup_steps=0"}), 0);
+  fs::path weights = file("run") / "adapter_model.safetensors";
+  auto adapter = SafetensorsFile::open(weights);
+  std::vector<std::pair<std::string, HostTensor>> tensors;
+  for (const auto& [name, info] : adapter->tensors()) {
+    Shape shape = info.shape;
+    if (name.find("lora_A") != std::string::npos) shape[1] += 8;
+    tensors.emplace_back(name, HostTensor(DType::kF32, shape));
+  }
+  write_safetensors(weights, tensors, {});
+  std::vector<std::string> predict = {"predict", "--adapter", file("run").string(), "--data", file("test.csv").string(),
+                                      "--out", file("out.csv").string()};
+  EXPECT_THAT(error_of(predict), HasSubstr("another model"));
+  EXPECT_FALSE(fs::exists(file("out.csv")));
+  write_file(file("run") / "adapter_config.json", "{\"peft_type\": \"IA3\"}");
+  EXPECT_THAT(error_of(predict), HasSubstr("peft_type"));
+  write_file(file("run") / "adapter_config.json", "{\"peft_type\": \"LORA\", \"r\": 2, \"use_dora\": true}");
+  EXPECT_THAT(error_of(predict), HasSubstr("use_dora"));
+  write_file(file("run") / "adapter_config.json", "{");
+  EXPECT_THAT(error_of(predict), HasSubstr("JSON"));
+  EXPECT_THAT(error_of({"predict", "--adapter", file("none").string(), "--data", "x"}), HasSubstr("none"));
+}
+
+TEST_F(Cli, PredictKeepsEveryRowHoweverOdd) {
+  ASSERT_EQ(run({"train", file("recipe.yaml").string(), "train.max_steps=1", "train.warmup_steps=0"}), 0);
+  write_file(file("odd.csv"),
+             "id,prompt,response_a,response_b\n"
+             "7,\"[\"\"p\"\"]\",\"[null]\",\"[null]\"\n"
+             "\"8,x\",not json,\"[\"\"\\ud800\"\"]\",\"[\"\"b\"\"]\"\n"
+             "9,\"[\"\"p\xff\"\"]\",\"[]\",\"[\"\"b\"\", \"\"c\"\"]\"\n");
+  ASSERT_EQ(run({"predict", "--adapter", file("run").string(), "--data", file("odd.csv").string(), "--out",
+                 file("out.csv").string()}),
+            0);
+  EXPECT_THAT(read_text(file("out.csv")), AllOf(HasSubstr("\n7,0."), HasSubstr("\n\"8,x\",0."), HasSubstr("\n9,0.")));
+}
+
+}  // namespace
+}  // namespace gavel

@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Writes tests/train/golden: a tiny random Llama classifier and what transformers + PEFT compute for it (float32).
+
+The folder has the form that `gavel parity` reads. Needs torch, transformers and peft, in an environment of its own;
+the result is committed, so only a change of the golden itself needs this.
+usage: make_golden.py FOLDER
+"""
+import json
+import math
+import pathlib
+import sys
+
+import torch
+from peft import LoraConfig, TaskType, get_peft_model
+from safetensors.torch import save_file
+from transformers import LlamaConfig, LlamaForSequenceClassification
+
+STEPS, BATCH, LENGTH, LABELS = 4, 3, 12, 3
+out = pathlib.Path(sys.argv[1])
+torch.manual_seed(7)
+torch.set_num_threads(1)
+
+config = LlamaConfig(vocab_size=48, hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
+                     num_key_value_heads=2, head_dim=6, num_labels=LABELS, pad_token_id=2, bos_token_id=1,
+                     eos_token_id=2, max_position_embeddings=64, rms_norm_eps=1e-5, tie_word_embeddings=False)
+model = LlamaForSequenceClassification(config).float()
+for parameter in model.parameters():  # larger than the initialiser's, so that every part matters
+    parameter.data.normal_(0, 0.3)
+out.mkdir(parents=True, exist_ok=True)
+config.save_pretrained(out)
+model.save_pretrained(out)
+
+lora = LoraConfig(r=2, lora_alpha=6, lora_dropout=0.0, bias="none", task_type=TaskType.SEQ_CLS,
+                  target_modules=["q_proj", "v_proj", "o_proj", "gate_proj", "down_proj"])
+model = get_peft_model(model, lora)
+for name, parameter in model.named_parameters():
+    if "lora_B" in name:
+        parameter.data.normal_(0, 0.1)
+model.save_pretrained(out / "adapter")
+(out / "adapter" / "README.md").unlink(missing_ok=True)
+
+ids = torch.randint(3, config.vocab_size, (STEPS, BATCH, LENGTH), dtype=torch.int32)
+mask = torch.ones_like(ids)
+for step in range(STEPS):
+    for row in range(BATCH):
+        length = int(torch.randint(4, LENGTH + 1, ()))
+        ids[step, row, length:] = config.pad_token_id
+        mask[step, row, length:] = 0
+ids[0, 0, 2] = config.pad_token_id  # a pad id inside the text counts as text
+labels = torch.softmax(2 * torch.randn(STEPS, BATCH, LABELS), -1)
+save_file({"input_ids": ids, "attention_mask": mask, "labels": labels}, out / "batch.safetensors")
+
+peak, warmup = 1e-3, 1
+rates = [peak * s / warmup if s < warmup else peak * 0.5 * (1 + math.cos(math.pi * (s - warmup) / (STEPS - warmup)))
+         for s in range(STEPS)]
+(out / "recipe.json").write_text(json.dumps(
+    {"optimizer": "AdamW", "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01, "lr_per_step": rates}, indent=1))
+
+optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=peak, weight_decay=0.01)
+expected, logits, losses = {}, [], []
+for step in range(STEPS):
+    for group in optimizer.param_groups:
+        group["lr"] = rates[step]
+    optimizer.zero_grad()
+    found = model(input_ids=ids[step].long(), attention_mask=mask[step].long()).logits
+    loss = -(labels[step] * torch.log_softmax(found, -1)).sum(-1).mean()
+    loss.backward()
+    if step == 0:
+        expected |= {f"grad.{n}": p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
+    optimizer.step()
+    logits.append(found.detach())
+    losses.append(loss.detach())
+expected |= {f"final.{n}": p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+expected |= {"logits": torch.stack(logits), "loss": torch.stack(losses)}
+save_file({k: v.contiguous() for k, v in expected.items()}, out / "expected.safetensors")
