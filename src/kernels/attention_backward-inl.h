@@ -175,6 +175,13 @@ class BackwardTask {
       lse_[i] = real ? lse[i] * 1.44269504f : std::numeric_limits<float>::infinity();
     }
     std::memset(dq_, 0, static_cast<size_t>(padded_ * kBlock) * sizeof(float));
+    prefetch_rows(dq, stride, valid, s_.head_dim);
+    if (block + 1 < plan_.query_blocks()) {
+      const int64_t next = kBlock * stride, rows = std::min(kBlock, s_.queries - (block + 1) * kBlock);
+      prefetch_rows(static_cast<const T*>(job_.q) + offset + next, stride, rows, s_.head_dim);
+      prefetch_rows(d_o + next, stride, rows, s_.head_dim);
+      prefetch_rows(o + next, stride, rows, s_.head_dim);
+    }
 
     for (int64_t j = 0; j < plan_.key_blocks(); ++j) {
       const Meeting meeting = meet(range, plan_.keys(batch_, j));

@@ -143,6 +143,9 @@ void forward_block(const AttentionJob& job, const float* packed, int64_t batch, 
                          queries.segments, rows);
     transpose_units(rows, padded / kPer, kBlock, padded / kPer, q, kBlock);
   }
+  prefetch_rows(o, stride, valid, s.head_dim);
+  if (head + 1 < s.heads)  // most likely this thread's next task
+    prefetch_rows(static_cast<const T*>(job.q) + offset + s.head_dim, stride, valid, s.head_dim);
 
   const float scale = job.scale * 1.44269504f;
   const int64_t kv_head = head / (s.heads / s.kv_heads);

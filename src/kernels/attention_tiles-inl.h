@@ -7,6 +7,7 @@
 #define GAVEL_KERNELS_ATTENTION_TILES_INL_H_
 #endif
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <cstring>
@@ -171,6 +172,14 @@ HWY_INLINE void transpose_units(const float* from, int64_t from_leading, int64_t
     }
   }
 #endif
+}
+
+/** Asks for rows that will be read in a moment: they lie too far apart for the processor to guess them. */
+template <class T>
+HWY_INLINE void prefetch_rows(const T* from, int64_t stride, int64_t rows, int64_t columns) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t i = 0; i < columns; i += kLine) hwy::Prefetch(from + r * stride + i);
 }
 
 /** Rows of `columns` values, a stride apart, as contiguous rows of `padded` values; zeros in the padding, in

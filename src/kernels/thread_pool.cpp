@@ -1,6 +1,9 @@
 #include "kernels/thread_pool.h"
 
 #include <sched.h>
+#ifdef __SSE2__
+#include <xmmintrin.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -40,6 +43,25 @@ class Arena {
   size_t size_ = 0;
 };
 
+/** Denormals count as zero while it lives. XLA's threads are set so and ours are not when they start; which
+ * thread runs a task must not show in the result. */
+class FlushDenormals {
+ public:
+#ifdef __SSE2__
+  FlushDenormals() : before_(_mm_getcsr()) {
+    _mm_setcsr(before_ | 0x8040);
+  }  // flush to zero, denormals are zero
+  ~FlushDenormals() {
+    _mm_setcsr(before_);
+  }
+
+ private:
+  unsigned before_;
+#else
+  FlushDenormals() {}
+#endif
+};
+
 struct Job {
   const Body* body;
   int64_t count;
@@ -48,6 +70,7 @@ struct Job {
   std::exception_ptr error;
 
   void work(int worker) {
+    const FlushDenormals flush;
     for (;;) {
       int64_t task = next.fetch_add(1, std::memory_order_relaxed);
       if (task >= count) return;

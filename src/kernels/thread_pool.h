@@ -23,7 +23,8 @@ class KernelCall {
   int threads() const;
 
   /** body(task, worker) for every task in [0, count), lowest first; worker is in [0, threads()). The first
-   * exception is rethrown here once all workers have stopped. Not to be nested. */
+   * exception is rethrown here once all workers have stopped. Denormals are flushed to zero in the body, on
+   * every thread alike. Not to be nested. */
   void run(int64_t count, const std::function<void(int64_t task, int worker)>& body);
 
   /** Scratch shared by all workers of this call, 64-byte aligned, uninitialised. The memory is kept between

@@ -267,9 +267,9 @@ TEST(Attention, EveryProcessorThisOneCanPlay) {
       SCOPED_TRACE(fmt::format("{} {}", hwy::TargetName(target), dtype_name(type)));
       Pass pass(c, type, 100);
       pass.go(c.shape, 0.3f);
-      expect_close(pass, attention_reference(c.shape, 0.3, pass.q.doubles(), pass.k.doubles(), pass.v.doubles(),
-                                             pass.segments, pass.segments, iota_positions(c.shape),
-                                             pass.d_o.doubles()));
+      expect_close(pass, attention_reference(c.shape, 0.3, pass.q.doubles(), pass.k.doubles(),
+                                             pass.v.doubles(), pass.segments, pass.segments,
+                                             iota_positions(c.shape), pass.d_o.doubles()));
     }
     hwy::SetSupportedTargetsForTest(0);
     hwy::GetChosenTarget().DeInit();

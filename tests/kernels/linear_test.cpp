@@ -204,6 +204,17 @@ TEST(ThreadPool, RunsEveryTaskOnceAndPassesErrorsOn) {
   EXPECT_EQ(after, 1);
 }
 
+TEST(ThreadPool, DenormalsAreZeroOnEveryThreadAndOnlyInside) {
+  volatile float small = 1e-30f;
+  std::vector<float> products(64, 1);
+  {
+    KernelCall call;
+    call.run(64, [&](int64_t task, int) { products[static_cast<size_t>(task)] = small * 1e-10f; });
+  }
+  for (float product : products) EXPECT_EQ(std::bit_cast<uint32_t>(product), 0u);
+  EXPECT_NE(std::bit_cast<uint32_t>(small * 1e-10f), 0u);
+}
+
 TEST(Convert, RoundsAsTheScalarForm) {
   Random random(1);
   std::vector<float> values;
