@@ -1,5 +1,6 @@
 #include "io/gguf.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -64,8 +65,13 @@ GgufValue scalar(Cursor& cursor, uint32_t type, const std::string& key) {
       return int64_t{cursor.read<uint32_t>(key)};
     case kI32:
       return int64_t{cursor.read<int32_t>(key)};
-    case kU64:
-      return static_cast<int64_t>(cursor.read<uint64_t>(key));
+    case kU64: {
+      auto value = cursor.read<uint64_t>(key);
+      // A larger one would turn up negative.
+      if (value > uint64_t{INT64_MAX})
+        fail("{}: metadata '{}' is {}, which is too large", cursor.file(), key, value);
+      return static_cast<int64_t>(value);
+    }
     case kI64:
       return cursor.read<int64_t>(key);
     case kF32:
@@ -186,7 +192,19 @@ std::shared_ptr<const GgufFile> GgufFile::open(const std::filesystem::path& path
            name, info.bytes, offset, bytes.size());
     info.offset = data + offset;
   }
+  opened->check_overlaps();
   return opened;
+}
+
+void GgufFile::check_overlaps() const {
+  std::vector<std::pair<const GgufTensorInfo*, const std::string*>> sorted;
+  for (const auto& [name, info] : tensors_) sorted.emplace_back(&info, &name);
+  std::sort(sorted.begin(), sorted.end(),
+            [](const auto& a, const auto& b) { return a.first->offset < b.first->offset; });
+  for (size_t i = 1; i < sorted.size(); ++i)
+    if (sorted[i].first->offset < sorted[i - 1].first->offset + sorted[i - 1].first->bytes)
+      fail("{}: tensors '{}' and '{}' overlap; the file is damaged", path().string(), *sorted[i - 1].second,
+           *sorted[i].second);
 }
 
 template <class T>

@@ -77,6 +77,7 @@ class GgufFile {
 
  private:
   GgufFile() = default;
+  void check_overlaps() const;
   template <class T>
   const T& get(const std::string& key, std::string_view expected) const;
 

@@ -1,6 +1,7 @@
 #include "io/gguf_config.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <numbers>
 
 namespace gavel {
@@ -42,6 +43,11 @@ void recognise_llama3(LlamaConfig& config) {
   }
 }
 
+/** GGUF has numbers as float32; the decimal number that was meant is the shortest one that rounds to it. */
+double as_written(double value) {
+  return std::strtod(fmt::format("{}", static_cast<float>(value)).c_str(), nullptr);
+}
+
 }  // namespace
 
 LlamaConfig gguf_config(const GgufFile& file) {
@@ -60,14 +66,21 @@ LlamaConfig gguf_config(const GgufFile& file) {
   c.head_dim = integer_or("llama.attention.key_length",
                           c.num_attention_heads > 0 ? c.hidden_size / c.num_attention_heads : 0);
   c.max_position_embeddings = integer_or("llama.context_length", 2048);
-  c.rms_norm_eps = file.number("llama.attention.layer_norm_rms_epsilon");
-  if (file.has("llama.rope.freq_base")) c.rope_theta = file.number("llama.rope.freq_base");
+  c.rms_norm_eps = as_written(file.number("llama.attention.layer_norm_rms_epsilon"));
+  if (file.has("llama.rope.freq_base")) c.rope_theta = as_written(file.number("llama.rope.freq_base"));
+  if (int64_t turned = integer_or("llama.rope.dimension_count", c.head_dim); turned != c.head_dim)
+    fail(
+        "{}: llama.rope.dimension_count is {} and heads have {} dimensions; partial rotation is not "
+        "supported",
+        name, turned, c.head_dim);
+  if (int64_t experts = integer_or("llama.expert_count", 0); experts != 0)
+    fail("{}: llama.expert_count is {}; mixtures of experts are not supported", name, experts);
   if (file.has("llama.rope.scaling.type") && file.text("llama.rope.scaling.type") != "none") {
     c.rope_scaling.type = file.text("llama.rope.scaling.type");
     if (c.rope_scaling.type != "linear")
       fail("{}: llama.rope.scaling.type '{}' is not supported; expected none or linear", name,
            c.rope_scaling.type);
-    c.rope_scaling.factor = file.number("llama.rope.scaling.factor");
+    c.rope_scaling.factor = as_written(file.number("llama.rope.scaling.factor"));
   }
   if (file.tensors().contains("rope_freqs.weight")) {
     HostTensor factors = file.read("rope_freqs.weight");
@@ -88,6 +101,7 @@ LlamaConfig gguf_config(const GgufFile& file) {
   c.vocab_size = embeddings->second.shape[0];
   c.tie_word_embeddings = !file.tensors().contains("output.weight");
   c.attention_bias = file.tensors().contains("blk.0.attn_q.bias");
+  c.mlp_bias = file.tensors().contains("blk.0.ffn_up.bias");
   c.check(name);
   recognise_llama3(c);
   return c;

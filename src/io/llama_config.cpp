@@ -64,8 +64,10 @@ class Keys {
   std::optional<int64_t> token(const char* key) const {
     if (!has(key)) return std::nullopt;
     const Json& value = json_[key];
-    if (value.is_number_integer()) return value.get<int64_t>();
-    if (value.is_array() && !value.empty() && value[0].is_number_integer()) return value[0].get<int64_t>();
+    const Json& first = value.is_array() && !value.empty() ? value[0] : value;
+    // Old configs write -1 for "none"; no vocabulary needs more than 32 bits.
+    if (first.is_number_integer() && !first.is_number_unsigned()) return std::nullopt;
+    if (first.is_number_unsigned() && first.get<uint64_t>() <= UINT32_MAX) return first.get<int64_t>();
     fail("{}: key '{}' must be a token id or a list of them, found {}", name_, key, brief(value));
   }
   std::optional<Keys> object(const char* key) const {
@@ -88,8 +90,14 @@ void read_rope(const Keys& rope, LlamaConfig& config) {
   if (scaling.type != "default" && scaling.type != "linear" && scaling.type != "llama3")
     fail("{}: rope type '{}' is not supported; expected default, linear or llama3", rope.name(),
          scaling.type);
-  if (scaling.type != "default" && !rope.has("factor"))
-    fail("{}: key 'factor' is missing, rope type '{}' needs it", rope.name(), scaling.type);
+  auto need = [&](const char* key) {
+    if (!rope.has(key))
+      fail("{}: key '{}' is missing, rope type '{}' needs it", rope.name(), key, scaling.type);
+  };
+  if (scaling.type != "default") need("factor");
+  if (scaling.type == "llama3")
+    for (const char* key : {"low_freq_factor", "high_freq_factor", "original_max_position_embeddings"})
+      need(key);
   scaling.factor = rope.number("factor", 1);
   scaling.low_freq_factor = rope.number("low_freq_factor", 1);
   scaling.high_freq_factor = rope.number("high_freq_factor", 4);
@@ -157,6 +165,10 @@ void LlamaConfig::check(const std::string& name) const {
   positive("head_dim", head_dim);
   positive("max_position_embeddings", max_position_embeddings);
   positive("original_max_position_embeddings", rope_scaling.original_max_position_embeddings);
+  if (pad_token_id && (*pad_token_id < 0 || *pad_token_id >= vocab_size))
+    fail("{}: pad_token_id {} is outside the vocabulary of {}", name, *pad_token_id, vocab_size);
+  if (!(initializer_range >= 0) || !std::isfinite(initializer_range))
+    fail("{}: initializer_range is {}, expected a number from 0", name, initializer_range);
   if (num_attention_heads % num_key_value_heads != 0)
     fail("{}: num_attention_heads {} is not a multiple of num_key_value_heads {}", name, num_attention_heads,
          num_key_value_heads);

@@ -178,6 +178,11 @@ void ModelFiles::open_folder() {
       fail("{}: tensor '{}' should be in {}, and is not", index.string(), name, file_name);
     add(file, name);
   }
+  for (const auto& [file_name, file] : shards)
+    for (const auto& [name, info] : file->tensors())
+      if (auto listed = json["weight_map"].find(name);
+          listed == json["weight_map"].end() || listed->get<std::string>() != file_name)
+        unused_.push_back(fmt::format("{} of {}, which the index does not place there", name, file_name));
 }
 
 void ModelFiles::open_gguf() {
@@ -196,14 +201,22 @@ void ModelFiles::open_gguf() {
 
 void ModelFiles::check() {
   std::set<std::string> known = {"lm_head.weight", "score.weight"};
+  std::vector<std::string> missing;
   for (const ExpectedTensor& tensor : expected_tensors(config_)) {
     known.insert(tensor.name);
     auto found = sources_.find(tensor.name);
-    if (found == sources_.end()) fail("{}: tensor '{}' is missing", path_.string(), tensor.name);
+    if (found == sources_.end()) {
+      missing.push_back(tensor.name);
+      continue;
+    }
     if (found->second.shape != tensor.shape)
       fail("{}: tensor '{}' has shape {}, the config calls for {}", path_.string(), tensor.name,
            to_string(found->second.shape), to_string(tensor.shape));
   }
+  if (!missing.empty())
+    fail("{}: tensor '{}' is missing{}; the config calls for {} layers", path_.string(), missing[0],
+         missing.size() > 1 ? fmt::format(" (and {} more)", missing.size() - 1) : "",
+         config_.num_hidden_layers);
   for (const auto& [name, source] : sources_)
     if (!known.contains(name) && !name.ends_with("rotary_emb.inv_freq")) unused_.push_back(name);
 }

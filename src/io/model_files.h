@@ -11,7 +11,7 @@
 namespace gavel {
 
 /** A base model on disk, whatever its format; tensors have Hugging Face's names
- * ("model.layers.0.self_attn.q_proj. weight"). Copies share the mapped files. */
+ * ("model.layers.0.self_attn.q_proj.weight"). Copies share the mapped files. */
 class ModelFiles {
  public:
   /** `path`: a Hugging Face folder (config.json with model.safetensors, or shards with

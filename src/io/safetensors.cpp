@@ -30,20 +30,41 @@ constexpr std::array<std::pair<std::string_view, DType>, 13> kDTypes = {{{"BOOL"
 
 constexpr int kMaxDepth = 8;
 
-/** Keeps the header's own keys apart, so that a name given twice is seen, and bounds the depth. */
-class UniqueKeys {
+/** Sees what parsing to an object hides or can't bear: a tensor's name given twice, and deep nesting. A pass
+ * of its own, because a parser callback makes nlohmann's parser take time quadratic in the number of names.
+ */
+class HeaderNames : public nlohmann::json_sax<Json> {
  public:
-  explicit UniqueKeys(std::string file) : file_(std::move(file)) {}
-  bool operator()(int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth > kMaxDepth) fail("{}: the header is nested too deeply", file_);
-    if (event == Json::parse_event_t::key && depth == 1 && !seen_.insert(parsed.get<std::string>()).second)
-      fail("{}: tensor '{}' stands in the header twice", file_, parsed.get<std::string>());
+  explicit HeaderNames(std::string file) : file_(std::move(file)) {}
+  bool key(string_t& name) override {
+    if (depth_ == 1 && !seen_.insert(name).second)
+      fail("{}: tensor '{}' stands in the header twice", file_, name);
     return true;
+  }
+  bool start_object(size_t) override { return deeper(); }
+  bool start_array(size_t) override { return deeper(); }
+  bool end_object() override { return --depth_ >= 0; }
+  bool end_array() override { return --depth_ >= 0; }
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool parse_error(size_t, const std::string&, const Json::exception& error) override {
+    fail("{}: the header is not valid JSON: {}", file_, error.what());
   }
 
  private:
+  bool deeper() {
+    if (++depth_ > kMaxDepth) fail("{}: the header is nested too deeply", file_);
+    return true;
+  }
+
   std::string file_;
   std::set<std::string> seen_;
+  int depth_ = 0;
 };
 
 }  // namespace
@@ -68,9 +89,11 @@ std::shared_ptr<const SafetensorsFile> SafetensorsFile::open(const std::filesyst
 
 void SafetensorsFile::parse_header(std::string_view header) {
   std::string file = path().string();
+  HeaderNames names(file);
+  Json::sax_parse(header, &names);
   Json json;
   try {
-    json = Json::parse(header, UniqueKeys(file));
+    json = Json::parse(header);
   } catch (const Json::exception& error) {
     fail("{}: the header is not valid JSON: {}", file, error.what());
   }

@@ -84,7 +84,8 @@ TEST(LlamaConfig, BadKeysAreNamed) {
   expect_bad({{"rope_scaling", R"({"type":"linear"})"}}, {"key 'factor' is missing"});
   expect_bad({{"rope_scaling", R"({"type":"linear","factor":0})"}}, {"the rope factor is 0"});
   expect_bad(
-      {{"rope_scaling", R"({"rope_type":"llama3","factor":8,"low_freq_factor":4,"high_freq_factor":4})"}},
+      {{"rope_scaling",
+        R"({"rope_type":"llama3","factor":8,"low_freq_factor":4,"high_freq_factor":4,"original_max_position_embeddings":64})"}},
       {"low_freq_factor 4 must be positive and below high_freq_factor 4"});
   expect_error([] { LlamaConfig::from_json("{", "c.json"); }, {"c.json: not valid JSON"});
   expect_error([] { LlamaConfig::from_json("[]", "c.json"); }, {"c.json: expected a JSON object"});
@@ -93,7 +94,10 @@ TEST(LlamaConfig, BadKeysAreNamed) {
 }
 
 TEST(LlamaConfig, WrittenConfigsReadBack) {
-  for (const char* rope : {"", R"({"type":"linear","factor":2.5})", R"({"rope_type":"llama3","factor":8})"}) {
+  for (
+      const char* rope :
+      {"", R"({"type":"linear","factor":2.5})",
+       R"({"rope_type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":64})"}) {
     LlamaConfig c = parse({{"rope_scaling", rope},
                            {"head_dim", "16"},
                            {"attention_bias", "true"},
