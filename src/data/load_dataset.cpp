@@ -20,6 +20,7 @@ void stream_rows(const std::filesystem::path& path, const ReadOptions& read, Dat
     builder.add(block);
     for (auto& row : block) {
       out.keys.push_back(row_key(row));
+      out.turns.push_back(static_cast<int32_t>(Template::num_rounds(row)));
       out.ids.push_back(std::move(row.id));
     }
   }
@@ -28,7 +29,7 @@ void stream_rows(const std::filesystem::path& path, const ReadOptions& read, Dat
 }
 
 LoadedDataset empty_dataset() {
-  return {TokenizedDataset(DatasetParts()), {}, {}, {}, false, false};
+  return {TokenizedDataset(DatasetParts()), {}, {}, {}, {}, false, false};
 }
 
 /** The disk is full, say: no reason to end the run. */
@@ -65,7 +66,7 @@ TokenKey token_key(const std::filesystem::path& path, const ReadOptions& read,
   const Columns& c = read.columns;
   // A change of what rows become needs a new number in front.
   std::string settings = fmt::format(
-      "1|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", static_cast<int>(read.format),
+      "2|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", static_cast<int>(read.format),
       static_cast<int>(read.cells), static_cast<int>(read.purpose), read.strict, read.drop_duplicates, c.id,
       c.prompt, c.response_a, c.response_b, c.label_a, c.label_b, c.label_tie, c.winner,
       tokenize.text.fingerprint(), static_cast<int>(tokenize.truncation), tokenize.max_length,

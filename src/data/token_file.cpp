@@ -93,11 +93,13 @@ LoadedDataset parse_meta(std::string_view meta, std::span<const int32_t> tokens,
   reader.get(parts.full_lengths);
   std::vector<RowKey> keys;
   reader.get(keys);
+  std::vector<int32_t> turns;
+  reader.get(turns);
   uint64_t num_ids = 0;
   reader.get(num_ids);
   const size_t rows = parts.labels.size();
   if ((parts.variants != 1 && parts.variants != 2) || num_ids != rows || keys.size() != rows ||
-      parts.source_rows.size() != rows || parts.full_lengths.size() != rows ||
+      turns.size() != rows || parts.source_rows.size() != rows || parts.full_lengths.size() != rows ||
       parts.offsets.size() != rows * static_cast<size_t>(parts.variants) + 1)
     throw Error("the rows' data do not fit each other");
   int64_t last = 0;
@@ -126,6 +128,7 @@ LoadedDataset parse_meta(std::string_view meta, std::span<const int32_t> tokens,
   return {TokenizedDataset(std::move(parts)),
           std::move(keys),
           std::move(ids),
+          std::move(turns),
           std::move(report),
           has_labels,
           true};
@@ -173,6 +176,7 @@ void TokenFileWriter::commit(const DatasetParts& parts, const LoadedDataset& res
   meta.put(parts.source_rows);
   meta.put(parts.full_lengths);
   meta.put(rest.keys);
+  meta.put(rest.turns);
   meta.put(static_cast<uint64_t>(rest.ids.size()));
   for (const auto& id : rest.ids) meta.put(id);
   meta.put(rest.report.rows_read);

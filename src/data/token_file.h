@@ -18,6 +18,8 @@ struct LoadedDataset {
   TokenizedDataset dataset;
   std::vector<RowKey> keys;
   std::vector<std::string> ids;
+  /** Rounds of each row's conversation. */
+  std::vector<int32_t> turns;
   CleaningReport report;
   bool has_labels = false;
   /** Read from the token cache instead of tokenized. */

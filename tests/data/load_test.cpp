@@ -46,6 +46,7 @@ void expect_same(const LoadedDataset& a, const LoadedDataset& b) {
     EXPECT_EQ(a.keys[static_cast<size_t>(row)].prompt_hash, b.keys[static_cast<size_t>(row)].prompt_hash);
   }
   EXPECT_EQ(a.ids, b.ids);
+  EXPECT_EQ(a.turns, b.turns);
   EXPECT_EQ(a.report.format(), b.report.format());
   EXPECT_EQ(a.has_labels, b.has_labels);
 }
