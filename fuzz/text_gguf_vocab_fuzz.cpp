@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "fuzz_target.h"
 #include "text/tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -41,4 +42,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   } catch (const gavel::Error&) {
   }
   return 0;
+}
+
+std::vector<std::string> fuzz_seeds() {
+  return {"smollm\na\nb\nab\nc\nabc\n<|x|>\n\na b\nab c\n", "llama-bpe\nx\ny\nxy\n\nx y\n",
+          "gpt-2\n1\n2\n12\n\n1 2\n"};
 }

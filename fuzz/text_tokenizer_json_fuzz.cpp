@@ -4,7 +4,9 @@
 #include <vector>
 
 #include "base/error.h"
+#include "fuzz_target.h"
 #include "text/tokenizer.h"
+#include "text_sample.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view json(reinterpret_cast<const char*>(data), size);
@@ -17,4 +19,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   } catch (const gavel::Error&) {
   }
   return 0;
+}
+
+std::vector<std::string> fuzz_seeds() {
+  return {gavel::sample_tokenizer_json(true), gavel::sample_tokenizer_json(false)};
 }
