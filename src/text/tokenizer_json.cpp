@@ -256,6 +256,7 @@ std::optional<std::string> token_text(const nlohmann::json& json, const char* ke
 
 void TokenizerBuilder::add_tokens(Tokenizer::Impl& impl, std::vector<AddedToken> tokens) {
   auto next = static_cast<int32_t>(impl.model.vocab_size());
+  bool told = false;
   for (AddedToken& token : tokens) {
     if (token.content.empty()) continue;
     auto seen = impl.added_by_content.find(token.content);
@@ -266,9 +267,12 @@ void TokenizerBuilder::add_tokens(Tokenizer::Impl& impl, std::vector<AddedToken>
       auto known = impl.model.token_to_id(token.content);
       id = known ? *known : next++;
     }
-    if (id != token.id)
-      spdlog::warn("{}: the added token \"{}\" says id {}, but gets {}, as `tokenizers` does it", impl.source,
-                   token.content, token.id, id);
+    if (id != token.id && !told) {
+      spdlog::warn(
+          "{}: the added token \"{}\" says id {}, but gets {}, as `tokenizers` does it; there may be more",
+          impl.source, token.content, token.id, id);
+      told = true;
+    }
     token.id = id;
     if (seen != impl.added_by_content.end()) {
       impl.added[seen->second] = std::move(token);

@@ -42,8 +42,7 @@ std::string gguf_of(const nlohmann::json& json, const std::string& pre = "smollm
   w.bytes = "GGUF";
   w.put<uint32_t>(3).put<uint64_t>(0).put<uint64_t>(10);
   w.key("general.architecture", 8).text("llama");
-  w.key("general.odd", 9).put<uint32_t>(9).put<uint64_t>(1).put<uint32_t>(0).put<uint64_t>(3).put<uint8_t>(1);
-  w.put<uint8_t>(2).put<uint8_t>(3);
+  w.key("general.odd", 9).put<uint32_t>(0).put<uint64_t>(3).put<uint8_t>(1).put<uint8_t>(2).put<uint8_t>(3);
   w.key("tokenizer.ggml.model", 8).text("gpt2");
   w.key("tokenizer.ggml.pre", 8).text(pre);
   w.strings("tokenizer.ggml.tokens", tokens);
