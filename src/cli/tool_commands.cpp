@@ -55,17 +55,19 @@ void add_tokenize_command(CLI::App& app) {
 void add_parity_command(CLI::App& app) {
   auto* command = app.add_subcommand("parity", "Compare with a folder of reference values from transformers + PEFT");
   auto folder = std::make_shared<std::string>(), device = std::make_shared<std::string>("cpu");
-  auto scan = std::make_shared<bool>(false), unrolled = std::make_shared<bool>(false), json = std::make_shared<bool>(false);
+  auto scan = std::make_shared<bool>(false), unrolled = std::make_shared<bool>(false), plain = std::make_shared<bool>(false),
+       json = std::make_shared<bool>(false);
   command->add_option("folder", *folder, "Folder with config.json, model.safetensors, adapter/, batch, recipe, expected")
       ->required();
   auto* as_scan = command->add_flag("--scan", *scan, "Layers as a scan with recompute");
   command->add_flag("--unrolled", *unrolled, "Layers written out (the default)")->excludes(as_scan);
+  command->add_flag("--plain", *plain, "Plain StableHLO in place of the CPU kernels");
   command->add_flag("--json", *json, "Print JSON");
   command->add_option("--device", *device, "cpu, cuda, tpu, or the path of a PJRT plugin");
   command->callback([=] {
-    auto client = pjrt::Client::create(pjrt::Plugin::load(*device));
-    ParityReport report =
-        run_parity(*folder, *scan ? LayerForm::kScan : LayerForm::kUnrolled, client, compile_cache_folder());
+    auto client = make_client(*device);
+    ParityReport report = run_parity(*folder, *scan ? LayerForm::kScan : LayerForm::kUnrolled,
+                                     *plain ? Kernels::kPlain : best_kernels(*client), client, compile_cache_folder());
     std::string text = *json ? parity_json(report) + "\n" : format_parity(report);
     fmt::print("{}", text);
     if (!report.passed()) throw CLI::RuntimeError(1);

@@ -6,6 +6,7 @@
 #include "graph/ops.h"
 #include "graph/scan.h"
 #include "model/attention.h"
+#include "model/cpu_kernels.h"
 
 namespace gavel {
 
@@ -73,8 +74,8 @@ class LayerBuilder {
     Value q = reshape(linear(normed, "q_proj", hash), {b, s, heads, d});
     Value k = reshape(linear(normed, "k_proj", hash), {b, s, kv, d});
     Value v = reshape(linear(normed, "v_proj", hash), {b, s, kv, d});
-    Value o = causal_attention(apply_rotary(q, shared_.rotary), apply_rotary(k, shared_.rotary), v,
-                               shared_.segment_ids, scale());
+    Value o = on_cpu() ? cpu_attention(rotate(q), rotate(k), v, shared_.segment_ids, scale())
+                       : causal_attention(rotate(q), rotate(k), v, shared_.segment_ids, scale());
     return rest(x, reshape(o, {b * s, heads * d}), hash);
   }
 
@@ -94,23 +95,31 @@ class LayerBuilder {
     Value length = full_like(index, static_cast<double>(s));
     Value rows = div(index, length);
     Value places = sub(index, mul(rows, length));
-    Value o = gathered_attention(apply_rotary(q, rotary), apply_rotary(k, shared_.rotary), v,
-                                 shared_.segment_ids, rows, places, scale());
+    Value o = gathered_attention(apply_rotary(q, rotary), rotate(k), v, shared_.segment_ids, rows, places, scale());
     return rest(take(x, index), reshape(o, {r, heads * d}), hash);
   }
 
  private:
   double scale() const { return 1.0 / std::sqrt(static_cast<double>(config_.head_dim)); }
 
+  bool on_cpu() const { return options_.kernels == Kernels::kCpu; }
+
   Value norm(const Value& x, const std::string& name) const {
-    return rms_norm(x, find(tensors_, name + ".weight"), config_.rms_norm_eps);
+    const Value& weight = find(tensors_, name + ".weight");
+    return on_cpu() ? cpu_rms_norm(x, weight, config_.rms_norm_eps) : rms_norm(x, weight, config_.rms_norm_eps);
+  }
+
+  /** All heads of all tokens: x [B, S, H, D]. */
+  Value rotate(const Value& x) const {
+    return on_cpu() ? cpu_rotary(x, shared_.rotary) : apply_rotary(x, shared_.rotary);
   }
 
   /** After attention: output projection and the feed-forward block, with their residuals. */
   Value rest(const Value& x, const Value& attended, const Value& hash) const {
     Value middle = add(x, linear(attended, "o_proj", hash));
     Value normed = norm(middle, "post_attention_layernorm");
-    Value gated = mul(silu(linear(normed, "gate_proj", hash)), linear(normed, "up_proj", hash));
+    Value gate = linear(normed, "gate_proj", hash), up = linear(normed, "up_proj", hash);
+    Value gated = on_cpu() ? cpu_swiglu(gate, up) : mul(silu(gate), up);
     return add(middle, linear(gated, "down_proj", hash));
   }
 
@@ -119,15 +128,24 @@ class LayerBuilder {
     size_t number = 0;
     while (modules[number].name != name) ++number;
     const LinearModule& module = modules[number];
-    Value y = matmul_nt(x, convert(find(tensors_, module.path + ".weight"), x.dtype()));
-    if (module.has_bias)
-      y = add(y, broadcast_last(convert(find(tensors_, module.path + ".bias"), y.dtype()), y.shape()));
-    if (!options_.lora.targets(name)) return y;
-    Value branch = convert(x, DType::kF32);
-    if (hash && options_.lora.lora_dropout > 0) branch = dropout(branch, hash, number);
-    branch = matmul_nt(branch, find(tensors_, module.path + ".lora_A"));
+    const Value& weight = find(tensors_, module.path + ".weight");
+    Value bias = module.has_bias ? find(tensors_, module.path + ".bias") : Value();
+    bool adapted = options_.lora.targets(name);
+    if (on_cpu()) {
+      if (!adapted) return cpu_linear(x, weight, bias);
+      return cpu_linear_lora(x, lora_input(x, hash, number), weight, find(tensors_, module.path + ".lora_A"),
+                             find(tensors_, module.path + ".lora_B"), bias, options_.lora.scaling());
+    }
+    Value y = matmul_nt(x, convert(weight, x.dtype()));
+    if (bias) y = add(y, broadcast_last(convert(bias, y.dtype()), y.shape()));
+    if (!adapted) return y;
+    Value branch = matmul_nt(lora_input(convert(x, DType::kF32), hash, number), find(tensors_, module.path + ".lora_A"));
     branch = matmul_nt(branch, find(tensors_, module.path + ".lora_B"));
     return add(y, convert(mul(branch, options_.lora.scaling()), y.dtype()));
+  }
+
+  Value lora_input(const Value& x, const Value& hash, size_t module) const {
+    return hash && options_.lora.lora_dropout > 0 ? dropout(x, hash, module) : x;
   }
 
   /** Keeps each element with probability 1 - p, by a hash of (key, layer, module, token, feature). */

@@ -14,6 +14,12 @@ enum class LayerForm {
   kUnrolled,  // every layer written out; activations are kept
 };
 
+/** What computes linears, attention, norms and the like. */
+enum class Kernels {
+  kPlain,  // StableHLO, on every device
+  kCpu,    // src/kernels through XLA FFI: the CPU plugin, with register_cpu_kernels
+};
+
 struct ModelOptions {
   LlamaConfig config;
   LoraConfig lora;
@@ -21,6 +27,7 @@ struct ModelOptions {
   DType dtype = DType::kF32;          // how base weights are held
   DType compute_dtype = DType::kF32;  // of hidden states and matrix products
   LayerForm form = LayerForm::kUnrolled;
+  Kernels kernels = Kernels::kPlain;
   bool dropout = false;  // LoRA dropout is in the graph (training)
 };
 

@@ -57,6 +57,11 @@ const Choices<Recipe::Schedule>& choices_of(Recipe::Schedule) {
       {kCosine, "cosine"}, {kLinear, "linear"}, {kConstant, "constant"}};
   return table;
 }
+const Choices<Recipe::Kernels>& choices_of(Recipe::Kernels) {
+  using enum Recipe::Kernels;
+  static const Choices<Recipe::Kernels> table = {{kAuto, "auto"}, {kPlain, "plain"}};
+  return table;
+}
 const Choices<Recipe::Layers>& choices_of(Recipe::Layers) {
   using enum Recipe::Layers;
   static const Choices<Recipe::Layers> table = {{kAuto, "auto"}, {kScan, "scan"}, {kUnrolled, "unrolled"}};
@@ -85,6 +90,7 @@ template std::string_view choice_name(Recipe::Batching);
 template std::string_view choice_name(Recipe::Swap);
 template std::string_view choice_name(Recipe::Schedule);
 template std::string_view choice_name(Recipe::Layers);
+template std::string_view choice_name(Recipe::Kernels);
 template std::string_view choice_name(Recipe::Resume);
 
 namespace detail {
@@ -345,6 +351,8 @@ void add_train(std::vector<Field>& fields) {
       "train.layers", [](auto& r) -> auto& { return r.train.layers; },
       "one layer's program run over stacked weights, or each layer written out; auto = what "
       "suits model and device"));
+  fields.push_back(field("train.kernels", [](auto& r) -> auto& { return r.train.kernels; },
+                         "auto = the device's own kernels where there are any; plain = StableHLO alone"));
   fields.push_back(field("train.log_every", [](auto& r) -> auto& { return r.train.log_every; },
                          "steps between log lines",
                          {.limits = between(1, kManySteps), .synonyms = {"logging_steps"}}));

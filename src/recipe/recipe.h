@@ -24,6 +24,7 @@ struct Recipe {
   enum class Swap : uint8_t { kNone, kRandom, kBoth };
   enum class Schedule : uint8_t { kCosine, kLinear, kConstant };
   enum class Layers : uint8_t { kAuto, kScan, kUnrolled };
+  enum class Kernels : uint8_t { kAuto, kPlain };
   enum class Resume : uint8_t { kNever, kAuto };
 
   struct Model {
@@ -90,6 +91,7 @@ struct Recipe {
     double label_smoothing = 0;
     int64_t seed = 2024;
     Layers layers = Layers::kAuto;
+    Kernels kernels = Kernels::kAuto;
     int64_t log_every = 200;
     int64_t eval_every = 0;
     bool eval_at_start = true;

@@ -43,7 +43,7 @@ Judge::Judge(const JudgeOptions& options) {
   tokenizer_ = load_tokenizer(recipe_, config);
   std::vector<HostTensor> values = read_adapter_weights(options.adapter, config, adapter, recipe_.model.num_labels);
   std::shared_ptr<pjrt::Client> client = open_device(recipe_);
-  StepOptions step = step_options(recipe_, config, client->platform_name());
+  StepOptions step = step_options(recipe_, config, *client);
   step.model.lora = adapter.lora;
   engine_ = std::make_unique<Engine>(client, step, compile_cache_folder());
   engine_->load_frozen(*files_);

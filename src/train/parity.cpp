@@ -94,7 +94,7 @@ bool ParityReport::passed() const {
   return true;
 }
 
-ParityReport run_parity(const fs::path& folder, LayerForm form, std::shared_ptr<pjrt::Client> client,
+ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels, std::shared_ptr<pjrt::Client> client,
                         const fs::path& compile_cache) {
   auto files = ModelFiles::open(folder);
   nlohmann::json recipe;
@@ -116,6 +116,7 @@ ParityReport run_parity(const fs::path& folder, LayerForm form, std::shared_ptr<
   options.model.lora = adapter.lora;
   options.model.num_labels = batches->tensor("labels").shape().back();
   options.model.form = form;
+  options.model.kernels = kernels;
 
   Engine engine(std::move(client), options, compile_cache);
   engine.load_frozen(files);

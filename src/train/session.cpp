@@ -2,6 +2,8 @@
 
 #include "base/file.h"
 #include "data/split.h"
+#include "kernels/ffi_handlers.h"
+#include "pjrt/ffi.h"
 
 namespace gavel {
 
@@ -76,28 +78,44 @@ BatchOptions batch_options(const Recipe& recipe) {
   return options;
 }
 
+std::shared_ptr<pjrt::Client> make_client(const std::string& device) {
+  auto client = pjrt::Client::create(pjrt::Plugin::load(device));
+  if (best_kernels(*client) == Kernels::kCpu) register_cpu_kernels(client->plugin());
+  return client;
+}
+
+Kernels best_kernels(const pjrt::Client& client) {
+  return client.platform_name() == "cpu" && pjrt::has_ffi(client.plugin()) ? Kernels::kCpu : Kernels::kPlain;
+}
+
 std::shared_ptr<pjrt::Client> open_device(const Recipe& recipe) {
   const Recipe::Mesh& mesh = recipe.mesh;
   for (int64_t size : {mesh.dp, mesh.fsdp, mesh.mp})
     if (size > 1)
       fail("mesh: {} x {} x {} asks for several devices; this version runs on one (leave the axes at 1 or -1)", mesh.dp,
            mesh.fsdp, mesh.mp);
-  return pjrt::Client::create(pjrt::Plugin::load(recipe.device));
+  return make_client(recipe.device);
 }
 
-StepOptions step_options(const Recipe& recipe, const LlamaConfig& config, const std::string& platform) {
+StepOptions step_options(const Recipe& recipe, const LlamaConfig& config, const pjrt::Client& client) {
   StepOptions options;
   options.model.config = config;
   const Recipe::Lora& lora = recipe.lora;
   options.model.lora = {lora.r, lora.lora_alpha, lora.lora_dropout, lora.target_modules, lora.use_rslora};
   options.model.num_labels = recipe.model.num_labels;
   options.model.dtype = recipe.model.dtype;
-  bool is_cpu = platform == "cpu";
+  bool is_cpu = client.platform_name() == "cpu";
+  bool plain = recipe.train.kernels == Recipe::Kernels::kPlain;
+  options.model.kernels = plain ? Kernels::kPlain : best_kernels(client);
   switch (recipe.model.compute_dtype) {
     case Recipe::ComputeType::kBFloat16: options.model.compute_dtype = DType::kBF16; break;
     case Recipe::ComputeType::kFloat32: options.model.compute_dtype = DType::kF32; break;
-    // On CPU plain StableHLO is no faster in bf16 (docs/decisions.md), and float32 is the more exact.
-    case Recipe::ComputeType::kAuto: options.model.compute_dtype = is_cpu ? DType::kF32 : DType::kBF16; break;
+    // On CPU bf16 pays where the processor has it and our kernels use it (docs/decisions.md).
+    case Recipe::ComputeType::kAuto: {
+      bool fast = !is_cpu || (options.model.kernels == Kernels::kCpu && __builtin_cpu_supports("avx512bf16"));
+      options.model.compute_dtype = fast ? DType::kBF16 : DType::kF32;
+      break;
+    }
   }
   // Unrolled is the faster form on CPU, but its compile time and memory grow with the model.
   auto layer_size = static_cast<double>(config.hidden_size) * static_cast<double>(config.hidden_size + config.intermediate_size);

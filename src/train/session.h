@@ -27,11 +27,16 @@ EncodeOptions encode_options(const Recipe& recipe);
 ReadOptions read_options(const Recipe& recipe, Purpose purpose);
 BatchOptions batch_options(const Recipe& recipe);
 
+/** A client of the device; on the CPU with the kernels of src/kernels registered, where the plugin takes them. */
+std::shared_ptr<pjrt::Client> make_client(const std::string& device);
+/** What `auto` chooses on this client: the CPU kernels where they are registered, else plain StableHLO. */
+Kernels best_kernels(const pjrt::Client& client);
+
 /** The recipe's device. Throws when the mesh asks for more than one: this version trains on one device. */
 std::shared_ptr<pjrt::Client> open_device(const Recipe& recipe);
 
-/** `platform` decides what `auto` means. */
-StepOptions step_options(const Recipe& recipe, const LlamaConfig& config, const std::string& platform);
+/** The client decides what `auto` means. */
+StepOptions step_options(const Recipe& recipe, const LlamaConfig& config, const pjrt::Client& client);
 
 /** model.path's config: of its files, or with random_init also of a config.json alone or a built-in shape's name. */
 LlamaConfig load_config(const Recipe& recipe, std::optional<ModelFiles>& files);

@@ -261,7 +261,7 @@ TrainingResult run_training(const Recipe& recipe) {
   check_schedule(recipe, total_steps);
 
   std::shared_ptr<pjrt::Client> client = open_device(recipe);
-  StepOptions options = step_options(recipe, config, client->platform_name());
+  StepOptions options = step_options(recipe, config, *client);
   spdlog::info("device {} ({}), weights {}, computing in {}, layers {}", client->platform_name(),
                client->device(0).kind, dtype_name(options.model.dtype), dtype_name(options.model.compute_dtype),
                options.model.form == LayerForm::kScan ? "as a scan" : "unrolled");

@@ -13,27 +13,33 @@ namespace fs = std::filesystem;
 
 fs::path own_golden() { return fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden"; }
 
-void expect_parity(const fs::path& folder) {
+void expect_parity(const fs::path& folder, Kernels kernels) {
   for (LayerForm form : {LayerForm::kUnrolled, LayerForm::kScan}) {
-    ParityReport report = run_parity(folder, form, test_client(), test_compile_cache());
+    ParityReport report = run_parity(folder, form, kernels, test_client(), test_compile_cache());
     EXPECT_EQ(report.quantities.size(), 4u);
     EXPECT_TRUE(report.passed()) << folder.filename() << (form == LayerForm::kScan ? " scan\n" : " unrolled\n")
                                  << format_parity(report);
   }
 }
 
-TEST(Parity, OwnGoldenInBothForms) { expect_parity(own_golden()); }
+/** Plain StableHLO, and the CPU kernels. */
+class GoldenParity : public testing::TestWithParam<Kernels> {};
 
-TEST(Parity, AllSharedGoldensInBothForms) {
+TEST_P(GoldenParity, OwnGoldenInBothForms) { expect_parity(own_golden(), GetParam()); }
+
+TEST_P(GoldenParity, AllSharedGoldensInBothForms) {
   fs::path folder = shared_folder() / "goldens";
   if (!fs::exists(folder)) GTEST_SKIP() << "no folder " << folder;
   int folders = 0;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    expect_parity(entry.path());
+    expect_parity(entry.path(), GetParam());
     ++folders;
   }
   EXPECT_GT(folders, 0);
 }
+
+INSTANTIATE_TEST_SUITE_P(Kernels, GoldenParity, testing::Values(Kernels::kPlain, Kernels::kCpu),
+                         [](const auto& info) { return info.param == Kernels::kPlain ? "Plain" : "Cpu"; });
 
 /** The own golden with `tensor` of expected.safetensors moved by `shift`. */
 fs::path shifted_golden(const fs::path& scratch, const std::string& tensor, float shift) {
@@ -57,7 +63,7 @@ TEST(Parity, SeesAShiftedValueOfEachQuantity) {
   const std::string score = "base_model.model.score.modules_to_save.default.weight";
   for (const auto& [tensor, shift] : std::vector<std::pair<std::string, float>>{
            {"logits", 2e-5f}, {"loss", 2e-5f}, {"grad." + score, 1e-3f}, {"final." + score, 3e-6f}}) {
-    ParityReport report = run_parity(shifted_golden(scratch.path(), tensor, shift), LayerForm::kUnrolled, test_client(),
+    ParityReport report = run_parity(shifted_golden(scratch.path(), tensor, shift), LayerForm::kUnrolled, Kernels::kPlain, test_client(),
                                      test_compile_cache());
     EXPECT_FALSE(report.passed()) << tensor;
     EXPECT_FALSE(report.quantities[tensor.substr(0, tensor.find('.'))].within) << tensor;
@@ -70,7 +76,7 @@ TEST(Parity, MissingTensorIsNamed) {
   fs::copy(own_golden(), folder, fs::copy_options::recursive);
   write_safetensors(folder / "expected.safetensors", {{"loss", HostTensor::from<float>({1}, {1})}}, {});
   try {
-    run_parity(folder, LayerForm::kScan, test_client(), test_compile_cache());
+    run_parity(folder, LayerForm::kScan, Kernels::kPlain, test_client(), test_compile_cache());
     FAIL() << "nothing was thrown";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("logits"), std::string::npos) << error.what();

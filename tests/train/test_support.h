@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "pjrt/client.h"
+#include "train/session.h"
 
 namespace gavel {
 
@@ -17,7 +17,7 @@ inline std::filesystem::path shared_folder() {
 }
 
 inline std::shared_ptr<pjrt::Client> test_client() {
-  static std::shared_ptr<pjrt::Client> client = pjrt::Client::create(pjrt::Plugin::load("cpu"));
+  static std::shared_ptr<pjrt::Client> client = make_client("cpu");
   return client;
 }
 

@@ -1,0 +1,25 @@
+#pragma once
+#include <functional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace gavel {
+
+/** A call of a function that the device's runtime knows by name (XLA FFI, api_version 4). */
+struct Kernel {
+  std::string target;
+  /** Written as f32, i32 and i1. */
+  std::vector<std::pair<std::string, std::variant<double, int32_t, bool>>> attributes;
+  /** As Op::gradient; empty for a kernel without one. */
+  std::function<std::vector<Value>(const GradientContext&)> gradient;
+  /** Matrix-product work of one call. */
+  double flops = 0;
+};
+
+std::vector<Value> call_kernel(Kernel kernel, const std::vector<Value>& inputs, std::vector<TensorType> outputs);
+
+}  // namespace gavel
