@@ -28,8 +28,7 @@ struct ParityReport {
  * recipe.json (optimizer, schedule, lr_per_step), expected.safetensors (logits, loss, grad.NAME of step 0,
  * final.NAME). Tolerances: logits and losses 1e-5 absolute, gradients 2e-5 relative, final weights 1e-6
  * absolute. Throws Error when a file or tensor is missing or of another shape. */
-ParityReport run_parity(const std::filesystem::path& folder, LayerForm form,
-                        std::shared_ptr<pjrt::Client> client, const std::filesystem::path& compile_cache);
+ParityReport run_parity(const std::filesystem::path& folder, LayerForm form, Kernels kernels, std::shared_ptr<pjrt::Client> client, const std::filesystem::path& compile_cache);
 
 std::string format_parity(const ParityReport& report);
 std::string parity_json(const ParityReport& report);
