@@ -1,4 +1,6 @@
 #pragma once
+#include <fmt/format.h>
+
 #include <string>
 
 #include "text/bpe.h"
@@ -6,24 +8,28 @@
 
 namespace gavel {
 
-// A tokenizer.json with all bytes, some merges, and added tokens of every kind.
+inline std::string json_quoted(std::string_view text) {
+  std::string out;
+  for (char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return fmt::format("\"{}\"", out);
+}
+
+/** A tokenizer.json with all bytes, some merges and an added token: Llama-3's kind, or SmolLM2's. */
 inline std::string sample_tokenizer_json(bool llama3) {
-  const auto& alphabet = ByteAlphabet::get();
   std::string vocab, merges;
   int id = 0;
-  auto quoted = [](const std::string& text) {
-    std::string out = "\"";
-    for (char c : text) out += c == '"' || c == '\\' ? std::string("\\") + c : std::string(1, c);
-    return out + "\"";
-  };
-  for (const std::string& c : alphabet.text) {
-    vocab += (id == 0 ? "" : ",") + quoted(c) + ":" + std::to_string(id);
+  auto add = [&](std::string_view token) {
+    vocab += fmt::format("{}{}:{}", id == 0 ? "" : ",", json_quoted(token), id);
     ++id;
-  }
-  auto merge = [&](const std::string& left, const std::string& right) {
-    merges += (merges.empty() ? "" : ",") + ("[" + quoted(left)) + "," + quoted(right) + "]";
-    vocab += "," + quoted(left + right) + ":" + std::to_string(id++);
   };
+  auto merge = [&](const std::string& left, const std::string& right) {
+    merges += fmt::format("{}[{},{}]", merges.empty() ? "" : ",", json_quoted(left), json_quoted(right));
+    add(fmt::format("{}{}", left, right));
+  };
+  for (const std::string& c : ByteAlphabet::get().text) add(c);
   merge("a", "a");
   merge("aa", "a");
   merge("Ġ", "Ġ");
@@ -32,23 +38,16 @@ inline std::string sample_tokenizer_json(bool llama3) {
   merge("Ġ", "t");
   merge("Ġt", "h");
   merge("1", "2");
-  std::string pre = R"({"type":"ByteLevel","add_prefix_space":false,"use_regex":true})";
-  if (llama3) {
-    std::string pattern;
-    for (const char* p = PreTokenizer::kLlama3Pattern; *p; ++p)
-      pattern += *p == '\\' ? "\\\\" : std::string(1, *p);
-    pre =
-        R"({"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":")" + pattern +
-        R"("},"behavior":"Isolated","invert":false},{"type":"ByteLevel","add_prefix_space":false,"use_regex":false}]})";
-  } else {
-    pre = R"({"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},)" + pre + "]}";
-  }
-  std::string json =
-      R"({"version":"1.0","added_tokens":[{"id":)" + std::to_string(id) +
-      R"(,"content":"<|x|>","special":true}],"normalizer":null,"pre_tokenizer":)" + pre +
-      R"(,"decoder":{"type":"ByteLevel"},"post_processor":null,"model":{"type":"BPE","ignore_merges":)" +
-      (llama3 ? "true" : "false") + R"(,"vocab":{)" + vocab + R"(},"merges":[)" + merges + "]}}";
-  return json;
+  std::string first = R"({"type":"Digits","individual_digits":true})";
+  if (llama3)
+    first = fmt::format(R"({{"type":"Split","pattern":{{"Regex":{}}},"behavior":"Isolated","invert":false}})",
+                        json_quoted(PreTokenizer::kLlama3Pattern));
+  return fmt::format(
+      R"({{"version":"1.0","added_tokens":[{{"id":{},"content":"<|x|>","special":true}}],"normalizer":null,)"
+      R"("pre_tokenizer":{{"type":"Sequence","pretokenizers":[{},{{"type":"ByteLevel","add_prefix_space":false,)"
+      R"("use_regex":{}}}]}},"decoder":{{"type":"ByteLevel"}},"post_processor":null,"model":{{"type":"BPE",)"
+      R"("ignore_merges":{},"vocab":{{{}}},"merges":[{}]}}}})",
+      id, first, !llama3, llama3, vocab, merges);
 }
 
 }  // namespace gavel
