@@ -15,44 +15,42 @@ struct FfiHandler {
   void* handler;
 };
 
-/** Every kernel of this folder. Arrays are row-major (default layouts); "..." is any number of dimensions,
- * the same ones in each array of a line; T is bf16 or f32, the same one in a line unless said otherwise, and
- * arrays marked with their own letter (W, Y) may be of either type on their own. Optional operands stand in
- * brackets, last. Attributes go into backend_config; a missing optional one has the value shown. All handlers
- * check types and shapes and return an error that names the target and what was found.
+// clang-format off
+/** Every kernel of this folder. Arrays are row-major (default layouts); "..." is any number of dimensions, the same ones
+ * in each array of a line; T is bf16 or f32, the same one in a line unless said otherwise, and arrays marked with their
+ * own letter (W, Y) may be of either type on their own. Optional operands stand in brackets, last. All handlers check
+ * types and shapes and return an error that names the target and what was found.
  *
- * target                    | operands                                            | results             |
- * attributes
- * --------------------------|-----------------------------------------------------|---------------------|-----------
- * gavel_linear              | x[...,K]:T, w[N,K]:W, [bias[N]:f32 or bf16]         | y[...,N]:Y          |
- * compute gavel_linear_dx           | dy[...,N]:T, w[N,K]:W                               | dx[...,K]:Y |
- * compute gavel_linear_lora         | x[...,K]:T, xl[...,K]:T, w[N,K]:W, a[r,K]:f32,      | y[...,N]:Y, |
- * scale, | b[N,r]:f32, [bias[N]]                               | xa[...,r]:f32       | compute
- * gavel_linear_lora_grad    | dy[...,N]:T, x[...,K]:T, w[N,K]:W, xa[...,r]:f32,   | dx[...,K]:Y,        |
- * scale, | a[r,K]:f32, b[N,r]:f32                              | da[r,K]:f32,        | compute | |
- * db[N,r]:f32         | gavel_linear_lora_grad_split  | the same, xl in place of x                      |
- * dx:Y, dxl[...,K]:Y, | scale, |                                                     | da, db              |
- * compute gavel_linear_lora_grad_weights | the same                                       | da, db | scale,
- * compute gavel_attention           | q[B,S,H,D]:T, k[B,S,G,D]:T, v[B,S,G,D]:T,           | o[B,S,H,D]:T, |
- * scale | segments[B,S]:i32                                   | lse[B,H,S]:f32      | with fewer queries |
- * q[B,Q,H,D], k, v, segments[B,S]:i32,                | o[B,Q,H,D]:T,       | scale |
- * query_segments[B,Q]:i32, query_positions[B,Q]:i32   | lse[B,H,Q]:f32      | gavel_attention_grad      | q,
- * k, v, o[B,Q,H,D]:T, lse[B,H,Q]:f32,              | dq:T, dk:T, dv:T    | scale | do[B,Q,H,D]:T, segments,
- * [query_segments,           |                     | | query_positions]                                    |
- * | gavel_rms_norm            | x[...,n]:T, weight[n]:W                             | y[...,n]:T          |
- * eps gavel_add_rms_norm        | x[...,n]:T, residual[...,n]:T, weight[n]:W          | h[...,n]:T, y:T     |
- * eps gavel_rms_norm_grad       | h[...,n]:T, weight[n]:W, dy[...,n]:T,               | dh[...,n]:T         |
- * eps | [d_residual[...,n]:T, added to the result]          |                     | gavel_swiglu |
- * gate[...]:T, up[...]:T                              | y[...]:T            | gavel_swiglu_grad         |
- * gate[...]:T, up[...]:T, dy[...]:T                   | dgate:T, dup:T      | gavel_rotary              |
- * x[...,H,D]:T, cos[...,D/2]:f32, sin[...,D/2]:f32    | y[...,H,D]:T        | inverse
+ * target                          operands                                            results                 attributes
+ * gavel_linear                    x[...,K]:T, w[N,K]:W, [bias[N]]                      y[...,N]:Y              compute
+ * gavel_linear_dx                 dy[...,N]:T, w[N,K]:W                               dx[...,K]:Y             compute
+ * gavel_linear_lora               x[...,K]:T, xl[...,K]:T, w[N,K]:W, a[r,K]:f32,      y[...,N]:Y,             scale, compute
+ *                                 b[N,r]:f32, [bias[N]]                               xa[...,r]:f32
+ * gavel_linear_lora_grad          dy[...,N]:T, x[...,K]:T, w[N,K]:W, xa[...,r]:f32,   dx:Y, da[r,K]:f32,      scale, compute
+ *                                 a[r,K]:f32, b[N,r]:f32                              db[N,r]:f32
+ * gavel_linear_lora_grad_split    the same, xl in place of x                          dx, dxl[...,K]:Y, da, db  scale, compute
+ * gavel_linear_lora_grad_weights  the same                                            da, db                  scale, compute
+ * gavel_attention                 q[B,S,H,D]:T, k[B,S,G,D]:T, v[B,S,G,D]:T,           o[B,S,H,D]:T,           scale
+ *                                 segments[B,S]:i32                                   lse[B,H,S]:f32
+ *   with fewer queries            q[B,Q,H,D], k, v, segments[B,S]:i32,                o[B,Q,H,D]:T,           scale
+ *                                 query_segments[B,Q]:i32, query_positions[B,Q]:i32   lse[B,H,Q]:f32
+ * gavel_attention_grad            q, k, v, o[B,Q,H,D]:T, lse[B,H,Q]:f32,              dq:T, dk:T, dv:T        scale
+ *                                 do[B,Q,H,D]:T, segments, [query_segments, query_positions]
+ * gavel_rms_norm                  x[...,n]:T, weight[n]:W                             y[...,n]:T              eps
+ * gavel_add_rms_norm              x[...,n]:T, residual[...,n]:T, weight[n]:W          h[...,n]:T, y:T         eps
+ * gavel_rms_norm_grad             h[...,n]:T, weight[n]:W, dy[...,n]:T,               dh[...,n]:T             eps
+ *                                 [d_residual[...,n]:T, added to the result]
+ * gavel_swiglu                    gate[...]:T, up[...]:T                              y[...]:T
+ * gavel_swiglu_grad               gate[...]:T, up[...]:T, dy[...]:T                   dgate:T, dup:T
+ * gavel_rotary                    x[...,H,D]:T, cos[...,D/2]:f32, sin[...,D/2]:f32    y[...,H,D]:T            inverse
  *
- * scale, eps: f32 (or f64), required. compute: i32 (or i64), 0 = auto, 1 = bf16, 2 = float32; default 0.
- * inverse: i1, default false. In gavel_linear*, w may also be a stack w[L,N,K]; then the very last operand is
- * the layer's number, a scalar i32, so that a scan needs no slice of its weights. In gavel_rotary the tables'
- * leading dimensions multiply to the number of tokens or a divisor of it (token t takes row t modulo that),
- * so cos[S,D/2] serves x[B,S,H,D] and cos[B,S,D/2] does for packed rows. What each computes is told in
- * linear.h, attention.h and elementwise.h. */
+ * Attributes go into backend_config. scale, eps: f32 (or f64), required. compute: i32 (or i64), 0 = auto, 1 = bf16,
+ * 2 = float32; default 0. inverse: i1, default false. In gavel_linear*, w may also be a stack w[L,N,K]; then the very
+ * last operand is the layer's number, a scalar i32, so that a scan needs no slice of its weights. In gavel_rotary the
+ * tables' leading dimensions multiply to the number of tokens or a divisor of it (token t takes row t modulo that), so
+ * cos[S,D/2] serves x[B,S,H,D] and cos[B,S,D/2] does for packed rows. What each computes is told in linear.h,
+ * attention.h and elementwise.h. */
+// clang-format on
 std::vector<FfiHandler> cpu_ffi_handlers();
 
 /** Registers them all with a CPU plugin; before compiling, and before loading from the compile cache. May be

@@ -1,6 +1,7 @@
 #include "train/session.h"
 
 #include "base/file.h"
+#include "base/log.h"
 #include "data/split.h"
 #include "kernels/ffi_handlers.h"
 #include "pjrt/ffi.h"
@@ -94,7 +95,11 @@ std::shared_ptr<pjrt::Client> open_device(const Recipe& recipe) {
     if (size > 1)
       fail("mesh: {} x {} x {} asks for several devices; this version runs on one (leave the axes at 1 or -1)", mesh.dp,
            mesh.fsdp, mesh.mp);
-  return make_client(recipe.device);
+  if (mesh.rules) fail("mesh.rules: {}: this version runs on one device and reads no partition rules", *mesh.rules);
+  auto client = make_client(recipe.device);
+  if (client->devices().size() > 1)
+    spdlog::warn("device {}: using the first of {} devices", recipe.device, client->devices().size());
+  return client;
 }
 
 StepOptions step_options(const Recipe& recipe, const LlamaConfig& config, const pjrt::Client& client) {

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "data/prefetch.h"
 #include "data/statistics.h"
 #include "model/adapter.h"
 #include "report/loss_plot.h"
@@ -74,7 +75,7 @@ class Trainer {
   };
   void first_look();
   void evaluate(int64_t step);
-  void send(int64_t step);
+  void send(int64_t step, StepBatches batches);
   void receive();
   void log_line(int64_t step);
 
@@ -135,8 +136,7 @@ void Trainer::evaluate(int64_t step) {
   result_.valid_accuracy = found.accuracy;
 }
 
-void Trainer::send(int64_t step) {
-  StepBatches batches = train_.step(step);
+void Trainer::send(int64_t step, StepBatches batches) {
   double rate = scheduled_learning_rate(std::string(choice_name(recipe_.train.schedule)), recipe_.train.learning_rate,
                                         step, recipe_.train.warmup_steps, total_steps_);
   int64_t tokens = 0, real_tokens = 0;
@@ -201,10 +201,11 @@ TrainingResult Trainer::run() {
   if (recipe_.train.eval_at_start) evaluate(0);
   Progress progress(total_steps_, "train");
   progress_ = &progress;
+  BatchPrefetcher batches(train_, 0, total_steps_);
   began_ = now();
   paused_ = 0;
   for (int64_t step = 0; step < total_steps_; ++step) {
-    send(step);
+    send(step, batches.next());
     while (sent_.size() >= kInFlight) receive();
     bool evaluates = recipe_.train.eval_every > 0 && (step + 1) % recipe_.train.eval_every == 0;
     if (evaluates && step + 1 < total_steps_) {
