@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <new>
@@ -27,6 +28,16 @@ int run_cli(int argc, const char* const* argv) {
   add_export_command(app);
   add_doctor_command(app);
   app.parse_complete_callback([&] { setup_logging(quiet); });
+  // CLI11 would only say that a subcommand is required.
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) names.push_back(command->get_name());
+  for (int i = 1; i < argc; ++i) {
+    if (argv[i][0] == '-') continue;
+    if (std::find(names.begin(), names.end(), argv[i]) != names.end()) break;
+    std::fprintf(stderr, "error: there is no command '%s'%s; see gavel --help\n", argv[i],
+                 did_you_mean(argv[i], names).c_str());
+    return 2;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

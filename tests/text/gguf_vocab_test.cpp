@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "text_test_util.h"
@@ -56,7 +57,7 @@ std::string gguf_of(const nlohmann::json& json, const std::string& pre = "smollm
 }
 
 std::filesystem::path write_gguf(const std::string& bytes) {
-  std::filesystem::path folder = std::filesystem::path(GAVEL_BINARY_DIR) / "text_test";
+  std::filesystem::path folder = std::filesystem::path(GAVEL_BINARY_DIR) / ("text_test_" + std::to_string(::getpid()));
   make_folder(folder);
   write_file(folder / "vocab.gguf", bytes);
   return folder / "vocab.gguf";
