@@ -81,7 +81,6 @@ void add_eval_command(CLI::App& app) {
 void add_judge_command(CLI::App& app) {
   auto* command = app.add_subcommand("judge", "Judge one pair");
   auto common = add_common(*command);
-  auto row = std::make_shared<PreferenceRow>();
   auto prompt = std::make_shared<std::string>(), a = std::make_shared<std::string>(), b = std::make_shared<std::string>();
   command->add_option("--prompt", *prompt, "What was asked")->required();
   command->add_option("--a", *a, "Answer A")->required();

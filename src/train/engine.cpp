@@ -107,13 +107,12 @@ std::vector<HostTensor> Engine::trainable() const {
 }
 
 template <class Make>
-const Engine::Program& Engine::compiled(const std::string& key, Make make) {
+const pjrt::Executable& Engine::compiled(const std::string& key, Make make) {
   auto found = programs_.find(key);
   if (found != programs_.end()) return found->second;
   ProgramText text = make();
   auto result = pjrt::compile_cached(*client_, text.text, {}, {cache_}, text.name);
-  compile_seconds_ += result.seconds;
-  return programs_.emplace(key, Program{std::move(result.executable), text.flops}).first->second;
+  return programs_.emplace(key, std::move(result.executable)).first->second;
 }
 
 std::vector<pjrt::Buffer> Engine::upload(const Batch& batch, uint32_t dropout_key) {
@@ -163,14 +162,14 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
 
   if (micro_batches.size() == 1) {
     BatchShape shape = shape_of(micro_batches[0]);
-    const Program& step_program =
+    const pjrt::Executable& step_program =
         compiled(key_of("train", shape), [&] { return train_step_program(options_, shape); });
     std::vector<pjrt::Buffer> batch = upload(micro_batches[0], key);
     pjrt::Executable::Arguments arguments;
     for (const auto* group : {&frozen_, &trainable_, &m_, &v_}) append(arguments, *group);
     arguments.push_back(&scalars);
     append(arguments, batch);
-    auto outputs = step_program.executable.run(arguments);
+    auto outputs = step_program.run(arguments);
     keep_trained(outputs);
     stats.push_back(outputs[3 * count].to_host_async());
     return PendingStats(std::move(stats));
@@ -181,23 +180,23 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
     gradients.push_back(client_->to_device(HostTensor(DType::kF32, buffer.shape())));
   for (const Batch& micro : micro_batches) {
     BatchShape shape = shape_of(micro);
-    const Program& accumulate =
+    const pjrt::Executable& accumulate =
         compiled(key_of("accumulate", shape), [&] { return accumulate_program(options_, shape); });
     std::vector<pjrt::Buffer> batch = upload(micro, key);
     pjrt::Executable::Arguments arguments;
     for (const auto* group : {&frozen_, &trainable_, &gradients}) append(arguments, *group);
     arguments.push_back(&scalars);
     append(arguments, batch);
-    auto outputs = accumulate.executable.run(arguments);
+    auto outputs = accumulate.run(arguments);
     size_t at = 0;
     gradients = take_outputs(outputs, at, count);
     stats.push_back(outputs[at].to_host_async());
   }
-  const Program& apply = compiled("apply", [&] { return apply_program(options_); });
+  const pjrt::Executable& apply = compiled("apply", [&] { return apply_program(options_); });
   pjrt::Executable::Arguments arguments;
   for (const auto* group : {&trainable_, &m_, &v_, &gradients}) append(arguments, *group);
   arguments.push_back(&scalars);
-  auto outputs = apply.executable.run(arguments);
+  auto outputs = apply.run(arguments);
   keep_trained(outputs);
   stats.push_back(outputs[3 * count].to_host_async());
   return PendingStats(std::move(stats));
@@ -205,18 +204,18 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
 
 Evaluation Engine::evaluate(const Batch& batch) {
   BatchShape shape = shape_of(batch);
-  const Program& evaluate =
+  const pjrt::Executable& evaluate =
       compiled(key_of("evaluate", shape), [&] { return evaluate_program(options_, shape); });
   std::vector<pjrt::Buffer> uploaded = upload(batch, 0);
   pjrt::Executable::Arguments arguments;
   for (const auto* group : {&frozen_, &trainable_, &uploaded}) append(arguments, *group);
-  auto outputs = evaluate.executable.run(arguments);
+  auto outputs = evaluate.run(arguments);
   return {outputs[0].to_host(), outputs[1].to_host()};
 }
 
 std::pair<std::vector<HostTensor>, HostTensor> Engine::gradients(const Batch& batch, uint64_t seed) {
   BatchShape shape = shape_of(batch);
-  const Program& program =
+  const pjrt::Executable& program =
       compiled(key_of("gradients", shape), [&] { return gradients_program(options_, shape); });
   double weight = 0;
   for (float w : batch.weights.as<float>()) weight += w;
@@ -226,14 +225,10 @@ std::pair<std::vector<HostTensor>, HostTensor> Engine::gradients(const Batch& ba
   for (const auto* group : {&frozen_, &trainable_}) append(arguments, *group);
   arguments.push_back(&scalars);
   append(arguments, uploaded);
-  auto outputs = program.executable.run(arguments);
+  auto outputs = program.run(arguments);
   std::vector<HostTensor> values;
   for (size_t i = 0; i < trainable_.size(); ++i) values.push_back(outputs[i].to_host());
   return {std::move(values), outputs[trainable_.size() + 1].to_host()};
-}
-
-double Engine::train_flops(const BatchShape& shape) {
-  return compiled(key_of("train", shape), [&] { return train_step_program(options_, shape); }).flops;
 }
 
 }  // namespace gavel

@@ -60,19 +60,10 @@ class Engine {
   std::pair<std::vector<HostTensor>, HostTensor> gradients(const Batch& batch, uint64_t seed);
 
   const StepOptions& options() const { return options_; }
-  /** FLOPs of matrix products in one training program of this shape. */
-  double train_flops(const BatchShape& shape);
-  double compile_seconds() const { return compile_seconds_; }
-  size_t num_programs() const { return programs_.size(); }
-  pjrt::Client& client() { return *client_; }
 
  private:
-  struct Program {
-    pjrt::Executable executable;
-    double flops;
-  };
   template <class Make>
-  const Program& compiled(const std::string& key, Make make);
+  const pjrt::Executable& compiled(const std::string& key, Make make);
   std::vector<pjrt::Buffer> upload(const Batch& batch, uint32_t dropout_key);
   void keep_trained(std::vector<pjrt::Buffer>& outputs);
 
@@ -80,8 +71,7 @@ class Engine {
   StepOptions options_;
   std::filesystem::path cache_;
   std::vector<pjrt::Buffer> frozen_, trainable_, m_, v_;
-  std::map<std::string, Program> programs_;
-  double compile_seconds_ = 0;
+  std::map<std::string, pjrt::Executable> programs_;
 };
 
 BatchShape shape_of(const Batch& batch);

@@ -105,10 +105,9 @@ void Trainer::first_look() {
   for (float value : logits)
     if (!std::isfinite(value)) fail("the check before training: the logits of the first batch are not finite");
   BatchShape shape = shape_of(first.micro[0]);
-  spdlog::info("check: forward pass of {} x {} tokens in {:.3f} s, logits {} {} {}, first row [{:.4f}, {:.4f}, {:.4f}]",
+  spdlog::info("check: forward pass of {} x {} tokens in {:.3f} s, logits {} {} (computed in {}), first row [{:.4f}, {:.4f}, {:.4f}]",
                shape.sequences, shape.length, seconds, dtype_name(found.logits.dtype()), to_string(found.logits.shape()),
-               dtype_name(engine_.options().model.compute_dtype) == std::string("bfloat16") ? "(computed in bfloat16)"
-                                                                                            : "(computed in float32)",
+                dtype_name(engine_.options().model.compute_dtype),
                logits[0], logits[1], logits[2]);
 }
 
