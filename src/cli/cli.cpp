@@ -24,6 +24,7 @@ int run_cli(int argc, const char* const* argv) {
   add_judge_command(app);
   add_data_command(app);
   add_tokenize_command(app);
+  add_bench_command(app);
   add_parity_command(app);
   add_export_command(app);
   add_doctor_command(app);

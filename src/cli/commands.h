@@ -12,6 +12,7 @@ void add_eval_command(CLI::App& app);
 void add_judge_command(CLI::App& app);
 void add_data_command(CLI::App& app);
 void add_tokenize_command(CLI::App& app);
+void add_bench_command(CLI::App& app);
 void add_parity_command(CLI::App& app);
 void add_export_command(CLI::App& app);
 void add_doctor_command(CLI::App& app);

@@ -56,6 +56,8 @@ Batcher::Batcher(TokenizedDataset dataset, BatchOptions options)
   positive("data.max_buckets", options_.max_buckets);
   positive("data.max_packed_sizes", options_.max_packed_sizes);
   positive("mesh: dp * fsdp", options_.sequence_multiple);
+  if (options_.one_sequence && options_.sequence_multiple != 1)
+    fail("Batcher: one sequence can't be split over {} devices", options_.sequence_multiple);
   if (options_.pad_to < 0) fail("data.pad_to: expected 0 or more, found {}", options_.pad_to);
   const int64_t rows = dataset_.num_rows();
   if (rows == 0) fail("Batcher: the dataset has no rows");
@@ -88,6 +90,17 @@ Batcher::Batcher(TokenizedDataset dataset, BatchOptions options)
       for (int64_t row = 0; row < rows; ++row) lengths.push_back(dataset_.length(row, true));
     int64_t largest = std::min(round_up(longest_, options_.bucket_multiple), options_.max_length);
     sizes_ = choose_sizes(lengths, options_.bucket_multiple, largest, options_.max_buckets);
+  } else if (options_.batching == Batching::kPacked && options_.one_sequence) {
+    // The first epoch's lengths stand for all; the largest covers whatever comes and is seldom compiled.
+    auto first = epoch(0);
+    std::vector<int64_t> needed;
+    for (int64_t s = 0; s < steps_; ++s) {
+      auto items = step_items(*first, s);
+      for (size_t begin = 0; begin < items.size(); begin += static_cast<size_t>(options_.batch_size))
+        needed.push_back(total_length(items, begin));
+    }
+    int64_t largest = round_up(options_.batch_size * longest_, options_.bucket_multiple);
+    sizes_ = choose_sizes(needed, options_.bucket_multiple, largest, options_.max_joined_lengths + 1);
   } else if (options_.batching == Batching::kPacked) {
     // The numbers that the first epoch needs stand for all; the largest covers whatever comes.
     auto first = epoch(0);
@@ -136,7 +149,49 @@ std::vector<Batcher::Item> Batcher::order_epoch(int64_t number) const {
     if (pairs) items.push_back({row, true});
   }
   if (options_.batching == Batching::kBucketed && options_.shuffle) group_by_length(items, number);
+  if (options_.batching == Batching::kPacked && (options_.shuffle ? options_.balance : options_.sort_by_length))
+    balance_steps(items, number);
   return items;
+}
+
+/** Deals stretches of rows out so that steps hold like numbers of tokens: longest first, in each round one row to every
+ * step, the longest of the round to the step that has least. Few sizes then fit all steps. Each stretch's steps are
+ * shuffled among each other where rows are. */
+void Batcher::balance_steps(std::vector<Item>& items, int64_t number) const {
+  const size_t unit = options_.swap == Swap::kBoth ? 2 : 1;  // a pair stays together
+  const size_t per_step = static_cast<size_t>(rows_per_step());
+  const size_t whole = items.size() / per_step;
+  std::vector<std::vector<Item>> steps(whole);
+  const size_t stretch = options_.shuffle ? static_cast<size_t>(kStepsPerSort) : std::max<size_t>(whole, 1);
+  for (size_t first = 0; first < whole; first += stretch) {
+    const size_t count = std::min(stretch, whole - first);
+    std::vector<size_t> units(count * per_step / unit);
+    std::iota(units.begin(), units.end(), first * per_step / unit);
+    auto size = [&](size_t u) {
+      int64_t sum = 0;
+      for (size_t k = 0; k < unit; ++k) sum += length(items[u * unit + k]);
+      return sum;
+    };
+    std::stable_sort(units.begin(), units.end(), [&](size_t a, size_t b) { return size(a) > size(b); });
+    std::vector<int64_t> totals(count, 0);
+    for (size_t round = 0; round < units.size(); round += count) {
+      std::vector<size_t> order(count);
+      std::iota(order.begin(), order.end(), size_t{0});
+      std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return totals[a] < totals[b]; });
+      for (size_t i = 0; i < count; ++i) {
+        const size_t u = units[round + i];
+        totals[order[i]] += size(u);
+        for (size_t k = 0; k < unit; ++k) steps[first + order[i]].push_back(items[u * unit + k]);
+      }
+    }
+  }
+  if (options_.shuffle) {
+    Random random(stream_key(options_.seed, kBatchStream, number));
+    shuffle(steps, random);
+  }
+  size_t next = 0;
+  for (const auto& step : steps)
+    for (const Item& item : step) items[next++] = item;
 }
 
 /** Sorts stretches of shuffled rows by length, so that steps hold rows of like length, then shuffles the
@@ -197,7 +252,25 @@ std::vector<Batcher::Layout> Batcher::lay_out(std::vector<Item> items) const {
   return layouts;
 }
 
+int64_t Batcher::total_length(const std::vector<Item>& items, size_t begin) const {
+  int64_t total = 0;
+  for (size_t i = begin; i < std::min(begin + static_cast<size_t>(options_.batch_size), items.size()); ++i)
+    total += length(items[i]);
+  return total;
+}
+
 std::vector<Batcher::Layout> Batcher::lay_out_packed(const std::vector<Item>& items) const {
+  if (options_.one_sequence) {
+    std::vector<Layout> layouts;
+    for (size_t begin = 0; begin < items.size(); begin += static_cast<size_t>(options_.batch_size)) {
+      Layout& layout = layouts.emplace_back();
+      auto first = items.begin() + static_cast<std::ptrdiff_t>(begin);
+      auto count = std::min<std::ptrdiff_t>(options_.batch_size, items.end() - first);
+      layout.sequences.emplace_back(first, first + count);
+      layout.shape = {1, fitting_size(sizes_, total_length(items, begin)), options_.batch_size};
+    }
+    return layouts;
+  }
   std::vector<int64_t> lengths;
   for (const Item& item : items) lengths.push_back(length(item));
   auto bins = pack(lengths, options_.max_length);
@@ -290,9 +363,20 @@ std::vector<BatchShape> Batcher::shapes() const {
       for (int64_t length : sizes_) out.push_back({rows, length, rows});
       break;
     case Batching::kPacked:
-      for (int64_t sequences : sizes_) out.push_back({sequences, options_.max_length, rows_per_step()});
+      for (int64_t size : sizes_)
+        out.push_back(options_.one_sequence ? BatchShape{1, size, options_.batch_size}
+                                            : BatchShape{size, options_.max_length, rows_per_step()});
       break;
   }
+  return out;
+}
+
+std::vector<BatchShape> Batcher::epoch_shapes(int64_t number, int64_t steps) const {
+  std::vector<BatchShape> out;
+  auto plan = epoch(number);
+  for (int64_t s = 0; s < std::min(steps, steps_); ++s)
+    for (const Layout& layout : lay_out(step_items(*plan, s)))
+      if (std::find(out.begin(), out.end(), layout.shape) == out.end()) out.push_back(layout.shape);
   return out;
 }
 

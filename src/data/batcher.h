@@ -39,6 +39,14 @@ struct BatchOptions {
   int64_t bucket_multiple = 64;
   /** kPacked: at most this many different numbers of sequences in a micro-batch. */
   int64_t max_packed_sizes = 4;
+  /** kPacked: all rows of a micro-batch in one sequence, whose lengths (multiples of bucket_multiple, at most
+   * max_joined_lengths of them) are chosen from the data. Least padding, but only for an attention whose cost does not
+   * grow with the square of the sequence (the CPU kernels); needs sequence_multiple 1. */
+  bool one_sequence = false;
+  int64_t max_joined_lengths = 8;
+  /** kPacked: deal rows to steps so that these hold like numbers of tokens. Otherwise a step has the rows that it has
+   * with kPadded. Without shuffle, sort_by_length does it in any case. */
+  bool balance = false;
   Swap swap = Swap::kNone;
   uint64_t seed = 0;
   /** Training: shuffle = drop_last = true. Evaluation and prediction: both false; every row comes once. */
@@ -116,6 +124,8 @@ class Batcher {
   StepBatches step(int64_t step) const;
   /** All shapes that step() may return. */
   std::vector<BatchShape> shapes() const;
+  /** Those of one epoch's first `steps` steps, without building them; each once. */
+  std::vector<BatchShape> epoch_shapes(int64_t epoch, int64_t steps) const;
   /** Tokens with and without padding of one epoch, without building it. */
   PaddingWaste waste(int64_t epoch = 0) const;
 
@@ -140,9 +150,12 @@ class Batcher {
   std::shared_ptr<const Epoch> epoch(int64_t number) const;
   std::vector<Item> order_epoch(int64_t number) const;
   void group_by_length(std::vector<Item>& items, int64_t number) const;
+  void balance_steps(std::vector<Item>& items, int64_t number) const;
   std::vector<Item> step_items(const Epoch& epoch, int64_t step_in_epoch) const;
   std::vector<Layout> lay_out(std::vector<Item> items) const;
   std::vector<Layout> lay_out_packed(const std::vector<Item>& items) const;
+  /** Tokens of the micro-batch that starts at item `begin`. */
+  int64_t total_length(const std::vector<Item>& items, size_t begin) const;
   Batch build(const Layout& layout) const;
   int64_t length(const Item& item) const { return dataset_.length(item.row, item.swap); }
 
@@ -150,7 +163,7 @@ class Batcher {
   BatchOptions options_;
   int64_t steps_ = 0;
   int64_t longest_ = 1;
-  std::vector<int64_t> sizes_;  // kBucketed: lengths; kPacked: numbers of sequences
+  std::vector<int64_t> sizes_;  // kBucketed, one_sequence: lengths; kPacked else: numbers of sequences
   mutable std::mutex mutex_;
   mutable std::shared_ptr<const Epoch> last_epoch_;
 };

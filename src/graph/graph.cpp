@@ -50,6 +50,10 @@ double Op::flops(const Node&, const std::vector<bool>&) const {
   return 0;
 }
 
+void Op::count_flops(const Node& node, const std::vector<bool>& used, FlopCount& count) const {
+  if (double work = flops(node, used); work > 0) count[std::string(name())] += work;
+}
+
 Value Graph::parameter(DType dtype, Shape shape, std::string name) {
   auto op = std::make_shared<ParameterOp>(static_cast<int64_t>(parameters_.size()));
   Value value = add(std::move(op), {}, {{dtype, std::move(shape)}})[0];
@@ -119,14 +123,20 @@ std::vector<Value> Graph::inline_body(const Graph& body, std::span<const Value> 
   return results;
 }
 
-double Graph::flops(std::span<const Value> roots) const {
+FlopCount Graph::count_flops(std::span<const Value> roots) const {
   auto used = used_outputs(roots);
-  double sum = 0;
+  FlopCount count;
   for (size_t i = 0; i < nodes_.size(); ++i) {
     bool any = false;
     for (bool output : used[i]) any = any || output;
-    if (any) sum += nodes_[i].op->flops(nodes_[i], used[i]);
+    if (any) nodes_[i].op->count_flops(nodes_[i], used[i], count);
   }
+  return count;
+}
+
+double Graph::flops(std::span<const Value> roots) const {
+  double sum = 0;
+  for (const auto& [name, flops] : count_flops(roots)) sum += flops;
   return sum;
 }
 

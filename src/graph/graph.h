@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -73,6 +74,9 @@ struct PrintContext {
   std::vector<bool> used;
 };
 
+/** Matrix-product work by op (kernels: by target). */
+using FlopCount = std::map<std::string, double, std::less<>>;
+
 /** An operation: its text and its gradient rule in one place. Immutable, shared between nodes and graphs.
  * Shape inference is done by the function that builds the node (ops.h), which throws with the op's name and
  * both shapes. */
@@ -87,6 +91,8 @@ class Op {
   virtual std::vector<std::string> print(Printer& printer, const PrintContext& context) const = 0;
   /** Multiply-add work counted as two, matrix products only; the figure that users compare machines by. */
   virtual double flops(const Node& node, const std::vector<bool>& used) const;
+  /** Adds that work under the op's name, or under the names of the ops within. */
+  virtual void count_flops(const Node& node, const std::vector<bool>& used, FlopCount& count) const;
 };
 
 /** Nodes in the order they were made, which is an order of execution. */
@@ -115,7 +121,9 @@ class Graph {
   /** For every node, which of its outputs `roots` need, directly or not. */
   std::vector<std::vector<bool>> used_outputs(std::span<const Value> roots) const;
 
-  /** Sum of Op::flops over what `roots` need. */
+  /** Op::count_flops over what `roots` need. */
+  FlopCount count_flops(std::span<const Value> roots) const;
+  /** The sum of count_flops. */
   double flops(std::span<const Value> roots) const;
 
  private:

@@ -32,11 +32,19 @@ class ScanOp : public Op {
   std::vector<Value> gradient(const GradientContext& context) const override;
   std::vector<std::string> print(Printer& printer, const PrintContext& context) const override;
 
-  double flops(const Node&, const std::vector<bool>& used) const override {
+  double flops(const Node& node, const std::vector<bool>& used) const override {
+    double sum = 0;
+    FlopCount count;
+    count_flops(node, used, count);
+    for (const auto& [name, flops] : count) sum += flops;
+    return sum;
+  }
+  void count_flops(const Node&, const std::vector<bool>& used, FlopCount& count) const override {
     std::vector<Value> roots = body_->carries;
     for (size_t i = 0; i < body_->stacked.size(); ++i)
       if (used[carries_ + i]) roots.push_back(body_->stacked[i]);
-    return static_cast<double>(length_) * body_->graph.flops(roots);
+    for (const auto& [name, flops] : body_->graph.count_flops(roots))
+      count[name] += static_cast<double>(length_) * flops;
   }
 
  private:

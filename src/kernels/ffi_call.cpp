@@ -1,4 +1,5 @@
 #include "kernels/ffi_call.h"
+#include "kernels/kernel_profile.h"
 
 #include <fmt/format.h>
 
@@ -90,6 +91,7 @@ ffi::Error run(ffi::RemainingArgs args, ffi::RemainingRets rets, ffi::Dictionary
     if (buffer.has_error()) return buffer.error();
     results.push_back(to_array(**buffer));
   }
+  const KernelTimer timer(current->target);
   current->run({std::move(operands), std::move(results), to_attributes(attributes)});
   return ffi::Error::Success();
 } catch (const std::exception& error) {

@@ -1,6 +1,7 @@
 #include "model/cpu_kernels.h"
 
 #include "graph/kernel.h"
+#include "graph/ops.h"
 
 namespace gavel {
 
@@ -98,6 +99,27 @@ Value cpu_attention(const Value& q, const Value& k, const Value& v, const Value&
   };
   return call_kernel(std::move(kernel), {q, k, v, segment_ids},
                      {q.type(), {DType::kF32, {q.dim(0), q.dim(2), q.dim(1)}}})[0];
+}
+
+Value cpu_attention_at(const Value& q, const Value& k, const Value& v, const Value& segment_ids, const Value& places,
+                       double scale) {
+  Value segments = reshape(take(reshape(segment_ids, {segment_ids.dim(1)}), places), {1, places.dim(0)});
+  Value positions = reshape(places, {1, places.dim(0)});
+  Value queries = reshape(q, {1, q.dim(0), q.dim(1), q.dim(2)});
+  double scores = static_cast<double>(num_elements(q.shape())) * static_cast<double>(k.dim(1));
+  Kernel kernel{"gavel_attention", {{"scale", scale}}, {}, 4 * scores};
+  kernel.gradient = [scale, scores](const GradientContext& context) {
+    const auto& in = context.inputs;
+    Kernel backward{"gavel_attention_grad", {{"scale", scale}}, {}, 10 * scores};
+    auto found = call_kernel(backward,
+                             {in[0], in[1], in[2], context.outputs[0], context.outputs[1], context.output_gradients[0],
+                              in[3], in[4], in[5]},
+                             {in[0].type(), in[1].type(), in[2].type()});
+    return std::vector<Value>{found[0], found[1], found[2], Value(), Value(), Value()};
+  };
+  Value out = call_kernel(std::move(kernel), {queries, k, v, segment_ids, segments, positions},
+                          {queries.type(), {DType::kF32, {1, q.dim(1), q.dim(0)}}})[0];
+  return reshape(out, q.shape());
 }
 
 Value cpu_rms_norm(const Value& x, const Value& weight, double eps) {

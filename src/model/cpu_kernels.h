@@ -14,6 +14,9 @@ Value cpu_linear_lora(const Value& x, const Value& branch, const Value& weight, 
                       const Value& bias, double scale);
 /** As causal_attention. */
 Value cpu_attention(const Value& q, const Value& k, const Value& v, const Value& segment_ids, double scale);
+/** The same for the queries at `places` i32 [R] of one sequence: q [R, H, D], k and v [1, S, Hkv, D]. */
+Value cpu_attention_at(const Value& q, const Value& k, const Value& v, const Value& segment_ids, const Value& places,
+                       double scale);
 Value cpu_rms_norm(const Value& x, const Value& weight, double eps);
 /** silu(gate) * up */
 Value cpu_swiglu(const Value& gate, const Value& up);

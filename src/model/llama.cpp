@@ -92,6 +92,10 @@ class LayerBuilder {
     Value q = reshape(linear(take(normed, index), "q_proj", hash), {r, heads, d});
     auto at_index = [&](const Value& angles) { return take(reshape(angles, {b * s, d / 2}), index); };
     Rotary rotary{at_index(shared_.rotary.cos), at_index(shared_.rotary.sin)};
+    if (on_cpu() && b == 1) {
+      Value o = cpu_attention_at(apply_rotary(q, rotary), rotate(k), v, shared_.segment_ids, index, scale());
+      return rest(take(x, index), reshape(o, {r, heads * d}), hash);
+    }
     Value length = full_like(index, static_cast<double>(s));
     Value rows = div(index, length);
     Value places = sub(index, mul(rows, length));

@@ -289,6 +289,10 @@ void add_data(std::vector<Field>& fields) {
             "up to a multiple of this",
             {.limits = between(0, kManyRows), .synonyms = {"pad_to_multiple_of", "padding"}}));
   fields.push_back(field(
+      "data.balance", [](auto& r) -> auto& { return r.data.balance; },
+      "with batching: packed: deal rows to steps of like numbers of tokens, for less padding; false = a step has the rows "
+      "of a padded one"));
+  fields.push_back(field(
       "data.swap", [](auto& r) -> auto& { return r.data.swap; },
       "exchange A and B: never, at random, or each row both ways in the same step"));
   fields.push_back(field(

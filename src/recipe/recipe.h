@@ -68,6 +68,7 @@ struct Recipe {
     std::array<double, 3> proportional_shares = {0.2, 0.4, 0.4};
     Batching batching = Batching::kPadded;
     int64_t pad_to = 0;
+    bool balance = false;
     Swap swap = Swap::kNone;
     bool drop_before_shuffle = false;
     bool drop_duplicates = false;

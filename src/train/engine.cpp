@@ -107,12 +107,22 @@ std::vector<HostTensor> Engine::trainable() const {
 }
 
 template <class Make>
-const pjrt::Executable& Engine::compiled(const std::string& key, Make make) {
+const EngineProgram& Engine::compiled(const std::string& key, Make make) {
   auto found = programs_.find(key);
   if (found != programs_.end()) return found->second;
   ProgramText text = make();
   auto result = pjrt::compile_cached(*client_, text.text, {}, {cache_}, text.name);
-  return programs_.emplace(key, std::move(result.executable)).first->second;
+  return programs_
+      .emplace(key, EngineProgram{std::move(result.executable), std::move(text.flops_by_op), result.hit, result.seconds})
+      .first->second;
+}
+
+const EngineProgram& Engine::train_program(const BatchShape& shape) {
+  return compiled(key_of("train", shape), [&] { return train_step_program(options_, shape); });
+}
+
+const EngineProgram& Engine::evaluation_program(const BatchShape& shape) {
+  return compiled(key_of("evaluate", shape), [&] { return evaluate_program(options_, shape); });
 }
 
 std::vector<pjrt::Buffer> Engine::upload(const Batch& batch, uint32_t dropout_key) {
@@ -161,9 +171,7 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
   std::vector<pjrt::HostTransfer> stats;
 
   if (micro_batches.size() == 1) {
-    BatchShape shape = shape_of(micro_batches[0]);
-    const pjrt::Executable& step_program =
-        compiled(key_of("train", shape), [&] { return train_step_program(options_, shape); });
+    const pjrt::Executable& step_program = train_program(shape_of(micro_batches[0])).executable;
     std::vector<pjrt::Buffer> batch = upload(micro_batches[0], key);
     pjrt::Executable::Arguments arguments;
     for (const auto* group : {&frozen_, &trainable_, &m_, &v_}) append(arguments, *group);
@@ -181,7 +189,7 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
   for (const Batch& micro : micro_batches) {
     BatchShape shape = shape_of(micro);
     const pjrt::Executable& accumulate =
-        compiled(key_of("accumulate", shape), [&] { return accumulate_program(options_, shape); });
+        compiled(key_of("accumulate", shape), [&] { return accumulate_program(options_, shape); }).executable;
     std::vector<pjrt::Buffer> batch = upload(micro, key);
     pjrt::Executable::Arguments arguments;
     for (const auto* group : {&frozen_, &trainable_, &gradients}) append(arguments, *group);
@@ -192,7 +200,7 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
     gradients = take_outputs(outputs, at, count);
     stats.push_back(outputs[at].to_host_async());
   }
-  const pjrt::Executable& apply = compiled("apply", [&] { return apply_program(options_); });
+  const pjrt::Executable& apply = compiled("apply", [&] { return apply_program(options_); }).executable;
   pjrt::Executable::Arguments arguments;
   for (const auto* group : {&trainable_, &m_, &v_, &gradients}) append(arguments, *group);
   arguments.push_back(&scalars);
@@ -202,21 +210,19 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
   return PendingStats(std::move(stats));
 }
 
-Evaluation Engine::evaluate(const Batch& batch) {
-  BatchShape shape = shape_of(batch);
-  const pjrt::Executable& evaluate =
-      compiled(key_of("evaluate", shape), [&] { return evaluate_program(options_, shape); });
+PendingEvaluation Engine::start_evaluation(const Batch& batch) {
+  const pjrt::Executable& evaluate = evaluation_program(shape_of(batch)).executable;
   std::vector<pjrt::Buffer> uploaded = upload(batch, 0);
   pjrt::Executable::Arguments arguments;
   for (const auto* group : {&frozen_, &trainable_, &uploaded}) append(arguments, *group);
   auto outputs = evaluate.run(arguments);
-  return {outputs[0].to_host(), outputs[1].to_host()};
+  return {outputs[0].to_host_async(), outputs[1].to_host_async()};
 }
 
 std::pair<std::vector<HostTensor>, HostTensor> Engine::gradients(const Batch& batch, uint64_t seed) {
   BatchShape shape = shape_of(batch);
   const pjrt::Executable& program =
-      compiled(key_of("gradients", shape), [&] { return gradients_program(options_, shape); });
+      compiled(key_of("gradients", shape), [&] { return gradients_program(options_, shape); }).executable;
   double weight = 0;
   for (float w : batch.weights.as<float>()) weight += w;
   pjrt::Buffer scalars = client_->to_device(to_tensor(step_scalars(options_.adam, 0, 0, weight)));

@@ -34,6 +34,26 @@ struct Evaluation {
   HostTensor losses;  // f32 [rows]
 };
 
+/** An Evaluation on its way from the device. */
+class PendingEvaluation {
+ public:
+  PendingEvaluation(pjrt::HostTransfer logits, pjrt::HostTransfer losses)
+      : logits_(std::move(logits)), losses_(std::move(losses)) {}
+  /** Waits for the device. */
+  Evaluation get() { return {logits_.get(), losses_.get()}; }
+
+ private:
+  pjrt::HostTransfer logits_, losses_;
+};
+
+/** A compiled program and what is known of it. */
+struct EngineProgram {
+  pjrt::Executable executable;
+  FlopCount flops;
+  bool from_cache = false;
+  double compile_seconds = 0;  // of reading it from the cache where it was there
+};
+
 /** The model on a device: its weights, what is trained with its AdamW state, and the compiled programs, one
  * for each batch shape that occurs (compiled when first needed, kept in the disk cache). */
 class Engine {
@@ -54,16 +74,25 @@ class Engine {
    * `step` counts from 0. */
   PendingStats train_step(std::span<const Batch> micro_batches, int64_t step, double learning_rate,
                           double total_weight, uint64_t seed);
-  /** Waits for the result. */
-  Evaluation evaluate(const Batch& batch);
+  /** A forward pass. Returns before the device is done. */
+  PendingEvaluation start_evaluation(const Batch& batch);
+  /** The same, waiting for the result. */
+  Evaluation evaluate(const Batch& batch) { return start_evaluation(batch).get(); }
   /** Gradients of the mean loss without an update, in the order of trainable_parameters, and the logits. */
   std::pair<std::vector<HostTensor>, HostTensor> gradients(const Batch& batch, uint64_t seed);
 
+  /** The programs that train_step (with one micro-batch) and start_evaluation run; compiled here if need be. */
+  const EngineProgram& train_program(const BatchShape& shape);
+  const EngineProgram& evaluation_program(const BatchShape& shape);
+
   const StepOptions& options() const { return options_; }
+  /** Steps worth sending before the oldest one's numbers are read. An accelerator needs the next step waiting; the CPU
+   * plugin would only take the temporaries' memory twice. */
+  size_t steps_in_flight() const { return client_->platform_name() == "cpu" ? 1 : 2; }
 
  private:
   template <class Make>
-  const pjrt::Executable& compiled(const std::string& key, Make make);
+  const EngineProgram& compiled(const std::string& key, Make make);
   std::vector<pjrt::Buffer> upload(const Batch& batch, uint32_t dropout_key);
   void keep_trained(std::vector<pjrt::Buffer>& outputs);
 
@@ -71,7 +100,7 @@ class Engine {
   StepOptions options_;
   std::filesystem::path cache_;
   std::vector<pjrt::Buffer> frozen_, trainable_, m_, v_;
-  std::map<std::string, pjrt::Executable> programs_;
+  std::map<std::string, EngineProgram> programs_;
 };
 
 BatchShape shape_of(const Batch& batch);

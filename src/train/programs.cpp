@@ -81,7 +81,8 @@ class ProgramBuilder {
 
   ProgramText finish(const std::string& name, const std::vector<Value>& outputs,
                      std::vector<Donation> donations) {
-    return {name, emit_module(graph_, outputs, {name, std::move(donations)}), graph_.flops(outputs)};
+    return {name, emit_module(graph_, outputs, {name, std::move(donations)}), graph_.flops(outputs),
+            graph_.count_flops(outputs)};
   }
 
  private:

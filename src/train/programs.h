@@ -14,6 +14,7 @@ struct ProgramText {
   std::string name;
   std::string text;
   double flops = 0;
+  FlopCount flops_by_op;
 };
 
 /** Arguments, in this order, of every program below: frozen…, trainable…, then

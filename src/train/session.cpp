@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "data/split.h"
 #include "kernels/ffi_handlers.h"
+#include "model/adapter.h"
 #include "pjrt/ffi.h"
 
 namespace gavel {
@@ -73,13 +74,18 @@ BatchOptions batch_options(const Recipe& recipe) {
   options.gradient_accumulation = recipe.train.gradient_accumulation;
   options.max_length = recipe.data.max_length;
   options.pad_to = recipe.data.pad_to;
+  options.balance = recipe.data.balance;
   options.swap = translate(recipe.data.swap, parse_swap);
   options.seed = static_cast<uint64_t>(recipe.train.seed);
   options.drop_before_shuffle = recipe.data.drop_before_shuffle;
+  // The CPU kernels skip what other rows' tokens would cost; attention in StableHLO pays for all of a sequence.
+  options.one_sequence = recipe.device == "cpu" && recipe.train.kernels == Recipe::Kernels::kAuto &&
+                         recipe.mesh.dp <= 1 && recipe.mesh.fsdp <= 1;
   return options;
 }
 
 std::shared_ptr<pjrt::Client> make_client(const std::string& device) {
+  // The plugin allocates a step's temporaries anew at each execution; fresh pages would cost a tenth of it.
   auto client = pjrt::Client::create(pjrt::Plugin::load(device));
   if (best_kernels(*client) == Kernels::kCpu) register_cpu_kernels(client->plugin());
   return client;
@@ -144,6 +150,22 @@ LlamaConfig load_config(const Recipe& recipe, std::optional<ModelFiles>& files) 
   }
   files = ModelFiles::open(path);
   return files->config();
+}
+
+std::vector<HostTensor> initial_trainable(const Recipe& recipe, const StepOptions& options) {
+  const LlamaConfig& config = options.model.config;
+  AdapterConfig adapter{options.model.lora, recipe.model.path};
+  if (recipe.lora.init_adapter) {
+    AdapterConfig initial = read_adapter_config(*recipe.lora.init_adapter);
+    if (initial.lora.r != adapter.lora.r || initial.lora.target_modules.size() != adapter.lora.target_modules.size())
+      fail("lora.init_adapter: {} has r {} on {} modules, the recipe says r {} on {}", *recipe.lora.init_adapter,
+           initial.lora.r, initial.lora.target_modules.size(), adapter.lora.r, adapter.lora.target_modules.size());
+    return read_adapter_weights(*recipe.lora.init_adapter, config, adapter, recipe.model.num_labels);
+  }
+  std::vector<HostTensor> values;
+  for (const auto& spec : trainable_parameters(config, adapter.lora, recipe.model.num_labels))
+    values.push_back(initial_value(spec, config.initializer_range, static_cast<uint64_t>(recipe.train.seed)));
+  return values;
 }
 
 RecipeRows load_rows(const Recipe& recipe) {

@@ -41,6 +41,9 @@ StepOptions step_options(const Recipe& recipe, const LlamaConfig& config, const 
 /** model.path's config: of its files, or with random_init also of a config.json alone or a built-in shape's name. */
 LlamaConfig load_config(const Recipe& recipe, std::optional<ModelFiles>& files);
 
+/** Values that training starts from, in the order of trainable_parameters: lora.init_adapter's, else PEFT's fresh start. */
+std::vector<HostTensor> initial_trainable(const Recipe& recipe, const StepOptions& options);
+
 /** Rows of the recipe, read, cleaned, cut to `fraction`, and split. */
 struct RecipeRows {
   std::vector<PreferenceRow> train, valid;

@@ -194,7 +194,7 @@ void Trainer::log_line(int64_t step) {
 }
 
 TrainingResult Trainer::run() {
-  constexpr size_t kInFlight = 2;  // steps sent before the oldest one's numbers are read
+  const size_t in_flight = engine_.steps_in_flight();
   result_.valid_log_loss = result_.valid_accuracy = std::nan("");
   first_look();
   if (recipe_.train.eval_at_start) evaluate(0);
@@ -205,7 +205,7 @@ TrainingResult Trainer::run() {
   paused_ = 0;
   for (int64_t step = 0; step < total_steps_; ++step) {
     send(step, batches.next());
-    while (sent_.size() >= kInFlight) receive();
+    while (sent_.size() >= in_flight) receive();
     bool evaluates = recipe_.train.eval_every > 0 && (step + 1) % recipe_.train.eval_every == 0;
     if (evaluates && step + 1 < total_steps_) {
       while (!sent_.empty()) receive();
@@ -274,18 +274,7 @@ TrainingResult run_training(const Recipe& recipe) {
   else
     engine.random_frozen(static_cast<uint64_t>(recipe.train.seed));
   AdapterConfig adapter{options.model.lora, recipe.model.path};
-  std::vector<HostTensor> values;
-  if (recipe.lora.init_adapter) {
-    AdapterConfig initial = read_adapter_config(*recipe.lora.init_adapter);
-    if (initial.lora.r != adapter.lora.r || initial.lora.target_modules.size() != adapter.lora.target_modules.size())
-      fail("lora.init_adapter: {} has r {} on {} modules, the recipe says r {} on {}", *recipe.lora.init_adapter,
-           initial.lora.r, initial.lora.target_modules.size(), adapter.lora.r, adapter.lora.target_modules.size());
-    values = read_adapter_weights(*recipe.lora.init_adapter, config, adapter, recipe.model.num_labels);
-  } else {
-    for (const auto& spec : trainable_parameters(config, adapter.lora, recipe.model.num_labels))
-      values.push_back(initial_value(spec, config.initializer_range, static_cast<uint64_t>(recipe.train.seed)));
-  }
-  engine.set_trainable(values);
+  engine.set_trainable(initial_trainable(recipe, options));
   spdlog::info("weights loaded in {}", format_duration(now() - start));
 
   write_file(folder.file("recipe.yaml"), to_yaml(recipe));

@@ -214,11 +214,12 @@ TEST(Batcher, TheSameRowsWhateverTheBatchingAndAccumulation) {
   // Padded and packed steps hold the same rows with the same dropout rows; so do 4 micro-batches of 3 and one
   // of 12.
   auto dataset = made_dataset(100, false);
-  auto rows_of = [&](Batching batching, int64_t batch_size, int64_t accumulation) {
+  auto rows_of = [&](Batching batching, int64_t batch_size, int64_t accumulation, bool one_sequence = false) {
     Batcher batcher(dataset, {.batching = batching,
                               .batch_size = batch_size,
                               .gradient_accumulation = accumulation,
                               .max_length = kMaxLength,
+                              .one_sequence = one_sequence,
                               .seed = 3});
     std::map<int64_t, int32_t> out;
     for (const Batch& batch : batcher.step(4).micro)
@@ -230,8 +231,10 @@ TEST(Batcher, TheSameRowsWhateverTheBatchingAndAccumulation) {
   auto expected = rows_of(Batching::kPadded, 12, 1);
   EXPECT_EQ(expected.size(), 12u);
   EXPECT_EQ(rows_of(Batching::kPadded, 3, 4), expected);
-  EXPECT_EQ(rows_of(Batching::kPacked, 12, 1), expected);
-  EXPECT_EQ(rows_of(Batching::kPacked, 3, 4), expected);
+  for (bool one_sequence : {false, true}) {
+    EXPECT_EQ(rows_of(Batching::kPacked, 12, 1, one_sequence), expected);
+    EXPECT_EQ(rows_of(Batching::kPacked, 3, 4, one_sequence), expected);
+  }
 }
 
 TEST(Batcher, TheHeadReadsTheRightmostTokenThatIsNoPad) {
@@ -300,12 +303,31 @@ TEST(Batcher, PackingAndBucketsSavePadding) {
   EXPECT_LT(waste(Batching::kPacked).wasted(), 0.25);
 }
 
+TEST(Batcher, JoinedRowsWasteLittleAndBalancedOnesLeast) {
+  auto dataset = made_dataset(600, false);
+  BatchOptions options = {.batching = Batching::kPacked, .batch_size = 16, .max_length = kMaxLength,
+                          .bucket_multiple = 8, .one_sequence = true};
+  Batcher joined(dataset, options);
+  options.balance = true;
+  Batcher balanced(dataset, options);
+  EXPECT_LT(joined.waste().wasted(), 0.08);
+  EXPECT_LT(balanced.waste().wasted(), 0.03);
+  EXPECT_LE(joined.epoch_shapes(0, 1000).size(), 9u);
+  EXPECT_LT(balanced.epoch_shapes(0, 1000).size(), joined.epoch_shapes(0, 1000).size());
+  EXPECT_EQ(joined.epoch_shapes(0, 1).size(), 1u);
+  std::set<int64_t> rows;
+  for (int64_t s = 0; s < balanced.steps_per_epoch(); ++s)
+    for (const Batch& batch : balanced.step(s).micro) rows.insert(batch.row_indices.begin(), batch.row_indices.end());
+  EXPECT_EQ(rows.size(), static_cast<size_t>(balanced.steps_per_epoch() * 16));
+}
+
 TEST(Batcher, OptionsThatDoNotFitAreErrors) {
   auto dataset = made_dataset(10, false);
   auto error = [&](BatchOptions options) { return error_of([&] { Batcher(dataset, options); }); };
   EXPECT_THAT(error({.batch_size = 16, .max_length = kMaxLength}), HasSubstr("less than one step"));
   EXPECT_THAT(error({.batch_size = 0}), HasSubstr("train.batch_size"));
   EXPECT_THAT(error({.batch_size = 2, .max_length = 4}), HasSubstr("data.max_length: 4, but a row has"));
+  EXPECT_THAT(error({.batch_size = 2, .one_sequence = true, .sequence_multiple = 4}), HasSubstr("split over 4 devices"));
   EXPECT_THAT(error({.batch_size = 2, .swap = Swap::kBoth}), HasSubstr("without their exchanges"));
   auto both = made_dataset(10, true);
   EXPECT_THAT(error_of([&] { Batcher(both, {.batch_size = 3, .swap = Swap::kBoth}); }),

@@ -8,6 +8,7 @@
 
 #include "base/random.h"
 #include "model/adapter.h"
+#include "train/session.h"
 #include "train/test_support.h"
 
 namespace gavel {
@@ -134,6 +135,32 @@ TEST(Engine, PackedGradientsAndLogitsEqualPadded) {
     auto j = static_cast<size_t>(same - plain.row_indices.begin());
     for (size_t k = 0; k < 3; ++k)
       EXPECT_NEAR(packed_logits.as<float>()[3 * i + k], padded_logits.as<float>()[3 * j + k], 1e-5);
+  }
+}
+
+TEST(Engine, JoinedRowsWithTheKernelsEqualPaddedOnesInStableHlo) {
+  if (best_kernels(*test_client()) != Kernels::kCpu) GTEST_SKIP() << "the plugin takes no kernels";
+  TokenizedDataset data = rows(24, 16);
+  for (double dropout : {0.0, 0.3}) {
+    StepOptions step = tiny_options(dropout);
+    Trained padded = train(step, Batcher(data, options_of(Batching::kPadded, 8, 1, 32)), 2);
+    BatchOptions options = options_of(Batching::kPacked, 8, 1, 32);
+    options.one_sequence = true;
+    step.model.kernels = Kernels::kCpu;
+    Trained joined = train(step, Batcher(data, options), 2);
+    EXPECT_LT(largest_difference(padded, joined), kSame) << "dropout " << dropout;
+    // Filler rows point at a token of another row; they must count for nothing here too.
+    options.batch_size = 10;
+    options.drop_last = false;
+    Engine engine = tiny_engine(step);
+    Batch filled = Batcher(data, options).step(2).micro[0];
+    ASSERT_LT(filled.num_rows, filled.weights.size());
+    options.batch_size = filled.num_rows;
+    options.shuffle = false;
+    Batch exact = Batcher(data.subset(filled.row_indices), options).step(0).micro[0];
+    auto a = engine.gradients(filled, 0).first, b = engine.gradients(exact, 0).first;
+    for (size_t i = 0; i < a.size(); ++i)
+      for (size_t j = 0; j < a[i].as<float>().size(); ++j) EXPECT_NEAR(a[i].as<float>()[j], b[i].as<float>()[j], 1e-6);
   }
 }
 

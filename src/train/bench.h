@@ -1,0 +1,51 @@
+#pragma once
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "kernels/kernel_profile.h"
+#include "recipe/recipe.h"
+
+namespace gavel {
+
+struct BenchOptions {
+  /** Forward passes alone, as `gavel predict` makes them, instead of training steps. */
+  bool predict = false;
+  /** Steps at most; all rows of the data once when empty. */
+  std::optional<int64_t> max_steps;
+  /** A JSON line per step: step, rows (rows of the file, as in the batch), loss (mean of the step). */
+  std::optional<std::filesystem::path> losses;
+};
+
+struct BenchResult {
+  std::string platform, compute_dtype;
+  int64_t threads = 0;
+  int64_t steps = 0;  // timed: all but the first
+  int64_t rows = 0, tokens = 0, real_tokens = 0;
+  double seconds = 0;
+  /** Matrix-product work that the timed steps executed: of linears padding included, of attention only what
+   * the rows' own causal halves need. */
+  double flops = 0;
+  double product_limit = 0;  // FLOP/s of bare oneDNN products; 0 on other devices than the CPU
+  /** Until all programs were compiled or read from the cache. */
+  double compile_seconds = 0;
+  int64_t programs = 0, programs_from_cache = 0;
+  uint64_t peak_memory = 0;  // bytes, of the process
+  double mean_loss = 0;
+
+  struct Kernel {
+    KernelTime time;
+    double flops = 0;
+  };
+  std::map<std::string, Kernel> kernels;
+
+  std::string to_json() const;
+  std::string to_text() const;
+};
+
+/** Trains (or predicts) over all rows of the recipe's training data once, data.valid aside, writes no run and
+ * measures. Compilation and the first step are left out of the rates. Throws Error as training does. */
+BenchResult run_bench(const Recipe& recipe, const BenchOptions& options);
+
+}  // namespace gavel
