@@ -3,7 +3,9 @@ BUILD := build/release
 JOBS ?= $(shell nproc)
 GAVEL := $(BUILD)/gavel
 
-.PHONY: build demo test setup clean
+FUZZ_SECONDS ?= 60
+
+.PHONY: build demo test fuzz setup clean
 build: setup
 	@test -f $(BUILD)/build.ninja || cmake --preset release > /dev/null
 	@cmake --build $(BUILD) -j $(JOBS)
@@ -24,6 +26,10 @@ demo: setup
 
 test: build
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+
+# Each fuzz target for so many seconds, with clang's libFuzzer (see docs/fuzzing.md).
+fuzz: setup
+	@tools/fuzz.py --seconds $(FUZZ_SECONDS)
 
 clean:
 	rm -rf build

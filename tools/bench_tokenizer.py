@@ -3,14 +3,15 @@
 
     pip install tokenizers tiktoken quicktok-v1 numpy
     tools/bench_tokenizer.py --bench build/release/bench/bench_text_tokenizer --tokenizer LLAMA3/tokenizer.json \
-        --csv arena.csv [--files corpus/*] [--repeat 5] [--json]
+        --csv arena.csv [--files corpus/*] [--repeat 5] [--json | --markdown]
 
 Texts: the three text columns of the CSV, cell by cell, and each of the files whole, split at line breaks into parts
 of about 4 KB. Only encoding is timed, from and to each package's native types (Python strings and lists or arrays;
 for Gavel string_view and vectors). `tiktoken` and `quicktok` take part for the Llama-3 vocabulary alone: tiktoken
 is given the ranks of tokenizer.json, quicktok brings its own. "cpu" is processor time on one thread, which other
 programs on the machine disturb little; "wall" what a clock shows. Best of the repeats. Cold: word caches emptied
-before (Gavel; a new object for `tokenizers`), warm: the same texts a second time.
+before (Gavel; a new object for `tokenizers`), warm: the same texts a second time. All: every processor's thread, warm
+(Gavel's cold figure besides, `all cold`).
 """
 import argparse
 import csv
@@ -129,6 +130,7 @@ def main():
     parser.add_argument("--files", nargs="*", default=[])
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--markdown", action="store_true", help="rows: cold cpu, warm cpu, warm wall, all wall, different")
     args = parser.parse_args()
     vocab = json.load(open(args.tokenizer))["model"]["vocab"]
     llama3 = len(vocab) == 128000
@@ -141,7 +143,7 @@ def main():
         best = lambda key: round(info[key]["best"], 1)
         result = {"corpus": os.path.basename(path), "MB": round(size, 2), "texts": len(texts)}
         table = [{"name": "gavel", "cold_cpu": best("cold_cpu_mb_s"), "cold_wall": best("cold_mb_s"),
-                  "warm_cpu": best("warm_cpu_mb_s"), "warm_wall": best("warm_mb_s"), "all_wall": best("warm_all_mb_s"),
+                  "warm_cpu": best("warm_cpu_mb_s"), "warm_wall": best("warm_mb_s"), "all_cold_wall": best("cold_all_mb_s"), "all_wall": best("warm_all_mb_s"),
                   "different": sum(a != b for a, b in zip(ids, reference)), "load_ms": round(info["load_ms"], 1)}]
         for name, found, times, load in others:
             keys = ("cold_cpu", "cold_wall", "warm_cpu", "warm_wall", "all_wall")
@@ -149,7 +151,13 @@ def main():
                           "different": sum(list(a) != b for a, b in zip(found, reference)),
                           "load_ms": round(load * 1e3, 1)})
         rows.append({**result, "results": table})
-        if not args.json:
+        if args.markdown:
+            print(f"| {result['corpus']} ({result['MB']} MB, {result['texts']} texts) | | | | | |")
+            for r in table:
+                reference = "(reference)" if r["name"] == "tokenizers" else r["different"]
+                print(f"| {r['name']} | {r['cold_cpu']} | {r['warm_cpu']} | {r['warm_wall']} | {r['all_wall']} | {reference} |",
+                      flush=True)
+        elif not args.json:
             print(f"\n{result['corpus']}: {result['MB']} MB in {result['texts']} texts; MB/s")
             print(f"{'':12} {'cold cpu':>9} {'cold wall':>9} {'warm cpu':>9} {'warm wall':>9} {'all wall':>9} "
                   f"{'different':>9} {'load ms':>8}")

@@ -3,12 +3,14 @@
 
     pip install tokenizers numpy
     tools/fuzz_tokenizer.py --bench build/release/bench/bench_text_tokenizer --tokenizer tokenizer.json \
-        --strings 1000000 [--cases FILE.jsonl.gz ...] [--files FILE ...] [--regex] [--also OTHER.gguf]
+        --strings 1000000 [--cases FILE.jsonl.gz ...] [--files FILE ...] [--rows 20000] [--regex]
+        [--also OTHER.gguf]
 
 --cases: lines of {"text", "ids"} whose recorded ids count. --files: CSV, JSON and text files, whole and line by
 line. --strings: made strings (see `STYLES`), a tenth of them as invalid UTF-8, which the reference sees after
 Rust-like lossy decoding. --also: the program opens this file instead, the reference stays TOKENIZER. Decoding is
-compared too. Prints a summary and exits with 1 when any string differs; the first ones are shown.
+compared too. --rows: so many further strings are compared as rows: with random templates (TemplateProcessing, Roberta,
+Bert, Sequence), truncation and padding written into a tokenizer.json, in batches. Prints a summary and exits with 1 when any string differs; the first ones are shown.
 """
 import argparse
 import csv
@@ -21,7 +23,7 @@ import sys
 import tempfile
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, processors
 
 csv.field_size_limit(1 << 30)
 LETTERS = "etaoinshrdlucmfwypvbgkjqxzETAOINSHRDLU"
@@ -165,10 +167,10 @@ class Checker:
     def __init__(self, args):
         self.args = args
         self.reference = Tokenizer.from_file(args.tokenizer)
-        self.checked = self.bad = self.bad_decodes = self.replaced = self.ids = self.invalid = 0
+        self.rows = self.bad_rows = self.checked = self.bad = self.bad_decodes = self.replaced = self.ids = self.invalid = 0
 
-    def program(self, folder, extra):
-        command = [self.args.bench, self.args.also or self.args.tokenizer, folder + "/texts", "--repeat", "0", "--ids",
+    def program(self, folder, extra, tokenizer=None):
+        command = [self.args.bench, tokenizer or self.args.also or self.args.tokenizer, folder + "/texts", "--repeat", "0", "--ids",
                    folder + "/ids"] + extra + (["--regex"] if self.args.regex else [])
         return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
@@ -201,6 +203,62 @@ class Checker:
                         print("DECODES DIFFERENTLY", want, json.dumps(decodes[kind][i]), json.dumps(decoded[2 * i + kind]))
 
 
+    def check_rows(self, items, random):
+        """The items in batches, each with a template, truncation and padding of its own."""
+        special = [(t.content, i) for i, t in self.reference.get_added_tokens_decoder().items()]
+        while items:
+            size = random.choice([1, 2, 7, 64, 500])
+            batch, items = items[:size], items[size:]
+            tokenizer = Tokenizer.from_file(self.args.tokenizer)
+            # The stored template, or one of a few kinds.
+            kind = random.randrange(5)
+            template, added = random_template(random, special)
+            if kind == 1:
+                tokenizer.post_processor, added = processors.RobertaProcessing(*random.choices(special, k=2)), 2
+            elif kind == 2:
+                tokenizer.post_processor, added = processors.BertProcessing(*random.choices(special, k=2)), 2
+            elif kind == 3:
+                tokenizer.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), template])
+            elif kind > 3:
+                tokenizer.post_processor = template
+            else:
+                added = tokenizer.num_special_tokens_to_add(False)
+            if random.randrange(4):
+                room = random.choice([0, 1, 2, 5, 16, 100])
+                tokenizer.enable_truncation(room + added, stride=random.randrange(room) if room else 0,
+                                            direction=random.choice(["left", "right"]),
+                                            strategy=random.choice(["longest_first", "only_first"]))
+            if random.randrange(4):
+                tokenizer.enable_padding(direction=random.choice(["left", "right"]), pad_id=random.choice(special)[1],
+                                         pad_token=special[0][0], length=random.choice([None, None, 1, 8, 40, 129]),
+                                         pad_to_multiple_of=random.choice([None, 0, 1, 8, 64]))
+            texts = [item.decode("utf-8", "replace") for item in batch]
+            expected = [(e.ids, e.attention_mask) for e in tokenizer.encode_batch(texts, add_special_tokens=True)]
+            with tempfile.TemporaryDirectory() as folder:
+                tokenizer.save(folder + "/tokenizer.json", pretty=False)
+                write_blocks(folder + "/texts", batch)
+                self.program(folder, ["--rows"], folder + "/tokenizer.json")
+                blocks = [np.frombuffer(b, dtype="<i4").tolist() for b in read_blocks(folder + "/ids", 4)]
+            got = list(zip(blocks[::2], blocks[1::2]))
+            assert len(got) == len(batch)
+            self.rows += len(batch)
+            for text, want, have in zip(texts, expected, got):
+                if want != have:
+                    self.bad_rows += 1
+                    if self.bad_rows <= self.args.show:
+                        print("ROW DIFFERS", json.dumps(text), "expected", want, "found", have, tokenizer.truncation,
+                              tokenizer.padding, tokenizer.post_processor)
+
+
+def random_template(random, special):
+    """A TemplateProcessing with up to two tokens before and behind the text, and how many these are."""
+    before = random.choices(special, k=random.randrange(3))
+    behind = random.choices(special, k=random.randrange(3))
+    used = list({**dict(before), **dict(behind)}.items())
+    spelled = [name for name, _ in before] + ["$A"] + [name for name, _ in behind]
+    return processors.TemplateProcessing(single=spelled, special_tokens=used), len(before) + len(behind)
+
+
 def file_texts(path):
     data = gzip.open(path).read() if path.endswith(".gz") else open(path, "rb").read()
     texts = [data] + data.splitlines(keepends=True)
@@ -227,6 +285,7 @@ def main():
     parser.add_argument("--tokenizer", required=True, help="tokenizer.json")
     parser.add_argument("--also", help="what the program opens instead, for example a .gguf")
     parser.add_argument("--strings", type=int, default=0)
+    parser.add_argument("--rows", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--chunk", type=int, default=50000)
     parser.add_argument("--cases", nargs="*", default=[])
@@ -269,7 +328,10 @@ def main():
         left -= count
     print(f"{checker.checked} strings, {checker.ids} ids, {checker.invalid} strings not UTF-8 ({checker.replaced} parts "
           f"replaced): {checker.bad} differ, {checker.bad_decodes} decodes differ")
-    sys.exit(1 if checker.bad or checker.bad_decodes else 0)
+    if args.rows:
+        checker.check_rows([maker.item() for _ in range(args.rows)], random.Random(args.seed))
+        print(f"{checker.rows} rows with templates, truncation and padding: {checker.bad_rows} differ")
+    sys.exit(1 if checker.bad or checker.bad_decodes or checker.bad_rows else 0)
 
 
 main()

@@ -1,56 +1,10 @@
-// tokenize, parity, export and doctor.
-#include <fmt/ranges.h>
-
-#include <iostream>
-#include <nlohmann/json.hpp>
-
+// parity, export and doctor.
 #include "base/log.h"
 #include "cli/commands.h"
-#include "data/cells.h"
 #include "train/parity.h"
 #include "train/session.h"
 
 namespace gavel {
-
-namespace {
-
-/** The text of a line {"text": …}; lone surrogates in escapes become U+FFFD, as in data files. */
-std::string text_of_line(const std::string& line, int64_t number) {
-  std::string mended;
-  if (replace_lone_surrogates(line, mended) == 0) mended = line;
-  auto json = nlohmann::json::parse(mended, nullptr, false);
-  if (!json.is_object() || !json.contains("text") || !json["text"].is_string())
-    fail("standard input, line {}: expected {{\"text\": …}}", number);
-  return json["text"].get<std::string>();
-}
-
-}  // namespace
-
-void add_tokenize_command(CLI::App& app) {
-  auto* command = app.add_subcommand("tokenize", "Token ids of texts from standard input");
-  auto path = std::make_shared<std::string>();
-  auto jsonl = std::make_shared<bool>(false);
-  command->add_option("--tokenizer", *path, "tokenizer.json, a folder with one, or a .gguf file")->required();
-  command->add_flag("--jsonl", *jsonl, "Lines of {\"text\": …} in place of plain lines");
-  command->callback([=] {
-    Tokenizer tokenizer = Tokenizer::load(resolve_model_path(*path));
-    std::ios::sync_with_stdio(false);
-    std::string line, text, out;
-    std::vector<int32_t> ids;
-    for (int64_t number = 1; std::getline(std::cin, line); ++number) {
-      text = line;
-      if (*jsonl) {
-        if (line.empty()) continue;
-        text = text_of_line(line, number);
-      }
-      ids.clear();
-      tokenizer.encode(text, ids);
-      out = fmt::format("[{}]\n", fmt::join(ids, ","));
-      std::cout.write(out.data(), static_cast<std::streamsize>(out.size()));
-    }
-    std::cout.flush();
-  });
-}
 
 void add_parity_command(CLI::App& app) {
   auto* command = app.add_subcommand("parity", "Compare with a folder of reference values from transformers + PEFT");

@@ -24,8 +24,9 @@ bool word_after(std::string_view text, size_t at) {
   return at < text.size() && has_class(bytes(text) + at, kWordClass);
 }
 
-size_t spaces_begin(std::string_view text, size_t at) {
-  while (at > 0) {
+// Goes back to `from`, where the token before ended, at most.
+size_t spaces_begin(std::string_view text, size_t at, size_t from) {
+  while (at > from) {
     const uint8_t* p = previous_char(bytes(text) + at);
     if (!has_class(p, kSpaceClass)) break;
     at = static_cast<size_t>(p - bytes(text));
@@ -95,6 +96,8 @@ bool AddedTokenMatcher::find(std::string_view text, size_t from, Match& match) c
 void AddedTokenMatcher::split(std::string_view text, std::vector<Piece>& pieces) const {
   if (text.empty()) return;
   size_t start = 0;  // what lies before is given out
+  // A run of white space that was walked to its end; tokens that lie in one run would else each walk all of it.
+  size_t run_begin = 1, run_end = 0;
   Match match{};
   if (!tokens_.empty()) {
     for (size_t from = 0; find(text, from, match); from = match.end) {
@@ -102,8 +105,14 @@ void AddedTokenMatcher::split(std::string_view text, std::vector<Piece>& pieces)
       const AddedToken& token = *match.token;
       if (token.single_word && (word_before(text, begin) || word_after(text, end))) continue;
       // The match before may have taken these spaces already.
-      if (token.lstrip) begin = std::max(spaces_begin(text, begin), start);
-      if (token.rstrip) end = spaces_end(text, end);
+      if (token.lstrip) begin = spaces_begin(text, std::max(begin, start), start);
+      if (token.rstrip) {
+        if (end < run_begin || end > run_end) {
+          run_begin = end;
+          run_end = spaces_end(text, end);
+        }
+        end = run_end;
+      }
       if (start < begin) pieces.push_back({start, begin, -1});
       pieces.push_back({begin, end, token.id});
       start = end;

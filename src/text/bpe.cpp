@@ -22,6 +22,25 @@ int shift_for(size_t slots) {
   return 64 - std::countr_zero(slots);
 }
 
+bool inside_char(uint8_t byte) {
+  return (byte & 0xc0) == 0x80;
+}
+
+size_t char_size(uint8_t lead) {
+  return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+}
+
+// A character's bytes as a number; at most four.
+uint32_t packed(const uint8_t* p, size_t size) {
+  uint32_t out = 0;
+  for (size_t i = 0; i < size; ++i) out = out << 8 | p[i];
+  return out;
+}
+
+size_t join_bit(uint32_t left, uint32_t right, int bits) {
+  return ((static_cast<uint64_t>(left) << 32 | right) * 0x9e3779b97f4a7c15ull) >> (64 - bits);
+}
+
 }  // namespace
 
 const ByteAlphabet& ByteAlphabet::get() {
@@ -232,10 +251,47 @@ void BpeModel::resolve_merges() {
     }
     __builtin_prefetch(&pairs_[pair_hash(key(m)) >> pair_shift_]);
   }
-  for (const Pending& m : pending_)
+  for (const Pending& m : pending_) {
+    if (m.end != 0) note_join(all.substr(m.begin, m.middle - m.begin), all.substr(m.middle, m.end - m.middle));
     insert_pair(key(m), static_cast<uint64_t>(rank_++) << 32 | static_cast<uint32_t>(m.merged));
+  }
   pending_.clear();
   pending_bytes_.clear();
+}
+
+void BpeModel::note_join(std::string_view left, std::string_view right) {
+  if (left.empty() || right.empty()) return;
+  auto byte = [](char c) { return static_cast<uint8_t>(c); };
+  uint8_t last = byte(left.back()), first = byte(right.front());
+  if (inside_char(first) || (last < 0x80 && first < 0x80)) return;
+  size_t tail = 1;  // of `left`, from a character's first byte on
+  while (tail < left.size() && inside_char(byte(left[left.size() - tail]))) ++tail;
+  const auto* x = reinterpret_cast<const uint8_t*>(left.data() + left.size() - tail);
+  const auto* y = reinterpret_cast<const uint8_t*>(right.data());
+  size_t head = char_size(first);
+  if (!inside_char(*x) && char_size(*x) == tail && right.size() >= head) {
+    if (joins_.empty()) joins_.resize((size_t{1} << kJoinBits) / 64);
+    size_t bit = join_bit(packed(x, tail), packed(y, head), kJoinBits);
+    joins_[bit / 64] |= uint64_t{1} << bit % 64;
+  } else {
+    part_joins_[(last << 8 | first) / 64] |= uint64_t{1} << first % 64;
+  }
+}
+
+bool BpeModel::may_join(const uint8_t* p, size_t at, size_t size) const {
+  uint8_t last = p[at - 1], first = p[at];
+  if (last < 0x80 && first < 0x80) return true;
+  size_t begin = at - 1;
+  while (begin > 0 && at - begin < 4 && inside_char(p[begin])) --begin;
+  size_t head = std::min(char_size(first), size - at);
+  if (part_joins_[(last << 8 | first) / 64] >> first % 64 & 1) return true;
+  if (!all_bytes_) {
+    // Bytes that the vocabulary lacks are dropped, and what lies on both sides of them comes together.
+    for (size_t i = begin; i < at + head; ++i)
+      if (!known_byte_[p[i]]) return true;
+  }
+  size_t bit = join_bit(packed(p + begin, at - begin), packed(p + at, head), kJoinBits);
+  return (joins_[bit / 64] >> bit % 64 & 1) != 0;
 }
 
 void BpeModel::finish(bool ignore_merges, std::optional<uint32_t> unk, bool fuse) {
@@ -254,6 +310,11 @@ void BpeModel::finish(bool ignore_merges, std::optional<uint32_t> unk, bool fuse
     // An unknown byte's id is stored as ~unk below -1, or -1 for one that is dropped.
     byte_ids_[byte] = own[byte] >= 0 ? own[byte] : unk ? ~static_cast<int32_t>(*unk) - 1 : -1;
   }
+  for (uint32_t byte = 0; byte < 256; ++byte) known_byte_[byte] = own[byte] >= 0;
+  joins_.resize((size_t{1} << kJoinBits) / 64);
+  may_split_ = all_bytes_ || !unk;
+  longest_token_ = 0;
+  for (const Token& token : tokens_) longest_token_ = std::max<size_t>(longest_token_, token.size);
   byte_pairs_.assign(65536, kNone);
   for (uint32_t a = 0; a < 256; ++a)
     for (uint32_t b = 0; b < 256; ++b)
@@ -298,8 +359,19 @@ void BpeModel::encode_unusual(const ShortWord& word, uint64_t hash, const WordCa
   scratch.cache.insert(word, hash, std::span(ids).subspan(before));
 }
 
-void BpeModel::encode_long(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const {
-  if (size > WordCache::kMaxLongBytes) return compute_piece(p, size, scratch, ids);
+void BpeModel::encode_long(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
+                           std::vector<int32_t>& ids) const {
+  // Scripts of three bytes a character mostly have no spaces: their pieces are sentences, which hardly come again, but
+  // whose parts do.
+  bool sentence = size > 1 && (p[0] >= 0xe0 || (p[0] < 0x80 && p[1] >= 0xe0));
+  if (size > WordCache::kMaxLongBytes || sentence) {
+    if (int32_t id = whole_token(p, size); id >= 0) {
+      ids.push_back(id);
+      return;
+    }
+    if (encode_parts(p, size, safe_end, scratch, ids)) return;
+    if (size > WordCache::kMaxLongBytes) return merge_piece(p, size, scratch, ids);
+  }
   std::string_view word(reinterpret_cast<const char*>(p), size);
   uint64_t hash = hash_bytes(p, size);
   if (auto tokens = scratch.cache.find_long(word, hash); !tokens.empty()) {
@@ -311,16 +383,52 @@ void BpeModel::encode_long(const uint8_t* p, size_t size, Scratch& scratch, std:
   scratch.cache.insert_long(word, hash, std::span(ids).subspan(before));
 }
 
+// Where pieces that are tokens as a whole need no merges: the token, or -1.
+int32_t BpeModel::whole_token(const uint8_t* p, size_t size) const {
+  if (!ignore_merges_ || size > longest_token_) return -1;
+  return find_bytes({reinterpret_cast<const char*>(p), size});
+}
+
 void BpeModel::compute_piece(const uint8_t* p, size_t size, Scratch& scratch,
                              std::vector<int32_t>& ids) const {
-  if (ignore_merges_) {
-    int32_t id = find_bytes({reinterpret_cast<const char*>(p), size});
-    if (id >= 0) {
-      ids.push_back(id);
-      return;
-    }
+  if (int32_t id = whole_token(p, size); id >= 0) {
+    ids.push_back(id);
+  } else if (!encode_parts(p, size, p + size, scratch, ids)) {
+    merge_piece(p, size, scratch, ids);
   }
+}
+
+// Cuts a piece where no merge can ever reach over: each part's merges are then the same as within the whole, and parts
+// are short and come again. False, and nothing done, when there is no such place.
+bool BpeModel::encode_parts(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
+                            std::vector<int32_t>& ids) const {
+  if (!may_split_) return false;
+  size_t start = 0;
+  for (size_t i = 1; i < size; ++i) {
+    if (inside_char(p[i]) || may_join(p, i, size)) continue;
+    encode_part(p + start, i - start, safe_end, scratch, ids);
+    start = i;
+  }
+  if (start == 0) return false;
+  encode_part(p + start, size - start, safe_end, scratch, ids);
+  return true;
+}
+
+void BpeModel::encode_part(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
+                           std::vector<int32_t>& ids) const {
+  if (size > ShortWord::kMaxBytes) return merge_piece(p, size, scratch, ids);
+  ShortWord word = ShortWord::load(p, size, safe_end - p >= 16);
+  // A part is what the merges make of it, also where a piece of the same letters is a token as a whole.
+  if (ignore_merges_) word.high |= uint64_t{1} << 63;
+  uint64_t hash = word.hash();
+  if (const WordCache::Entry* entry = scratch.cache.find(word, hash)) {
+    auto tokens = scratch.cache.tokens(*entry);
+    ids.insert(ids.end(), tokens.begin(), tokens.end());
+    return;
+  }
+  size_t before = ids.size();
   merge_piece(p, size, scratch, ids);
+  scratch.cache.insert(word, hash, std::span(ids).subspan(before));
 }
 
 void BpeModel::merge_piece(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const {

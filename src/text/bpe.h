@@ -93,7 +93,7 @@ class BpeModel {
   /** Appends the tokens of one piece of pre-tokenized text. `safe_end`: memory up to there may be read. */
   void encode_piece(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
                     IdWriter& out) const {
-    if (size > ShortWord::kMaxBytes) return encode_long(p, size, scratch, out.flush());
+    if (size > ShortWord::kMaxBytes) return encode_long(p, size, safe_end, scratch, out.flush());
     encode_short(ShortWord::load(p, size, safe_end - p >= 16), p, size, scratch, out);
   }
   void encode_short(const ShortWord& word, const uint8_t* p, size_t size, Scratch& scratch,
@@ -106,6 +106,9 @@ class BpeModel {
       encode_unusual(word, hash, entry, p, size, scratch, out.flush());
     }
   }
+  /** Whether a token may reach over the boundary between the characters before and at `p + at` of a piece of `size`
+   * bytes; false is certain, true may be wrong. Only boundaries with a character that is not ASCII are told. */
+  bool may_join(const uint8_t* p, size_t at, size_t size) const;
   /** The same without the cache and without the vocabulary short cut: the merges alone. */
   void merge_piece(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const;
 
@@ -137,10 +140,17 @@ class BpeModel {
   void grow_pairs(size_t merges);
   uint64_t pair(int32_t left, int32_t right) const;
   void insert_pair(uint64_t key, uint64_t value);
-  void encode_long(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const;
+  void encode_long(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
+                   std::vector<int32_t>& ids) const;
   void encode_unusual(const ShortWord& word, uint64_t hash, const WordCache::Entry* entry, const uint8_t* p,
                       size_t size, Scratch& scratch, std::vector<int32_t>& ids) const;
   void compute_piece(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const;
+  int32_t whole_token(const uint8_t* p, size_t size) const;
+  bool encode_parts(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
+                    std::vector<int32_t>& ids) const;
+  void encode_part(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
+                   std::vector<int32_t>& ids) const;
+  void note_join(std::string_view left, std::string_view right);
   void merge_small(Scratch& scratch, size_t n) const;
   void merge_large(Scratch& scratch, size_t n) const;
 
@@ -157,6 +167,14 @@ class BpeModel {
   uint32_t rank_ = 0;
   std::array<int32_t, 256> byte_ids_{};
   std::vector<uint64_t> byte_pairs_;  // pair() of two bytes' tokens
+  // For may_join(): a bit for the hash of two characters that a merge puts side by side, and one for the last byte of
+  // the left and the first byte of the right token of merges that hold a character in part.
+  static constexpr int kJoinBits = 19;
+  std::vector<uint64_t> joins_;
+  std::array<uint64_t, 65536 / 64> part_joins_{};
+  std::array<bool, 256> known_byte_{};
+  size_t longest_token_ = 0;
+  bool may_split_ = false;
   bool ignore_merges_ = false;
   bool fuse_unk_ = false;
   bool all_bytes_ = false;

@@ -13,7 +13,8 @@
 namespace gavel {
 namespace {
 
-constexpr size_t kJitStackBytes = 16 << 20;
+constexpr size_t kJitStackBytes = 64 << 20;  // reserved, not used until needed
+constexpr uint32_t kLeastMatchLimit = 10'000'000;  // PCRE2's own default
 
 std::string class_ranges(CharClass kind, bool negated) {
   std::string out;
@@ -136,11 +137,21 @@ void Regex::find_all(std::string_view text, RegexScratch& scratch,
                      std::vector<std::pair<size_t, size_t>>& matches) const {
   if (!scratch.impl_) scratch.impl_ = std::make_unique<RegexScratch::Impl>();
   pcre2_match_data* data = scratch.impl_->data.get();
+  pcre2_match_context* context = scratch.impl_->context.get();
+  // Repeated groups take some steps a byte, so a long text may take more; patterns that need far more still end.
+  auto limit = static_cast<uint32_t>(std::clamp<size_t>(text.size() * 16, kLeastMatchLimit, UINT32_MAX));
+  pcre2_set_match_limit(context, limit);
+  pcre2_set_depth_limit(context, limit);
   size_t at = 0;
   size_t last_end = SIZE_MAX;
   while (at <= text.size()) {
-    int rc = pcre2_match(impl_->code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at,
-                         PCRE2_NO_UTF_CHECK, data, scratch.impl_->context.get());
+    auto match = [&](uint32_t more) {
+      return pcre2_match(impl_->code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at,
+                         PCRE2_NO_UTF_CHECK | more, data, context);
+    };
+    int rc = match(0);
+    // The interpreter keeps its backtracking points on the heap.
+    if (rc == PCRE2_ERROR_JIT_STACKLIMIT) rc = match(PCRE2_NO_JIT);
     if (rc == PCRE2_ERROR_NOMATCH) return;
     if (rc < 0)
       fail("{}: the regular expression '{}' failed on a text of {} bytes: {}", source_, pattern_, text.size(),

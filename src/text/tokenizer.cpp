@@ -1,10 +1,6 @@
 #include "text/tokenizer.h"
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
-#include <mutex>
-#include <thread>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -112,63 +108,6 @@ size_t Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids) const
   return replaced;
 }
 
-Tokenizer::Batch Tokenizer::encode_batch(std::span<const std::string_view> texts, int threads) const {
-  size_t count =
-      threads > 0 ? static_cast<size_t>(threads) : std::max(1u, std::thread::hardware_concurrency());
-  // Runs of texts of about this many bytes are handed out one by one, so that long texts spread evenly.
-  constexpr size_t kRunBytes = 64 << 10;
-  struct Run {
-    size_t begin;
-    size_t end;
-    std::vector<int32_t> ids;
-    size_t replaced = 0;
-  };
-  std::vector<Run> runs;
-  size_t bytes_in_run = kRunBytes;
-  for (size_t i = 0; i < texts.size(); ++i) {
-    if (bytes_in_run >= kRunBytes) {
-      runs.push_back({i, i, {}});
-      bytes_in_run = 0;
-    }
-    runs.back().end = i + 1;
-    bytes_in_run += texts[i].size();
-  }
-  Batch batch;
-  batch.offsets.resize(texts.size() + 1);
-  std::atomic<size_t> next{0};
-  std::exception_ptr error;
-  std::mutex error_lock;
-  auto work = [&] {
-    try {
-      for (size_t r = next++; r < runs.size(); r = next++) {
-        Run& run = runs[r];
-        for (size_t i = run.begin; i < run.end; ++i) {
-          run.replaced += encode(texts[i], run.ids);
-          batch.offsets[i + 1] = run.ids.size();  // within the run, for now
-        }
-      }
-    } catch (...) {
-      std::lock_guard guard(error_lock);
-      error = std::current_exception();
-      next = runs.size();
-    }
-  };
-  std::vector<std::jthread> workers;
-  for (size_t i = 1; i < std::min(count, runs.size()); ++i) workers.emplace_back(work);
-  work();
-  workers.clear();
-  if (error) std::rethrow_exception(error);
-  size_t total = 0;
-  for (const Run& run : runs) total += run.ids.size();
-  batch.ids.reserve(total);
-  for (const Run& run : runs) {
-    for (size_t i = run.begin; i < run.end; ++i) batch.offsets[i + 1] += batch.ids.size();
-    batch.ids.insert(batch.ids.end(), run.ids.begin(), run.ids.end());
-    batch.replaced += run.replaced;
-  }
-  return batch;
-}
-
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
   const Impl& impl = *impl_;
   std::string raw;
@@ -198,13 +137,6 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
   std::string out;
   append_lossy(out, raw);
   return out;
-}
-
-std::vector<int32_t> Tokenizer::prefix() const {
-  return impl_->prefix;
-}
-std::vector<int32_t> Tokenizer::suffix() const {
-  return impl_->suffix;
 }
 
 int32_t Tokenizer::vocab_size() const {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "text/gguf_vocab.h"
+#include "text/row_options.h"
 
 namespace gavel {
 
@@ -30,20 +31,33 @@ class Tokenizer {
   size_t encode(std::string_view text, std::vector<int32_t>& ids) const;
 
   struct Batch {
-    std::vector<int32_t> ids;     // of all texts, one after the other
-    std::vector<size_t> offsets;  // [texts + 1]: text i has ids[offsets[i] .. offsets[i + 1])
-    size_t replaced = 0;          // parts that were not UTF-8
+    std::vector<int32_t> ids;             // of all texts, one after the other
+    std::vector<size_t> offsets;          // [texts + 1]: text i has ids[offsets[i] .. offsets[i + 1])
+    std::vector<uint8_t> attention_mask;  // with padding, as long as ids: 0 for what padding put
+    size_t replaced = 0;                  // parts that were not UTF-8
+    std::span<const int32_t> row(size_t i) const {
+      return {ids.data() + offsets[i], offsets[i + 1] - offsets[i]};
+    }
   };
   /** encode() of many texts over `threads` threads (0: as many as the machine has). */
   Batch encode_batch(std::span<const std::string_view> texts, int threads = 0) const;
+  /** The same with the template, truncation and padding of `options`; equal to `tokenizers`' encode_batch().
+   * Throws Error when max_length leaves no room for the template's tokens. */
+  Batch encode_batch(std::span<const std::string_view> texts, const RowOptions& options, int threads = 0) const;
+  /** What tokenizer.json itself asks for: special tokens, and its sections "truncation" and "padding". */
+  RowOptions row_options() const;
 
   /** The text of ids: unknown ids are left out, and so are special tokens when `skip_special`. Bytes that are
    * not UTF-8 become U+FFFD. */
   std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;
 
   /** What the template puts before and after a text, e.g. <|begin_of_text|>. */
-  std::vector<int32_t> prefix() const;
-  std::vector<int32_t> suffix() const;
+  const std::vector<int32_t>& prefix() const { return prefix_; }
+  const std::vector<int32_t>& suffix() const { return suffix_; }
+  /** Replaces the template by the bos token or nothing before and the eos token or nothing after a text, as
+   * transformers does it for add_bos_token and add_eos_token; save() writes it. Throws when the tokenizer has no
+   * such token. */
+  void set_template(bool add_bos_token, bool add_eos_token);
 
   std::optional<int32_t> bos_id() const { return bos_; }
   std::optional<int32_t> eos_id() const { return eos_; }
@@ -59,8 +73,8 @@ class Tokenizer {
   bool is_special(int32_t id) const;
 
   /** Writes tokenizer.json, tokenizer_config.json and special_tokens_map.json, which transformers'
-   * AutoTokenizer opens. A tokenizer.json that was read is written byte for byte; from GGUF an equal one is
-   * made. */
+   * AutoTokenizer opens. A tokenizer.json that was read is written byte for byte (but for set_template()); from
+   * GGUF an equal one is made. */
   void save(const std::filesystem::path& folder) const;
 
   /** The tokenizer.json that save() writes. */
@@ -77,6 +91,8 @@ class Tokenizer {
   Tokenizer() = default;
   std::shared_ptr<const Impl> impl_;
   std::optional<int32_t> bos_, eos_, pad_;
+  std::vector<int32_t> prefix_, suffix_;
+  bool own_template_ = false;  // set_template() was called
 };
 
 }  // namespace gavel

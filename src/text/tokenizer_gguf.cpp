@@ -92,8 +92,8 @@ Tokenizer TokenizerBuilder::from_gguf(const GgufVocab& vocab) {
   out.bos_ = check(vocab.bos, "tokenizer.ggml.bos_token_id");
   out.eos_ = check(vocab.eos, "tokenizer.ggml.eos_token_id");
   out.pad_ = check(vocab.pad, "tokenizer.ggml.padding_token_id");
-  if (vocab.add_bos.value_or(family.add_bos) && out.bos_) impl->prefix.push_back(*out.bos_);
-  if (vocab.add_eos.value_or(false) && out.eos_) impl->suffix.push_back(*out.eos_);
+  if (vocab.add_bos.value_or(family.add_bos) && out.bos_) out.prefix_.push_back(*out.bos_);
+  if (vocab.add_eos.value_or(false) && out.eos_) out.suffix_.push_back(*out.eos_);
   impl->gguf = vocab;
   impl->gguf.tokens = {};
   impl->gguf.token_types = {};

@@ -12,6 +12,8 @@
 
 namespace gavel {
 
+struct JsonNode;
+
 /** All that one encode() call writes to. */
 struct EncodeScratch {
   BpeModel::Scratch bpe;
@@ -76,7 +78,8 @@ struct Tokenizer::Impl {
   std::vector<AddedToken> added;  // by id
   std::unordered_map<std::string, size_t> added_by_content;
   std::unordered_map<int32_t, size_t> added_by_id;
-  std::vector<int32_t> prefix, suffix;
+  std::optional<TruncationParams> truncation;  // of tokenizer.json
+  std::optional<PaddingParams> padding;
   bool byte_level_decoder = true;  // else decode() joins the tokens' strings with spaces
 
   std::string_view json;                  // the tokenizer.json that was read, kept alive by
@@ -86,6 +89,12 @@ struct Tokenizer::Impl {
   GgufVocab gguf;                         // without tokens and merges; model is "" when read from JSON
   mutable ScratchPool pool;
 };
+
+// The sections of tokenizer.json that make rows of texts (tokenizer_rows.cpp).
+void read_post_processor(const JsonNode& node, std::vector<int32_t>& prefix, std::vector<int32_t>& suffix,
+                         int depth = 0);
+TruncationParams read_truncation(const JsonNode& node);
+PaddingParams read_padding(const JsonNode& node);
 
 /** Fills a Tokenizer::Impl. */
 struct TokenizerBuilder {

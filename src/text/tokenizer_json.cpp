@@ -7,57 +7,15 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "text/json_node.h"
 #include "text/tokenizer_impl.h"
 #include "text/unicode.h"
 
 namespace gavel {
 namespace {
 
+using Node = JsonNode;
 using simdjson::dom::element;
-using simdjson::dom::element_type;
-
-// Typed access to the keys of one object, with errors that name the place.
-struct Node {
-  element value;
-  std::string where;  // "tokenizer.json: model"
-
-  bool has(std::string_view key) const {
-    element found;
-    return value.at_key(key).get(found) == simdjson::SUCCESS && found.type() != element_type::NULL_VALUE;
-  }
-  Node get(std::string_view key) const {
-    element found;
-    if (value.at_key(key).get(found) != simdjson::SUCCESS) fail("{}: the key \"{}\" is missing", where, key);
-    return {found, fmt::format("{}.{}", where, key)};
-  }
-  std::string_view text() const {
-    std::string_view out;
-    if (value.get(out) != simdjson::SUCCESS) fail("{}: expected a string", where);
-    return out;
-  }
-  bool truth() const {
-    bool out = false;
-    if (value.get(out) != simdjson::SUCCESS) fail("{}: expected true or false", where);
-    return out;
-  }
-  uint64_t number() const {
-    uint64_t out = 0;
-    if (value.get(out) != simdjson::SUCCESS) fail("{}: expected a whole number, zero or more", where);
-    return out;
-  }
-  simdjson::dom::array array() const {
-    simdjson::dom::array out;
-    if (value.get(out) != simdjson::SUCCESS) fail("{}: expected an array", where);
-    return out;
-  }
-  simdjson::dom::object object() const {
-    simdjson::dom::object out;
-    if (value.get(out) != simdjson::SUCCESS) fail("{}: expected an object", where);
-    return out;
-  }
-  bool flag(std::string_view key, bool otherwise) const { return has(key) ? get(key).truth() : otherwise; }
-  std::string type() const { return std::string(get("type").text()); }
-};
 
 uint32_t small_id(const Node& node, size_t entries) {
   uint64_t id = node.number();
@@ -135,6 +93,17 @@ void read_model(const Node& node, BpeModel& model) {
          missing->token);
 }
 
+void refuse_normalizer(const Node& node, const std::string& source) {
+  std::string type = node.type();
+  if (type == "Sequence") {
+    if (node.get("normalizers").array().size() == 0) return;
+    type = Node{node.get("normalizers").array().at(0).value_unsafe(), node.where + ".normalizers[0]"}.type();
+  }
+  fail("{}: the normalizer \"{}\" is not known; byte-level BPE of the Llama family has none (tokenizers made from "
+       "SentencePiece, as Llama-2's, are not known)",
+       source, type);
+}
+
 PreTokenizer::Stage read_split(const Node& node) {
   PreTokenizer::Stage stage;
   stage.type = PreTokenizer::Stage::Type::kSplit;
@@ -182,64 +151,6 @@ void read_stages(const Node& node, std::vector<PreTokenizer::Stage>& stages, int
     fail("{}: the pre-tokenizer \"{}\" is not known; ByteLevel, Split, Digits and Sequence are", node.where,
          type);
   }
-}
-
-void append_ids(const Node& list, std::vector<int32_t>& out) {
-  for (element e : list.array()) {
-    uint64_t id = Node{e, list.where}.number();
-    if (id > INT32_MAX) fail("{}: {} is not a token id", list.where, id);
-    out.push_back(static_cast<int32_t>(id));
-  }
-}
-
-void read_template(const Node& node, std::vector<int32_t>& prefix, std::vector<int32_t>& suffix) {
-  Node single = node.get("single");
-  bool after = false;
-  size_t i = 0;
-  for (element e : single.array()) {
-    Node piece{e, fmt::format("{}[{}]", single.where, i++)};
-    if (piece.has("Sequence")) {
-      if (after) fail("{}: the text stands twice in the template, which is not known", piece.where);
-      after = true;
-      continue;
-    }
-    std::string_view name = piece.get("SpecialToken").get("id").text();
-    append_ids(node.get("special_tokens").get(name).get("ids"), after ? suffix : prefix);
-  }
-  if (!after) fail("{}: the text does not stand in the template", single.where);
-}
-
-void read_post_processor(const Node& node, std::vector<int32_t>& prefix, std::vector<int32_t>& suffix,
-                         int depth = 0) {
-  std::string type = node.type();
-  if (type == "ByteLevel") return;  // offsets only
-  std::vector<int32_t> before, behind;
-  if (type == "TemplateProcessing") {
-    read_template(node, before, behind);
-  } else if (type == "Sequence") {
-    if (depth > 16) fail("{}: nested too deeply", node.where);
-    Node list = node.get("processors");
-    size_t i = 0;
-    for (element e : list.array())
-      read_post_processor({e, fmt::format("{}[{}]", list.where, i++)}, prefix, suffix, depth + 1);
-    return;
-  } else if (type == "RobertaProcessing" || type == "BertProcessing") {
-    for (auto [key, out] : {std::pair{"cls", &before}, std::pair{"sep", &behind}}) {
-      auto pair = node.get(key).array();  // [token, id]
-      element id;
-      if (pair.at(1).get(id) != simdjson::SUCCESS) fail("{}.{}: expected [token, id]", node.where, key);
-      uint64_t value = Node{id, fmt::format("{}.{}", node.where, key)}.number();
-      if (value > INT32_MAX) fail("{}.{}: {} is not a token id", node.where, key, value);
-      out->push_back(static_cast<int32_t>(value));
-    }
-  } else {
-    fail(
-        "{}: the post-processor \"{}\" is not known; TemplateProcessing, ByteLevel, RobertaProcessing, "
-        "BertProcessing and Sequence are",
-        node.where, type);
-  }
-  prefix.insert(prefix.begin(), before.begin(), before.end());
-  suffix.insert(suffix.end(), behind.begin(), behind.end());
 }
 
 // A token in tokenizer_config.json or special_tokens_map.json: a string, or an object with "content".
@@ -309,9 +220,7 @@ Tokenizer TokenizerBuilder::from_json(std::string_view json, const std::string& 
   impl->source = source;
   if (top.has("version") && top.get("version").text() != "1.0")
     fail("{}: version \"{}\" is not known; \"1.0\" is", source, top.get("version").text());
-  if (top.has("normalizer"))
-    fail("{}: the normalizer \"{}\" is not known; byte-level BPE of the Llama family has none", source,
-         top.get("normalizer").type());
+  if (top.has("normalizer")) refuse_normalizer(top.get("normalizer"), source);
   if (!top.has("pre_tokenizer")) fail("{}: pre_tokenizer is missing; ByteLevel is needed", source);
   std::vector<PreTokenizer::Stage> stages;
   read_stages(top.get("pre_tokenizer"), stages);
@@ -341,10 +250,12 @@ Tokenizer TokenizerBuilder::from_json(std::string_view json, const std::string& 
     }
     add_tokens(*impl, std::move(tokens));
   }
-  if (top.has("post_processor")) read_post_processor(top.get("post_processor"), impl->prefix, impl->suffix);
+  Tokenizer out;
+  if (top.has("post_processor")) read_post_processor(top.get("post_processor"), out.prefix_, out.suffix_);
+  if (top.has("truncation")) impl->truncation = read_truncation(top.get("truncation"));
+  if (top.has("padding")) impl->padding = read_padding(top.get("padding"));
   impl->json = json;
   impl->json_keep = std::move(keep);
-  Tokenizer out;
   out.impl_ = impl;
   return out;
 }

@@ -34,11 +34,37 @@ Json stage_json(const Stage& stage) {
   return byte_level(stage.prefix_space, stage.use_regex);
 }
 
+Json template_json(const Tokenizer& tokenizer) {
+  if (tokenizer.prefix().empty() && tokenizer.suffix().empty()) return nullptr;
+  Json single = Json::array(), pair = Json::array(), special = Json::object();
+  auto put = [&](Json& list, const std::vector<int32_t>& ids, int type) {
+    for (int32_t id : ids) {
+      std::string token = tokenizer.id_to_token(id);
+      list.push_back({{"SpecialToken", {{"id", token}, {"type_id", type}}}});
+      special[token] = {{"id", token}, {"ids", {id}}, {"tokens", {token}}};
+    }
+  };
+  put(single, tokenizer.prefix(), 0);
+  single.push_back({{"Sequence", {{"id", "A"}, {"type_id", 0}}}});
+  put(single, tokenizer.suffix(), 0);
+  pair = single;
+  put(pair, tokenizer.prefix(), 1);
+  pair.push_back({{"Sequence", {{"id", "B"}, {"type_id", 1}}}});
+  put(pair, tokenizer.suffix(), 1);
+  return {{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", special}};
+}
+
 }  // namespace
 
 std::string Tokenizer::to_json() const {
   const Impl& impl = *impl_;
-  if (impl.gguf.model.empty()) return std::string(impl.json);
+  if (impl.gguf.model.empty()) {
+    if (!own_template_) return std::string(impl.json);
+    // Not ordered_json, which looks through all keys at each insertion.
+    auto root = nlohmann::json::parse(impl.json);
+    root["post_processor"] = nlohmann::json(template_json(*this));
+    return root.dump();
+  }
   Json root = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
   root["added_tokens"] = Json::array();
   for (const AddedToken& token : impl.added)
@@ -57,27 +83,7 @@ std::string Tokenizer::to_json() const {
     root["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", Json::array()}};
     for (const Stage& stage : stages) root["pre_tokenizer"]["pretokenizers"].push_back(stage_json(stage));
   }
-  if (impl.prefix.empty() && impl.suffix.empty()) {
-    root["post_processor"] = nullptr;
-  } else {
-    Json single = Json::array(), pair = Json::array(), special = Json::object();
-    auto put = [&](Json& list, const std::vector<int32_t>& ids, int type) {
-      for (int32_t id : ids) {
-        std::string token = id_to_token(id);
-        list.push_back({{"SpecialToken", {{"id", token}, {"type_id", type}}}});
-        special[token] = {{"id", token}, {"ids", {id}}, {"tokens", {token}}};
-      }
-    };
-    put(single, impl.prefix, 0);
-    single.push_back({{"Sequence", {{"id", "A"}, {"type_id", 0}}}});
-    put(single, impl.suffix, 0);
-    pair = single;
-    put(pair, impl.prefix, 1);
-    pair.push_back({{"Sequence", {{"id", "B"}, {"type_id", 1}}}});
-    put(pair, impl.suffix, 1);
-    root["post_processor"] = {
-        {"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", special}};
-  }
+  root["post_processor"] = template_json(*this);
   root["decoder"] = byte_level(true, true);
   Json& model = root["model"];
   model = {{"type", "BPE"},
@@ -101,7 +107,8 @@ std::string Tokenizer::to_json() const {
 void Tokenizer::save(const std::filesystem::path& folder) const {
   const Impl& impl = *impl_;
   make_folder(folder);
-  write_file(folder / "tokenizer.json", impl.gguf.model.empty() ? impl.json : std::string_view(to_json()));
+  bool as_read = impl.gguf.model.empty() && !own_template_;
+  write_file(folder / "tokenizer.json", as_read ? impl.json : std::string_view(to_json()));
   auto parse = [](const std::string& text) {
     Json json = Json::parse(text, nullptr, false);
     return json.is_object() ? json : Json::object();

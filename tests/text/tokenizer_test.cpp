@@ -168,6 +168,9 @@ TEST(Tokenizer, BadJsonIsAnErrorThatNamesThePart) {
   for (Change c : std::initializer_list<Change>{
            {"/version", "\"2.0\"", "version \"2.0\" is not known"},
            {"/normalizer", R"({"type": "NFC"})", "normalizer \"NFC\" is not known"},
+           {"/normalizer", R"({"type": "Sequence", "normalizers": []})", "no error"},
+           {"/normalizer", R"({"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "x"}]})",
+            "normalizer \"Prepend\" is not known"},
            {"/pre_tokenizer", R"({"type": "Metaspace"})", "pre-tokenizer \"Metaspace\" is not known"},
            {"/pre_tokenizer", R"({"type": "Digits", "individual_digits": true})",
             "expected ByteLevel once and last"},

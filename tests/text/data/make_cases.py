@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Makes the small tokenizers of this folder and the cases that `tokenizers` answers for them.
 
-    pip install tokenizers numpy; tests/text/data/make_cases.py
+    pip install tokenizers numpy
+    tests/text/data/make_cases.py [--llama3 tokenizer.json --smollm2 tokenizer.json]
 
-The training text is made here from a few words of our own, so nothing of other people's lies in the repository.
+With the two files, cases of the real tokenizers are made too (small ones are made anew each time, so that a new version
+of `tokenizers` may change them). The training text is made here from a few words of our own, so nothing of other people's lies in the repository.
 """
+import argparse
 import json
 import pathlib
 import random
@@ -41,7 +44,58 @@ KINDS = {
 }
 
 
+def record(path, cases, strings, seed, more=()):
+    """Made strings with ids and decoded text, and `more` texts."""
+    subprocess.run([sys.executable, str(FUZZ), "--bench", "-", "--tokenizer", str(path), "--strings", str(strings), "--seed",
+                    str(seed), "--record", str(cases)], check=True)
+    tokenizer = Tokenizer.from_file(str(path))
+    rows = [json.loads(line) for line in cases.read_text().splitlines()]
+    rows += [{"text": text, "ids": tokenizer.encode(text, add_special_tokens=False).ids} for text in more]
+    rows = [{**row, "decoded": tokenizer.decode(row["ids"], skip_special_tokens=False)} for row in rows]
+    cases.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def record_rows(draw):
+    """Batches with templates, truncation and padding as tokenizer.json states them."""
+    from itertools import cycle
+    words = [w for w in WORDS if w.strip()]
+    rows = []
+    for number, name in zip(range(60), cycle(["llama3", "digits", "prefix"])):
+        tokenizer = Tokenizer.from_file(str(HERE / f"{name}.json"))
+        special = [(t.content, i) for i, t in tokenizer.get_added_tokens_decoder().items() if t.special]
+        first, last = special[0], special[-1]
+        template = processors.TemplateProcessing(
+            single=draw.choice([[first[0], "$A"], ["$A", last[0]], [first[0], "$A", last[0]], ["$A"],
+                                [first[0], last[0], "$A", last[0]]]), special_tokens=[first, last])
+        kinds = [tokenizer.post_processor, template, processors.RobertaProcessing(last, first),
+                 processors.BertProcessing(last, first), processors.ByteLevel(trim_offsets=True),
+                 processors.Sequence([processors.ByteLevel(), template])]
+        kind = kinds[number // 3 % len(kinds)]
+        if kind is not None:
+            tokenizer.post_processor = kind
+        added = tokenizer.num_special_tokens_to_add(False)
+        if draw.randrange(5):
+            room = draw.choice([0, 1, 3, 8, 20])
+            tokenizer.enable_truncation(room + added, stride=draw.randrange(room) if room else 0,
+                                        direction=draw.choice(["left", "right"]),
+                                        strategy=draw.choice(["longest_first", "only_first"]))
+        if draw.randrange(5):
+            tokenizer.enable_padding(direction=draw.choice(["left", "right"]), pad_id=first[1], pad_token=first[0],
+                                     length=draw.choice([None, None, 1, 6, 30]),
+                                     pad_to_multiple_of=draw.choice([None, None, 0, 4, 8]))
+        texts = [" ".join(draw.choice(words) for _ in range(draw.randrange(8))) for _ in range(draw.randint(1, 5))]
+        stated = json.loads(tokenizer.to_str())
+        encoded = tokenizer.encode_batch(texts, add_special_tokens=True)
+        rows.append({"tokenizer": name, **{key: stated[key] for key in ("post_processor", "truncation", "padding")},
+                     "texts": texts, "ids": [e.ids for e in encoded], "masks": [e.attention_mask for e in encoded]})
+    (HERE / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
 def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--llama3", type=pathlib.Path)
+    parser.add_argument("--smollm2", type=pathlib.Path)
+    args = parser.parse_args()
     draw = random.Random(7)
     texts = [" ".join(draw.choice(WORDS) for _ in range(30)) for _ in range(400)]
     for name, stages in KINDS.items():
@@ -67,17 +121,19 @@ def main():
                                   AddedToken("é à", normalized=True), AddedToken("<r><l>", normalized=False)])
         path = HERE / f"{name}.json"
         path.write_text(tokenizer.to_str(pretty=False) + "\n")
-        subprocess.run([sys.executable, str(FUZZ), "--bench", "-", "--tokenizer", str(path), "--strings", "120", "--seed",
-                        str(len(name)), "--record", str(HERE / f"{name}.cases.jsonl")], check=True)
-        rows = [json.loads(line) for line in (HERE / f"{name}.cases.jsonl").read_text().splitlines()]
+        more = []
         if name in ("prefix", "general"):
             pieces = ["<l>", "<r>", "word", "norm", "normal", "<lr>", "é à", "<r><l>", " ", "  ", "\u3000", "a", "é", "_",
                       "9", "\n", "-", "ord", "words", "al"]
-            for _ in range(150):
-                text = "".join(draw.choice(pieces) for _ in range(draw.randint(1, 9)))
-                rows.append({"text": text, "ids": tokenizer.encode(text, add_special_tokens=False).ids})
-        rows = [{**row, "decoded": tokenizer.decode(row["ids"], skip_special_tokens=False)} for row in rows]
-        (HERE / f"{name}.cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+            more = ["".join(draw.choice(pieces) for _ in range(draw.randint(1, 9))) for _ in range(150)]
+        record(path, HERE / f"{name}.cases.jsonl", 120, len(name), more)
+    record_rows(draw)
+    chat = ["<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi!<|eot_id|>", "a<|eot_id|> b", "<|eot_id|",
+            "<|reserved_special_token_250|><|finetune_right_pad_id|><|eom_id|><|python_tag|>",
+            "<|im_start|>user\nHi!<|im_end|>\n", "x<|im_end|>y <|endoftext|>", "<|im_start|> <|im_end", "<repo_name>a<file_sep>"]
+    for real, path in (("real_llama3", args.llama3), ("real_smollm2", args.smollm2)):
+        if path:
+            record(path, HERE / f"{real}.cases.jsonl", 300, 9, chat)
 
 
 main()

@@ -1,0 +1,151 @@
+// No bad case: whatever a long text consists of, 8 times the text takes about 8 times as long. A quadratic method would
+// take 64 times as long.
+#include <gtest/gtest.h>
+
+#include <ctime>
+
+#include "text_test_util.h"
+
+namespace gavel {
+namespace {
+
+struct Kind {
+  const char* name;
+  std::string text;
+};
+
+/** Texts of `size` bytes or a little more, each without a place where it falls apart by itself. */
+std::vector<Kind> kinds(size_t size) {
+  auto repeated = [&](std::string_view part, std::string out = {}) {
+    while (out.size() < size) out += part;
+    return out;
+  };
+  auto random = [&](uint32_t first, uint32_t count, std::string out = {}) {
+    Random draw(first);
+    while (out.size() < size) append_utf8(out, first + static_cast<uint32_t>(draw.below(count)));
+    return out;
+  };
+  return {
+      {"random letters", random('a', 26)},
+      {"one letter", repeated("e")},
+      {"capital letters", random('A', 26)},
+      {"accented letters", random(0xe0, 22)},
+      {"spaces", repeated(" ")},
+      {"spaces and a letter", repeated(" ") + "a"},
+      {"tabs and line breaks", repeated("\t\n")},
+      {"line breaks", repeated("\n")},
+      {"CRLF", repeated("\r\n")},
+      {"a line break and spaces", repeated(" ", "\n")},
+      {"no-break spaces", repeated("\u00a0")},
+      {"equals signs", repeated("=")},
+      {"apostrophes", repeated("'")},
+      {"contractions", repeated("'ll's")},
+      {"one digit", repeated("7")},
+      {"digits of many scripts", random(0x660, 10) + random(0x1d7ce, 50)},
+      {"Chinese", random(0x4e00, 0x5000)},
+      {"one Chinese character", repeated("的")},
+      {"Hangul", random(0xac00, 11172)},
+      {"emoji joined", repeated("👩🏽‍👩‍👧‍👦")},
+      {"flags", repeated("🇨🇭")},
+      {"combining marks", random(0x300, 0x70, "e")},
+      {"one combining mark", repeated("\u0301", "e")},
+      {"letters with marks", repeated("e\u0301")},
+      {"almost special tokens", repeated("<|end_of_tex")},
+      {"beginnings of special tokens", repeated("<|")},
+      {"special tokens", repeated("<|end_of_text|>")},
+      {"brackets", repeated("<")},
+      {"any characters", random(0x20, 0xd000)},
+      {"not UTF-8", repeated("\xff\xe2\x82")},
+  };
+}
+
+double seconds_of(const Tokenizer& tokenizer, std::string_view text) {
+  double best = 1e9;
+  for (int i = 0; i < 3; ++i) {
+    tokenizer.clear_cache();
+    std::clock_t start = std::clock();  // processor time: other programs disturb it little
+    std::vector<int32_t> ids;
+    tokenizer.encode(text, ids);
+    best = std::min(best, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
+  }
+  return best;
+}
+
+void check_growth(const Tokenizer& tokenizer, const std::string& name, size_t small_size) {
+  auto small = kinds(small_size), large = kinds(8 * small_size);
+  for (size_t i = 0; i < small.size(); ++i) {
+    double little = seconds_of(tokenizer, small[i].text), much = seconds_of(tokenizer, large[i].text);
+    // Twice what is linear for caches that no longer hold it all; the constant for the clock's steps.
+    EXPECT_LT(much, 20 * little + 0.01) << name << ": " << small[i].name;
+  }
+}
+
+Tokenizer small_tokenizer(const std::string& name) {
+  return Tokenizer::load(data_folder() / (name + ".json"));
+}
+
+/** The small Llama-3 tokenizer with another pattern, which PCRE2 runs. */
+Tokenizer with_pattern(const std::string& pattern) {
+  auto json = nlohmann::json::parse(read_text(data_folder() / "llama3.json"));
+  json["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = pattern;
+  return Tokenizer::from_json(json.dump(), "with pattern");
+}
+
+// GPT-4o's pattern, and made ones with groups, which need room for each repetition.
+const char* const kCased =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
+    R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+const char* const kGrouped = R"((?:\p{L}|\p{N}|[<|>_])+|(?:\s|=)+|(?:.|\n))";
+
+TEST(Growth, Scanners) {
+  for (const char* name : {"llama3", "digits", "gpt2", "prefix"})
+    check_growth(small_tokenizer(name), name, 1 << 14);
+}
+
+TEST(Growth, RegularExpressions) {
+  for (const char* name : {"llama3", "digits", "general"})
+    check_growth(small_tokenizer(name).with_regex_only(), name, 1 << 14);
+  check_growth(with_pattern(kCased), "GPT-4o's pattern", 1 << 14);
+  check_growth(with_pattern(kGrouped), "groups", 1 << 14);
+}
+
+TEST(Growth, OneMegabyte) {
+  check_growth(small_tokenizer("llama3"), "llama3", 1 << 17);
+}
+
+TEST(Growth, TokensThatTakeTheWhiteSpaceBesideThem) {
+  auto json = nlohmann::json::parse(read_text(data_folder() / "gpt2.json"));
+  int id = 5000;
+  for (const char* content : {"\t", " ", "\n"})
+    json["added_tokens"].push_back({{"id", id++},
+                                    {"content", content},
+                                    {"single_word", false},
+                                    {"lstrip", *content != '\t'},
+                                    {"rstrip", *content != ' '},
+                                    {"normalized", *content == '\n'},
+                                    {"special", false}});
+  Tokenizer tokenizer = Tokenizer::from_json(json.dump(), "T");
+  for (const char* part : {" ", "\t", "\n", "\t ", "\t\n ", " a"}) {
+    auto text = [&](size_t size) {
+      std::string out;
+      while (out.size() < size) out += part;
+      return out;
+    };
+    EXPECT_LT(seconds_of(tokenizer, text(1 << 17)), 20 * seconds_of(tokenizer, text(1 << 14)) + 0.01) << part[0];
+  }
+}
+
+// Far behind the just-in-time compiler's stack, where the interpreter takes over.
+TEST(Growth, LongMatchesOfGroupsAreNoError) {
+  Tokenizer tokenizer = with_pattern(kGrouped);
+  for (const char* part : {"a", "7", " ", "的"}) {
+    std::string text;
+    while (text.size() < (4 << 20)) text += part;
+    std::vector<int32_t> ids = encode(tokenizer, text);
+    EXPECT_EQ(tokenizer.decode(ids), text) << part;
+  }
+}
+
+}  // namespace
+}  // namespace gavel
