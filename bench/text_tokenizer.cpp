@@ -116,7 +116,8 @@ void run(int argc, char** argv) {
     encode_all(warm, warm_cpu);
     tokenizer.clear_cache();
     cold_all.push_back(encode_batch(threads));
-    // Each thread has a cache of its own, and takes other texts each time: after three times it has seen about all.
+    // Each thread has a cache of its own, and takes other texts each time: after three times it has seen
+    // about all.
     for (int again = 0; again < 3; ++again) encode_batch(threads);
     warm_all.push_back(encode_batch(threads));
   }
@@ -151,13 +152,11 @@ void run(int argc, char** argv) {
         tokenizer.encode_batch(texts, rows ? tokenizer.row_options() : RowOptions{}, threads);
     std::string blocks;
     for (size_t i = 0; i < texts.size(); ++i) {
-      std::span<const int32_t> ids = batch.row(i);
+      std::span<const int32_t> ids = batch.rows[i];
       if (!decode) append_block(blocks, ids.data(), ids.size(), 4);
       if (rows) {
-        std::vector<int32_t> mask(ids.size(), 1);
-        if (!batch.attention_mask.empty())
-          mask.assign(batch.attention_mask.begin() + static_cast<ptrdiff_t>(batch.offsets[i]),
-                      batch.attention_mask.begin() + static_cast<ptrdiff_t>(batch.offsets[i + 1]));
+        std::vector<uint8_t> bits = batch.attention_mask(i);
+        std::vector<int32_t> mask(bits.begin(), bits.end());
         append_block(blocks, mask.data(), mask.size(), 4);
       }
       if (!decode) continue;

@@ -1,5 +1,5 @@
-// Linked with each target under libFuzzer: fills an empty corpus folder (the first argument that is no option) with
-// the target's seeds before libFuzzer reads it.
+// Linked with each target under libFuzzer: fills an empty corpus folder (the first argument that is no
+// option) with the target's seeds before libFuzzer reads it.
 #include <cstdio>
 #include <filesystem>
 #include <fstream>

@@ -1,5 +1,6 @@
-// A GGUF vocabulary of any parts is an error or a tokenizer. Input: a GGUF file; or, when it does not begin with GGUF,
-// lines, which reach further: the first names the pre-tokenizer, then tokens up to an empty line, then merges.
+// A GGUF vocabulary of any parts is an error or a tokenizer. Input: a GGUF file; or, when it does not begin
+// with GGUF, lines, which reach further: the first names the pre-tokenizer, then tokens up to an empty line,
+// then merges.
 #include <cstdint>
 #include <string>
 #include <string_view>

@@ -35,8 +35,8 @@ struct TokenizeSettings {
   int threads = 0;
 };
 
-/** Gives a file, or standard input, in blocks of whole lines. A block ends early when nothing more is there to read
- * yet, so that a person or program that waits for the answer to a line gets it. */
+/** Gives a file, or standard input, in blocks of whole lines. A block ends early when nothing more is there
+ * to read yet, so that a person or program that waits for the answer to a line gets it. */
 class LineBlocks {
  public:
   explicit LineBlocks(const std::string& path) : name_(path == "-" ? "standard input" : path) {
@@ -51,8 +51,8 @@ class LineBlocks {
 
   const std::string& name() const { return name_; }
 
-  /** The next lines without their line breaks, valid until the next call; false at the end. With `whole` all that
-   * is left is one "line". */
+  /** The next lines without their line breaks, valid until the next call; false at the end. With `whole` all
+   * that is left is one "line". */
   bool next(std::vector<std::string_view>& lines, bool whole) {
     lines.clear();
     buffer_.erase(0, used_);
@@ -113,7 +113,8 @@ nlohmann::json json_line(std::string_view line, const char* key, const std::stri
   std::string mended;
   if (replace_lone_surrogates(line, mended) == 0) mended = line;
   auto json = nlohmann::json::parse(mended, nullptr, false);
-  if (!json.is_object() || !json.contains(key)) fail("{}: expected a JSON object with \"{}\", found {:.60}", where, key, line);
+  if (!json.is_object() || !json.contains(key))
+    fail("{}: expected a JSON object with \"{}\", found {:.60}", where, key, line);
   return json[key];
 }
 
@@ -124,7 +125,8 @@ std::string text_of_line(std::string_view line, const std::string& where) {
 }
 
 /** Ids as `tokenize` writes them, or with blanks between them. */
-std::vector<int32_t> ids_of_line(std::string_view line, const std::string& where, const Tokenizer& tokenizer) {
+std::vector<int32_t> ids_of_line(std::string_view line, const std::string& where,
+                                 const Tokenizer& tokenizer) {
   std::vector<int32_t> ids;
   const char* p = line.data();
   const char* end = p + line.size();
@@ -134,7 +136,8 @@ std::vector<int32_t> ids_of_line(std::string_view line, const std::string& where
   for (skip(); p < end; skip()) {
     int64_t id = 0;
     auto [stop, error] = std::from_chars(p, end, id);
-    if (error != std::errc()) fail("{}: expected token ids like [1,2,3], found {:.60}", where, std::string_view(p, end));
+    if (error != std::errc())
+      fail("{}: expected token ids like [1,2,3], found {:.60}", where, std::string_view(p, end));
     if (id < 0 || id >= tokenizer.vocab_size())
       fail("{}: {} is no id of this tokenizer, which has 0 to {}", where, id, tokenizer.vocab_size() - 1);
     ids.push_back(static_cast<int32_t>(id));
@@ -160,8 +163,9 @@ class TokenizeRun {
     if (options.add_eos) tokenizer_.set_template(!tokenizer_.prefix().empty() && tokenizer_.bos_id(), true);
     rows_.add_special_tokens = options.add_special || options.add_eos;
     if (options.max_length > 0)
-      rows_.truncation = TruncationParams{.max_length = static_cast<size_t>(options.max_length),
-                                          .direction = options.truncation_side == "left" ? Side::kLeft : Side::kRight};
+      rows_.truncation =
+          TruncationParams{.max_length = static_cast<size_t>(options.max_length),
+                           .direction = options.truncation_side == "left" ? Side::kLeft : Side::kRight};
   }
 
   void run() {
@@ -171,12 +175,14 @@ class TokenizeRun {
       take(lines, "--text");
     } else {
       std::optional<Progress> progress;
-      if (!isatty(STDOUT_FILENO) && spdlog::should_log(spdlog::level::info)) progress.emplace(0, "tokenize", "text");
+      if (!isatty(STDOUT_FILENO) && spdlog::should_log(spdlog::level::info))
+        progress.emplace(0, "tokenize", "text");
       std::vector<std::string> files = options_.files;
       if (files.empty()) files.push_back("-");
       for (const std::string& file : files) {
         LineBlocks blocks(file);
-        for (int64_t number = 1; blocks.next(lines, options_.whole); number += static_cast<int64_t>(lines.size())) {
+        for (int64_t number = 1; blocks.next(lines, options_.whole);
+             number += static_cast<int64_t>(lines.size())) {
           first_ = number;
           take(lines, blocks.name());
           if (progress) progress->update(texts_);
@@ -185,7 +191,8 @@ class TokenizeRun {
     }
     double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
     if (replaced_ > 0)
-      spdlog::warn("{} places were not UTF-8; each became U+FFFD", format_count(static_cast<int64_t>(replaced_)));
+      spdlog::warn("{} places were not UTF-8; each became U+FFFD",
+                   format_count(static_cast<int64_t>(replaced_)));
     if (!options_.decode)
       spdlog::info("{} texts, {} bytes, {} tokens, {:.2f} s", format_count(texts_), format_count(bytes_),
                    format_count(tokens_), seconds);
@@ -217,7 +224,8 @@ class TokenizeRun {
         spelled = dump(json_line(line, "ids", where(name, i)));
         line = spelled;
       }
-      std::string text = tokenizer_.decode(ids_of_line(line, where(name, i), tokenizer_), options_.skip_special);
+      std::string text =
+          tokenizer_.decode(ids_of_line(line, where(name, i), tokenizer_), options_.skip_special);
       out_ += options_.json ? dump({{"text", text}}) : text;
       // A file's one text ends as it did; lines end as lines.
       if (!options_.whole || options_.json) out_ += '\n';
@@ -235,11 +243,11 @@ class TokenizeRun {
     }
     Tokenizer::Batch batch = tokenizer_.encode_batch(texts, rows_, options_.threads);
     for (std::string_view text : texts) bytes_ += static_cast<int64_t>(text.size());
-    tokens_ += static_cast<int64_t>(batch.ids.size());
+    tokens_ += static_cast<int64_t>(batch.tokens);
     replaced_ += batch.replaced;
     auto out = std::back_inserter(out_);
     for (size_t i = 0; i < texts.size(); ++i) {
-      std::span<const int32_t> ids = batch.row(i);
+      std::span<const int32_t> ids = batch.rows[i];
       if (options_.json) {
         std::string text;
         append_lossy(text, texts[i]);
@@ -272,28 +280,53 @@ class TokenizeRun {
 void add_tokenize_command(CLI::App& app) {
   auto* command = app.add_subcommand("tokenize", "Token ids of texts, and texts of token ids");
   auto o = std::make_shared<TokenizeSettings>();
-  command->add_option("--tokenizer", o->tokenizer, "tokenizer.json, a folder with one, a .gguf file, or "
-                      "smollm2-135m-instruct")->required();
+  command
+      ->add_option("--tokenizer", o->tokenizer,
+                   "tokenizer.json, a folder with one, a .gguf file, or "
+                   "smollm2-135m-instruct")
+      ->required();
   command->add_option("files", o->files, "Files of texts, a text a line; - or none: standard input");
   auto* text = command->add_option("--text", o->texts, "A text, in place of files; may be given again");
-  auto* jsonl = command->add_flag("--jsonl", o->jsonl, "Lines are {\"text\": …} (with --decode: {\"ids\": […]})");
-  command->add_flag("--whole", o->whole, "Each file is one text, line breaks included")->excludes(jsonl)->excludes(text);
+  auto* jsonl =
+      command->add_flag("--jsonl", o->jsonl, "Lines are {\"text\": …} (with --decode: {\"ids\": […]})");
+  command->add_flag("--whole", o->whole, "Each file is one text, line breaks included")
+      ->excludes(jsonl)
+      ->excludes(text);
   auto* decode = command->add_flag("--decode", o->decode, "Lines are token ids; print their texts");
-  auto* ids = command->add_flag("--ids", o->ids, "Print [1,2,3] for each text (this is what is printed by default)");
-  auto* tokens = command->add_flag("--tokens", o->tokens, "Print the tokens as tokenizer.json spells them")->excludes(ids);
-  auto* count = command->add_flag("--count", o->count, "Print the number of tokens")->excludes(ids)->excludes(tokens);
-  command->add_flag("--json", o->json, "Print {\"text\", \"count\", \"ids\", \"tokens\"} for each text (with --decode: "
-                    "{\"text\"})")->excludes(ids)->excludes(tokens)->excludes(count);
+  auto* ids =
+      command->add_flag("--ids", o->ids, "Print [1,2,3] for each text (this is what is printed by default)");
+  auto* tokens = command->add_flag("--tokens", o->tokens, "Print the tokens as tokenizer.json spells them")
+                     ->excludes(ids);
+  auto* count =
+      command->add_flag("--count", o->count, "Print the number of tokens")->excludes(ids)->excludes(tokens);
+  command
+      ->add_flag("--json", o->json,
+                 "Print {\"text\", \"count\", \"ids\", \"tokens\"} for each text (with --decode: "
+                 "{\"text\"})")
+      ->excludes(ids)
+      ->excludes(tokens)
+      ->excludes(count);
   for (auto* flag : {ids, tokens, count}) decode->excludes(flag);
-  command->add_flag("--add-special-tokens", o->add_special, "Add what the tokenizer's template adds, like "
-                    "<|begin_of_text|>")->excludes(decode);
-  command->add_flag("--add-eos-token", o->add_eos, "Add the template's first token and the eos token")->excludes(decode);
-  command->add_flag("--skip-special-tokens", o->skip_special, "Leave special tokens out of texts")->needs(decode);
-  auto* longest = command->add_option("--max-length", o->max_length, "Cut to so many tokens, added ones included; 0 = "
-                                      "do not")->check(CLI::NonNegativeNumber)->excludes(decode);
+  command
+      ->add_flag("--add-special-tokens", o->add_special,
+                 "Add what the tokenizer's template adds, like "
+                 "<|begin_of_text|>")
+      ->excludes(decode);
+  command->add_flag("--add-eos-token", o->add_eos, "Add the template's first token and the eos token")
+      ->excludes(decode);
+  command->add_flag("--skip-special-tokens", o->skip_special, "Leave special tokens out of texts")
+      ->needs(decode);
+  auto* longest = command
+                      ->add_option("--max-length", o->max_length,
+                                   "Cut to so many tokens, added ones included; 0 = "
+                                   "do not")
+                      ->check(CLI::NonNegativeNumber)
+                      ->excludes(decode);
   command->add_option("--truncation-side", o->truncation_side, "The side that is cut")
-      ->check(CLI::IsMember({"left", "right"}))->needs(longest);
-  command->add_option("--threads", o->threads, "Threads; 0 = one for each processor")->check(CLI::Range(0, 1024));
+      ->check(CLI::IsMember({"left", "right"}))
+      ->needs(longest);
+  command->add_option("--threads", o->threads, "Threads; 0 = one for each processor")
+      ->check(CLI::Range(0, 1024));
   command->callback([o] { TokenizeRun(*o).run(); });
 }
 

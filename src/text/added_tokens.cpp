@@ -96,7 +96,8 @@ bool AddedTokenMatcher::find(std::string_view text, size_t from, Match& match) c
 void AddedTokenMatcher::split(std::string_view text, std::vector<Piece>& pieces) const {
   if (text.empty()) return;
   size_t start = 0;  // what lies before is given out
-  // A run of white space that was walked to its end; tokens that lie in one run would else each walk all of it.
+  // A run of white space that was walked to its end; tokens that lie in one run would else each walk all of
+  // it.
   size_t run_begin = 1, run_end = 0;
   Match match{};
   if (!tokens_.empty()) {

@@ -252,7 +252,8 @@ void BpeModel::resolve_merges() {
     __builtin_prefetch(&pairs_[pair_hash(key(m)) >> pair_shift_]);
   }
   for (const Pending& m : pending_) {
-    if (m.end != 0) note_join(all.substr(m.begin, m.middle - m.begin), all.substr(m.middle, m.end - m.middle));
+    if (m.end != 0)
+      note_join(all.substr(m.begin, m.middle - m.begin), all.substr(m.middle, m.end - m.middle));
     insert_pair(key(m), static_cast<uint64_t>(rank_++) << 32 | static_cast<uint32_t>(m.merged));
   }
   pending_.clear();
@@ -361,8 +362,8 @@ void BpeModel::encode_unusual(const ShortWord& word, uint64_t hash, const WordCa
 
 void BpeModel::encode_long(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
                            std::vector<int32_t>& ids) const {
-  // Scripts of three bytes a character mostly have no spaces: their pieces are sentences, which hardly come again, but
-  // whose parts do.
+  // Scripts of three bytes a character mostly have no spaces: their pieces are sentences, which hardly come
+  // again, but whose parts do.
   bool sentence = size > 1 && (p[0] >= 0xe0 || (p[0] < 0x80 && p[1] >= 0xe0));
   if (size > WordCache::kMaxLongBytes || sentence) {
     if (int32_t id = whole_token(p, size); id >= 0) {
@@ -398,8 +399,8 @@ void BpeModel::compute_piece(const uint8_t* p, size_t size, Scratch& scratch,
   }
 }
 
-// Cuts a piece where no merge can ever reach over: each part's merges are then the same as within the whole, and parts
-// are short and come again. False, and nothing done, when there is no such place.
+// Cuts a piece where no merge can ever reach over: each part's merges are then the same as within the whole,
+// and parts are short and come again. False, and nothing done, when there is no such place.
 bool BpeModel::encode_parts(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
                             std::vector<int32_t>& ids) const {
   if (!may_split_) return false;

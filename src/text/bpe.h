@@ -106,8 +106,9 @@ class BpeModel {
       encode_unusual(word, hash, entry, p, size, scratch, out.flush());
     }
   }
-  /** Whether a token may reach over the boundary between the characters before and at `p + at` of a piece of `size`
-   * bytes; false is certain, true may be wrong. Only boundaries with a character that is not ASCII are told. */
+  /** Whether a token may reach over the boundary between the characters before and at `p + at` of a piece of
+   * `size` bytes; false is certain, true may be wrong. Only boundaries with a character that is not ASCII are
+   * told. */
   bool may_join(const uint8_t* p, size_t at, size_t size) const;
   /** The same without the cache and without the vocabulary short cut: the merges alone. */
   void merge_piece(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const;
@@ -167,8 +168,8 @@ class BpeModel {
   uint32_t rank_ = 0;
   std::array<int32_t, 256> byte_ids_{};
   std::vector<uint64_t> byte_pairs_;  // pair() of two bytes' tokens
-  // For may_join(): a bit for the hash of two characters that a merge puts side by side, and one for the last byte of
-  // the left and the first byte of the right token of merges that hold a character in part.
+  // For may_join(): a bit for the hash of two characters that a merge puts side by side, and one for the last
+  // byte of the left and the first byte of the right token of merges that hold a character in part.
   static constexpr int kJoinBits = 19;
   std::vector<uint64_t> joins_;
   std::array<uint64_t, 65536 / 64> part_joins_{};

@@ -13,7 +13,7 @@
 namespace gavel {
 namespace {
 
-constexpr size_t kJitStackBytes = 64 << 20;  // reserved, not used until needed
+constexpr size_t kJitStackBytes = 64 << 20;        // reserved, not used until needed
 constexpr uint32_t kLeastMatchLimit = 10'000'000;  // PCRE2's own default
 
 std::string class_ranges(CharClass kind, bool negated) {
@@ -138,7 +138,8 @@ void Regex::find_all(std::string_view text, RegexScratch& scratch,
   if (!scratch.impl_) scratch.impl_ = std::make_unique<RegexScratch::Impl>();
   pcre2_match_data* data = scratch.impl_->data.get();
   pcre2_match_context* context = scratch.impl_->context.get();
-  // Repeated groups take some steps a byte, so a long text may take more; patterns that need far more still end.
+  // Repeated groups take some steps a byte, so a long text may take more; patterns that need far more still
+  // end.
   auto limit = static_cast<uint32_t>(std::clamp<size_t>(text.size() * 16, kLeastMatchLimit, UINT32_MAX));
   pcre2_set_match_limit(context, limit);
   pcre2_set_depth_limit(context, limit);

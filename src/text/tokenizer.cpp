@@ -72,9 +72,12 @@ void encode_fragment(const BpeModel& model, const PreTokenizer& pre, std::string
 }  // namespace
 
 size_t Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids) const {
+  ScratchPool::Lease lease(impl_->pool);
+  return encode(text, *lease, ids);
+}
+
+size_t Tokenizer::encode(std::string_view text, EncodeScratch& scratch, std::vector<int32_t>& ids) const {
   const Impl& impl = *impl_;
-  ScratchPool::Lease lease(impl.pool);
-  EncodeScratch& scratch = *lease;
   size_t replaced = 0;
   if (!is_valid_utf8(text)) {
     scratch.text.clear();

@@ -13,6 +13,8 @@
 
 namespace gavel {
 
+struct EncodeScratch;
+
 /** Byte-level byte-pair encoding, equal id for id to Hugging Face `tokenizers`. Reads tokenizer.json and
  * GGUF. Copies share the same immutable data; encode and decode may be called by several threads at once. */
 class Tokenizer {
@@ -30,14 +32,22 @@ class Tokenizer {
    * returns how many times that was done. */
   size_t encode(std::string_view text, std::vector<int32_t>& ids) const;
 
+  /** The rows of many texts. Moves, but is not copied: the rows lie in its own memory. */
   struct Batch {
-    std::vector<int32_t> ids;             // of all texts, one after the other
-    std::vector<size_t> offsets;          // [texts + 1]: text i has ids[offsets[i] .. offsets[i + 1])
-    std::vector<uint8_t> attention_mask;  // with padding, as long as ids: 0 for what padding put
-    size_t replaced = 0;                  // parts that were not UTF-8
-    std::span<const int32_t> row(size_t i) const {
-      return {ids.data() + offsets[i], offsets[i + 1] - offsets[i]};
-    }
+    std::vector<std::span<const int32_t>> rows;  // the ids of each text
+    std::vector<std::span<const int32_t>> kept;  // with padding: the part of each row that is not padding
+    size_t tokens = 0;                           // of all rows
+    size_t replaced = 0;                         // parts that were not UTF-8
+    /** 1 for what is not padding, 0 for what is. */
+    std::vector<uint8_t> attention_mask(size_t i) const;
+
+    Batch() = default;
+    Batch(Batch&&) = default;
+    Batch& operator=(Batch&&) = default;
+
+   private:
+    friend class Tokenizer;
+    std::vector<std::vector<int32_t>> memory_;
   };
   /** encode() of many texts over `threads` threads (0: as many as the machine has). */
   Batch encode_batch(std::span<const std::string_view> texts, int threads = 0) const;
@@ -89,6 +99,8 @@ class Tokenizer {
   friend struct TokenizerBuilder;
   struct Impl;
   Tokenizer() = default;
+  size_t encode(std::string_view text, EncodeScratch& scratch, std::vector<int32_t>& ids) const;
+  static void pad(Batch& batch, const PaddingParams& padding);
   std::shared_ptr<const Impl> impl_;
   std::optional<int32_t> bos_, eos_, pad_;
   std::vector<int32_t> prefix_, suffix_;

@@ -99,9 +99,11 @@ void refuse_normalizer(const Node& node, const std::string& source) {
     if (node.get("normalizers").array().size() == 0) return;
     type = Node{node.get("normalizers").array().at(0).value_unsafe(), node.where + ".normalizers[0]"}.type();
   }
-  fail("{}: the normalizer \"{}\" is not known; byte-level BPE of the Llama family has none (tokenizers made from "
-       "SentencePiece, as Llama-2's, are not known)",
-       source, type);
+  fail(
+      "{}: the normalizer \"{}\" is not known; byte-level BPE of the Llama family has none (tokenizers made "
+      "from "
+      "SentencePiece, as Llama-2's, are not known)",
+      source, type);
 }
 
 PreTokenizer::Stage read_split(const Node& node) {

@@ -1,6 +1,5 @@
 // How rows are made of texts: the template, and truncation and padding as `tokenizers` has them.
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <exception>
 #include <mutex>
@@ -42,7 +41,8 @@ void read_template(const JsonNode& node, std::vector<int32_t>& prefix, std::vect
 Side read_side(const JsonNode& node) {
   if (!node.has("direction")) return Side::kRight;  // files of old versions
   std::string_view name = node.get("direction").text();
-  if (name != "Right" && name != "Left") fail("{}.direction: \"{}\" is not known; Right and Left are", node.where, name);
+  if (name != "Right" && name != "Left")
+    fail("{}.direction: \"{}\" is not known; Right and Left are", node.where, name);
   return name == "Left" ? Side::kLeft : Side::kRight;
 }
 
@@ -57,6 +57,7 @@ size_t read_length(const JsonNode& node) {
 struct Run {
   size_t begin;
   size_t end;
+  size_t bytes = 0;
   std::vector<int32_t> ids;
   size_t replaced = 0;
 };
@@ -64,14 +65,10 @@ struct Run {
 std::vector<Run> make_runs(std::span<const std::string_view> texts) {
   constexpr size_t kRunBytes = 64 << 10;
   std::vector<Run> runs;
-  size_t bytes = kRunBytes;
   for (size_t i = 0; i < texts.size(); ++i) {
-    if (bytes >= kRunBytes) {
-      runs.push_back({i, i, {}});
-      bytes = 0;
-    }
+    if (runs.empty() || runs.back().bytes >= kRunBytes) runs.push_back({.begin = i, .end = i});
     runs.back().end = i + 1;
-    bytes += texts[i].size();
+    runs.back().bytes += texts[i].size();
   }
   return runs;
 }
@@ -96,30 +93,6 @@ void for_each(size_t count, size_t threads, const Work& work) {
   loop();
   workers.clear();
   if (error) std::rethrow_exception(error);
-}
-
-void pad(Tokenizer::Batch& batch, const PaddingParams& padding) {
-  size_t rows = batch.offsets.size() - 1;
-  size_t length = padding.length.value_or(0);
-  if (!padding.length)
-    for (size_t i = 0; i < rows; ++i) length = std::max(length, batch.row(i).size());
-  size_t multiple = padding.pad_to_multiple_of;
-  if (multiple > 0 && length % multiple > 0) length += multiple - length % multiple;
-  Tokenizer::Batch padded;
-  padded.replaced = batch.replaced;
-  padded.offsets = {0};
-  padded.offsets.reserve(rows + 1);
-  for (size_t i = 0; i < rows; ++i) {
-    std::span<const int32_t> row = batch.row(i);
-    size_t missing = length > row.size() ? length - row.size() : 0;
-    size_t at = padded.ids.size(), real = padding.direction == Side::kLeft ? at + missing : at;
-    padded.ids.resize(at + row.size() + missing, padding.pad_id);
-    padded.attention_mask.resize(padded.ids.size(), 0);
-    std::copy(row.begin(), row.end(), padded.ids.begin() + static_cast<ptrdiff_t>(real));
-    std::fill_n(padded.attention_mask.begin() + static_cast<ptrdiff_t>(real), row.size(), uint8_t{1});
-    padded.offsets.push_back(padded.ids.size());
-  }
-  batch = std::move(padded);
 }
 
 }  // namespace
@@ -157,7 +130,6 @@ void read_post_processor(const JsonNode& node, std::vector<int32_t>& prefix, std
   suffix.insert(suffix.end(), behind.begin(), behind.end());
 }
 
-
 TruncationParams read_truncation(const JsonNode& node) {
   TruncationParams out;
   out.max_length = node.get("max_length").number();
@@ -177,7 +149,8 @@ PaddingParams read_padding(const JsonNode& node) {
   if (strategy.has("Fixed")) {
     out.length = read_length(strategy.get("Fixed"));
   } else if (strategy.text() != "BatchLongest") {
-    fail("{}: \"{}\" is not known; \"BatchLongest\" and {{\"Fixed\": length}} are", strategy.where, strategy.text());
+    fail("{}: \"{}\" is not known; \"BatchLongest\" and {{\"Fixed\": length}} are", strategy.where,
+         strategy.text());
   }
   out.direction = read_side(node);
   if (node.has("pad_to_multiple_of")) out.pad_to_multiple_of = read_length(node.get("pad_to_multiple_of"));
@@ -212,7 +185,8 @@ Tokenizer::Batch Tokenizer::encode_batch(std::span<const std::string_view> texts
 
 Tokenizer::Batch Tokenizer::encode_batch(std::span<const std::string_view> texts, const RowOptions& options,
                                          int threads) const {
-  size_t count = threads > 0 ? static_cast<size_t>(threads) : std::max(1u, std::thread::hardware_concurrency());
+  size_t count =
+      threads > 0 ? static_cast<size_t>(threads) : std::max(1u, std::thread::hardware_concurrency());
   static const std::vector<int32_t> kNothing;
   const std::vector<int32_t>& before = options.add_special_tokens ? prefix_ : kNothing;
   const std::vector<int32_t>& behind = options.add_special_tokens ? suffix_ : kNothing;
@@ -220,22 +194,27 @@ Tokenizer::Batch Tokenizer::encode_batch(std::span<const std::string_view> texts
   if (options.truncation) {
     size_t fixed = before.size() + behind.size(), longest = options.truncation->max_length;
     if (longest < fixed)
-      fail("{}: truncation: max_length {} leaves no room for the {} tokens that the template adds", impl_->source,
-           longest, fixed);
+      fail("{}: truncation: max_length {} leaves no room for the {} tokens that the template adds",
+           impl_->source, longest, fixed);
     room = longest - fixed;
     if (room > 0 && options.truncation->stride >= room)
-      fail("{}: truncation: the stride {} is not below the {} tokens of text that max_length {} leaves room for",
-           impl_->source, options.truncation->stride, room, longest);
+      fail(
+          "{}: truncation: the stride {} is not below the {} tokens of text that max_length {} leaves room "
+          "for",
+          impl_->source, options.truncation->stride, room, longest);
   }
-  auto encode_row = [&](std::string_view text, Run& run) {
+  auto encode_row = [&](std::string_view text, EncodeScratch& scratch, Run& run) {
     std::vector<int32_t>& ids = run.ids;
     ids.insert(ids.end(), before.begin(), before.end());
     size_t start = ids.size();
-    run.replaced += encode(text, ids);
+    run.replaced += encode(text, scratch, ids);
     if (size_t found = ids.size() - start; found > room) {
       if (options.truncation->strategy == TruncationParams::Strategy::kOnlySecond && room > 0)
-        fail("{}: truncation: the strategy OnlySecond is for pairs of texts, and a single one of {} tokens is too long",
-             impl_->source, found);
+        fail(
+            "{}: truncation: the strategy OnlySecond is for pairs of texts, and a single one of {} tokens is "
+            "too "
+            "long",
+            impl_->source, found);
       auto cut = static_cast<ptrdiff_t>(found - room);
       bool left = options.truncation->direction == Side::kLeft;
       auto first = left ? ids.begin() + static_cast<ptrdiff_t>(start) : ids.end() - cut;
@@ -244,25 +223,57 @@ Tokenizer::Batch Tokenizer::encode_batch(std::span<const std::string_view> texts
     ids.insert(ids.end(), behind.begin(), behind.end());
   };
   std::vector<Run> runs = make_runs(texts);
-  Batch batch;
-  batch.offsets.resize(texts.size() + 1);
+  std::vector<size_t> ends(texts.size());  // of each row in its run
   for_each(runs.size(), count, [&](size_t r) {
     Run& run = runs[r];
+    ScratchPool::Lease lease(impl_->pool);
+    run.ids.reserve(run.bytes / 3);
     for (size_t i = run.begin; i < run.end; ++i) {
-      encode_row(texts[i], run);
-      batch.offsets[i + 1] = run.ids.size();  // within the run, for now
+      encode_row(texts[i], *lease, run);
+      ends[i] = run.ids.size();
     }
   });
-  size_t total = 0;
-  for (const Run& run : runs) total += run.ids.size();
-  batch.ids.reserve(total);
-  for (const Run& run : runs) {
-    for (size_t i = run.begin; i < run.end; ++i) batch.offsets[i + 1] += batch.ids.size();
-    batch.ids.insert(batch.ids.end(), run.ids.begin(), run.ids.end());
+  Batch batch;
+  batch.rows.reserve(texts.size());
+  for (Run& run : runs) {
+    for (size_t i = run.begin, at = 0; i < run.end; at = ends[i++])
+      batch.rows.emplace_back(run.ids.data() + at, ends[i] - at);
+    batch.tokens += run.ids.size();
     batch.replaced += run.replaced;
+    batch.memory_.push_back(std::move(run.ids));
   }
   if (options.padding) pad(batch, *options.padding);
   return batch;
+}
+
+void Tokenizer::pad(Batch& batch, const PaddingParams& padding) {
+  size_t length = padding.length.value_or(0);
+  if (!padding.length)
+    for (auto row : batch.rows) length = std::max(length, row.size());
+  size_t multiple = padding.pad_to_multiple_of;
+  if (multiple > 0 && length % multiple > 0) length += multiple - length % multiple;
+  size_t total = 0;
+  for (auto row : batch.rows) total += std::max(length, row.size());
+  std::vector<int32_t> ids(total, padding.pad_id);
+  auto* at = ids.data();
+  for (auto& row : batch.rows) {
+    size_t padded = std::max(length, row.size());
+    int32_t* real = padding.direction == Side::kLeft ? at + (padded - row.size()) : at;
+    std::copy(row.begin(), row.end(), real);
+    batch.kept.emplace_back(real, row.size());
+    row = {at, padded};
+    at += padded;
+  }
+  batch.tokens = total;
+  batch.memory_.clear();
+  batch.memory_.push_back(std::move(ids));
+}
+
+std::vector<uint8_t> Tokenizer::Batch::attention_mask(size_t i) const {
+  std::vector<uint8_t> mask(rows[i].size(), kept.empty() ? 1 : 0);
+  if (!kept.empty())
+    std::fill_n(mask.begin() + (kept[i].data() - rows[i].data()), kept[i].size(), uint8_t{1});
+  return mask;
 }
 
 }  // namespace gavel

@@ -1,4 +1,5 @@
-// `gavel tokenize`: what it prints for texts from files and the command line, the way back, and what goes wrong.
+// `gavel tokenize`: what it prints for texts from files and the command line, the way back, and what goes
+// wrong.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -29,7 +30,8 @@ class Tokenize : public testing::Test {
     std::string out, error;
   };
   Result run(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.begin(), {"gavel", "--quiet", "tokenize", "--tokenizer", tokenizer_path().string()});
+    arguments.insert(arguments.begin(),
+                     {"gavel", "--quiet", "tokenize", "--tokenizer", tokenizer_path().string()});
     std::vector<const char*> pointers;
     for (const auto& argument : arguments) pointers.push_back(argument.c_str());
     testing::internal::CaptureStdout();
@@ -101,7 +103,8 @@ TEST_F(Tokenize, OtherWaysToPrint) {
 TEST_F(Tokenize, TemplateAndLength) {
   std::string begin = std::to_string(tokenizer_.prefix().at(0));
   EXPECT_EQ(out_of({"--add-special-tokens", "--text", ""}), "[" + begin + "]\n");
-  EXPECT_EQ(out_of({"--add-special-tokens", "--max-length", "1", "--text", "the judge"}), "[" + begin + "]\n");
+  EXPECT_EQ(out_of({"--add-special-tokens", "--max-length", "1", "--text", "the judge"}),
+            "[" + begin + "]\n");
   auto ids = nlohmann::json::parse(ids_line("one two three"));
   EXPECT_EQ(out_of({"--max-length", "2", "--text", "one two three"}),
             nlohmann::json({ids[0], ids[1]}).dump() + "\n");
@@ -126,9 +129,12 @@ TEST_F(Tokenize, ErrorsNameTheLine) {
     EXPECT_NE(result.status, 0);
     return result.error;
   };
-  EXPECT_THAT(error({"--decode", file("ids", "[64]\n[64,x]\n")}), HasSubstr("ids, line 2: expected token ids like [1,2,3], found x"));
-  EXPECT_THAT(error({"--decode", "--text", "64 99999"}), HasSubstr("line 1: 99999 is no id of this tokenizer, which has 0 to"));
-  EXPECT_THAT(error({"--jsonl", file("lines", "{\"text\": \"a\"}\n{}\n")}), HasSubstr("lines, line 2: expected a JSON object with \"text\", found {}"));
+  EXPECT_THAT(error({"--decode", file("ids", "[64]\n[64,x]\n")}),
+              HasSubstr("ids, line 2: expected token ids like [1,2,3], found x"));
+  EXPECT_THAT(error({"--decode", "--text", "64 99999"}),
+              HasSubstr("line 1: 99999 is no id of this tokenizer, which has 0 to"));
+  EXPECT_THAT(error({"--jsonl", file("lines", "{\"text\": \"a\"}\n{}\n")}),
+              HasSubstr("lines, line 2: expected a JSON object with \"text\", found {}"));
   EXPECT_THAT(error({"/no/such/file"}), HasSubstr("/no/such/file: can't be opened: No such file"));
   EXPECT_THAT(error({"--add-eos-token", "--text", "a"}), HasSubstr("there is no eos token to add"));
   EXPECT_THAT(error({"--ids", "--count", "--text", "a"}), HasSubstr("excludes"));

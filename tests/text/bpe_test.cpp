@@ -81,8 +81,8 @@ TEST(Bpe, EqualsTheDefinitionOnRandomVocabularies) {
   }
 }
 
-// The same over characters of one to four bytes, with tokens that hold them in part, bytes that the vocabulary lacks,
-// and pieces that are tokens as a whole: what the cut into parts must see.
+// The same over characters of one to four bytes, with tokens that hold them in part, bytes that the
+// vocabulary lacks, and pieces that are tokens as a whole: what the cut into parts must see.
 TEST(Bpe, EqualsTheDefinitionOnCharactersOfManyBytes) {
   const std::vector<std::string> characters = {"a", " ", "é", "è", "的", "百", "一", "😀", "😁", "\u0301"};
   Random random(12);
@@ -105,7 +105,8 @@ TEST(Bpe, EqualsTheDefinitionOnCharactersOfManyBytes) {
       // Two tokens that stand side by side in some text.
       std::string text;
       while (text.size() < 12) text += characters[random.below(characters.size())];
-      size_t begin = random.below(text.size()), middle = begin + 1 + random.below(4), end = middle + 1 + random.below(4);
+      size_t begin = random.below(text.size()), middle = begin + 1 + random.below(4),
+             end = middle + 1 + random.below(4);
       if (end > text.size()) continue;
       std::string left = text.substr(begin, middle - begin), right = text.substr(middle, end - middle);
       if (!ids.count(left) || !ids.count(right)) continue;
@@ -124,7 +125,8 @@ TEST(Bpe, EqualsTheDefinitionOnCharactersOfManyBytes) {
     BpeModel::Scratch scratch;
     for (int i = 0; i < 200; ++i) {
       std::string word;
-      for (size_t n = 1 + random.below(i % 20 == 0 ? 200 : 12); n > 0; --n) word += characters[random.below(characters.size())];
+      for (size_t n = 1 + random.below(i % 20 == 0 ? 200 : 12); n > 0; --n)
+        word += characters[random.below(characters.size())];
       std::vector<int32_t> expected;
       if (ignore && ids.count(word)) {
         expected = {ids[word]};
@@ -134,7 +136,8 @@ TEST(Bpe, EqualsTheDefinitionOnCharactersOfManyBytes) {
         expected = merge_by_definition(expected, merges);
       }
       const auto* p = reinterpret_cast<const uint8_t*>(word.data());
-      for (size_t at = 1; at < word.size(); ++at) parted += (p[at] & 0xc0) != 0x80 && !model.may_join(p, at, word.size());
+      for (size_t at = 1; at < word.size(); ++at)
+        parted += (p[at] & 0xc0) != 0x80 && !model.may_join(p, at, word.size());
       for (int again = 0; again < 2; ++again) {
         std::vector<int32_t> found;
         {

@@ -1,5 +1,5 @@
-// No bad case: whatever a long text consists of, 8 times the text takes about 8 times as long. A quadratic method would
-// take 64 times as long.
+// No bad case: whatever a long text consists of, 8 times the text takes about 8 times as long. A quadratic
+// method would take 64 times as long.
 #include <gtest/gtest.h>
 
 #include <ctime>
@@ -132,7 +132,8 @@ TEST(Growth, TokensThatTakeTheWhiteSpaceBesideThem) {
       while (out.size() < size) out += part;
       return out;
     };
-    EXPECT_LT(seconds_of(tokenizer, text(1 << 17)), 20 * seconds_of(tokenizer, text(1 << 14)) + 0.01) << part[0];
+    EXPECT_LT(seconds_of(tokenizer, text(1 << 17)), 20 * seconds_of(tokenizer, text(1 << 14)) + 0.01)
+        << part[0];
   }
 }
 

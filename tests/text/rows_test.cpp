@@ -15,7 +15,7 @@ nlohmann::json json_of(const std::string& name) {
 
 std::vector<std::vector<int32_t>> rows_of(const Tokenizer::Batch& batch) {
   std::vector<std::vector<int32_t>> rows;
-  for (size_t i = 0; i + 1 < batch.offsets.size(); ++i) rows.emplace_back(batch.row(i).begin(), batch.row(i).end());
+  for (auto row : batch.rows) rows.emplace_back(row.begin(), row.end());
   return rows;
 }
 
@@ -32,12 +32,12 @@ TEST(Rows, EqualRecordedBatches) {
     std::vector<std::string_view> views(texts.begin(), texts.end());
     Tokenizer::Batch batch = tokenizer.encode_batch(views, tokenizer.row_options(), 2);
     EXPECT_EQ(rows_of(batch), recorded["ids"].get<std::vector<std::vector<int32_t>>>()) << line;
-    std::vector<uint8_t> mask;
-    for (const auto& row : recorded["masks"])
-      for (int value : row) mask.push_back(static_cast<uint8_t>(value));
-    if (!recorded["padding"].is_null()) {
-      EXPECT_EQ(batch.attention_mask, mask) << line;
+    size_t tokens = 0;
+    for (size_t i = 0; i < texts.size(); ++i) {
+      EXPECT_EQ(batch.attention_mask(i), recorded["masks"][i].get<std::vector<uint8_t>>()) << line;
+      tokens += batch.rows[i].size();
     }
+    EXPECT_EQ(batch.tokens, tokens);
   }
   EXPECT_EQ(batches, 60);
 }
@@ -60,7 +60,8 @@ TEST(Rows, TemplateOfBosAndEos) {
   std::filesystem::remove_all(folder);
   make_folder(folder);
   std::filesystem::copy_file(data_folder() / "llama3.json", folder / "tokenizer.json");
-  // Written in the file, add_eos_token has no effect: the template of tokenizer.json is what counts, as in transformers.
+  // Written in the file, add_eos_token has no effect: the template of tokenizer.json is what counts, as in
+  // transformers.
   write_file(folder / "tokenizer_config.json",
              R"({"bos_token": "<|begin_of_text|>", "eos_token": "<|end_of_text|>", "add_eos_token": true})");
   Tokenizer tokenizer = Tokenizer::load(folder);
@@ -71,7 +72,8 @@ TEST(Rows, TemplateOfBosAndEos) {
   tokenizer.set_template(true, true);
   std::vector<std::string_view> texts{"a b"};
   RowOptions options{.add_special_tokens = true};
-  EXPECT_EQ(rows_of(tokenizer.encode_batch(texts, options)).at(0), (std::vector<int32_t>{521, 64, 220, 65, 522}));
+  EXPECT_EQ(rows_of(tokenizer.encode_batch(texts, options)).at(0),
+            (std::vector<int32_t>{521, 64, 220, 65, 522}));
   options.truncation = TruncationParams{.max_length = 3, .direction = Side::kLeft};
   EXPECT_EQ(rows_of(tokenizer.encode_batch(texts, options)).at(0), (std::vector<int32_t>{bos, 65, eos}));
   tokenizer.save(folder / "saved");
@@ -84,7 +86,8 @@ TEST(Rows, TemplateOfBosAndEos) {
   EXPECT_THROW(Tokenizer::load(data_folder() / "gpt2.json").set_template(true, false), Error);
 }
 
-std::string error_of(const nlohmann::json& json, std::vector<std::string_view> texts = {"some text of words"}) {
+std::string error_of(const nlohmann::json& json,
+                     std::vector<std::string_view> texts = {"some text of words"}) {
   try {
     Tokenizer tokenizer = Tokenizer::from_json(json.dump(), "T");
     tokenizer.encode_batch(texts, tokenizer.row_options());
@@ -104,18 +107,27 @@ TEST(Rows, BadSectionsAreErrorsThatNameThem) {
            {"truncation", R"({"max_length": 8, "strategy": "LongestFirst", "stride": 0})", "no error"},
            {"truncation", R"({"max_length": 0, "strategy": "LongestFirst", "stride": 0})",
             "max_length 0 leaves no room for the 1 tokens that the template adds"},
-           {"truncation", R"({"max_length": 8, "strategy": "LongestFirst", "stride": 7})", "the stride 7 is not below"},
-           {"truncation", R"({"max_length": 8, "strategy": "OnlySecond", "stride": 0})", "OnlySecond is for pairs"},
-           {"truncation", R"({"max_length": 8, "strategy": "Odd"})", "truncation.strategy: \"Odd\" is not known"},
-           {"truncation", R"({"strategy": "LongestFirst"})", "T.truncation: the key \"max_length\" is missing"},
-           {"truncation", R"({"max_length": 8, "strategy": "OnlyFirst", "direction": "Up"})", "direction: \"Up\""},
-           {"padding", R"({"strategy": "BatchLongest", "pad_id": 0, "pad_type_id": 0, "pad_token": ""})", "no error"},
-           {"padding", R"({"strategy": "Odd", "pad_id": 0, "pad_type_id": 0, "pad_token": ""})", "\"Odd\" is not known"},
-           {"padding", R"({"strategy": {"Fixed": 1000000000000}, "pad_id": 0, "pad_type_id": 0, "pad_token": ""})",
+           {"truncation", R"({"max_length": 8, "strategy": "LongestFirst", "stride": 7})",
+            "the stride 7 is not below"},
+           {"truncation", R"({"max_length": 8, "strategy": "OnlySecond", "stride": 0})",
+            "OnlySecond is for pairs"},
+           {"truncation", R"({"max_length": 8, "strategy": "Odd"})",
+            "truncation.strategy: \"Odd\" is not known"},
+           {"truncation", R"({"strategy": "LongestFirst"})",
+            "T.truncation: the key \"max_length\" is missing"},
+           {"truncation", R"({"max_length": 8, "strategy": "OnlyFirst", "direction": "Up"})",
+            "direction: \"Up\""},
+           {"padding", R"({"strategy": "BatchLongest", "pad_id": 0, "pad_type_id": 0, "pad_token": ""})",
+            "no error"},
+           {"padding", R"({"strategy": "Odd", "pad_id": 0, "pad_type_id": 0, "pad_token": ""})",
+            "\"Odd\" is not known"},
+           {"padding",
+            R"({"strategy": {"Fixed": 1000000000000}, "pad_id": 0, "pad_type_id": 0, "pad_token": ""})",
             "is too long"},
            {"padding", R"({"strategy": "BatchLongest", "pad_id": -1, "pad_type_id": 0, "pad_token": ""})",
             "padding.pad_id: expected a whole number"},
-           {"padding", R"({"strategy": "BatchLongest", "pad_type_id": 0, "pad_token": ""})", "\"pad_id\" is missing"}}) {
+           {"padding", R"({"strategy": "BatchLongest", "pad_type_id": 0, "pad_token": ""})",
+            "\"pad_id\" is missing"}}) {
     auto json = json_of("llama3");
     json[c.section] = nlohmann::json::parse(c.value);
     EXPECT_THAT(error_of(json), HasSubstr(c.text)) << c.value;

@@ -5,8 +5,8 @@
 namespace gavel {
 namespace {
 
-// Real tokenizers: those that the set-up fetches, with cases of our own, and more cases that lie outside of the
-// repository.
+// Real tokenizers: those that the set-up fetches, with cases of our own, and more cases that lie outside of
+// the repository.
 std::filesystem::path cases_folder() {
   return shared_folder() / "data" / "tokenizer";
 }

@@ -44,13 +44,12 @@ TEST_P(SmallTokenizer, BatchEqualsSingleCalls) {
   for (int round = 0; round < 20; ++round)
     for (const Case& c : all) texts.push_back(c.text);
   Tokenizer::Batch batch = tokenizer.encode_batch(texts, 4);
-  ASSERT_EQ(batch.offsets.size(), texts.size() + 1);
+  ASSERT_EQ(batch.rows.size(), texts.size());
   for (size_t i = 0; i < texts.size(); ++i) {
-    std::vector<int32_t> ids(batch.ids.begin() + static_cast<ptrdiff_t>(batch.offsets[i]),
-                             batch.ids.begin() + static_cast<ptrdiff_t>(batch.offsets[i + 1]));
+    std::vector<int32_t> ids(batch.rows[i].begin(), batch.rows[i].end());
     ASSERT_EQ(ids, all[i % all.size()].ids);
   }
-  EXPECT_EQ(tokenizer.encode_batch({}, 4).ids.size(), 0u);
+  EXPECT_EQ(tokenizer.encode_batch({}, 4).rows.size(), 0u);
 }
 
 TEST_P(SmallTokenizer, SaveCopiesTokenizerJson) {
