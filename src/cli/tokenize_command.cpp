@@ -286,7 +286,9 @@ void add_tokenize_command(CLI::App& app) {
                    "smollm2-135m-instruct")
       ->required();
   command->add_option("files", o->files, "Files of texts, a text a line; - or none: standard input");
-  auto* text = command->add_option("--text", o->texts, "A text, in place of files; may be given again");
+  // With extra arguments allowed CLI11 would take the text "[a, b]" for two.
+  auto* text = command->add_option("--text", o->texts, "A text, in place of files; may be given again")
+                   ->allow_extra_args(false);
   auto* jsonl =
       command->add_flag("--jsonl", o->jsonl, "Lines are {\"text\": …} (with --decode: {\"ids\": […]})");
   command->add_flag("--whole", o->whole, "Each file is one text, line breaks included")
