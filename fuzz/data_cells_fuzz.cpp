@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "data/cells.h"
 #include "data/template.h"
-#include "data/utf8.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view text(reinterpret_cast<const char*>(data), size);
@@ -15,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     std::string why = gavel::parse_cell(text, kind, turns);
     if (kind != gavel::Cells::kJson && !why.empty()) std::abort();
     for (const auto& turn : turns.texts)
-      if (!gavel::valid_utf8(turn)) std::abort();
+      if (!gavel::is_valid_utf8(turn)) std::abort();
     gavel::Turns again;
     if (!gavel::parse_cell(gavel::json_cell(turns.texts), gavel::Cells::kJson, again).empty()) std::abort();
     if (again.texts != turns.texts || again.lone_surrogates != 0 || again.invalid_utf8 != 0) std::abort();

@@ -1,16 +1,12 @@
-// CSV, JSONL and the whole way to rows: any bytes give rows or an Error, and CSV cells written again read
-// back.
-#include <unistd.h>
-
+// CSV and the whole way from it to rows: any bytes give rows or an Error, and cells written again read back.
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "data/csv.h"
 #include "data/preferences.h"
+#include "input_file.h"
 
 namespace {
 
@@ -50,25 +46,18 @@ void check_csv(std::string_view text) {
   if (reader.next(fields)) std::abort();
 }
 
-const std::filesystem::path& scratch_file() {
-  static const std::filesystem::path path =
-      std::filesystem::temp_directory_path() / ("gavel_fuzz_" + std::to_string(::getpid()));
-  return path;
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static const gavel::InputFolder folder;
   std::string_view text(reinterpret_cast<const char*>(data), size);
   check_csv(text);
-  // No AtomicFile here: its sync to disk would be most of the time.
-  std::ofstream(scratch_file(), std::ios::binary) << text;
+  auto path = folder.write("fuzz.csv", text);
   for (gavel::Cells cells : {gavel::Cells::kJson, gavel::Cells::kSplit})
     for (gavel::Purpose purpose : {gavel::Purpose::kTrain, gavel::Purpose::kPredict}) try {
-        gavel::read_preferences(scratch_file(), {.cells = cells, .purpose = purpose});
+        gavel::read_preferences(path, {.cells = cells, .purpose = purpose});
       } catch (const gavel::Error&) {
       }
-  std::filesystem::remove(scratch_file());
   return 0;
 }
 
@@ -79,8 +68,8 @@ std::vector<std::string> fuzz_seeds() {
       "\xEF\xBB\xBF" + header +
           "1,\"[\"\"p\\ud83d\"\"]\",[null],[null],0,1,0\r\n2,\"[\"\"x,\ny\"\"]\",[],[\"\"],0.5,0.5,0\r\n",
       header + "1,\"open,2,3,4,5,6,7\n",
-      R"({"id":1,"prompt":["p",null],"response_a":"a","response_b":["\ud83d"],"winner_model_a":1,"winner_model_b":0,"winner_tie":0})"
-      "\n",
+      header + "1,\"[\"\"p\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",1,0,0\r2,[],[],[],0,0,2\r\r",
+      "a\n\"\"\n\"x\"\"\"\"\"\n",
       "",
   };
 }

@@ -1,46 +1,74 @@
 #include <fmt/format.h>
 
-#include "cli/commands.h"
 #include "base/file.h"
+#include "cli/commands.h"
+#include "data/row_stream.h"
 #include "data/sample.h"
-#include "data/statistics.h"
+#include "train/data_summary.h"
 #include "train/session.h"
 
 namespace gavel {
 
 namespace {
 
-void print_statistics(const Recipe& recipe) {
-  std::optional<ModelFiles> files;
-  LlamaConfig config = load_config(recipe, files);
-  TextEncoder encoder = make_encoder(load_tokenizer(recipe, config));
-  RecipeRows rows = load_rows(recipe);
-  fmt::print("{}\n{}\n", recipe.data.train, rows.train_report.format());
-  if (rows.valid_report) fmt::print("{}\n{}\n", std::get<std::string>(recipe.data.valid), rows.valid_report->format());
-  TokenizedDataset train = tokenize(rows.train, TokenizeOptions{encode_options(recipe)}, encoder);
-  fmt::print("training rows\n{}\n", dataset_statistics(train).format());
-  if (!rows.valid.empty()) {
-    TokenizedDataset valid = tokenize(rows.valid, TokenizeOptions{encode_options(recipe)}, encoder);
-    fmt::print("validation rows ({} share a prompt with training rows)\n{}\n", rows.shared_prompts,
-               dataset_statistics(valid).format());
+struct DataOptions {
+  std::string file, recipe, model = "smollm2-135m-instruct";
+  std::vector<std::string> settings;
+  int64_t examples = 3;
+  bool json = false;
+};
+
+bool is_recipe(const std::filesystem::path& path) { return path.extension() == ".yaml" || path.extension() == ".yml"; }
+
+/** Of a recipe as it stands; a data file is looked at whole. */
+Recipe recipe_of(const DataOptions& options) {
+  if (is_recipe(options.file)) {
+    if (!options.recipe.empty()) fail("{} is a recipe: leave out --recipe {}", options.file, options.recipe);
+    return load_recipe(options.file, options.settings);
   }
-  BatchOptions options = batch_options(recipe);
-  options.swap = Swap::kNone;
-  fmt::print("padding of one epoch\n{}", padding_waste(train, options).format());
+  std::vector<std::string> settings = {"data.train=" + options.file, "data.valid=0"};
+  if (options.recipe.empty()) settings.insert(settings.end(), {"model.path=" + options.model, "output=none"});
+  settings.insert(settings.end(), options.settings.begin(), options.settings.end());
+  return options.recipe.empty() ? parse_recipe("", "gavel data", settings) : load_recipe(options.recipe, settings);
+}
+
+/** The model is not needed when the recipe names a tokenizer. */
+Tokenizer tokenizer_of(const Recipe& recipe) {
+  std::optional<ModelFiles> files;
+  if (!recipe.model.tokenizer) return load_tokenizer(recipe, load_config(recipe, files));
+  Tokenizer tokenizer = Tokenizer::load(*recipe.model.tokenizer);
+  if (!tokenizer.pad_id() && tokenizer.eos_id()) tokenizer.set_pad_id(*tokenizer.eos_id());
+  return tokenizer;
+}
+
+void show_data(const DataOptions& options) {
+  Recipe recipe = recipe_of(options);
+  Tokenizer tokenizer = tokenizer_of(recipe);
+  // A test file has no labels, and is worth a look all the same.
+  bool labels = RowStream(recipe.data.train, read_options(recipe, Purpose::kPredict)).has_labels();
+  RunData data = RunDataLoader(recipe, tokenizer, labels ? Purpose::kTrain : Purpose::kPredict).get();
+  DataSummary summary = summarize(recipe, data, tokenizer, options.examples);
+  fmt::print("{}", options.json ? summary.to_json() + "\n" : summary.format());
 }
 
 }  // namespace
 
 void add_data_command(CLI::App& app) {
   auto* command = app.add_subcommand("data", "Look at preference data, or make a sample of it");
-  command->require_subcommand(1);
-
-  auto* stats = command->add_subcommand("stats", "Oddities, label counts, token lengths and padding of a recipe's data");
-  auto recipe = std::make_shared<std::string>();
-  auto overrides = std::make_shared<std::vector<std::string>>();
-  stats->add_option("recipe", *recipe, "Recipe file (YAML)")->required();
-  stats->add_option("settings", *overrides, "section.key=value, over the recipe's own");
-  stats->callback([=] { print_statistics(load_recipe(*recipe, *overrides)); });
+  command->require_subcommand(0, 1);
+  auto options = std::make_shared<DataOptions>();
+  command->add_option("file", options->file, "CSV or JSONL file of judged pairs, or a recipe (YAML)");
+  command->add_option("settings", options->settings, "section.key=value, such as data.max_length=2048 data.cells=text");
+  command->add_option("--recipe", options->recipe, "Recipe whose settings hold for the file");
+  command->add_option("--model", options->model, "Model whose tokenizer is used, without a recipe");
+  command->add_option("--examples", options->examples, "Rows to show, from the shortest to the longest")
+      ->check(CLI::Range(int64_t{0}, int64_t{1000}));
+  command->add_flag("--json", options->json, "Print everything as JSON, numbers unrounded");
+  command->callback([=] {
+    if (!command->get_subcommands().empty()) return;
+    if (options->file.empty()) throw CLI::RequiredError("file");
+    show_data(*options);
+  });
 
   auto* sample = command->add_subcommand("make-sample", "Write preference pairs of Gavel's own, decided by rule");
   auto out = std::make_shared<std::string>("sample");

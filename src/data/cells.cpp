@@ -5,7 +5,7 @@
 #include <bit>
 #include <cstring>
 
-#include "data/utf8.h"
+#include "base/utf8.h"
 
 namespace gavel {
 
@@ -53,7 +53,7 @@ size_t find_quote_or_backslash(std::string_view text, size_t at) {
  * libraries at hand refuse. */
 class TurnsParser {
  public:
-  TurnsParser(std::string_view text, Turns& out) : text_(text), out_(out), valid_(valid_utf8(text)) {}
+  TurnsParser(std::string_view text, Turns& out) : text_(text), out_(out), valid_(is_valid_utf8(text)) {}
 
   std::string parse() {
     skip_space();
@@ -96,7 +96,7 @@ class TurnsParser {
   std::string found(std::string_view expected) const {
     if (at_ >= text_.size()) return fmt::format("expected {}, found the cell's end", expected);
     std::string near;
-    append_repaired_utf8(text_.substr(at_, 20), near);
+    append_lossy(near, text_.substr(at_, 20));
     return fmt::format("expected {}, found '{}' at byte {}", expected, near, at_);
   }
 
@@ -110,7 +110,7 @@ class TurnsParser {
       if (valid_)
         out.append(text_, at_, stop - at_);
       else
-        out_.invalid_utf8 += append_repaired_utf8(text_.substr(at_, stop - at_), out);
+        out_.invalid_utf8 += static_cast<int64_t>(append_lossy(out, text_.substr(at_, stop - at_)));
       at_ = stop + 1;
       if (text_[stop] == '"') return "";
       if (at_ >= text_.size()) return found("an escape");
@@ -149,7 +149,7 @@ class TurnsParser {
           } else if (is_high_surrogate(value) || is_low_surrogate(value)) {
             ++out_.lone_surrogates;
           }
-          append_code_point(code_point, out);
+          append_utf8(out, code_point);
           break;
         }
         default:
@@ -173,7 +173,7 @@ std::string_view strip(std::string_view text, std::string_view letters) {
 
 void split_origin(std::string_view cell, Turns& out) {
   std::string clean;
-  out.invalid_utf8 += append_repaired_utf8(cell, clean);
+  out.invalid_utf8 += static_cast<int64_t>(append_lossy(clean, cell));
   std::string_view rest = strip(clean, "[]");
   for (;;) {
     size_t end = rest.find("\",\"");
@@ -186,7 +186,7 @@ void split_origin(std::string_view cell, Turns& out) {
 
 void take_as_text(std::string_view cell, Turns& out) {
   out = Turns();
-  out.invalid_utf8 = append_repaired_utf8(cell, out.texts.emplace_back());
+  out.invalid_utf8 = static_cast<int64_t>(append_lossy(out.texts.emplace_back(), cell));
 }
 
 }  // namespace

@@ -13,22 +13,22 @@ namespace gavel {
 namespace {
 
 struct OddityText {
-  std::string_view name, repair;
+  std::string_view key, name, repair;
 };
 
 constexpr std::array<OddityText, kNumOddities> kTexts = {{
-    {"both responses null", "kept as empty text"},
-    {"null turns", "read as empty text"},
-    {"empty responses", "kept"},
-    {"lone surrogates", "replaced by U+FFFD"},
-    {"invalid UTF-8", "replaced by U+FFFD"},
-    {"unequal numbers of turns", "kept"},
-    {"cells that are no JSON list of strings", "taken as plain text"},
-    {"missing or impossible labels", "kept without a label"},
-    {"labels that do not sum to 1", "divided by their sum"},
-    {"duplicate rows", "kept"},
-    {"identical answers", "kept"},
-    {"contradictory labels", "kept"},
+    {"both_null", "both responses null", "kept as empty text"},
+    {"null_turn", "null turns", "read as empty text"},
+    {"empty_response", "empty responses", "kept"},
+    {"lone_surrogate", "lone surrogates", "replaced by U+FFFD"},
+    {"invalid_utf8", "invalid UTF-8", "replaced by U+FFFD"},
+    {"unequal_turns", "unequal numbers of turns", "kept"},
+    {"not_json", "cells that are no JSON list of strings", "taken as plain text"},
+    {"bad_label", "missing or impossible labels", "kept without a label"},
+    {"label_sum", "labels that do not sum to 1", "divided by their sum"},
+    {"duplicate", "duplicate rows", "kept"},
+    {"identical_answers", "identical answers", "kept"},
+    {"contradictory_label", "contradictory labels", "kept"},
 }};
 
 uint64_t folded_product(uint64_t a, uint64_t b) {
@@ -40,6 +40,10 @@ uint64_t folded_product(uint64_t a, uint64_t b) {
 
 std::string_view oddity_name(Oddity oddity) {
   return kTexts[static_cast<size_t>(oddity)].name;
+}
+
+std::string_view oddity_key(Oddity oddity) {
+  return kTexts[static_cast<size_t>(oddity)].key;
 }
 
 void CleaningReport::count(Oddity oddity, int64_t row, int64_t occurrences, bool drops) {

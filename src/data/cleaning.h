@@ -29,6 +29,8 @@ inline constexpr size_t kNumOddities = 12;
 
 /** "both responses null", … */
 std::string_view oddity_name(Oddity oddity);
+/** "both_null", …: for files that programs read. */
+std::string_view oddity_key(Oddity oddity);
 
 /** What reading a file met. */
 struct CleaningReport {

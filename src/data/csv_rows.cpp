@@ -58,6 +58,8 @@ class CsvRows final : public RowSource {
 
   bool has_labels() const override { return has(Column::kLabelA) || has(Column::kWinner); }
 
+  size_t offset() const override { return reader_.offset(); }
+
   void release() override {
     file_->release(released_, reader_.offset() - released_);
     released_ = reader_.offset();

@@ -4,8 +4,8 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "data/row_source.h"
-#include "data/utf8.h"
 
 namespace gavel {
 
@@ -39,8 +39,8 @@ class JsonlRows final : public RowSource {
     thread_local dom::parser parser;
     std::string valid, repaired;
     std::string_view line = raw.line;
-    if (!valid_utf8(line)) {
-      count(Oddity::kInvalidUtf8, append_repaired_utf8(line, valid));
+    if (!is_valid_utf8(line)) {
+      count(Oddity::kInvalidUtf8, append_lossy(valid, line));
       line = valid;
     }
     if (int64_t replaced = replace_lone_surrogates(line, repaired); replaced > 0) {
@@ -90,6 +90,8 @@ class JsonlRows final : public RowSource {
 
   bool has_labels() const override { return has_labels_; }
 
+  size_t offset() const override { return position_; }
+
   void release() override {
     file_->release(released_, position_ - released_);
     released_ = position_;
@@ -100,7 +102,7 @@ class JsonlRows final : public RowSource {
 
   static std::string excerpt(std::string_view line) {
     std::string out;
-    append_repaired_utf8(line.substr(0, 40), out);
+    append_lossy(out, line.substr(0, 40));
     return fmt::format("'{}{}'", out, line.size() > 40 ? "…" : "");
   }
 
@@ -121,7 +123,7 @@ class JsonlRows final : public RowSource {
     if (!next_line(first.line)) fail("{}: the file is empty: expected a JSON object on each line", path());
     position_ = start;
     std::string line;
-    append_repaired_utf8(first.line, line);
+    append_lossy(line, first.line);
     std::string repaired;
     if (replace_lone_surrogates(line, repaired) > 0) line = repaired;
     dom::parser parser;

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "data/row_stream.h"
 
 namespace gavel {
@@ -13,7 +14,7 @@ namespace {
 
 /** Reads the file once; tokens go to `builder`. */
 void stream_rows(const std::filesystem::path& path, const ReadOptions& read, DatasetBuilder& builder,
-                 LoadedDataset& out) {
+                 LoadedDataset& out, const BytesDone& done) {
   RowStream stream(path, read);
   std::vector<PreferenceRow> block;
   while (stream.next_block(block)) {
@@ -23,6 +24,7 @@ void stream_rows(const std::filesystem::path& path, const ReadOptions& read, Dat
       out.turns.push_back(static_cast<int32_t>(Template::num_rounds(row)));
       out.ids.push_back(std::move(row.id));
     }
+    if (done) done(stream.bytes_read());
   }
   out.report = stream.report();
   out.has_labels = stream.has_labels();
@@ -50,8 +52,9 @@ std::unique_ptr<TokenFileWriter> try_open(const std::filesystem::path& path, Tok
   try {
     make_folder(path.parent_path());
     return std::make_unique<TokenFileWriter>(path, key);
-  } catch (const Error&) {
-    return nullptr;  // a cache is a convenience: the tokens stay in memory
+  } catch (const Error& error) {
+    spdlog::warn("{}; the tokens stay in memory", error.what());
+    return nullptr;
   }
 }
 
@@ -66,11 +69,11 @@ TokenKey token_key(const std::filesystem::path& path, const ReadOptions& read,
   const Columns& c = read.columns;
   // A change of what rows become needs a new number in front.
   std::string settings = fmt::format(
-      "2|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", static_cast<int>(read.format),
+      "3|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", static_cast<int>(read.format),
       static_cast<int>(read.cells), static_cast<int>(read.purpose), read.strict, read.drop_duplicates, c.id,
       c.prompt, c.response_a, c.response_b, c.label_a, c.label_b, c.label_tie, c.winner,
       tokenize.text.fingerprint(), static_cast<int>(tokenize.truncation), tokenize.max_length,
-      tokenize.with_swapped, encoder.pad_id, fmt::join(encoder.prefix, ","), fmt::join(encoder.suffix, ","),
+      fmt::join(tokenize.proportional_shares, ","), tokenize.with_swapped, encoder.pad_id, fmt::join(encoder.prefix, ","), fmt::join(encoder.suffix, ","),
       encoder.fingerprint);
   auto file = MappedFile::open(path);
   // The name's end can decide how the file is read.
@@ -89,7 +92,7 @@ TokenKey token_key(const std::filesystem::path& path, const ReadOptions& read,
 
 LoadedDataset load_dataset(const std::filesystem::path& path, const ReadOptions& read,
                            const TokenizeOptions& tokenize, const TextEncoder& encoder,
-                           const std::optional<std::filesystem::path>& cache) {
+                           const std::optional<std::filesystem::path>& cache, const BytesDone& done) {
   LoadedDataset out = empty_dataset();
   std::unique_ptr<TokenFileWriter> writer;
   std::filesystem::path cached;
@@ -102,7 +105,7 @@ LoadedDataset load_dataset(const std::filesystem::path& path, const ReadOptions&
   }
   if (writer == nullptr) {
     DatasetBuilder builder(tokenize, encoder);
-    stream_rows(path, read, builder, out);
+    stream_rows(path, read, builder, out, done);
     out.dataset = builder.finish();
     return out;
   }
@@ -110,11 +113,12 @@ LoadedDataset load_dataset(const std::filesystem::path& path, const ReadOptions&
     DatasetBuilder builder(tokenize, encoder, [&](std::span<const int32_t> tokens) {
       as_cache_error([&] { writer->add(tokens); });
     });
-    stream_rows(path, read, builder, out);
+    stream_rows(path, read, builder, out, done);
     as_cache_error([&] { writer->commit(builder.take_parts(), out); });
-  } catch (const CacheError&) {
+  } catch (const CacheError& error) {
+    spdlog::warn("{}; the tokens stay in memory", error.what());
     writer.reset();
-    return load_dataset(path, read, tokenize, encoder);
+    return load_dataset(path, read, tokenize, encoder, std::nullopt, done);
   }
   std::string why;
   auto written = open_token_file(cached, key, false, &why);

@@ -7,15 +7,19 @@
 
 namespace gavel {
 
+/** Called while a file is read, with the bytes of it that are done; what it throws ends the reading. */
+using BytesDone = std::function<void(int64_t)>;
+
 /** Reads, cleans and tokenizes a file block by block: memory holds the tokens (or, with a cache, not even
- * these: they stream to disk and are mapped) and some tens of bytes a row, whatever the file's size.
+ * these: they stream to disk and are mapped) and about 200 bytes a row, whatever the file's size.
  *
  * With `cache_folder` and an encoder that has a fingerprint, the result is kept there under a key of the
  * file's content, the tokenizer and all settings, and mapped the next time; a stale, torn or damaged file is
  * made anew. When the cache can't be written the tokens stay in memory. Throws as read_preferences() does. */
 LoadedDataset load_dataset(const std::filesystem::path& path, const ReadOptions& read,
                            const TokenizeOptions& tokenize, const TextEncoder& encoder,
-                           const std::optional<std::filesystem::path>& cache_folder = std::nullopt);
+                           const std::optional<std::filesystem::path>& cache_folder = std::nullopt,
+                           const BytesDone& done = {});
 
 /** Where load_dataset() keeps tokens by default: tokens/ in Gavel's cache folder. */
 std::filesystem::path token_cache_folder();

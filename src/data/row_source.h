@@ -38,6 +38,8 @@ class RowSource {
   virtual void parse(const RawRow& raw, ParsedRow& out) const = 0;
   /** Whether the file has label columns. */
   virtual bool has_labels() const = 0;
+  /** Bytes of the file that are read. */
+  virtual size_t offset() const = 0;
   /** The rows handed out before are no longer needed: lets the system have their pages. */
   virtual void release() = 0;
 };

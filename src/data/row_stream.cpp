@@ -134,6 +134,10 @@ bool RowStream::has_labels() const {
   return state_->source->has_labels();
 }
 
+int64_t RowStream::bytes_read() const {
+  return static_cast<int64_t>(state_->source->offset());
+}
+
 const CleaningReport& RowStream::report() const {
   return state_->report;
 }

@@ -19,6 +19,8 @@ class RowStream {
    * read_preferences() does; at the end also when no row was kept. */
   bool next_block(std::vector<PreferenceRow>& rows);
   bool has_labels() const;
+  /** Bytes of the file worked through. */
+  int64_t bytes_read() const;
   /** What was met so far. */
   const CleaningReport& report() const;
 

@@ -107,6 +107,19 @@ std::vector<std::vector<int64_t>> fold_rows(std::span<const RowKey> rows, int64_
   return out;
 }
 
+Split fold_split(std::span<const RowKey> rows, int64_t folds, int64_t fold, uint64_t seed) {
+  if (fold < 0 || fold >= folds) fail("data.fold: expected 0 to {}, found {}", folds - 1, fold);
+  auto all = fold_rows(rows, folds, seed);
+  Split split;
+  split.valid = std::move(all[static_cast<size_t>(fold)]);
+  for (int64_t row = 0; row < static_cast<int64_t>(rows.size()); ++row)
+    if (!std::binary_search(split.valid.begin(), split.valid.end(), row)) split.train.push_back(row);
+  if (split.train.empty() || split.valid.empty())
+    fail("data.folds: fold {} of {} leaves no row for {}: take fewer folds, or give more rows", fold, folds,
+         split.train.empty() ? "training" : "validation");
+  return split;
+}
+
 int64_t fraction_count(int64_t count, double fraction) {
   if (!(fraction > 0 && fraction <= 1))
     fail("data.fraction: expected a share above 0, at most 1, found {}", fraction);

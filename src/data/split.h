@@ -28,6 +28,9 @@ Split split_rows(std::span<const RowKey> rows, double valid_share, uint64_t seed
 /** The validation rows of each of `folds` folds, made in the same way; together all rows once. */
 std::vector<std::vector<int64_t>> fold_rows(std::span<const RowKey> rows, int64_t folds, uint64_t seed);
 
+/** The split whose validation rows are fold number `fold` (from 0) of fold_rows(). */
+Split fold_split(std::span<const RowKey> rows, int64_t folds, int64_t fold, uint64_t seed);
+
 std::vector<RowKey> row_keys(std::span<const PreferenceRow> rows);
 
 /** Number of the first rows that a share of `count` keeps, as the origin rounds: towards zero. */

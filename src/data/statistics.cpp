@@ -51,21 +51,25 @@ Distribution describe(std::span<const int64_t> values) {
   return out;
 }
 
-std::string Distribution::format() const {
-  std::string out = fmt::format("  {:<6}{:>12}\n", "count", count);
-  auto line = [&](std::string_view name, double value) {
-    out += fmt::format("  {:<6}{:>12.2f}\n", name, value);
-  };
-  line("mean", mean);
-  line("std", std);
-  line("min", min);
-  line("25%", p25);
-  line("50%", p50);
-  line("75%", p75);
-  line("90%", p90);
-  line("95%", p95);
-  line("99%", p99);
-  line("max", max);
+std::vector<std::pair<std::string_view, double>> Distribution::measures() const {
+  return {{"mean", mean}, {"std", std}, {"min", min}, {"25%", p25}, {"50%", p50},
+          {"75%", p75},   {"90%", p90}, {"95%", p95}, {"99%", p99}, {"max", max}};
+}
+
+std::string format_distributions(const std::vector<std::pair<std::string, Distribution>>& columns) {
+  std::string out = fmt::format("  {:<6}", "");
+  for (const auto& [name, values] : columns) out += fmt::format("{:>16}", name);
+  out += fmt::format("\n  {:<6}", "count");
+  for (const auto& [name, values] : columns) out += fmt::format("{:>16}", values.count);
+  out += '\n';
+  if (columns.empty()) return out;
+  for (size_t m = 0; m < columns[0].second.measures().size(); ++m) {
+    out += fmt::format("  {:<6}", columns[0].second.measures()[m].first);
+    // Percentiles of whole numbers by hundredths have two decimals at most.
+    for (const auto& [name, values] : columns)
+      out += fmt::format("{:>16.{}f}", values.measures()[m].second, m < 2 ? 6 : 2);
+    out += '\n';
+  }
   return out;
 }
 
@@ -96,22 +100,36 @@ std::string LabelCounts::format() const {
   return out;
 }
 
-std::string histogram(std::span<const int64_t> values, int bins, int width) {
-  if (values.empty() || bins < 1 || width < 1) return "";
-  auto [low, high] = std::minmax_element(values.begin(), values.end());
-  const int64_t start = *low;
-  const int64_t step = std::max<int64_t>(1, (*high - start) / bins + 1);
-  std::vector<int64_t> counts(static_cast<size_t>((*high - start) / step) + 1);
-  for (int64_t value : values) ++counts[static_cast<size_t>((value - start) / step)];
-  const int64_t most = *std::max_element(counts.begin(), counts.end());
+Histogram histogram(std::span<const int64_t> values, int bins) {
+  Histogram out;
+  if (values.empty() || bins < 2) return out;
+  std::vector<int64_t> sorted(values.begin(), values.end());
+  std::sort(sorted.begin(), sorted.end());
+  const int64_t start = sorted.front();
+  const auto most = static_cast<int64_t>(percentile(sorted, 0.99));
+  const int64_t step = std::max<int64_t>(1, (most - start) / (bins - 1) + 1);
+  for (int64_t value : sorted) {
+    auto bin = static_cast<size_t>(std::min<int64_t>((value - start) / step, bins - 1));
+    while (out.bins.size() <= bin) {
+      int64_t from = start + static_cast<int64_t>(out.bins.size()) * step;
+      out.bins.push_back({from, from + step - 1, 0});
+    }
+    ++out.bins[bin].count;
+  }
+  out.bins.back().to = std::max(out.bins.back().to, sorted.back());
+  return out;
+}
+
+std::string Histogram::format(int width) const {
+  int64_t most = 1;
+  for (const Bin& bin : bins) most = std::max(most, bin.count);
   std::string out;
-  for (size_t bin = 0; bin < counts.size(); ++bin) {
-    int64_t from = start + static_cast<int64_t>(bin) * step;
+  for (const Bin& bin : bins) {
     // Rounded up, so that a bin that is not empty shows.
-    int64_t bar = (counts[bin] * width + most - 1) / most;
+    int64_t bar = (bin.count * width + most - 1) / most;
     std::string bars;
     for (int64_t i = 0; i < bar; ++i) bars += "█";
-    out += fmt::format("  {:>7} - {:<7} {:>8} {}\n", from, from + step - 1, counts[bin], bars);
+    out += fmt::format("  {:>7} - {:<7} {:>8}{}{}\n", bin.from, bin.to, bin.count, bar > 0 ? " " : "", bars);
   }
   return out;
 }
@@ -128,13 +146,15 @@ DatasetStatistics dataset_statistics(const TokenizedDataset& dataset) {
   return out;
 }
 
+double DatasetStatistics::cut_share() const {
+  return rows == 0 ? 0 : static_cast<double>(cut_rows) / static_cast<double>(rows);
+}
+
 std::string DatasetStatistics::format() const {
-  std::string out = fmt::format("{} rows\n{}tokens per row, before truncation\n{}", rows, labels.format(),
-                                full_lengths.format());
-  if (rows > 0)
-    out += fmt::format("{} rows ({:.1f} %) cut by max_length; {:.1f} tokens on average after it\n", cut_rows,
-                       100.0 * static_cast<double>(cut_rows) / static_cast<double>(rows), lengths.mean);
-  return out + histogram;
+  std::string out = fmt::format("{} rows\n{}tokens per row, before and after truncation\n{}", rows, labels.format(),
+                                format_distributions({{"whole", full_lengths}, {"kept", lengths}}));
+  out += fmt::format("{} rows ({:.1f} %) cut by max_length\n", cut_rows, 100 * cut_share());
+  return out + histogram.format();
 }
 
 WasteTable padding_waste(const TokenizedDataset& dataset, BatchOptions options) {

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "data/batcher.h"
@@ -15,10 +17,12 @@ namespace gavel {
 struct Distribution {
   int64_t count = 0;
   double mean = 0, std = 0, min = 0, p25 = 0, p50 = 0, p75 = 0, p90 = 0, p95 = 0, p99 = 0, max = 0;
-  /** Lines "count … mean … std … min … 25% … max …". */
-  std::string format() const;
+  /** The measures by pandas' names: "mean", "25%", …; without the count. */
+  std::vector<std::pair<std::string_view, double>> measures() const;
 };
 Distribution describe(std::span<const int64_t> values);
+/** Lines "count …", "mean …", …, with a column for each of the named distributions. */
+std::string format_distributions(const std::vector<std::pair<std::string, Distribution>>& columns);
 
 /** Sum of each label (soft labels add their shares), and rows without one. */
 struct LabelCounts {
@@ -28,8 +32,18 @@ struct LabelCounts {
 };
 LabelCounts count_labels(const TokenizedDataset& dataset);
 
-/** A histogram of `bins` bars as text; the last bin holds the largest values. */
-std::string histogram(std::span<const int64_t> values, int bins = 12, int width = 48);
+/** Counts of values in `bins` stretches of equal width from the smallest value to about the 99th percentile, and in a
+ * last one of what is above, so that a few long rows do not squeeze all others into one bar. */
+struct Histogram {
+  struct Bin {
+    int64_t from = 0, to = 0;  // both included
+    int64_t count = 0;
+  };
+  std::vector<Bin> bins;
+  /** A line of text per bin, with a bar of at most `width` letters. */
+  std::string format(int width = 48) const;
+};
+Histogram histogram(std::span<const int64_t> values, int bins = 12);
 
 /** What is printed before training and by `gavel data`. */
 struct DatasetStatistics {
@@ -38,7 +52,9 @@ struct DatasetStatistics {
   Distribution full_lengths;  // before truncation
   Distribution lengths;       // after truncation
   int64_t cut_rows = 0;       // rows that truncation shortened
-  std::string histogram;      // of the lengths before truncation
+  Histogram histogram;        // of the lengths before truncation
+  /** Share of the rows that are cut. */
+  double cut_share() const;
   std::string format() const;
 };
 DatasetStatistics dataset_statistics(const TokenizedDataset& dataset);

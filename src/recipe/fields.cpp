@@ -237,6 +237,13 @@ void add_data(std::vector<Field>& fields) {
                          "share of train kept for validation (no prompt on both sides), or a file; 0 = none",
                          {.limits = share_below(0, 1),
                           .synonyms = {"validation", "valid_split", "val", "test", "validation_file"}}));
+  fields.push_back(field("data.folds", [](auto& r) -> auto& { return r.data.folds; },
+                         "cut train into this many folds, one of which is for validation instead of "
+                         "the share; null = no folds",
+                         {.limits = between(2, kManyRows), .synonyms = {"n_folds", "num_folds", "k_folds"}}));
+  fields.push_back(field("data.fold", [](auto& r) -> auto& { return r.data.fold; },
+                         "with data.folds: the fold for validation, counted from 0",
+                         {.limits = between(0, kManyRows)}));
   fields.push_back(field(
       "data.format", [](auto& r) -> auto& { return r.data.format; },
       "column names of lmsys or wsdm files; generic = as data.columns says"));
@@ -268,7 +275,8 @@ void add_data(std::vector<Field>& fields) {
       "how text cells are read: json lists of turns; split = the origin's way (escapes stay "
       "literal); text = one plain turn"));
   fields.push_back(field("data.template", [](auto& r) -> auto& { return r.data.text_template; },
-                         "origin, turns, or a text with {prompt}, {response_a} and {response_b}",
+                         "origin, turns, chat (turns as the model's chat template writes them: llama3 or chatml, which "
+                         "can be named too), or a text with {prompt}, {response_a} and {response_b}",
                          {.synonyms = {"prompt_template"}}));
   fields.push_back(field("data.max_length", [](auto& r) -> auto& { return r.data.max_length; },
                          "longest row in tokens",
@@ -304,6 +312,9 @@ void add_data(std::vector<Field>& fields) {
   fields.push_back(field(
       "data.strict", [](auto& r) -> auto& { return r.data.strict; },
       "an odd cell is an error instead of a counted repair"));
+  fields.push_back(field(
+      "data.cache", [](auto& r) -> auto& { return r.data.cache; },
+      "keep the tokens in Gavel's cache folder, for the next start and to save memory"));
 }
 
 void add_train(std::vector<Field>& fields) {

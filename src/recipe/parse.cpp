@@ -140,6 +140,7 @@ class Parser {
         problem(name_, field.info.key, fmt::format("is missing; it is {}", field.info.help));
     check_device();
     check_columns();
+    check_folds();
     check_template();
     check_mesh();
     if (problems_.empty() && recipe_.train.max_steps) {
@@ -253,14 +254,27 @@ class Parser {
               "data.format: generic needs either the column winner, or label_a, label_b and label_tie");
   }
 
+  void check_folds() {
+    const Recipe::Data& data = recipe_.data;
+    std::string at = place("data.folds", "data.fold", "data.valid");
+    if (!data.folds) {
+      if (data.fold != 0) problem(at, "data.fold", "has no meaning without data.folds");
+      return;
+    }
+    if (data.fold >= *data.folds)
+      problem(at, "data.fold", fmt::format("expected 0 to {}, as data.folds is {}; found {}", *data.folds - 1, *data.folds, data.fold));
+    if (std::holds_alternative<std::string>(data.valid))
+      problem(at, "data.folds", "splits data.train; leave it out, or leave out the file in data.valid");
+  }
+
   void check_template() {
     const std::string& text = recipe_.data.text_template;
-    const std::vector<std::string> names = {"origin", "turns"};
+    const std::vector<std::string> names = {"origin", "turns", "chat", "llama3", "chatml"};
     if (std::find(names.begin(), names.end(), text) != names.end()) return;
     for (std::string_view placeholder : {"{prompt}", "{response_a}", "{response_b}"})
       if (text.find(placeholder) == std::string::npos) {
         problem(place("data.template"), "data.template",
-                fmt::format("expected origin, turns, or a text with {{prompt}}, {{response_a}} and "
+                fmt::format("expected origin, turns, chat, llama3, chatml, or a text with {{prompt}}, {{response_a}} and "
                             "{{response_b}}; found none of these names, and no {}{}",
                             placeholder, text.size() > 200 ? "" : did_you_mean(text, names)));
         return;

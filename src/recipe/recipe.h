@@ -57,11 +57,14 @@ struct Recipe {
     std::string train;
     /** A share of train (0 = none), or a file. */
     std::variant<double, std::string> valid = 0.05;
+    /** With folds, fold number `fold` (from 0) of train is for validation, whatever the share in `valid`. */
+    std::optional<int64_t> folds;
+    int64_t fold = 0;
     Format format = Format::kLmsys;
     Columns columns;
     double fraction = 1.0;
     Cells cells = Cells::kJson;
-    /** "origin", "turns", or a text with {prompt}, {response_a} and {response_b}. */
+    /** "origin", "turns", "chat", "llama3", "chatml", or a text with {prompt}, {response_a} and {response_b}. */
     std::string text_template = "origin";
     int64_t max_length = 1024;
     Truncation truncation = Truncation::kRight;
@@ -73,6 +76,7 @@ struct Recipe {
     bool drop_before_shuffle = false;
     bool drop_duplicates = false;
     bool strict = false;
+    bool cache = true;
     bool operator==(const Data&) const = default;
   } data;
 

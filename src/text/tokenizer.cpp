@@ -142,6 +142,10 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
   return out;
 }
 
+const std::string& Tokenizer::chat_template() const {
+  return impl_->chat_template;
+}
+
 int32_t Tokenizer::vocab_size() const {
   int32_t size = impl_->model.id_end();
   for (const AddedToken& token : impl_->added) size = std::max(size, token.id + 1);

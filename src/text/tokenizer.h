@@ -82,6 +82,9 @@ class Tokenizer {
   std::string id_to_token(int32_t id) const;
   bool is_special(int32_t id) const;
 
+  /** The model's own chat template (Jinja); "" when it has none. Where there are several, the one named default. */
+  const std::string& chat_template() const;
+
   /** Writes tokenizer.json, tokenizer_config.json and special_tokens_map.json, which transformers'
    * AutoTokenizer opens. A tokenizer.json that was read is written byte for byte (but for set_template()); from
    * GGUF an equal one is made. */

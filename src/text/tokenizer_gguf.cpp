@@ -95,6 +95,7 @@ Tokenizer TokenizerBuilder::from_gguf(const GgufVocab& vocab) {
   if (vocab.add_bos.value_or(family.add_bos) && out.bos_) out.prefix_.push_back(*out.bos_);
   if (vocab.add_eos.value_or(false) && out.eos_) out.suffix_.push_back(*out.eos_);
   impl->gguf = vocab;
+  impl->chat_template = vocab.chat_template;
   impl->gguf.tokens = {};
   impl->gguf.token_types = {};
   out.impl_ = impl;

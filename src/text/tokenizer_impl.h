@@ -86,6 +86,8 @@ struct Tokenizer::Impl {
   std::shared_ptr<const void> json_keep;  // this
   std::string config_json;                // tokenizer_config.json as read, or ""
   std::string special_map_json;           // special_tokens_map.json as read, or ""
+  std::string chat_template;              // Jinja, or ""
+  bool chat_template_file = false;        // it stands in a file of its own, chat_template.jinja
   GgufVocab gguf;                         // without tokens and merges; model is "" when read from JSON
   mutable ScratchPool pool;
 };

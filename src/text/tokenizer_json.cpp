@@ -262,6 +262,24 @@ Tokenizer TokenizerBuilder::from_json(std::string_view json, const std::string& 
   return out;
 }
 
+namespace {
+
+/** transformers keeps it in a file of its own, or in tokenizer_config.json as a text or as a list with names. */
+std::string find_chat_template(const nlohmann::json& config, const std::filesystem::path& file, bool& from_file) {
+  std::error_code ignored;
+  from_file = std::filesystem::is_regular_file(file, ignored);
+  if (from_file) return read_text(file);
+  auto found = config.find("chat_template");
+  if (found == config.end()) return "";
+  if (found->is_string()) return found->get<std::string>();
+  if (found->is_array())
+    for (const auto& entry : *found)
+      if (entry.is_object() && entry.value("name", "") == "default") return entry.value("template", "");
+  return "";
+}
+
+}  // namespace
+
 void TokenizerBuilder::read_configs(Tokenizer& tokenizer, const std::filesystem::path& folder) {
   auto impl = std::const_pointer_cast<Tokenizer::Impl>(tokenizer.impl_);
   auto read = [&](const char* name, std::string* keep) {
@@ -275,6 +293,7 @@ void TokenizerBuilder::read_configs(Tokenizer& tokenizer, const std::filesystem:
     return json;
   };
   nlohmann::json config = read("tokenizer_config.json", &impl->config_json);
+  impl->chat_template = find_chat_template(config, folder / "chat_template.jinja", impl->chat_template_file);
   nlohmann::json map = read("special_tokens_map.json", &impl->special_map_json);
   nlohmann::json model = read("config.json", nullptr);
   auto find = [&](const std::string& name, std::optional<int32_t>& id) {

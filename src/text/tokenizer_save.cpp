@@ -116,7 +116,7 @@ void Tokenizer::save(const std::filesystem::path& folder) const {
   Json config = parse(impl.config_json);
   if (config.empty()) {
     config = {{"tokenizer_class", "PreTrainedTokenizerFast"}, {"clean_up_tokenization_spaces", false}};
-    if (!impl.gguf.chat_template.empty()) config["chat_template"] = impl.gguf.chat_template;
+    if (!impl.chat_template.empty() && !impl.chat_template_file) config["chat_template"] = impl.chat_template;
   }
   Json map = parse(impl.special_map_json);
   // What was read stays as it was spelled; only a token that differs is written anew.
@@ -135,6 +135,7 @@ void Tokenizer::save(const std::filesystem::path& folder) const {
   put("pad_token", pad_);
   write_file(folder / "tokenizer_config.json", config.dump(2) + "\n");
   write_file(folder / "special_tokens_map.json", map.dump(2) + "\n");
+  if (impl.chat_template_file) write_file(folder / "chat_template.jinja", impl.chat_template);
 }
 
 Tokenizer Tokenizer::with_regex_only() const {

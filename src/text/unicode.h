@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/utf8.h"
+
 namespace gavel {
 
 /** Bits of a character's classes, as Hugging Face `tokenizers` sees them (tools/unicode_tables.py asks it).
@@ -66,14 +68,5 @@ inline const uint8_t* previous_char(const uint8_t* p) {
   while ((*p & 0xc0) == 0x80);
   return p;
 }
-
-void append_utf8(std::string& out, uint32_t code_point);
-
-bool is_valid_utf8(std::string_view text);
-
-/** Every maximal part that is not UTF-8 becomes one U+FFFD, as Rust's String::from_utf8_lossy and the Unicode
- * standard (section 3.9, "substitution of maximal subparts") have it. Appends to `out`; returns how many
- * were replaced. */
-size_t append_lossy(std::string& out, std::string_view text);
 
 }  // namespace gavel

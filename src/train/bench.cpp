@@ -16,6 +16,7 @@
 #include "report/table.h"
 #include "train/engine.h"
 #include "train/evaluate.h"
+#include "train/run_data.h"
 #include "train/session.h"
 
 namespace gavel {
@@ -172,13 +173,11 @@ BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
   LlamaConfig config = load_config(recipe, files);
   Tokenizer tokenizer = load_tokenizer(recipe, config);
   config.pad_token_id = tokenizer.pad_id();
-  RecipeRows rows = load_rows(recipe);
-  TokenizeOptions tokenize_options{encode_options(recipe)};
-  tokenize_options.with_swapped = recipe.data.swap != Recipe::Swap::kNone;
+  RunData data = RunDataLoader(recipe, tokenizer).get();
   BatchOptions batch = batch_options(recipe);
   batch.drop_last = false;
   if (options.predict) batch = judging_options(batch);
-  Batcher batcher(tokenize(rows.train, tokenize_options, make_encoder(tokenizer)), batch);
+  Batcher batcher(data.train.tokens, batch);
 
   std::shared_ptr<pjrt::Client> client = open_device(recipe);
   Engine engine(client, step_options(recipe, config, *client), compile_cache_folder());

@@ -2,7 +2,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
-#include "data/split.h"
+#include "data/cleaning.h"
 #include "kernels/ffi_handlers.h"
 #include "model/adapter.h"
 #include "pjrt/ffi.h"
@@ -41,12 +41,15 @@ TextEncoder make_encoder(const Tokenizer& tokenizer) {
   encoder.prefix = tokenizer.prefix();
   encoder.suffix = tokenizer.suffix();
   encoder.pad_id = tokenizer.pad_id().value_or(-1);
+  uint64_t content = hash_text(tokenizer.to_json(), hash_text(MappedFile::open("/proc/self/exe")->text(), 0));
+  encoder.fingerprint = fmt::format("{:016x}", content);
   return encoder;
 }
 
-EncodeOptions encode_options(const Recipe& recipe) {
+EncodeOptions encode_options(const Recipe& recipe, const Tokenizer& tokenizer) {
   EncodeOptions options;
-  options.text = Template::parse(recipe.data.text_template);
+  bool chat = recipe.data.text_template == "chat";
+  options.text = Template::parse(chat ? Template::chat_name(tokenizer.chat_template()) : recipe.data.text_template);
   options.truncation = translate(recipe.data.truncation, parse_truncation);
   options.max_length = recipe.data.max_length;
   options.proportional_shares = recipe.data.proportional_shares;
@@ -166,32 +169,6 @@ std::vector<HostTensor> initial_trainable(const Recipe& recipe, const StepOption
   for (const auto& spec : trainable_parameters(config, adapter.lora, recipe.model.num_labels))
     values.push_back(initial_value(spec, config.initializer_range, static_cast<uint64_t>(recipe.train.seed)));
   return values;
-}
-
-RecipeRows load_rows(const Recipe& recipe) {
-  RecipeRows result;
-  PreferenceData data = read_preferences(recipe.data.train, read_options(recipe, Purpose::kTrain));
-  result.train_report = data.report;
-  std::vector<PreferenceRow> rows = std::move(data.rows);
-  rows.resize(static_cast<size_t>(fraction_count(static_cast<int64_t>(rows.size()), recipe.data.fraction)));
-  if (rows.empty()) fail("{}: data.fraction {} leaves no rows", recipe.data.train, recipe.data.fraction);
-  if (const auto* file = std::get_if<std::string>(&recipe.data.valid)) {
-    PreferenceData valid = read_preferences(*file, read_options(recipe, Purpose::kTrain));
-    result.valid_report = valid.report;
-    result.valid = std::move(valid.rows);
-    result.shared_prompts = count_shared_prompts(row_keys(rows), row_keys(result.valid));
-    result.train = std::move(rows);
-    return result;
-  }
-  double share = std::get<double>(recipe.data.valid);
-  if (share == 0) {
-    result.train = std::move(rows);
-    return result;
-  }
-  Split split = split_rows(row_keys(rows), share, static_cast<uint64_t>(recipe.train.seed));
-  result.train = select_rows(rows, split.train);
-  result.valid = select_rows(rows, split.valid);
-  return result;
 }
 
 fs::path compile_cache_folder() { return cache_folder() / "compiled"; }

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "data/batcher.h"
-#include "data/cleaning.h"
 #include "data/preferences.h"
 #include "io/model_files.h"
 #include "pjrt/client.h"
@@ -21,9 +20,12 @@ namespace gavel {
  * else the config's, else its end-of-text token (the origin's choice). */
 Tokenizer load_tokenizer(const Recipe& recipe, const LlamaConfig& config);
 
+/** With a fingerprint of the tokenizer's content and of this program's build, so that a token cache made by another
+ * tokenizer, or by a program that may encode otherwise, is not used. */
 TextEncoder make_encoder(const Tokenizer& tokenizer);
 
-EncodeOptions encode_options(const Recipe& recipe);
+/** The tokenizer knows the chat template that data.template: chat asks for. */
+EncodeOptions encode_options(const Recipe& recipe, const Tokenizer& tokenizer);
 ReadOptions read_options(const Recipe& recipe, Purpose purpose);
 BatchOptions batch_options(const Recipe& recipe);
 
@@ -43,15 +45,6 @@ LlamaConfig load_config(const Recipe& recipe, std::optional<ModelFiles>& files);
 
 /** Values that training starts from, in the order of trainable_parameters: lora.init_adapter's, else PEFT's fresh start. */
 std::vector<HostTensor> initial_trainable(const Recipe& recipe, const StepOptions& options);
-
-/** Rows of the recipe, read, cleaned, cut to `fraction`, and split. */
-struct RecipeRows {
-  std::vector<PreferenceRow> train, valid;
-  CleaningReport train_report;
-  std::optional<CleaningReport> valid_report;  // when data.valid is a file
-  int64_t shared_prompts = 0;                  // validation rows whose prompt is in train too
-};
-RecipeRows load_rows(const Recipe& recipe);
 
 /** Where compiled programs are kept. */
 std::filesystem::path compile_cache_folder();

@@ -7,7 +7,6 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "data/prefetch.h"
-#include "data/statistics.h"
 #include "model/adapter.h"
 #include "report/loss_plot.h"
 #include "report/metrics.h"
@@ -15,6 +14,7 @@
 #include "report/table.h"
 #include "train/engine.h"
 #include "train/evaluate.h"
+#include "train/run_data.h"
 #include "train/run_folder.h"
 #include "train/session.h"
 
@@ -238,28 +238,7 @@ TrainingResult run_training(const Recipe& recipe) {
   if (files && !files->unused().empty())
     spdlog::warn("{}: {} tensors are not used, such as '{}'", recipe.model.path, files->unused().size(), files->unused()[0]);
 
-  RecipeRows rows = load_rows(recipe);
-  print_lines(fmt::format("data {}\n{}", recipe.data.train, rows.train_report.format()));
-  if (rows.valid_report)
-    print_lines(fmt::format("validation data {}\n{}", std::get<std::string>(recipe.data.valid), rows.valid_report->format()));
-  if (rows.shared_prompts > 0)
-    spdlog::warn("{} validation rows have a prompt that training sees too: their figures will look too good", rows.shared_prompts);
-  TextEncoder encoder = make_encoder(tokenizer);
-  TokenizeOptions tokenize_options{encode_options(recipe)};
-  tokenize_options.with_swapped = recipe.data.swap != Recipe::Swap::kNone;
-  Batcher train(tokenize(rows.train, tokenize_options, encoder), batch_options(recipe));
-  std::optional<Batcher> valid;
-  if (!rows.valid.empty())
-    valid.emplace(tokenize(rows.valid, TokenizeOptions{encode_options(recipe)}, encoder), judging_options(batch_options(recipe)));
-  print_lines("training rows\n" + dataset_statistics(train.dataset()).format());
-  if (valid) print_lines("validation rows\n" + count_labels(valid->dataset()).format());
-  PaddingWaste waste = train.waste();
-  spdlog::info("batching {}: {} steps of {} rows an epoch, {:.1f} % padding", choice_name(recipe.data.batching),
-               train.steps_per_epoch(), train.rows_per_step(), 100 * waste.wasted());
-
-  int64_t total_steps = recipe.train.max_steps.value_or(recipe.train.epochs * train.steps_per_epoch());
-  check_schedule(recipe, total_steps);
-
+  RunDataLoader loader(recipe, tokenizer);
   std::shared_ptr<pjrt::Client> client = open_device(recipe);
   StepOptions options = step_options(recipe, config, *client);
   spdlog::info("device {} ({}), weights {}, computing in {}, layers {}", client->platform_name(),
@@ -276,6 +255,19 @@ TrainingResult run_training(const Recipe& recipe) {
   AdapterConfig adapter{options.model.lora, recipe.model.path};
   engine.set_trainable(initial_trainable(recipe, options));
   spdlog::info("weights loaded in {}", format_duration(now() - start));
+
+  RunData data = loader.get();
+  print_lines(describe_data(recipe, data));
+  if (data.shared_prompts > 0)
+    spdlog::warn("{} validation rows have a prompt that training sees too: their figures will look too good", data.shared_prompts);
+  Batcher train(data.train.tokens, batch_options(recipe));
+  std::optional<Batcher> valid;
+  if (data.valid) valid.emplace(data.valid->tokens, judging_options(batch_options(recipe)));
+  PaddingWaste waste = train.waste();
+  spdlog::info("batching {}: {} steps of {} rows an epoch, {:.1f} % padding", choice_name(recipe.data.batching),
+               train.steps_per_epoch(), train.rows_per_step(), 100 * waste.wasted());
+  int64_t total_steps = recipe.train.max_steps.value_or(recipe.train.epochs * train.steps_per_epoch());
+  check_schedule(recipe, total_steps);
 
   write_file(folder.file("recipe.yaml"), to_yaml(recipe));
   Trainer trainer(recipe, folder, engine, train, valid ? &*valid : nullptr, total_steps);

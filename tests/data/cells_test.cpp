@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "data/utf8.h"
+#include "base/utf8.h"
 #include "test_support.h"
 
 namespace gavel {
@@ -50,10 +50,10 @@ TEST(Cells, InvalidUtf8IsReplacedAsRustDoes) {
   EXPECT_THAT(turns.texts, ElementsAre("a\uFFFD\uFFFDz\uFFFD\uFFFD\uFFFD"));
   EXPECT_EQ(turns.invalid_utf8, 5);
   std::string out;
-  EXPECT_EQ(append_repaired_utf8("\xF0\x9F\x98", out), 1);
-  EXPECT_EQ(append_repaired_utf8("\xC0\xAF\xF8", out), 3);
-  EXPECT_EQ(append_repaired_utf8("h\xC3\xA9 \xF4\x8F\xBF\xBF", out), 0);
-  EXPECT_TRUE(valid_utf8(out));
+  EXPECT_EQ(append_lossy(out, "\xF0\x9F\x98"), 1);
+  EXPECT_EQ(append_lossy(out, "\xC0\xAF\xF8"), 3);
+  EXPECT_EQ(append_lossy(out, "h\xC3\xA9 \xF4\x8F\xBF\xBF"), 0);
+  EXPECT_TRUE(is_valid_utf8(out));
 }
 
 TEST(Cells, WhatIsNoListOfStringsSaysWhy) {

@@ -31,11 +31,35 @@ TEST(Statistics, AsPandasDescribesThem) {
 }
 
 TEST(Statistics, HistogramCountsEveryValue) {
-  std::string text = histogram(std::vector<int64_t>{1, 1, 2, 3, 100}, 10, 20);
+  std::string text = histogram(std::vector<int64_t>{1, 1, 2, 3, 100}, 10).format(20);
   EXPECT_THAT(text, HasSubstr("4 ████████████████████\n"));
   EXPECT_THAT(text, HasSubstr("1 █████\n"));
-  EXPECT_EQ(histogram({}), "");
-  EXPECT_THAT(histogram(std::vector<int64_t>{7, 7}), HasSubstr("7 - 7              2"));
+  EXPECT_EQ(histogram({}).format(), "");
+  EXPECT_THAT(histogram(std::vector<int64_t>{7, 7}).format(), HasSubstr("7 - 7              2"));
+}
+
+TEST(Statistics, FewLongRowsDoNotFlattenTheHistogram) {
+  std::vector<int64_t> values;
+  for (int64_t i = 0; i < 1000; ++i) values.push_back(10 + i % 100);
+  values.push_back(50000);
+  Histogram found = histogram(values, 11);
+  ASSERT_EQ(found.bins.size(), 11u);
+  EXPECT_EQ(found.bins[0].from, 10);
+  EXPECT_EQ(found.bins[1].from, 20);
+  EXPECT_EQ(found.bins[1].count, 100);
+  EXPECT_EQ(found.bins.back().count, 1);
+  EXPECT_EQ(found.bins.back().to, 50000);
+  int64_t sum = 0;
+  for (const auto& bin : found.bins) sum += bin.count;
+  EXPECT_EQ(sum, 1001);
+}
+
+TEST(Statistics, TableHasAColumnForEachDistribution) {
+  std::string text =
+      format_distributions({{"one", describe(std::vector<int64_t>{1, 2})}, {"two", describe(std::vector<int64_t>{3})}});
+  EXPECT_THAT(text, HasSubstr("count                2               1\n"));
+  EXPECT_THAT(text, HasSubstr("mean          1.500000        3.000000\n"));
+  EXPECT_THAT(text, HasSubstr("99%               1.99            3.00\n"));
 }
 
 TEST(Statistics, OfADataset) {
