@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 #include "base/error.h"
 
@@ -81,11 +83,11 @@ void AtomicFile::write(const void* data, size_t size) {
   }
 }
 
-void AtomicFile::commit() {
+void AtomicFile::commit(bool sync) {
   mode_t mask = ::umask(0);
   ::umask(mask);
   ::fchmod(descriptor_, 0666 & ~mask);
-  int failed = ::fsync(descriptor_);
+  int failed = sync ? ::fsync(descriptor_) : 0;
   failed |= ::close(descriptor_);
   descriptor_ = -1;
   if (failed != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) {
@@ -105,6 +107,35 @@ void make_folder(const fs::path& path) {
   std::error_code error;
   fs::create_directories(path, error);
   if (error) fail("{}: the folder can't be made: {}", path.string(), error.message());
+}
+
+void trim_folder(const fs::path& folder, std::string_view extension, uint64_t max_bytes) {
+  struct Entry {
+    fs::file_time_type used;
+    uint64_t size;
+    fs::path path;
+  };
+  std::vector<Entry> entries;
+  uint64_t total = 0;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    if (it->path().extension() != extension) continue;
+    std::error_code ignored;
+    Entry entry{it->last_write_time(ignored), it->file_size(ignored), it->path()};
+    if (ignored) continue;
+    total += entry.size;
+    entries.push_back(std::move(entry));
+  }
+  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.used < b.used; });
+  for (const Entry& entry : entries) {
+    if (total <= max_bytes) break;
+    fs::remove(entry.path, error);
+    total -= entry.size;
+  }
+}
+
+void mark_used(const fs::path& path) {
+  ::utimensat(AT_FDCWD, path.c_str(), nullptr, 0);
 }
 
 fs::path cache_folder() {

@@ -43,8 +43,9 @@ class AtomicFile {
 
   void write(const void* data, size_t size);
   void write(std::string_view text) { write(text.data(), text.size()); }
-  /** Syncs to disk and renames. */
-  void commit();
+  /** Syncs to disk and renames. Without the sync a power cut can leave a torn file under the name: for files that carry a
+   * checksum and can be made again. */
+  void commit(bool sync = true);
 
  private:
   std::filesystem::path path_;
@@ -57,6 +58,12 @@ void write_file(const std::filesystem::path& path, std::string_view text);
 
 /** Creates the folder and its parents; an Error names it when that fails. */
 void make_folder(const std::filesystem::path& path);
+
+/** For caches: removes the files of a folder with this extension that were used longest ago, until the others are at most
+ * `max_bytes`. Other processes may do the same: files that are gone are no error. */
+void trim_folder(const std::filesystem::path& folder, std::string_view extension, uint64_t max_bytes);
+/** Sets the time of last use, which trim_folder() goes by. */
+void mark_used(const std::filesystem::path& path);
 
 /** $XDG_CACHE_HOME/gavel, or ~/.cache/gavel. */
 std::filesystem::path cache_folder();

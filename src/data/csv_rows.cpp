@@ -1,6 +1,4 @@
-#include <fmt/ranges.h>
-
-#include <algorithm>
+#include <fmt/format.h>
 
 #include "base/error.h"
 #include "data/row_source.h"
@@ -13,7 +11,8 @@ class CsvRows final : public RowSource {
  public:
   CsvRows(std::shared_ptr<const MappedFile> file, const ReadOptions& options)
       : file_(std::move(file)), options_(options), reader_(file_->text(), file_->path().string()) {
-    find_columns();
+    names_ = detail::column_names(options_);
+    index_ = detail::find_columns(file_->path().string(), names_, options_, reader_.header());
   }
 
   bool next_rows(size_t bytes, std::vector<RawRow>& rows) override {
@@ -56,7 +55,7 @@ class CsvRows final : public RowSource {
     out.row.response_b = std::move(turns[2].texts);
   }
 
-  bool has_labels() const override { return has(Column::kLabelA) || has(Column::kWinner); }
+  bool has_labels() const override { return detail::labels_found(index_); }
 
   size_t offset() const override { return reader_.offset(); }
 
@@ -68,43 +67,11 @@ class CsvRows final : public RowSource {
  private:
   bool has(Column column) const { return index_[static_cast<size_t>(column)] >= 0; }
 
-  void find_columns() {
-    names_ = detail::column_names(options_);
-    const auto& header = reader_.header();
-    std::string name = file_->path().string();
-    int labels_found = 0, labels_wanted = 0;
-    for (size_t c = 0; c < kNumColumns; ++c) {
-      index_[c] = -1;
-      if (names_[c].empty()) continue;
-      auto found = std::find(header.begin(), header.end(), names_[c]);
-      bool is_label = c >= static_cast<size_t>(Column::kLabelA);
-      labels_wanted += is_label;
-      if (found != header.end()) {
-        index_[c] = found - header.begin();
-        labels_found += is_label;
-        if (std::find(found + 1, header.end(), names_[c]) != header.end())
-          fail("{}: the header names the column '{}' twice", name, names_[c]);
-      } else if (c >= static_cast<size_t>(Column::kPrompt) && c <= static_cast<size_t>(Column::kResponseB)) {
-        missing(names_[c]);
-      }
-    }
-    if (labels_found == labels_wanted) return;
-    if (labels_found > 0 || options_.purpose == Purpose::kTrain)
-      for (size_t c = static_cast<size_t>(Column::kLabelA); c < kNumColumns; ++c)
-        if (!names_[c].empty() && index_[c] < 0) missing(names_[c]);
-  }
-
-  [[noreturn]] void missing(const std::string& column) const {
-    fail("{}: expected a column '{}', found {}{}: check data.format, or name the columns with data.columns",
-         file_->path().string(), column, fmt::join(reader_.header(), ", "),
-         did_you_mean(column, reader_.header()));
-  }
-
   std::shared_ptr<const MappedFile> file_;
   ReadOptions options_;
   CsvReader reader_;
   std::array<std::string, kNumColumns> names_;
-  std::array<std::ptrdiff_t, kNumColumns> index_{};
+  detail::ColumnIndex index_{};
   std::vector<CsvField> fields_;
   size_t released_ = 0;
 };

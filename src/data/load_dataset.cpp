@@ -12,6 +12,9 @@ namespace gavel {
 
 namespace {
 
+constexpr const char* kSuffix = ".tokens";
+constexpr uint64_t kCacheBytes = uint64_t{20} << 30;
+
 /** Reads the file once; tokens go to `builder`. */
 void stream_rows(const std::filesystem::path& path, const ReadOptions& read, DatasetBuilder& builder,
                  LoadedDataset& out, const BytesDone& done) {
@@ -99,8 +102,11 @@ LoadedDataset load_dataset(const std::filesystem::path& path, const ReadOptions&
   TokenKey key;
   if (cache && !encoder.fingerprint.empty()) {
     key = token_key(path, read, tokenize, encoder);
-    cached = *cache / (key.hex() + ".tokens");
-    if (auto found = open_token_file(cached, key, true)) return std::move(*found);
+    cached = *cache / (key.hex() + kSuffix);
+    if (auto found = open_token_file(cached, key, true)) {
+      mark_used(cached);
+      return std::move(*found);
+    }
     writer = try_open(cached, key);
   }
   if (writer == nullptr) {
@@ -120,6 +126,7 @@ LoadedDataset load_dataset(const std::filesystem::path& path, const ReadOptions&
     writer.reset();
     return load_dataset(path, read, tokenize, encoder, std::nullopt, done);
   }
+  trim_folder(*cache, kSuffix, kCacheBytes);
   std::string why;
   auto written = open_token_file(cached, key, false, &why);
   if (!written) fail("{}: the token cache was written and can't be read back: {}", cached.string(), why);

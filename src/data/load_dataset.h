@@ -15,7 +15,8 @@ using BytesDone = std::function<void(int64_t)>;
  *
  * With `cache_folder` and an encoder that has a fingerprint, the result is kept there under a key of the
  * file's content, the tokenizer and all settings, and mapped the next time; a stale, torn or damaged file is
- * made anew. When the cache can't be written the tokens stay in memory. Throws as read_preferences() does. */
+ * made anew; files used longest ago go when the folder holds more than 20 GiB. When the cache can't be
+ * written the tokens stay in memory. Throws as read_preferences() does. */
 LoadedDataset load_dataset(const std::filesystem::path& path, const ReadOptions& read,
                            const TokenizeOptions& tokenize, const TextEncoder& encoder,
                            const std::optional<std::filesystem::path>& cache_folder = std::nullopt,

@@ -1,5 +1,8 @@
 #include "data/row_source.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -18,6 +21,39 @@ std::array<std::string, kNumColumns> column_names(const ReadOptions& options) {
   if (some && !c.winner.empty())
     fail("columns: name either winner or label_a, label_b and label_tie, not both");
   return {c.id, c.prompt, c.response_a, c.response_b, c.label_a, c.label_b, c.label_tie, c.winner};
+}
+
+ColumnIndex find_columns(const std::string& path, const std::array<std::string, kNumColumns>& names,
+                         const ReadOptions& options, const std::vector<std::string>& header) {
+  auto missing = [&](const std::string& column) {
+    fail("{}: expected a column '{}', found {}{}: check data.format, or name the columns with data.columns", path, column,
+         fmt::join(header, ", "), did_you_mean(column, header));
+  };
+  ColumnIndex index;
+  index.fill(-1);
+  int labels_found = 0, labels_wanted = 0;
+  for (size_t c = 0; c < kNumColumns; ++c) {
+    if (names[c].empty()) continue;
+    auto found = std::find(header.begin(), header.end(), names[c]);
+    bool is_label = c >= static_cast<size_t>(Column::kLabelA);
+    labels_wanted += is_label;
+    if (found != header.end()) {
+      index[c] = found - header.begin();
+      labels_found += is_label;
+      if (std::find(found + 1, header.end(), names[c]) != header.end())
+        fail("{}: the header names the column '{}' twice", path, names[c]);
+    } else if (c >= static_cast<size_t>(Column::kPrompt) && c <= static_cast<size_t>(Column::kResponseB)) {
+      missing(names[c]);
+    }
+  }
+  if (labels_found < labels_wanted && (labels_found > 0 || options.purpose == Purpose::kTrain))
+    for (size_t c = static_cast<size_t>(Column::kLabelA); c < kNumColumns; ++c)
+      if (!names[c].empty() && index[c] < 0) missing(names[c]);
+  return index;
+}
+
+bool labels_found(const ColumnIndex& index) {
+  return index[static_cast<size_t>(Column::kLabelA)] >= 0 || index[static_cast<size_t>(Column::kWinner)] >= 0;
 }
 
 void finish_texts(const Turns& prompt, const Turns& a, const Turns& b, ParsedRow& out) {

@@ -47,11 +47,21 @@ class RowSource {
 std::unique_ptr<RowSource> open_csv_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options);
 std::unique_ptr<RowSource> open_jsonl_rows(std::shared_ptr<const MappedFile> file,
                                            const ReadOptions& options);
+/** Throws, with what to do, where the program was built without Apache Arrow. */
+std::unique_ptr<RowSource> open_parquet_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options);
 
 namespace detail {
 
 /** Names by Column; columns a file may lack are "" or found missing later. */
 std::array<std::string, kNumColumns> column_names(const ReadOptions& options);
+
+/** Place of each Column in a file's header, or -1. */
+using ColumnIndex = std::array<std::ptrdiff_t, kNumColumns>;
+/** Throws on a text column that is missing, a column that is there twice, and labels that are missing (some of them,
+ * or in training). */
+ColumnIndex find_columns(const std::string& path, const std::array<std::string, kNumColumns>& names,
+                         const ReadOptions& options, const std::vector<std::string>& header);
+bool labels_found(const ColumnIndex& index);
 
 /** What remains after the cells are turns: oddities of texts that need no other row. */
 void finish_texts(const Turns& prompt, const Turns& a, const Turns& b, ParsedRow& out);

@@ -27,12 +27,10 @@ std::unique_ptr<RowSource> open_rows(const std::filesystem::path& path, const Re
   auto file = MappedFile::open(path);
   std::string_view text = file->text();
   if (text.starts_with("\x1F\x8B"))
-    fail("{}: expected CSV or JSONL, found a gzip file: unpack it first (gunzip -k)", path.string());
-  if (text.starts_with("PAR1"))
-    fail("{}: expected CSV or JSONL, found Parquet: convert it first (pandas.read_parquet, to_csv)",
-         path.string());
+    fail("{}: expected CSV, JSONL or Parquet, found a gzip file: unpack it first (gunzip -k)", path.string());
+  if (text.starts_with("PAR1")) return open_parquet_rows(file, options);
   if (text.starts_with("PK\x03\x04"))
-    fail("{}: expected CSV or JSONL, found a zip file: unpack it first", path.string());
+    fail("{}: expected CSV, JSONL or Parquet, found a zip file: unpack it first", path.string());
   return is_jsonl(*file) ? open_jsonl_rows(file, options) : open_csv_rows(file, options);
 }
 

@@ -197,7 +197,7 @@ void TokenFileWriter::commit(const DatasetParts& parts, const LoadedDataset& res
   flush();
   footer.checksum = checksum_;
   file_.write(&footer, sizeof(footer));
-  file_.commit();
+  file_.commit(/*sync=*/false);  // the checksum tells a torn file, and it can be made again
 }
 
 std::optional<LoadedDataset> open_token_file(const std::filesystem::path& path, TokenKey key, bool check,

@@ -79,33 +79,6 @@ void write_entry(const fs::path& path, std::string_view key, std::string_view pa
   file.commit();
 }
 
-/** Removes the entries used longest ago until the rest fits. Other processes may do the same: files that
- * are gone are no error. */
-void trim(const fs::path& folder, uint64_t max_bytes) {
-  struct Entry {
-    fs::file_time_type used;
-    uint64_t size;
-    fs::path path;
-  };
-  std::vector<Entry> entries;
-  uint64_t total = 0;
-  std::error_code error;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    if (it->path().extension() != kSuffix) continue;
-    std::error_code ignored;
-    Entry entry{it->last_write_time(ignored), it->file_size(ignored), it->path()};
-    if (ignored) continue;
-    total += entry.size;
-    entries.push_back(std::move(entry));
-  }
-  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.used < b.used; });
-  for (const Entry& entry : entries) {
-    if (total <= max_bytes) break;
-    fs::remove(entry.path, error);
-    total -= entry.size;
-  }
-}
-
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -127,8 +100,7 @@ CachedCompile compile_cached(Client& client, std::string_view mlir, const Compil
       auto file = MappedFile::open(path);
       if (auto payload = find_payload(*file, key)) {
         Executable executable = client.deserialize(*payload, mlir, name);
-        // The time of last use decides what trim() removes.
-        ::utimensat(AT_FDCWD, path.c_str(), nullptr, 0);
+        mark_used(path);
         return {std::move(executable), true, seconds_since(start)};
       }
       spdlog::warn("{}: the compiled program there is damaged or of another program; compiling again",
@@ -145,7 +117,7 @@ CachedCompile compile_cached(Client& client, std::string_view mlir, const Compil
     make_folder(cache.folder);
     if (sizeof(Header) + key.size() + payload.size() <= cache.max_bytes) {
       write_entry(path, key, payload);
-      trim(cache.folder, cache.max_bytes);
+      trim_folder(cache.folder, kSuffix, cache.max_bytes);
     }
   } catch (const Error& problem) {
     spdlog::warn("compiled {} is not kept for the next run: {}", name, problem.what());
