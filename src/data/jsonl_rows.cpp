@@ -73,7 +73,7 @@ class JsonlRows final : public RowSource {
     dom::parser parser;
     dom::object object;
     if (parser.parse(line).get(object) != simdjson::SUCCESS)
-      fail("{}: row 1: expected a JSON object on each line, found {}", path(), excerpt(line));
+      fail("{}: row 1: expected a JSON object on each line, found {}", path(), json_excerpt(line));
     std::vector<std::string> keys;
     for (auto field : object) keys.emplace_back(field.key);
     int wanted = 0, found = 0;

@@ -53,21 +53,51 @@ TEST(Split, IsAFunctionOfRowsAndSeedAlone) {
   EXPECT_NE(split_rows(rows, 0.2, 9).valid, split_rows(rows, 0.2, 10).valid);
 }
 
-TEST(Split, FoldsHoldEveryRowOnce) {
-  auto rows = made_rows(1000, 5);
-  auto folds = fold_rows(rows, 5, 1);
-  std::set<int64_t> seen;
-  std::map<uint64_t, size_t> fold_of;
-  for (size_t f = 0; f < folds.size(); ++f) {
-    EXPECT_NEAR(static_cast<double>(folds[f].size()), 200, 6);
-    for (int64_t i : folds[f]) {
-      EXPECT_TRUE(seen.insert(i).second);
-      auto [place, is_new] = fold_of.try_emplace(rows[static_cast<size_t>(i)].prompt_hash, f);
-      EXPECT_EQ(place->second, f);
+TEST(Split, FoldsHoldEveryRowOncePromptsWholeAndLabelsInTheirShares) {
+  Random random(17);
+  for (int trial = 0; trial < 20; ++trial) {
+    auto rows = made_rows(600 + static_cast<int64_t>(random.below(1500)), random.next());
+    const auto folds = static_cast<int64_t>(2 + random.below(9));
+    auto found = fold_rows(rows, folds, random.next());
+    ASSERT_EQ(found.size(), static_cast<size_t>(folds));
+    std::array<double, 3> all{};
+    for (const auto& row : rows)
+      for (size_t c = 0; c < 3; ++c) all[c] += row.label[c];
+    std::set<int64_t> seen;
+    std::map<uint64_t, size_t> fold_of;
+    for (size_t f = 0; f < found.size(); ++f) {
+      std::array<double, 3> counts{};
+      for (int64_t i : found[f]) {
+        const RowKey& row = rows[static_cast<size_t>(i)];
+        EXPECT_TRUE(seen.insert(i).second);
+        auto [place, is_new] = fold_of.try_emplace(row.prompt_hash, f);
+        EXPECT_EQ(place->second, f);
+        for (size_t c = 0; c < 3; ++c) counts[c] += row.label[c];
+      }
+      // The five frequent prompts are a fiftieth of the rows each, and stay whole.
+      for (size_t c = 0; c < 3; ++c)
+        EXPECT_NEAR(counts[c], all[c] / static_cast<double>(folds), 3 + 0.02 * static_cast<double>(rows.size()) / 3)
+            << "trial " << trial << " fold " << f;
     }
+    EXPECT_EQ(seen.size(), rows.size());
   }
-  EXPECT_EQ(seen.size(), rows.size());
-  EXPECT_THAT(error_of([&] { fold_rows(rows, 1, 0); }), HasSubstr("expected 2 to 1000"));
+  EXPECT_THAT(error_of([&] { fold_rows(made_rows(1000, 5), 1, 0); }), HasSubstr("expected 2 to 1000"));
+}
+
+TEST(Split, AFoldIsOneSideOfASplit) {
+  auto rows = made_rows(500, 6);
+  auto folds = fold_rows(rows, 4, 3);
+  for (int64_t fold = 0; fold < 4; ++fold) {
+    Split split = fold_split(rows, 4, fold, 3);
+    EXPECT_EQ(split.valid, folds[static_cast<size_t>(fold)]);
+    std::set<int64_t> all(split.train.begin(), split.train.end());
+    all.insert(split.valid.begin(), split.valid.end());
+    EXPECT_EQ(all.size(), 500u);
+    EXPECT_EQ(split.train.size() + split.valid.size(), 500u);
+  }
+  EXPECT_THAT(error_of([&] { fold_split(rows, 4, 4, 3); }), HasSubstr("data.fold: expected 0 to 3"));
+  // All rows of one prompt: some fold must stay empty.
+  EXPECT_THAT(error_of([&] { fold_split(std::vector<RowKey>(6), 3, 1, 0); }), HasSubstr("leaves no row"));
 }
 
 TEST(Split, EdgesAreErrors) {

@@ -119,23 +119,36 @@ TEST(Engine, PackedAndBucketedEqualPadded) {
   EXPECT_GT(packed.step(0).micro[0].last_index.shape()[0], packed.step(0).micro[0].input_ids.shape()[0]);
 }
 
+/** Logits and gradients of packed rows, of either kind, beside those of the same rows padded, in plain StableHLO. */
 TEST(Engine, PackedGradientsAndLogitsEqualPadded) {
-  TokenizedDataset data = rows(8, 16);
-  Engine engine = tiny_engine(tiny_options());
-  auto [padded, padded_logits] = engine.gradients(Batcher(data, options_of(Batching::kPadded, 8, 1, 32)).step(0).micro[0], 0);
-  Batch batch = Batcher(data, options_of(Batching::kPacked, 8, 1, 32)).step(0).micro[0];
-  auto [packed, packed_logits] = engine.gradients(batch, 0);
-  for (size_t i = 0; i < padded.size(); ++i)
-    for (size_t j = 0; j < padded[i].as<float>().size(); ++j)
-      EXPECT_NEAR(padded[i].as<float>()[j], packed[i].as<float>()[j], 1e-5);
-  Batch plain = Batcher(data, options_of(Batching::kPadded, 8, 1, 32)).step(0).micro[0];
-  for (size_t i = 0; i < batch.row_indices.size(); ++i) {
-    auto same = std::find(plain.row_indices.begin(), plain.row_indices.end(), batch.row_indices[i]);
-    ASSERT_NE(same, plain.row_indices.end());
-    auto j = static_cast<size_t>(same - plain.row_indices.begin());
-    for (size_t k = 0; k < 3; ++k)
-      EXPECT_NEAR(packed_logits.as<float>()[3 * i + k], padded_logits.as<float>()[3 * j + k], 1e-5);
-  }
+  TokenizedDataset data = rows(12, 16);
+  Batch plain = Batcher(data, options_of(Batching::kPadded, 12, 1, 32)).step(0).micro[0];
+  auto [padded, padded_logits] = tiny_engine(tiny_options()).gradients(plain, 0);
+  std::vector<Kernels> kinds = {Kernels::kPlain};
+  if (best_kernels(*test_client()) == Kernels::kCpu) kinds.push_back(Kernels::kCpu);
+  for (Kernels kernels : kinds)
+    for (bool one_sequence : {false, true}) {
+      SCOPED_TRACE(fmt::format("{}, {}", kernels == Kernels::kCpu ? "kernels" : "plain", one_sequence ? "joined" : "packed"));
+      BatchOptions options = options_of(Batching::kPacked, 12, 1, 32);
+      options.one_sequence = one_sequence;
+      Batch batch = Batcher(data, options).step(0).micro[0];
+      ASSERT_LT(batch.input_ids.shape()[0], plain.input_ids.shape()[0]);
+      StepOptions step = tiny_options();
+      step.model.kernels = kernels;
+      auto [packed, packed_logits] = tiny_engine(step).gradients(batch, 0);
+      ASSERT_EQ(packed.size(), padded.size());
+      for (size_t i = 0; i < padded.size(); ++i)
+        for (size_t j = 0; j < padded[i].as<float>().size(); ++j)
+          ASSERT_NEAR(padded[i].as<float>()[j], packed[i].as<float>()[j], 1e-5) << "tensor " << i << " at " << j;
+      ASSERT_EQ(batch.row_indices.size(), plain.row_indices.size());
+      for (size_t i = 0; i < batch.row_indices.size(); ++i) {
+        auto same = std::find(plain.row_indices.begin(), plain.row_indices.end(), batch.row_indices[i]);
+        ASSERT_NE(same, plain.row_indices.end());
+        auto j = static_cast<size_t>(same - plain.row_indices.begin());
+        for (size_t k = 0; k < 3; ++k)
+          EXPECT_NEAR(packed_logits.as<float>()[3 * i + k], padded_logits.as<float>()[3 * j + k], 1e-5);
+      }
+    }
 }
 
 TEST(Engine, JoinedRowsWithTheKernelsEqualPaddedOnesInStableHlo) {

@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""Writes tests/data/files/pairs.parquet: rows of our own in the column types that tests/data/parquet_test.cpp reads.
+
+usage: parquet_sample.py OUT.parquet    (needs pyarrow)
+"""
+import sys
+
+import pyarrow
+import pyarrow.parquet
+
+ROWS = [
+    # id, prompt, response_a, response_b, probabilities of A, B, tie
+    (1, ["What is two and two?"], ["Four."], ["Five."], 1, 0, 0),
+    (2, ["Say \"hi\".", "Now\nsay\tbye."], ["hi", "bye"], [None, "Tschüß 👋"], 0, 0.25, 0.75),
+    (3, ["p"], [None], [None], 1, 0, 0),
+    (4, ["same"], ["x"], ["x"], 0, 0, 1),
+    (5, [], [""], ["y"], None, 1, 0),
+]
+
+
+def main():
+    ids, prompts, a, b, label_a, label_b, label_tie = map(list, zip(*ROWS))
+    texts = pyarrow.list_(pyarrow.string())
+    table = pyarrow.table({
+        "id": pyarrow.array(ids, pyarrow.int64()),
+        "unused": pyarrow.array([{"x": 1}] * len(ROWS)),
+        "prompt": pyarrow.array(prompts, texts),
+        "response_a": pyarrow.array(a, pyarrow.large_list(pyarrow.large_string())),
+        "response_b": pyarrow.array(b, texts),
+        "winner_model_a": pyarrow.array(label_a, pyarrow.float64()),
+        "winner_model_b": pyarrow.array(label_b, pyarrow.float32()),
+        "winner_tie": pyarrow.array(label_tie, pyarrow.float64()),
+        # The columns of the other format: plain texts, one of them coded by a dictionary.
+        "text": pyarrow.array(["[" + str(i) for i in ids], pyarrow.string()),
+        "winner": pyarrow.array(["model_a", "model_b", "tie", "tie", "model_a"]).dictionary_encode(),
+    })
+    pyarrow.parquet.write_table(table, sys.argv[1], row_group_size=2)
+
+
+main()
