@@ -80,7 +80,10 @@ std::string json_excerpt(std::string_view line) {
 }
 
 JsonRowParser::JsonRowParser(std::string path, const ReadOptions& options, bool has_labels)
-    : path_(std::move(path)), options_(options), names_(detail::column_names(options)), has_labels_(has_labels) {}
+    : path_(std::move(path)),
+      options_(options),
+      names_(detail::column_names(options)),
+      has_labels_(has_labels) {}
 
 void JsonRowParser::parse(const RawRow& raw, ParsedRow& out) const {
   auto count = [&](Oddity oddity, int64_t n) { out.occurrences[static_cast<size_t>(oddity)] += n; };
@@ -99,8 +102,8 @@ void JsonRowParser::parse(const RawRow& raw, ParsedRow& out) const {
   dom::element root;
   dom::object object;
   if (auto error = parser.parse(line.data(), line.size()).get(root)) {
-    out.broken = fmt::format("{}: row {}: expected a JSON object on each line, found {}: {}", path_,
-                             raw.row, json_excerpt(line), simdjson::error_message(error));
+    out.broken = fmt::format("{}: row {}: expected a JSON object on each line, found {}: {}", path_, raw.row,
+                             json_excerpt(line), simdjson::error_message(error));
     return;
   }
   if (root.get(object) != simdjson::SUCCESS) {

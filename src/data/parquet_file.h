@@ -5,8 +5,9 @@
 
 namespace gavel {
 
-/** A Parquet file as rows of JSON. src/parquet implements it in a module of its own, loaded when such a file is opened,
- * so that the program needs no Apache Arrow. What goes wrong is a std::runtime_error without the file's name. */
+/** A Parquet file as rows of JSON. src/parquet implements it in a module of its own, loaded when such a file
+ * is opened, so that the program needs no Apache Arrow. What goes wrong is a std::runtime_error without the
+ * file's name. */
 class ParquetFile {
  public:
   virtual ~ParquetFile() = default;
@@ -14,7 +15,8 @@ class ParquetFile {
   virtual std::vector<std::string> columns() const = 0;
   /** To be called once: the columns that rows will have. */
   virtual void select(const std::vector<std::string>& columns) = 0;
-  /** Appends whole rows, each a JSON object and a newline, until `lines` has `bytes`; false when there was none. */
+  /** Appends whole rows, each a JSON object and a newline, until `lines` has `bytes`; false when there was
+   * none. */
   virtual bool next_rows(size_t bytes, std::string& lines) = 0;
 };
 

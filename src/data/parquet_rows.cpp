@@ -27,10 +27,12 @@ OpenParquetFile load_module(const std::string& file) {
     if (symbol == nullptr) fail("{}: {} is of another build", file, path.string());
     return reinterpret_cast<OpenParquetFile>(symbol);
   }
-  fail("{}: this build reads no Parquet. Fetch Apache Arrow and build again (tools/fetch_packages.py pyarrow; rm -r build; "
-       "make build), or convert the file: python3 -c \"import pandas; pandas.read_parquet('{}').to_csv('{}', "
-       "index=False)\"",
-       file, file, fs::path(file).replace_extension(".csv").string());
+  fail(
+      "{}: this build reads no Parquet. Fetch Apache Arrow and build again (tools/fetch_packages.py pyarrow; "
+      "rm -r build; "
+      "make build), or convert the file: python3 -c \"import pandas; pandas.read_parquet('{}').to_csv('{}', "
+      "index=False)\"",
+      file, file, fs::path(file).replace_extension(".csv").string());
 }
 
 class ParquetRows final : public RowSource {
@@ -94,7 +96,8 @@ class ParquetRows final : public RowSource {
 
 }  // namespace
 
-std::unique_ptr<RowSource> open_parquet_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options) {
+std::unique_ptr<RowSource> open_parquet_rows(std::shared_ptr<const MappedFile> file,
+                                             const ReadOptions& options) {
   return std::make_unique<ParquetRows>(std::move(file), options);
 }
 

@@ -26,8 +26,8 @@ std::array<std::string, kNumColumns> column_names(const ReadOptions& options) {
 ColumnIndex find_columns(const std::string& path, const std::array<std::string, kNumColumns>& names,
                          const ReadOptions& options, const std::vector<std::string>& header) {
   auto missing = [&](const std::string& column) {
-    fail("{}: expected a column '{}', found {}{}: check data.format, or name the columns with data.columns", path, column,
-         fmt::join(header, ", "), did_you_mean(column, header));
+    fail("{}: expected a column '{}', found {}{}: check data.format, or name the columns with data.columns",
+         path, column, fmt::join(header, ", "), did_you_mean(column, header));
   };
   ColumnIndex index;
   index.fill(-1);

@@ -48,7 +48,8 @@ std::unique_ptr<RowSource> open_csv_rows(std::shared_ptr<const MappedFile> file,
 std::unique_ptr<RowSource> open_jsonl_rows(std::shared_ptr<const MappedFile> file,
                                            const ReadOptions& options);
 /** Throws, with what to do, where the program was built without Apache Arrow. */
-std::unique_ptr<RowSource> open_parquet_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options);
+std::unique_ptr<RowSource> open_parquet_rows(std::shared_ptr<const MappedFile> file,
+                                             const ReadOptions& options);
 
 namespace detail {
 
@@ -57,8 +58,8 @@ std::array<std::string, kNumColumns> column_names(const ReadOptions& options);
 
 /** Place of each Column in a file's header, or -1. */
 using ColumnIndex = std::array<std::ptrdiff_t, kNumColumns>;
-/** Throws on a text column that is missing, a column that is there twice, and labels that are missing (some of them,
- * or in training). */
+/** Throws on a text column that is missing, a column that is there twice, and labels that are missing (some
+ * of them, or in training). */
 ColumnIndex find_columns(const std::string& path, const std::array<std::string, kNumColumns>& names,
                          const ReadOptions& options, const std::vector<std::string>& header);
 bool labels_found(const ColumnIndex& index);

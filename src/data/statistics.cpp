@@ -151,8 +151,9 @@ double DatasetStatistics::cut_share() const {
 }
 
 std::string DatasetStatistics::format() const {
-  std::string out = fmt::format("{} rows\n{}tokens per row, before and after truncation\n{}", rows, labels.format(),
-                                format_distributions({{"whole", full_lengths}, {"kept", lengths}}));
+  std::string out =
+      fmt::format("{} rows\n{}tokens per row, before and after truncation\n{}", rows, labels.format(),
+                  format_distributions({{"whole", full_lengths}, {"kept", lengths}}));
   out += fmt::format("{} rows ({:.1f} %) cut by max_length\n", cut_rows, 100 * cut_share());
   return out + histogram.format();
 }

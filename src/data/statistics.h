@@ -32,8 +32,8 @@ struct LabelCounts {
 };
 LabelCounts count_labels(const TokenizedDataset& dataset);
 
-/** Counts of values in `bins` stretches of equal width from the smallest value to about the 99th percentile, and in a
- * last one of what is above, so that a few long rows do not squeeze all others into one bar. */
+/** Counts of values in `bins` stretches of equal width from the smallest value to about the 99th percentile,
+ * and in a last one of what is above, so that a few long rows do not squeeze all others into one bar. */
 struct Histogram {
   struct Bin {
     int64_t from = 0, to = 0;  // both included

@@ -77,22 +77,38 @@ void append_json(const arrow::Array& array, int64_t i, std::string& out) {
     return;
   }
   switch (array.type_id()) {
-    case arrow::Type::STRING: return append_text<arrow::StringArray>(array, i, out);
-    case arrow::Type::LARGE_STRING: return append_text<arrow::LargeStringArray>(array, i, out);
-    case arrow::Type::BINARY: return append_text<arrow::BinaryArray>(array, i, out);
-    case arrow::Type::LARGE_BINARY: return append_text<arrow::LargeBinaryArray>(array, i, out);
-    case arrow::Type::LIST: return append_list<arrow::ListArray>(array, i, out);
-    case arrow::Type::LARGE_LIST: return append_list<arrow::LargeListArray>(array, i, out);
-    case arrow::Type::INT8: return append_number<arrow::Int8Array>(array, i, out);
-    case arrow::Type::INT16: return append_number<arrow::Int16Array>(array, i, out);
-    case arrow::Type::INT32: return append_number<arrow::Int32Array>(array, i, out);
-    case arrow::Type::INT64: return append_number<arrow::Int64Array>(array, i, out);
-    case arrow::Type::UINT8: return append_number<arrow::UInt8Array>(array, i, out);
-    case arrow::Type::UINT16: return append_number<arrow::UInt16Array>(array, i, out);
-    case arrow::Type::UINT32: return append_number<arrow::UInt32Array>(array, i, out);
-    case arrow::Type::UINT64: return append_number<arrow::UInt64Array>(array, i, out);
-    case arrow::Type::FLOAT: return append_number<arrow::FloatArray>(array, i, out);
-    case arrow::Type::DOUBLE: return append_number<arrow::DoubleArray>(array, i, out);
+    case arrow::Type::STRING:
+      return append_text<arrow::StringArray>(array, i, out);
+    case arrow::Type::LARGE_STRING:
+      return append_text<arrow::LargeStringArray>(array, i, out);
+    case arrow::Type::BINARY:
+      return append_text<arrow::BinaryArray>(array, i, out);
+    case arrow::Type::LARGE_BINARY:
+      return append_text<arrow::LargeBinaryArray>(array, i, out);
+    case arrow::Type::LIST:
+      return append_list<arrow::ListArray>(array, i, out);
+    case arrow::Type::LARGE_LIST:
+      return append_list<arrow::LargeListArray>(array, i, out);
+    case arrow::Type::INT8:
+      return append_number<arrow::Int8Array>(array, i, out);
+    case arrow::Type::INT16:
+      return append_number<arrow::Int16Array>(array, i, out);
+    case arrow::Type::INT32:
+      return append_number<arrow::Int32Array>(array, i, out);
+    case arrow::Type::INT64:
+      return append_number<arrow::Int64Array>(array, i, out);
+    case arrow::Type::UINT8:
+      return append_number<arrow::UInt8Array>(array, i, out);
+    case arrow::Type::UINT16:
+      return append_number<arrow::UInt16Array>(array, i, out);
+    case arrow::Type::UINT32:
+      return append_number<arrow::UInt32Array>(array, i, out);
+    case arrow::Type::UINT64:
+      return append_number<arrow::UInt64Array>(array, i, out);
+    case arrow::Type::FLOAT:
+      return append_number<arrow::FloatArray>(array, i, out);
+    case arrow::Type::DOUBLE:
+      return append_number<arrow::DoubleArray>(array, i, out);
     case arrow::Type::BOOL:
       out += static_cast<const arrow::BooleanArray&>(array).Value(i) ? "true" : "false";
       return;
@@ -101,8 +117,8 @@ void append_json(const arrow::Array& array, int64_t i, std::string& out) {
       return append_json(*coded.dictionary(), coded.GetValueIndex(i), out);
     }
     default:
-      throw std::runtime_error(
-          fmt::format("expected texts, numbers or lists of them, found a column of type {}", array.type()->ToString()));
+      throw std::runtime_error(fmt::format(
+          "expected texts, numbers or lists of them, found a column of type {}", array.type()->ToString()));
   }
 }
 
@@ -124,7 +140,8 @@ class ArrowFile final : public ParquetFile {
     const parquet::SchemaDescriptor& parts = *reader_->parquet_reader()->metadata()->schema();
     std::vector<int> leaves, groups(static_cast<size_t>(reader_->num_row_groups()));
     for (int i = 0; i < parts.num_columns(); ++i)
-      if (std::find(columns.begin(), columns.end(), parts.GetColumnRoot(i)->name()) != columns.end()) leaves.push_back(i);
+      if (std::find(columns.begin(), columns.end(), parts.GetColumnRoot(i)->name()) != columns.end())
+        leaves.push_back(i);
     std::iota(groups.begin(), groups.end(), 0);
     batches_ = value_of(reader_->GetRecordBatchReader(groups, leaves));
   }

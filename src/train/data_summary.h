@@ -42,6 +42,7 @@ struct DataSummary {
 };
 
 /** `num_examples` rows from the shortest to the longest. */
-DataSummary summarize(const Recipe& recipe, const RunData& data, const Tokenizer& tokenizer, int64_t num_examples);
+DataSummary summarize(const Recipe& recipe, const RunData& data, const Tokenizer& tokenizer,
+                      int64_t num_examples);
 
 }  // namespace gavel

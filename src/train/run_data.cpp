@@ -41,13 +41,16 @@ std::vector<fs::path> data_files(const Recipe& recipe) {
 }  // namespace
 
 std::string describe_data(const Recipe& recipe, const RunData& data) {
-  std::string out = fmt::format("data {}{}\n{}", recipe.data.train, data.from_cache ? " (tokens from the cache)" : "",
-                                data.train_report.format());
+  std::string out =
+      fmt::format("data {}{}\n{}", recipe.data.train, data.from_cache ? " (tokens from the cache)" : "",
+                  data.train_report.format());
   if (data.valid_report)
-    out += fmt::format("validation data {}\n{}", std::get<std::string>(recipe.data.valid), data.valid_report->format());
+    out += fmt::format("validation data {}\n{}", std::get<std::string>(recipe.data.valid),
+                       data.valid_report->format());
   out += "training rows\n" + dataset_statistics(data.train.tokens).format();
   if (data.valid)
-    out += fmt::format("validation rows: {}\n{}", data.valid->tokens.num_rows(), count_labels(data.valid->tokens).format());
+    out += fmt::format("validation rows: {}\n{}", data.valid->tokens.num_rows(),
+                       count_labels(data.valid->tokens).format());
   return out;
 }
 
@@ -56,14 +59,18 @@ RunDataLoader::RunDataLoader(const Recipe& recipe, const Tokenizer& tokenizer, P
     RowStream check(file, read_options(recipe, purpose));
     total_bytes_ += static_cast<int64_t>(fs::file_size(file));
   }
-  result_ = std::async(std::launch::async,
-                       [this, recipe, purpose, encode = encode_options(recipe, tokenizer),
-                        encoder = make_encoder(tokenizer)] { return load(recipe, purpose, encode, encoder); });
+  result_ = std::async(std::launch::async, [this, recipe, purpose, encode = encode_options(recipe, tokenizer),
+                                            encoder = make_encoder(tokenizer)] {
+    return load(recipe, purpose, encode, encoder);
+  });
 }
 
-RunDataLoader::~RunDataLoader() { stop_ = true; }
+RunDataLoader::~RunDataLoader() {
+  stop_ = true;
+}
 
-RunData RunDataLoader::load(const Recipe& recipe, Purpose purpose, EncodeOptions encode, const TextEncoder& encoder) {
+RunData RunDataLoader::load(const Recipe& recipe, Purpose purpose, EncodeOptions encode,
+                            const TextEncoder& encoder) {
   TokenizeOptions options{std::move(encode)};
   std::optional<fs::path> cache;
   if (recipe.data.cache) cache = token_cache_folder();

@@ -33,8 +33,8 @@ struct RunData {
 /** For the terminal: what cleaning met, and the statistics of both sides. */
 std::string describe_data(const Recipe& recipe, const RunData& data);
 
-/** Reads a recipe's data on a thread of its own, so that the device can be made ready meanwhile. The tokens are kept
- * in token_cache_folder() when data.cache is set. */
+/** Reads a recipe's data on a thread of its own, so that the device can be made ready meanwhile. The tokens
+ * are kept in token_cache_folder() when data.cache is set. */
 class RunDataLoader {
  public:
   /** Throws at once when a file or one of its columns is missing; starts reading else. */
