@@ -27,6 +27,7 @@ int run_cli(int argc, const char* const* argv) {
   add_bench_command(app);
   add_parity_command(app);
   add_export_command(app);
+  add_plan_command(app);
   add_doctor_command(app);
   app.parse_complete_callback([&] { setup_logging(quiet); });
   // CLI11 would only say that a subcommand is required.

@@ -15,6 +15,7 @@ void add_tokenize_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
 void add_parity_command(CLI::App& app);
 void add_export_command(CLI::App& app);
+void add_plan_command(CLI::App& app);
 void add_doctor_command(CLI::App& app);
 
 /** The whole program; returns the exit status: 0, 1 for an Error, CLI11's own for wrong options. */

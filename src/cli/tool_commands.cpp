@@ -1,10 +1,32 @@
-// parity, export and doctor.
+// parity and export.
 #include "base/log.h"
 #include "cli/commands.h"
 #include "train/parity.h"
 #include "train/session.h"
 
 namespace gavel {
+
+namespace {
+
+/** "mesh=1x8x1", or the recipe's keys, such as "mesh.fsdp=8". */
+Mesh parity_mesh(const std::vector<std::string>& settings) {
+  Mesh mesh;
+  for (const std::string& setting : settings) {
+    auto value = [&](std::string_view key) -> std::optional<std::string> {
+      return setting.starts_with(key) ? std::optional(setting.substr(key.size())) : std::nullopt;
+    };
+    if (auto sizes = value("mesh=")) mesh = parse_mesh(*sizes, "mesh");
+    else if (auto dp = value("mesh.dp=")) mesh.dp = parse_mesh(*dp + "x1x1", setting).dp;
+    else if (auto fsdp = value("mesh.fsdp=")) mesh.fsdp = parse_mesh(*fsdp + "x1x1", setting).dp;
+    else if (auto mp = value("mesh.mp=")) mesh.mp = parse_mesh(*mp + "x1x1", setting).dp;
+    else fail("parity: '{}': expected mesh=DPxFSDPxMP, mesh.dp=…, mesh.fsdp=… or mesh.mp=…", setting);
+  }
+  for (int64_t size : {mesh.dp, mesh.fsdp, mesh.mp})
+    if (size < 1) fail("parity: mesh {}: each axis must be at least 1", to_string(mesh));
+  return mesh;
+}
+
+}  // namespace
 
 void add_parity_command(CLI::App& app) {
   auto* command = app.add_subcommand("parity", "Compare with a folder of reference values from transformers + PEFT");
@@ -18,10 +40,14 @@ void add_parity_command(CLI::App& app) {
   command->add_flag("--plain", *plain, "Plain StableHLO in place of the CPU kernels");
   command->add_flag("--json", *json, "Print JSON");
   command->add_option("--device", *device, "cpu, cuda, tpu, or the path of a PJRT plugin");
+  auto settings = std::make_shared<std::vector<std::string>>();
+  command->add_option("settings", *settings, "mesh=DPxFSDPxMP, or mesh.fsdp=8 and the like: over several devices (on the CPU virtual ones)");
   command->callback([=] {
-    auto client = make_client(*device);
-    ParityReport report = run_parity(*folder, *scan ? LayerForm::kScan : LayerForm::kUnrolled,
-                                     *plain ? Kernels::kPlain : best_kernels(*client), client, compile_cache_folder());
+    Mesh mesh = parity_mesh(*settings);
+    auto client = make_client(*device, mesh.devices());
+    ParityReport report =
+        run_parity(*folder, *scan ? LayerForm::kScan : LayerForm::kUnrolled,
+                   *plain ? Kernels::kPlain : best_kernels(*client), client, compile_cache_folder(), mesh);
     std::string text = *json ? parity_json(report) + "\n" : format_parity(report);
     fmt::print("{}", text);
     if (!report.passed()) throw CLI::RuntimeError(1);
@@ -41,27 +67,6 @@ void add_export_command(CLI::App& app) {
     export_folder(files, *out, *dtype == "float32" ? DType::kF32 : DType::kBF16, *labels);
     Tokenizer::load(resolve_model_path(*model)).save(*out);
     spdlog::info("wrote {}", *out);
-  });
-}
-
-void add_doctor_command(CLI::App& app) {
-  auto* command = app.add_subcommand("doctor", "What is installed: plugins and their devices");
-  command->callback([] {
-    for (const char* name : {"cpu", "cuda", "tpu"}) {
-      try {
-        auto plugin = pjrt::Plugin::load(name);
-        auto client = pjrt::Client::create(plugin);
-        fmt::print("{:<5} ok: {} device(s) {}, PJRT {}.{}, {}\n", name, client->devices().size(), client->device(0).kind,
-                   plugin->api_major(), plugin->api_minor(), plugin->path().string());
-      } catch (const Error& error) {
-        fmt::print("{:<5} not usable: {}\n", name, error.what());
-      }
-    }
-    try {
-      fmt::print("model smollm2-135m-instruct: {}\n", resolve_model_path("smollm2-135m-instruct").string());
-    } catch (const Error& error) {
-      fmt::print("{}\n", error.what());
-    }
   });
 }
 

@@ -14,6 +14,18 @@ std::string attribute_text(const std::variant<double, int32_t, bool>& value) {
   return std::get<bool>(value) ? "true" : "false";
 }
 
+/** Row-major layouts, which the kernels take for granted: "[dense<[1, 0]> : tensor<2xindex>, …]". Without them the compiler
+ * may hand over what lies transposed in memory, as it does after gathering along the last dimension. */
+std::string layouts_text(const std::vector<TensorType>& types) {
+  std::vector<std::string> parts;
+  for (const TensorType& type : types) {
+    std::vector<int64_t> order;
+    for (size_t d = type.shape.size(); d-- > 0;) order.push_back(static_cast<int64_t>(d));
+    parts.push_back(fmt::format("dense<{}> : tensor<{}xindex>", order.empty() ? "" : int_list(order), order.size()));
+  }
+  return fmt::format("[{}]", fmt::join(parts, ", "));
+}
+
 class KernelOp : public Op {
  public:
   explicit KernelOp(Kernel kernel) : kernel_(std::move(kernel)) {}
@@ -24,28 +36,118 @@ class KernelOp : public Op {
   }
 
   std::vector<std::string> print(Printer& printer, const PrintContext& context) const override {
-    const auto& types = context.node.outputs;
-    std::vector<std::string> attributes;
-    for (const auto& [name, value] : kernel_.attributes)
-      attributes.push_back(fmt::format("{} = {}", name, attribute_text(value)));
     std::vector<TensorType> inputs;
     for (const Value& input : context.node.inputs) inputs.push_back(input.type());
-    std::string out = printer.fresh();
-    bool single = types.size() == 1;
-    printer.line("{}{} = stablehlo.custom_call @{}({}) {{api_version = 4 : i32, backend_config = {{{}}}}} : {} -> {}", out,
-                 single ? "" : fmt::format(":{}", types.size()), kernel_.target, fmt::join(context.inputs, ", "),
-                 fmt::join(attributes, ", "), type_list(inputs), single ? to_string(types[0]) : type_list(types));
-    if (single) return {out};
-    std::vector<std::string> names;
-    for (size_t i = 0; i < types.size(); ++i) names.push_back(fmt::format("{}#{}", out, i));
-    return names;
+    if (printer.mesh() != nullptr) return print_partitioned(printer, context, inputs);
+    return print_call(printer, context.inputs, inputs, context.node.outputs);
   }
 
   double flops(const Node&, const std::vector<bool>&) const override { return kernel_.flops; }
 
  private:
+  std::vector<std::string> print_call(Printer& printer, const std::vector<std::string>& names,
+                                      const std::vector<TensorType>& inputs,
+                                      const std::vector<TensorType>& outputs) const {
+    std::vector<std::string> attributes;
+    for (const auto& [name, value] : kernel_.attributes)
+      attributes.push_back(fmt::format("{} = {}", name, attribute_text(value)));
+    std::string out = printer.fresh();
+    bool single = outputs.size() == 1;
+    printer.line(
+        "{}{} = stablehlo.custom_call @{}({}) {{api_version = 4 : i32, backend_config = {{{}}}, operand_layouts = {}, "
+        "result_layouts = {}}} : {} -> {}",
+        out, single ? "" : fmt::format(":{}", outputs.size()), kernel_.target, fmt::join(names, ", "),
+        fmt::join(attributes, ", "), layouts_text(inputs), layouts_text(outputs), type_list(inputs), single ? to_string(outputs[0]) : type_list(outputs));
+    return output_names(out, outputs.size());
+  }
+
+  std::vector<std::string> print_partitioned(Printer& printer, const PrintContext& context,
+                                             const std::vector<TensorType>& inputs) const;
+
+  static std::vector<std::string> output_names(const std::string& out, size_t count) {
+    if (count == 1) return {out};
+    std::vector<std::string> names;
+    for (size_t i = 0; i < count; ++i) names.push_back(fmt::format("{}#{}", out, i));
+    return names;
+  }
+
   Kernel kernel_;
 };
+
+/** The call inside sdy.manual_computation, on each device's part. A result that is a part of a sum comes out with a
+ * further first dimension, split over the devices, which is summed outside. */
+std::vector<std::string> KernelOp::print_partitioned(Printer& printer, const PrintContext& context,
+                                                     const std::vector<TensorType>& inputs) const {
+  const MeshForPrinter& mesh = *printer.mesh();
+  const auto& outputs = context.node.outputs;
+  KernelPartition plan = mesh.partition_kernel(kernel_.target, inputs, outputs);
+  if (plan.operands.size() != inputs.size() || plan.results.size() != outputs.size() ||
+      plan.partial.size() != outputs.size())
+    fail("{}: its partition is for {} operands and {} results, it has {} and {}", kernel_.target,
+         plan.operands.size(), plan.results.size(), inputs.size(), outputs.size());
+  auto local = [&](TensorType type, const DimensionAxes& axes) {
+    for (size_t d = 0; d < type.shape.size(); ++d) type.shape[d] /= mesh.parts(axes[d]);
+    return type;
+  };
+  auto with_first = [](TensorType type, int64_t size) {
+    type.shape.insert(type.shape.begin(), size);
+    return type;
+  };
+  auto bare = [](const std::vector<TensorType>& types) {
+    std::string list = type_list(types);
+    return list.substr(1, list.size() - 2);
+  };
+
+  std::vector<std::string> in_shardings, out_shardings, axes, arguments, headers;
+  std::vector<TensorType> local_inputs, local_outputs, returned, outside;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    in_shardings.push_back(sharding_text(plan.operands[i]));
+    local_inputs.push_back(local(inputs[i], plan.operands[i]));
+  }
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    local_outputs.push_back(local(outputs[i], plan.results[i]));
+    DimensionAxes split = plan.results[i];
+    bool partial = !plan.partial[i].empty();
+    if (partial) split.insert(split.begin(), plan.partial[i]);
+    out_shardings.push_back(sharding_text(split));
+    returned.push_back(partial ? with_first(local_outputs[i], 1) : local_outputs[i]);
+    outside.push_back(partial ? with_first(outputs[i], mesh.parts(plan.partial[i])) : outputs[i]);
+  }
+  for (const std::string& axis : mesh.axes) axes.push_back(fmt::format("\"{}\"", axis));
+  std::string out = printer.fresh();
+  for (const TensorType& type : local_inputs) {
+    arguments.push_back(printer.fresh());
+    headers.push_back(fmt::format("{}: {}", arguments.back(), to_string(type)));
+  }
+  printer.line("{}{} = sdy.manual_computation({}) in_shardings=[{}] out_shardings=[{}] manual_axes={{{}}} ({}) {{", out,
+               outputs.size() == 1 ? "" : fmt::format(":{}", outputs.size()), fmt::join(context.inputs, ", "),
+               fmt::join(in_shardings, ", "), fmt::join(out_shardings, ", "), fmt::join(axes, ", "),
+               fmt::join(headers, ", "));
+  printer.indent(1);
+  std::vector<std::string> results = print_call(printer, arguments, local_inputs, local_outputs);
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (plan.partial[i].empty()) continue;
+    std::string shaped = printer.fresh();
+    printer.line("{} = stablehlo.reshape {} : ({}) -> {}", shaped, results[i], to_string(local_outputs[i]),
+                 to_string(returned[i]));
+    results[i] = shaped;
+  }
+  printer.line("sdy.return {} : {}", fmt::join(results, ", "), bare(returned));
+  printer.indent(-1);
+  printer.line("}} : {} -> {}", type_list(inputs), outputs.size() == 1 ? to_string(outside[0]) : type_list(outside));
+
+  std::vector<std::string> names = output_names(out, outputs.size());
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (plan.partial[i].empty()) continue;
+    TensorType scalar{outputs[i].dtype, {}};
+    std::string zero = printer.fresh(), sum = printer.fresh();
+    printer.line("{} = stablehlo.constant dense<{}> : {}", zero, literal(scalar.dtype, 0), to_string(scalar));
+    printer.line("{} = stablehlo.reduce({} init: {}) applies stablehlo.add across dimensions = [0] : ({}, {}) -> {}", sum,
+                 names[i], zero, to_string(outside[i]), to_string(scalar), to_string(outputs[i]));
+    names[i] = sum;
+  }
+  return names;
+}
 
 }  // namespace
 

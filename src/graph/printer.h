@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "graph/graph.h"
+#include "graph/partition.h"
 
 namespace gavel {
 
@@ -33,10 +34,15 @@ class Printer {
 
   const std::string& text() const { return text_; }
 
+  /** The mesh that the program is for; null on one device. */
+  const MeshForPrinter* mesh() const { return mesh_; }
+  void set_mesh(const MeshForPrinter* mesh) { mesh_ = mesh; }
+
  private:
   std::string text_;
   int indent_ = 0;
   int64_t next_ = 0;
+  const MeshForPrinter* mesh_ = nullptr;
 };
 
 /** A scalar as MLIR writes it in dense<…>: exact for the dtype, infinities and NaN as hexadecimal bits. */

@@ -247,6 +247,11 @@ HostTensor ModelFiles::read(const std::string& name, DType dtype) const {
   return tensor.to(dtype);
 }
 
+void ModelFiles::release(const std::string& name) const {
+  const Source& from = source(name);
+  if (from.safetensors) from.safetensors->release(from.name);
+}
+
 void export_folder(const ModelFiles& files, const fs::path& folder, DType dtype, int64_t num_labels) {
   LlamaConfig config = files.config();
   if (!config.rope_freq_factors.empty())

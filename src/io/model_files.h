@@ -29,6 +29,9 @@ class ModelFiles {
   /** The tensor as float32 or bfloat16. A view of the file where that is its type, else a converted copy;
    * GGUF's rows of q and k come back in Hugging Face's order. */
   HostTensor read(const std::string& name, DType dtype) const;
+  /** Tells the system that the tensor's pages of the mapped file are not needed again soon (they are read anew if they
+   * are). For readers that pass over a model larger than memory. */
+  void release(const std::string& name) const;
   /** Tensors that a judge does not use; lm_head is expected and not listed. */
   const std::vector<std::string>& unused() const { return unused_; }
 

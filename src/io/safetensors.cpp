@@ -184,6 +184,12 @@ HostTensor SafetensorsFile::tensor(const std::string& name) const {
   return HostTensor(info.dtype, info.shape, data, file_);
 }
 
+void SafetensorsFile::release(const std::string& name) const {
+  auto found = tensors_.find(name);
+  if (found != tensors_.end())
+    file_->release(data_begin_ + found->second.begin, found->second.end - found->second.begin);
+}
+
 void write_safetensors(const std::filesystem::path& path,
                        const std::vector<std::pair<std::string, HostTensor>>& tensors,
                        const std::map<std::string, std::string>& metadata) {

@@ -32,6 +32,8 @@ class SafetensorsFile {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   /** A view that keeps the file mapped. Throws when there is no such tensor. */
   HostTensor tensor(const std::string& name) const;
+  /** Tells the system that the tensor's pages are not needed again soon; views stay valid. */
+  void release(const std::string& name) const;
 
  private:
   SafetensorsFile() = default;

@@ -12,6 +12,15 @@ namespace gavel {
 Value causal_attention(const Value& q, const Value& k, const Value& v, const Value& segment_ids, double scale,
                        int64_t block = 256);
 
+/** The same with memory linear in the length: keys too go in blocks, under an online softmax (Milakov & Gimelshein, 2018;
+ * Dao et al., 2022), and the gradient computes the scores again. Blocks after a query's own are left out. Slower than
+ * causal_attention at short lengths. */
+Value blockwise_attention(const Value& q, const Value& k, const Value& v, const Value& segment_ids, double scale,
+                          int64_t block = 512);
+
+/** Above this length the model takes the blockwise form. */
+inline constexpr int64_t kLongestWholeScores = 1024;
+
 /** The same for a few queries: q [R, H, D], each with its sequence `rows` i32 [R] (0 … B-1) and its place in
  * it `places` i32 [R]. Result [R, H, D]. */
 Value gathered_attention(const Value& q, const Value& k, const Value& v, const Value& segment_ids,

@@ -71,11 +71,14 @@ class LayerBuilder {
     int64_t heads = config_.num_attention_heads, kv = config_.num_key_value_heads;
     Value normed = norm(x, "input_layernorm");
     const Value& hash = shared_.token_hash;
-    Value q = reshape(linear(normed, "q_proj", hash), {b, s, heads, d});
-    Value k = reshape(linear(normed, "k_proj", hash), {b, s, kv, d});
-    Value v = reshape(linear(normed, "v_proj", hash), {b, s, kv, d});
+    const Placement& place = options_.placement;
+    Value q = place.heads(reshape(linear(normed, "q_proj", hash), {b, s, heads, d}));
+    Value k = place.heads(reshape(linear(normed, "k_proj", hash), {b, s, kv, d}));
+    Value v = place.heads(reshape(linear(normed, "v_proj", hash), {b, s, kv, d}));
     Value o = on_cpu() ? cpu_attention(rotate(q), rotate(k), v, shared_.segment_ids, scale())
-                       : causal_attention(rotate(q), rotate(k), v, shared_.segment_ids, scale());
+               : s > kLongestWholeScores
+                   ? blockwise_attention(rotate(q), rotate(k), v, shared_.segment_ids, scale())
+                   : causal_attention(rotate(q), rotate(k), v, shared_.segment_ids, scale());
     return rest(x, reshape(o, {b * s, heads * d}), hash);
   }
 
@@ -140,7 +143,7 @@ class LayerBuilder {
       return cpu_linear_lora(x, lora_input(x, hash, number), weight, find(tensors_, module.path + ".lora_A"),
                              find(tensors_, module.path + ".lora_B"), bias, options_.lora.scaling());
     }
-    Value y = matmul_nt(x, convert(weight, x.dtype()));
+    Value y = matmul_nt(x, convert(options_.placement.layer_weight(weight, "model.layers.*." + module.path + ".weight"), x.dtype()));
     if (bias) y = add(y, broadcast_last(convert(bias, y.dtype()), y.shape()));
     if (!adapted) return y;
     Value branch = matmul_nt(lora_input(convert(x, DType::kF32), hash, number), find(tensors_, module.path + ".lora_A"));
@@ -221,7 +224,9 @@ Value build_logits(const ModelOptions& options, const std::vector<Value>& frozen
         add(mul(flat(batch.dropout_rows), kRowMultiplier), mul(flat(batch.positions), kPlaceMultiplier)));
   }
 
-  Value x = convert(take(frozen[0], reshape(batch.input_ids, {b * s})), options.compute_dtype);
+  const Placement& place = options.placement;
+  Value x = take(frozen[0], reshape(batch.input_ids, {b * s}));
+  x = convert(place.embedded(x, "model.embed_tokens.weight", frozen[0].shape()), options.compute_dtype);
   Graph& graph = x.graph();
   Value pooled;
   if (options.form == LayerForm::kUnrolled) {
@@ -255,10 +260,11 @@ Value build_logits(const ModelOptions& options, const std::vector<Value>& frozen
       LayerTensors tensors;
       for (size_t i = 0; i < paths.size(); ++i) tensors[paths[i].path] = in.slices[i];
       for (size_t i = 0; i < adapters; ++i) tensors[path_of(specs[i])] = in.slices[paths.size() + i];
-      return ScanOutput{{LayerBuilder(options, inner, tensors, in.index).all_tokens(in.carries[0])}, {}};
+      Value out = LayerBuilder(options, inner, tensors, in.index).all_tokens(place.tokens(in.carries[0]));
+      return ScanOutput{{place.tokens(out)}, {}};
     };
     x = scan(graph, layers, {x}, stacked, constants, body).carries[0];
-    pooled = take(x, batch.last_index);
+    pooled = place.whole(take(place.tokens(x), batch.last_index));
   }
   // The head works on few rows, so it can afford float32 all through.
   Value hidden = rms_norm(convert(pooled, DType::kF32), frozen.back(), config.rms_norm_eps);

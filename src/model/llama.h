@@ -6,6 +6,7 @@
 #include "graph/graph.h"
 #include "io/llama_config.h"
 #include "model/lora.h"
+#include "model/placement.h"
 
 namespace gavel {
 
@@ -29,6 +30,7 @@ struct ModelOptions {
   LayerForm form = LayerForm::kUnrolled;
   Kernels kernels = Kernels::kPlain;
   bool dropout = false;  // LoRA dropout is in the graph (training)
+  Placement placement;   // on a mesh; the default is one device
 };
 
 /** A frozen tensor of the program. */
@@ -37,6 +39,8 @@ struct FrozenParameter {
   Shape shape;       // [layers, …] when stacked
   /** Where the values are in the model's files; several when stacked. */
   std::vector<std::string> sources;
+
+  bool stacked() const { return name.find(".*.") != std::string::npos; }
 };
 
 /** In the order of the program's arguments. Unrolled: every tensor by itself; scan: the layers' tensors

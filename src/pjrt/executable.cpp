@@ -90,6 +90,24 @@ MemoryStats Program::memory() const {
   return stats;
 }
 
+std::optional<Program::Optimized> Program::optimized() const {
+  auto program = make_args<PJRT_Program>();
+  auto args = make_args<PJRT_Executable_OptimizedProgram_Args>();
+  args.executable = handle_;
+  args.program = &program;
+  std::string context = fmt::format("{}: reading the optimised program", name_);
+  try {
+    // First the size, then the code into our memory.
+    call(*plugin_, &PJRT_Api::PJRT_Executable_OptimizedProgram, args, context);
+    Optimized result{std::string(program.format, program.format_size), std::string(program.code_size, '\0')};
+    program.code = result.code.data();
+    call(*plugin_, &PJRT_Api::PJRT_Executable_OptimizedProgram, args, context);
+    return result;
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
 std::string Program::serialize() const {
   auto args = make_args<PJRT_Executable_Serialize_Args>();
   args.executable = handle_;

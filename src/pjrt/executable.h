@@ -53,6 +53,12 @@ class Program {
   size_t num_partitions() const;
   std::vector<OutputSpec> outputs() const;
   MemoryStats memory() const;
+  /** The program after the compiler's work, in the plugin's format ("hlo_with_config", "hlo", "mlir"); nothing where the
+   * plugin does not give it. */
+  struct Optimized {
+    std::string format, code;
+  };
+  std::optional<Optimized> optimized() const;
   /** The plugin's bytes, for Client::deserialize of the same plugin and kind of machine. */
   std::string serialize() const;
 
@@ -93,6 +99,7 @@ class Executable {
   /** As declared in the program's text; nothing when the text was not given or not readable. */
   const std::optional<std::vector<ArgumentSpec>>& arguments() const { return arguments_; }
   MemoryStats memory() const { return program_.memory(); }
+  const Program& program() const { return program_; }
   std::string serialize() const { return program_.serialize(); }
 
  private:

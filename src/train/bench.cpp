@@ -174,12 +174,12 @@ BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
   Tokenizer tokenizer = load_tokenizer(recipe, config);
   config.pad_token_id = tokenizer.pad_id();
   RunData data = RunDataLoader(recipe, tokenizer).get();
-  BatchOptions batch = batch_options(recipe);
+  std::shared_ptr<pjrt::Client> client = open_device(recipe);
+  BatchOptions batch = batch_options(recipe, mesh_of(recipe, *client));
   batch.drop_last = false;
   if (options.predict) batch = judging_options(batch);
   Batcher batcher(data.train.tokens, batch);
 
-  std::shared_ptr<pjrt::Client> client = open_device(recipe);
   Engine engine(client, step_options(recipe, config, *client), compile_cache_folder());
   if (files && !recipe.model.random_init)
     engine.load_frozen(*files);

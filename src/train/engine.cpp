@@ -1,5 +1,6 @@
 #include "train/engine.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <numbers>
@@ -10,18 +11,6 @@
 namespace gavel {
 
 namespace {
-
-/** Stacks the sources of one parameter, converted, into host memory that the device may use in place. */
-HostTensor gather_parameter(const ModelFiles& files, const FrozenParameter& parameter, DType dtype) {
-  if (parameter.sources.size() == 1 && parameter.sources[0] == parameter.name)
-    return files.read(parameter.name, dtype);
-  HostTensor whole(dtype, parameter.shape);
-  size_t bytes = whole.bytes() / parameter.sources.size();
-  for (size_t i = 0; i < parameter.sources.size(); ++i)
-    std::memcpy(static_cast<char*>(whole.mutable_data()) + i * bytes,
-                files.read(parameter.sources[i], dtype).data(), bytes);
-  return whole;
-}
 
 std::string key_of(const char* name, const BatchShape& s) {
   return fmt::format("{} {} {} {}", name, s.sequences, s.length, s.rows);
@@ -56,62 +45,126 @@ PendingStats::Sums PendingStats::get() {
 }
 
 Engine::Engine(std::shared_ptr<pjrt::Client> client, StepOptions options, std::filesystem::path cache)
-    : client_(std::move(client)), options_(std::move(options)), cache_(std::move(cache)) {}
+    : devices_(std::move(client), options.model.placement.mesh()),
+      options_(std::move(options)),
+      cache_(std::move(cache)),
+      specs_(trainable_parameters(options_.model.config, options_.model.lora, options_.model.num_labels)),
+      trainable_axes_(trainable_axes(options_.model)) {}
+
+ShardedArray Engine::place_frozen(const FrozenParameter& parameter,
+                                  const std::function<HostTensor(size_t layer)>& read) {
+  const DType dtype = options_.model.dtype;
+  const Placement& placement = options_.model.placement;
+  DimensionAxes axes = placement.parameter(parameter.name, parameter.shape, parameter.stacked());
+  if (!parameter.stacked()) return devices_.to_devices(read(0), axes, pjrt::HostMemory::kShare);
+
+  // Every different part is filled layer by layer. On the CPU the parts are where the weights stay, so all are filled in
+  // one reading; elsewhere one part at a time is on the host, until it has arrived.
+  struct Part {
+    Shard shard;
+    HostTensor values;
+    std::vector<size_t> devices;
+  };
+  std::vector<Part> parts;
+  for (size_t device = 0; device < devices_.size(); ++device) {
+    Shard shard = shard_of(devices_.mesh(), axes, parameter.shape, static_cast<int64_t>(device));
+    auto same = std::find_if(parts.begin(), parts.end(), [&](const Part& part) { return part.shard == shard; });
+    if (same == parts.end()) same = parts.insert(parts.end(), {shard, {}, {}});
+    same->devices.push_back(device);
+  }
+  auto fill = [&](std::span<Part> some) {
+    for (Part& part : some) part.values = HostTensor(dtype, part.shard.shape);
+    for (size_t layer = 0; layer < parameter.sources.size(); ++layer) {
+      HostTensor whole = read(layer);
+      for (Part& part : some) {
+        Shard one{{part.shard.start.begin() + 1, part.shard.start.end()},
+                  {part.shard.shape.begin() + 1, part.shard.shape.end()}};
+        HostTensor rows = slice_tensor(whole, one);
+        std::memcpy(static_cast<char*>(part.values.mutable_data()) + layer * rows.bytes(), rows.data(), rows.bytes());
+      }
+    }
+  };
+  ShardedArray array;
+  array.shards.resize(devices_.size());
+  bool stays_on_host = devices_.client().platform_name() == "cpu";
+  if (stays_on_host) fill(parts);
+  for (Part& part : parts) {
+    if (!stays_on_host) fill({&part, 1});
+    for (size_t device : part.devices)
+      array.shards[device] = devices_.client().to_device(part.values, device, pjrt::HostMemory::kShare);
+    for (size_t device : part.devices) array.shards[device].wait();
+    part.values = {};
+  }
+  return array;
+}
 
 void Engine::load_frozen(const ModelFiles& files) {
   frozen_.clear();
+  const DType dtype = options_.model.dtype;
   for (const FrozenParameter& parameter : frozen_parameters(options_.model)) {
-    HostTensor value = gather_parameter(files, parameter, options_.model.dtype);
-    frozen_.push_back(client_->to_device(value, 0, pjrt::HostMemory::kShare));
+    bool copied = parameter.stacked() || devices_.size() > 1;
+    frozen_.push_back(place_frozen(parameter, [&](size_t layer) {
+      if (layer > 0) files.release(parameter.sources[layer - 1]);
+      return files.read(parameter.sources[layer], dtype);
+    }));
+    // A tensor that the one device uses where it is mapped keeps its pages.
+    if (copied) files.release(parameter.sources.back());
   }
 }
 
 void Engine::random_frozen(uint64_t seed) {
   frozen_.clear();
   uint64_t stream = seed;
+  // A uniform of the same variance as the initialiser's normal: only the size of the numbers matters here.
+  double width = options_.model.config.initializer_range * 2 * std::numbers::sqrt3;
   for (const FrozenParameter& parameter : frozen_parameters(options_.model)) {
-    HostTensor value(DType::kF32, parameter.shape);
-    auto numbers = value.as_mutable<float>();
     bool is_norm = parameter.name.find("norm.weight") != std::string::npos;
     stream = mix64(stream);
-    // A uniform of the same variance as the initialiser's normal: only the size of the numbers matters here.
-    double width = options_.model.config.initializer_range * 2 * std::numbers::sqrt3;
-    for (size_t i = 0; i < numbers.size(); ++i)
-      numbers[i] = is_norm ? 1.0f : static_cast<float>(width * (random_uniform(stream, i) - 0.5));
-    frozen_.push_back(client_->to_device(value.to(options_.model.dtype), 0, pjrt::HostMemory::kShare));
+    Shape shape = parameter.shape;
+    if (parameter.stacked()) shape.erase(shape.begin());
+    auto count = static_cast<size_t>(num_elements(shape));
+    frozen_.push_back(place_frozen(parameter, [&](size_t layer) {
+      HostTensor value(DType::kF32, shape);
+      auto numbers = value.as_mutable<float>();
+      for (size_t i = 0; i < count; ++i)
+        numbers[i] = is_norm ? 1.0f : static_cast<float>(width * (random_uniform(stream, layer * count + i) - 0.5));
+      return value.to(options_.model.dtype);
+    }));
   }
 }
 
 void Engine::set_trainable(const std::vector<HostTensor>& values) {
-  auto specs = trainable_parameters(options_.model.config, options_.model.lora, options_.model.num_labels);
-  if (values.size() != specs.size())
-    fail("engine: {} trainable tensors expected, {} given", specs.size(), values.size());
+  if (values.size() != specs_.size())
+    fail("engine: {} trainable tensors expected, {} given", specs_.size(), values.size());
   trainable_.clear();
   m_.clear();
   v_.clear();
   for (size_t i = 0; i < values.size(); ++i) {
-    if (values[i].shape() != specs[i].shape)
-      fail("engine: {} has shape {}, expected {}", specs[i].name, to_string(values[i].shape()),
-           to_string(specs[i].shape));
-    trainable_.push_back(client_->to_device(values[i]));
+    if (values[i].shape() != specs_[i].shape)
+      fail("engine: {} has shape {}, expected {}", specs_[i].name, to_string(values[i].shape()),
+           to_string(specs_[i].shape));
+    trainable_.push_back(devices_.to_devices(values[i], trainable_axes_[i]));
     HostTensor zeros(DType::kF32, values[i].shape());
-    m_.push_back(client_->to_device(zeros));
-    v_.push_back(client_->to_device(zeros));
+    m_.push_back(devices_.to_devices(zeros, trainable_axes_[i]));
+    v_.push_back(devices_.to_devices(zeros, trainable_axes_[i]));
   }
 }
 
-std::vector<HostTensor> Engine::trainable() const {
+std::vector<HostTensor> Engine::trainable_to_host(const Arrays& arrays) const {
   std::vector<HostTensor> values;
-  for (const pjrt::Buffer& buffer : trainable_) values.push_back(buffer.to_host());
+  for (size_t i = 0; i < specs_.size(); ++i)
+    values.push_back(devices_.to_host(arrays[i], trainable_axes_[i], specs_[i].shape));
   return values;
 }
+
+std::vector<HostTensor> Engine::trainable() const { return trainable_to_host(trainable_); }
 
 template <class Make>
 const EngineProgram& Engine::compiled(const std::string& key, Make make) {
   auto found = programs_.find(key);
   if (found != programs_.end()) return found->second;
   ProgramText text = make();
-  auto result = pjrt::compile_cached(*client_, text.text, {}, {cache_}, text.name);
+  auto result = pjrt::compile_cached(devices_.client(), text.text, devices_.compile_options(), {cache_}, text.name);
   return programs_
       .emplace(key, EngineProgram{std::move(result.executable), std::move(text.flops_by_op), result.hit, result.seconds})
       .first->second;
@@ -125,27 +178,39 @@ const EngineProgram& Engine::evaluation_program(const BatchShape& shape) {
   return compiled(key_of("evaluate", shape), [&] { return evaluate_program(options_, shape); });
 }
 
-std::vector<pjrt::Buffer> Engine::upload(const Batch& batch, uint32_t dropout_key) {
-  std::vector<pjrt::Buffer> buffers;
+ShardedArray Engine::upload_scalars(const StepScalars& scalars) const { return devices_.to_devices(to_tensor(scalars)); }
+
+Engine::Arrays Engine::upload(const Batch& batch, uint32_t dropout_key) const {
+  int64_t parts = devices_.mesh().batch_parts(), sequences = batch.input_ids.shape()[0];
+  if (sequences % parts != 0)
+    fail("engine: a batch of {} sequences can't be shared out over the {} parts of mesh {}; set sequence_multiple",
+         sequences, parts, to_string(devices_.mesh()));
+  std::vector<DimensionAxes> axes = batch_axes(options_.model.placement);
+  Arrays arrays;
   for (const HostTensor* tensor : {&batch.input_ids, &batch.positions, &batch.segment_ids,
                                    &batch.dropout_rows, &batch.last_index, &batch.labels, &batch.weights})
-    buffers.push_back(client_->to_device(*tensor));
-  buffers.push_back(client_->to_device(HostTensor::from<uint32_t>({dropout_key}, {})));
-  return buffers;
+    arrays.push_back(devices_.to_devices(*tensor, axes[arrays.size()]));
+  arrays.push_back(devices_.to_devices(HostTensor::from<uint32_t>({dropout_key}, {})));
+  return arrays;
 }
 
 namespace {
 
-void append(pjrt::Executable::Arguments& arguments, const std::vector<pjrt::Buffer>& buffers) {
-  for (const pjrt::Buffer& buffer : buffers) arguments.push_back(&buffer);
+using Arguments = std::vector<const ShardedArray*>;
+
+void append(Arguments& arguments, const std::vector<ShardedArray>& arrays) {
+  for (const ShardedArray& array : arrays) arguments.push_back(&array);
 }
 
 /** Moves the next `count` outputs out. */
-std::vector<pjrt::Buffer> take_outputs(std::vector<pjrt::Buffer>& outputs, size_t& at, size_t count) {
-  std::vector<pjrt::Buffer> taken;
+std::vector<ShardedArray> take_outputs(std::vector<ShardedArray>& outputs, size_t& at, size_t count) {
+  std::vector<ShardedArray> taken;
   for (size_t i = 0; i < count; ++i) taken.push_back(std::move(outputs[at++]));
   return taken;
 }
+
+/** Of an array that is whole on each device. */
+const pjrt::Buffer& first(const ShardedArray& array) { return array.shards.front(); }
 
 /** A different number for every step; the layers' masks are drawn from it. */
 uint32_t dropout_key(uint64_t seed, int64_t step) {
@@ -154,7 +219,7 @@ uint32_t dropout_key(uint64_t seed, int64_t step) {
 
 }  // namespace
 
-void Engine::keep_trained(std::vector<pjrt::Buffer>& outputs) {
+void Engine::keep_trained(Arrays& outputs) {
   size_t at = 0, count = trainable_.size();
   trainable_ = take_outputs(outputs, at, count);
   m_ = take_outputs(outputs, at, count);
@@ -164,59 +229,58 @@ void Engine::keep_trained(std::vector<pjrt::Buffer>& outputs) {
 PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t step, double learning_rate,
                                 double total_weight, uint64_t seed) {
   if (micro_batches.empty()) fail("engine: a step without batches");
-  pjrt::Buffer scalars =
-      client_->to_device(to_tensor(step_scalars(options_.adam, step, learning_rate, total_weight)));
+  ShardedArray scalars = upload_scalars(step_scalars(options_.adam, step, learning_rate, total_weight));
   uint32_t key = dropout_key(seed, step);
   const size_t count = trainable_.size();
   std::vector<pjrt::HostTransfer> stats;
 
   if (micro_batches.size() == 1) {
     const pjrt::Executable& step_program = train_program(shape_of(micro_batches[0])).executable;
-    std::vector<pjrt::Buffer> batch = upload(micro_batches[0], key);
-    pjrt::Executable::Arguments arguments;
+    Arrays batch = upload(micro_batches[0], key);
+    Arguments arguments;
     for (const auto* group : {&frozen_, &trainable_, &m_, &v_}) append(arguments, *group);
     arguments.push_back(&scalars);
     append(arguments, batch);
-    auto outputs = step_program.run(arguments);
+    auto outputs = devices_.execute(step_program, arguments);
     keep_trained(outputs);
-    stats.push_back(outputs[3 * count].to_host_async());
+    stats.push_back(first(outputs[3 * count]).to_host_async());
     return PendingStats(std::move(stats));
   }
 
-  std::vector<pjrt::Buffer> gradients;
-  for (const pjrt::Buffer& buffer : trainable_)
-    gradients.push_back(client_->to_device(HostTensor(DType::kF32, buffer.shape())));
+  Arrays gradients;
+  for (size_t i = 0; i < count; ++i)
+    gradients.push_back(devices_.to_devices(HostTensor(DType::kF32, specs_[i].shape), trainable_axes_[i]));
   for (const Batch& micro : micro_batches) {
     BatchShape shape = shape_of(micro);
     const pjrt::Executable& accumulate =
         compiled(key_of("accumulate", shape), [&] { return accumulate_program(options_, shape); }).executable;
-    std::vector<pjrt::Buffer> batch = upload(micro, key);
-    pjrt::Executable::Arguments arguments;
+    Arrays batch = upload(micro, key);
+    Arguments arguments;
     for (const auto* group : {&frozen_, &trainable_, &gradients}) append(arguments, *group);
     arguments.push_back(&scalars);
     append(arguments, batch);
-    auto outputs = accumulate.run(arguments);
+    auto outputs = devices_.execute(accumulate, arguments);
     size_t at = 0;
     gradients = take_outputs(outputs, at, count);
-    stats.push_back(outputs[at].to_host_async());
+    stats.push_back(first(outputs[at]).to_host_async());
   }
   const pjrt::Executable& apply = compiled("apply", [&] { return apply_program(options_); }).executable;
-  pjrt::Executable::Arguments arguments;
+  Arguments arguments;
   for (const auto* group : {&trainable_, &m_, &v_, &gradients}) append(arguments, *group);
   arguments.push_back(&scalars);
-  auto outputs = apply.run(arguments);
+  auto outputs = devices_.execute(apply, arguments);
   keep_trained(outputs);
-  stats.push_back(outputs[3 * count].to_host_async());
+  stats.push_back(first(outputs[3 * count]).to_host_async());
   return PendingStats(std::move(stats));
 }
 
 PendingEvaluation Engine::start_evaluation(const Batch& batch) {
   const pjrt::Executable& evaluate = evaluation_program(shape_of(batch)).executable;
-  std::vector<pjrt::Buffer> uploaded = upload(batch, 0);
-  pjrt::Executable::Arguments arguments;
+  Arrays uploaded = upload(batch, 0);
+  Arguments arguments;
   for (const auto* group : {&frozen_, &trainable_, &uploaded}) append(arguments, *group);
-  auto outputs = evaluate.run(arguments);
-  return {outputs[0].to_host_async(), outputs[1].to_host_async()};
+  auto outputs = devices_.execute(evaluate, arguments);
+  return {first(outputs[0]).to_host_async(), first(outputs[1]).to_host_async()};
 }
 
 std::pair<std::vector<HostTensor>, HostTensor> Engine::gradients(const Batch& batch, uint64_t seed) {
@@ -225,16 +289,16 @@ std::pair<std::vector<HostTensor>, HostTensor> Engine::gradients(const Batch& ba
       compiled(key_of("gradients", shape), [&] { return gradients_program(options_, shape); }).executable;
   double weight = 0;
   for (float w : batch.weights.as<float>()) weight += w;
-  pjrt::Buffer scalars = client_->to_device(to_tensor(step_scalars(options_.adam, 0, 0, weight)));
-  std::vector<pjrt::Buffer> uploaded = upload(batch, dropout_key(seed, 0));
-  pjrt::Executable::Arguments arguments;
+  ShardedArray scalars = upload_scalars(step_scalars(options_.adam, 0, 0, weight));
+  Arrays uploaded = upload(batch, dropout_key(seed, 0));
+  Arguments arguments;
   for (const auto* group : {&frozen_, &trainable_}) append(arguments, *group);
   arguments.push_back(&scalars);
   append(arguments, uploaded);
-  auto outputs = program.run(arguments);
-  std::vector<HostTensor> values;
-  for (size_t i = 0; i < trainable_.size(); ++i) values.push_back(outputs[i].to_host());
-  return {std::move(values), outputs[trainable_.size() + 1].to_host()};
+  auto outputs = devices_.execute(program, arguments);
+  size_t at = 0;
+  Arrays found = take_outputs(outputs, at, trainable_.size());
+  return {trainable_to_host(found), first(outputs[trainable_.size() + 1]).to_host()};
 }
 
 }  // namespace gavel

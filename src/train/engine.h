@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -8,6 +9,7 @@
 #include "data/batcher.h"
 #include "io/model_files.h"
 #include "pjrt/client.h"
+#include "train/device_mesh.h"
 #include "train/programs.h"
 
 namespace gavel {
@@ -54,14 +56,17 @@ struct EngineProgram {
   double compile_seconds = 0;  // of reading it from the cache where it was there
 };
 
-/** The model on a device: its weights, what is trained with its AdamW state, and the compiled programs, one
- * for each batch shape that occurs (compiled when first needed, kept in the disk cache). */
+/** The model on a device, or on the mesh of options.model.placement: its weights, what is trained with its AdamW state,
+ * and the compiled programs, one for each batch shape that occurs (compiled when first needed, kept in the disk cache).
+ * Whoever uses it sees whole arrays; a batch must have a multiple of mesh.batch_parts() sequences
+ * (BatchOptions::sequence_multiple). */
 class Engine {
  public:
   /** `cache`: folder of compiled programs. */
   Engine(std::shared_ptr<pjrt::Client> client, StepOptions options, std::filesystem::path cache);
 
-  /** Copies the base weights to the device, each converted to the dtype of the options. */
+  /** Copies the base weights to the devices, converted to the dtype of the options, each device's part by itself: one
+   * layer's tensor at a time is read from the (mapped) files, and its pages are given back. */
   void load_frozen(const ModelFiles& files);
   /** Normal with initializer_range, norms 1: for speed runs without files. */
   void random_frozen(uint64_t seed);
@@ -88,18 +93,25 @@ class Engine {
   const StepOptions& options() const { return options_; }
   /** Steps worth sending before the oldest one's numbers are read. An accelerator needs the next step waiting; the CPU
    * plugin would only take the temporaries' memory twice. */
-  size_t steps_in_flight() const { return client_->platform_name() == "cpu" ? 1 : 2; }
+  size_t steps_in_flight() const { return devices_.client().platform_name() == "cpu" ? 1 : 2; }
 
  private:
+  using Arrays = std::vector<ShardedArray>;
   template <class Make>
   const EngineProgram& compiled(const std::string& key, Make make);
-  std::vector<pjrt::Buffer> upload(const Batch& batch, uint32_t dropout_key);
-  void keep_trained(std::vector<pjrt::Buffer>& outputs);
+  /** One frozen parameter on the devices; read(layer) gives its tensors, in turn when it is stacked. */
+  ShardedArray place_frozen(const FrozenParameter& parameter, const std::function<HostTensor(size_t layer)>& read);
+  ShardedArray upload_scalars(const StepScalars& scalars) const;
+  Arrays upload(const Batch& batch, uint32_t dropout_key) const;
+  void keep_trained(Arrays& outputs);
+  std::vector<HostTensor> trainable_to_host(const Arrays& arrays) const;
 
-  std::shared_ptr<pjrt::Client> client_;
+  DeviceMesh devices_;
   StepOptions options_;
   std::filesystem::path cache_;
-  std::vector<pjrt::Buffer> frozen_, trainable_, m_, v_;
+  std::vector<TrainableParameter> specs_;
+  std::vector<DimensionAxes> trainable_axes_;
+  Arrays frozen_, trainable_, m_, v_;
   std::map<std::string, EngineProgram> programs_;
 };
 

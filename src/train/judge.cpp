@@ -51,7 +51,7 @@ Judge::Judge(const JudgeOptions& options) {
 }
 
 Judgement Judge::judge(const std::vector<PreferenceRow>& rows, const RowsDone& done) {
-  BatchOptions options = judging_options(batch_options(recipe_));
+  BatchOptions options = judging_options(batch_options(recipe_, engine_->options().model.placement.mesh()));
   options.batch_size = std::min<int64_t>(options.batch_size, static_cast<int64_t>(rows.size()));
   Batcher batcher(tokenize(rows, TokenizeOptions{encode_options(recipe_, *tokenizer_)}, make_encoder(*tokenizer_)), options);
   return judge_dataset(*engine_, batcher, done);

@@ -95,7 +95,7 @@ bool ParityReport::passed() const {
 }
 
 ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels, std::shared_ptr<pjrt::Client> client,
-                        const fs::path& compile_cache) {
+                        const fs::path& compile_cache, const Mesh& mesh) {
   auto files = ModelFiles::open(folder);
   nlohmann::json recipe;
   fs::path recipe_path = folder / "recipe.json";
@@ -117,6 +117,7 @@ ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels,
   options.model.num_labels = batches->tensor("labels").shape().back();
   options.model.form = form;
   options.model.kernels = kernels;
+  options.model.placement = Placement(mesh, default_rules(), files.config());
 
   Engine engine(std::move(client), options, compile_cache);
   engine.load_frozen(files);
@@ -141,7 +142,10 @@ ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels,
     Batch batch = golden_batch(*batches, step, pad_id);
     auto rows = static_cast<size_t>(batch.labels.shape()[0]);
     auto [gradients, found] = engine.gradients(batch, 0);
-    if (step == 0) compare_trainable("grad", gradients);
+    if (step == 0) {
+      compare_trainable("grad", gradients);
+      report.argument_bytes = engine.train_program(shape_of(batch)).executable.memory().arguments;
+    }
     size_t size = found.as<float>().size();
     compare_values(report.quantities["logits"], fmt::format("logits of step {}", step), found.as<float>(),
                    logits.as<float>().subspan(step * size, size));
@@ -167,6 +171,7 @@ std::string format_parity(const ParityReport& report) {
   for (const auto& [name, d] : report.quantities)
     out += fmt::format("{:<7} max abs {:.2e}  max rel {:.2e}  {}  (worst: {})\n", name, d.max_abs, d.max_rel,
                        d.within ? "ok" : "BEYOND TOLERANCE", d.worst);
+  out += fmt::format("arguments of the training step: {} bytes per device\n", report.argument_bytes);
   return out;
 }
 
@@ -174,6 +179,7 @@ std::string parity_json(const ParityReport& report) {
   nlohmann::ordered_json json;
   for (const auto& [name, d] : report.quantities)
     json[name] = {{"max_abs", d.max_abs}, {"max_rel", d.max_rel}, {"within", d.within}};
+  json["argument_bytes_per_device"] = report.argument_bytes;
   json["passed"] = report.passed();
   return json.dump();
 }

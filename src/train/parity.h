@@ -20,6 +20,8 @@ struct Difference {
 
 struct ParityReport {
   std::map<std::string, Difference> quantities;  // logits, loss, grad, final
+  /** Arguments of the training step on one device, in bytes. */
+  int64_t argument_bytes = 0;
   bool passed() const;
 };
 
@@ -27,8 +29,11 @@ struct ParityReport {
  * 0), batch.safetensors (input_ids, attention_mask [steps, batch, length]; labels [steps, batch, labels]),
  * recipe.json (optimizer, schedule, lr_per_step), expected.safetensors (logits, loss, grad.NAME of step 0,
  * final.NAME). Tolerances: logits and losses 1e-5 absolute, gradients 2e-5 relative, final weights 1e-6
- * absolute. Throws Error when a file or tensor is missing or of another shape. */
-ParityReport run_parity(const std::filesystem::path& folder, LayerForm form, Kernels kernels, std::shared_ptr<pjrt::Client> client, const std::filesystem::path& compile_cache);
+ * absolute. With a mesh the client must have its devices, and its batch parts must divide the
+ * batch. Throws Error when a file or tensor is missing or of another shape. */
+ParityReport run_parity(const std::filesystem::path& folder, LayerForm form, Kernels kernels,
+                        std::shared_ptr<pjrt::Client> client, const std::filesystem::path& compile_cache,
+                        const Mesh& mesh = {});
 
 std::string format_parity(const ParityReport& report);
 std::string parity_json(const ParityReport& report);

@@ -7,6 +7,12 @@ namespace gavel {
 
 namespace {
 
+std::vector<DimensionAxes> whole_axes(std::initializer_list<int> ranks) {
+  std::vector<DimensionAxes> axes;
+  for (int rank : ranks) axes.emplace_back(static_cast<size_t>(rank));
+  return axes;
+}
+
 /** The arguments that a program declares, in the order that programs.h promises. */
 class ProgramBuilder {
  public:
@@ -15,6 +21,7 @@ class ProgramBuilder {
   void declare_frozen() {
     for (const FrozenParameter& p : frozen_parameters(options_.model))
       frozen_.push_back(graph_.parameter(options_.model.dtype, p.shape, p.name));
+    declared(frozen_axes(options_.model));
   }
 
   std::vector<Value> declare_trainable(const std::string& prefix) {
@@ -22,10 +29,14 @@ class ProgramBuilder {
     const ModelOptions& model = options_.model;
     for (const TrainableParameter& p : trainable_parameters(model.config, model.lora, model.num_labels))
       values.push_back(graph_.parameter(DType::kF32, p.shape, prefix + p.name));
+    declared(trainable_axes(model));
     return values;
   }
 
-  Value declare_scalars() { return graph_.parameter(DType::kF32, {4}, "scalars"); }
+  Value declare_scalars() {
+    declared(whole_axes({1}));
+    return graph_.parameter(DType::kF32, {4}, "scalars");
+  }
 
   void declare_batch(const BatchShape& shape) {
     auto tokens = [&](const char* name) {
@@ -39,6 +50,7 @@ class ProgramBuilder {
     labels_ = graph_.parameter(DType::kF32, {shape.rows, options_.model.num_labels}, "labels");
     weights_ = graph_.parameter(DType::kF32, {shape.rows}, "weights");
     dropout_key_ = graph_.parameter(DType::kU32, {}, "dropout_key");
+    declared(batch_axes(options_.model.placement));
   }
 
   Value logits(const std::vector<Value>& trainable, bool training) {
@@ -79,15 +91,32 @@ class ProgramBuilder {
     return {gradients(mean, trainable), loss_sum, out};
   }
 
-  ProgramText finish(const std::string& name, const std::vector<Value>& outputs,
-                     std::vector<Donation> donations) {
-    return {name, emit_module(graph_, outputs, {name, std::move(donations)}), graph_.flops(outputs),
-            graph_.count_flops(outputs)};
+  /** `groups`: how many times the outputs begin with a list like the trainable parameters; the rest is whole. */
+  ProgramText finish(const std::string& name, const std::vector<Value>& outputs, std::vector<Donation> donations,
+                     int groups) {
+    std::vector<DimensionAxes> results;
+    for (int i = 0; i < groups; ++i)
+      for (DimensionAxes& axes : trainable_axes(options_.model)) results.push_back(std::move(axes));
+    for (size_t i = results.size(); i < outputs.size(); ++i) results.emplace_back(outputs[i].shape().size());
+    ModuleOptions module{name, std::move(donations)};
+    const Mesh& mesh = options_.model.placement.mesh();
+    if (options_.model.placement.split()) {
+      auto kernels = [mesh](const std::string& target, const std::vector<TensorType>& in, const std::vector<TensorType>& out) {
+        return partition_kernel(mesh, target, in, out);
+      };
+      module.sharding = ModuleSharding{mesh, axes_, results, kernels};
+    }
+    return {name, emit_module(graph_, outputs, module), graph_.flops(outputs), graph_.count_flops(outputs), axes_, std::move(results)};
   }
 
  private:
+  void declared(std::vector<DimensionAxes> axes) {
+    for (DimensionAxes& one : axes) axes_.push_back(std::move(one));
+  }
+
   const StepOptions& options_;
   Graph graph_;
+  std::vector<DimensionAxes> axes_;  // of the parameters
   std::vector<Value> frozen_;
   BatchValues batch_;
   Value labels_, weights_, dropout_key_;
@@ -123,6 +152,26 @@ std::string sized(const std::string& name, const BatchShape& s) {
 
 }  // namespace
 
+std::vector<DimensionAxes> batch_axes(const Placement& placement) {
+  std::vector<DimensionAxes> axes(4, placement.batch(2));  // input_ids, positions, segment_ids, dropout_rows
+  for (DimensionAxes& rows : whole_axes({1, 2, 1, 0})) axes.push_back(std::move(rows));
+  return axes;
+}
+
+std::vector<DimensionAxes> frozen_axes(const ModelOptions& model) {
+  std::vector<DimensionAxes> axes;
+  for (const FrozenParameter& p : frozen_parameters(model))
+    axes.push_back(model.placement.parameter(p.name, p.shape, p.stacked()));
+  return axes;
+}
+
+std::vector<DimensionAxes> trainable_axes(const ModelOptions& model) {
+  std::vector<DimensionAxes> axes;
+  for (const TrainableParameter& p : trainable_parameters(model.config, model.lora, model.num_labels))
+    axes.push_back(model.placement.parameter(p.name, p.shape, p.stacked));
+  return axes;
+}
+
 ProgramText train_step_program(const StepOptions& options, const BatchShape& shape) {
   ProgramBuilder builder(options);
   builder.declare_frozen();
@@ -137,7 +186,7 @@ ProgramText train_step_program(const StepOptions& options, const BatchShape& sha
   append(donated, state.m);
   append(donated, state.v);
   append(outputs, {builder.sums(logits, loss_sum, norm), logits});
-  return builder.finish(sized("train_step", shape), outputs, donate(donated));
+  return builder.finish(sized("train_step", shape), outputs, donate(donated), 3);
 }
 
 ProgramText accumulate_program(const StepOptions& options, const BatchShape& shape) {
@@ -151,7 +200,7 @@ ProgramText accumulate_program(const StepOptions& options, const BatchShape& sha
   std::vector<Value> outputs;
   for (size_t i = 0; i < sums.size(); ++i) outputs.push_back(add(sums[i], gradients[i]));
   append(outputs, {builder.sums(logits, loss_sum, full_like(loss_sum, 0)), logits});
-  return builder.finish(sized("accumulate", shape), outputs, donate(sums));
+  return builder.finish(sized("accumulate", shape), outputs, donate(sums), 1);
 }
 
 ProgramText apply_program(const StepOptions& options) {
@@ -166,7 +215,7 @@ ProgramText apply_program(const StepOptions& options) {
   append(donated, state.m);
   append(donated, state.v);
   outputs.push_back(norm);
-  return builder.finish("apply", outputs, donate(donated));
+  return builder.finish("apply", outputs, donate(donated), 3);
 }
 
 ProgramText evaluate_program(const StepOptions& options, const BatchShape& shape) {
@@ -175,7 +224,7 @@ ProgramText evaluate_program(const StepOptions& options, const BatchShape& shape
   std::vector<Value> trainable = builder.declare_trainable("");
   builder.declare_batch(shape);
   Value logits = builder.logits(trainable, false);
-  return builder.finish(sized("evaluate", shape), {logits, builder.row_losses(logits, 0)}, {});
+  return builder.finish(sized("evaluate", shape), {logits, builder.row_losses(logits, 0)}, {}, 0);
 }
 
 ProgramText gradients_program(const StepOptions& options, const BatchShape& shape) {
@@ -187,7 +236,7 @@ ProgramText gradients_program(const StepOptions& options, const BatchShape& shap
   auto [gradients, loss_sum, logits] = builder.backward(trainable, scalars);
   std::vector<Value> outputs = gradients;
   append(outputs, {builder.sums(logits, loss_sum, full_like(loss_sum, 0)), logits});
-  return builder.finish(sized("gradients", shape), outputs, {});
+  return builder.finish(sized("gradients", shape), outputs, {}, 1);
 }
 
 }  // namespace gavel

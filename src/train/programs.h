@@ -15,7 +15,16 @@ struct ProgramText {
   std::string text;
   double flops = 0;
   FlopCount flops_by_op;
+  /** How each argument and result is split over the mesh. */
+  std::vector<DimensionAxes> arguments, results;
 };
+
+/** How the batch lies on the mesh: sequences over dp and fsdp, never along their length; what has a row per judged pair
+ * is small and whole on each device. In the order of BATCH below. */
+std::vector<DimensionAxes> batch_axes(const Placement& placement);
+/** In the orders of frozen_parameters and trainable_parameters. */
+std::vector<DimensionAxes> frozen_axes(const ModelOptions& model);
+std::vector<DimensionAxes> trainable_axes(const ModelOptions& model);
 
 /** Arguments, in this order, of every program below: frozen…, trainable…, then
  *   train_step:  m…, v…, scalars f32 [4], BATCH                       → trainable…, m…, v…, STATS

@@ -70,8 +70,9 @@ ReadOptions read_options(const Recipe& recipe, Purpose purpose) {
   return options;
 }
 
-BatchOptions batch_options(const Recipe& recipe) {
+BatchOptions batch_options(const Recipe& recipe, const Mesh& mesh) {
   BatchOptions options;
+  options.sequence_multiple = mesh.batch_parts();
   options.batching = translate(recipe.data.batching, parse_batching);
   options.batch_size = recipe.train.batch_size;
   options.gradient_accumulation = recipe.train.gradient_accumulation;
@@ -83,13 +84,15 @@ BatchOptions batch_options(const Recipe& recipe) {
   options.drop_before_shuffle = recipe.data.drop_before_shuffle;
   // The CPU kernels skip what other rows' tokens would cost; attention in StableHLO pays for all of a sequence.
   options.one_sequence = recipe.device == "cpu" && recipe.train.kernels == Recipe::Kernels::kAuto &&
-                         recipe.mesh.dp <= 1 && recipe.mesh.fsdp <= 1;
+                         mesh.batch_parts() == 1;
   return options;
 }
 
-std::shared_ptr<pjrt::Client> make_client(const std::string& device) {
+std::shared_ptr<pjrt::Client> make_client(const std::string& device, int64_t cpu_devices) {
+  pjrt::Options options;
+  if (device == "cpu") options["cpu_device_count"] = cpu_devices;
   // The plugin allocates a step's temporaries anew at each execution; fresh pages would cost a tenth of it.
-  auto client = pjrt::Client::create(pjrt::Plugin::load(device));
+  auto client = pjrt::Client::create(pjrt::Plugin::load(device), options);
   if (best_kernels(*client) == Kernels::kCpu) register_cpu_kernels(client->plugin());
   return client;
 }
@@ -99,28 +102,37 @@ Kernels best_kernels(const pjrt::Client& client) {
 }
 
 std::shared_ptr<pjrt::Client> open_device(const Recipe& recipe) {
-  const Recipe::Mesh& mesh = recipe.mesh;
-  for (int64_t size : {mesh.dp, mesh.fsdp, mesh.mp})
-    if (size > 1)
-      fail("mesh: {} x {} x {} asks for several devices; this version runs on one (leave the axes at 1 or -1)", mesh.dp,
-           mesh.fsdp, mesh.mp);
-  if (mesh.rules) fail("mesh.rules: {}: this version runs on one device and reads no partition rules", *mesh.rules);
-  auto client = make_client(recipe.device);
-  if (client->devices().size() > 1)
-    spdlog::warn("device {}: using the first of {} devices", recipe.device, client->devices().size());
-  return client;
+  int64_t named = 1;
+  for (int64_t size : {recipe.mesh.dp, recipe.mesh.fsdp, recipe.mesh.mp})
+    if (size > 0) named *= size;
+  return make_client(recipe.device, named);
+}
+
+Mesh mesh_of(const Recipe& recipe, const pjrt::Client& client) {
+  return resolve_mesh({recipe.mesh.dp, recipe.mesh.fsdp, recipe.mesh.mp}, static_cast<int64_t>(client.devices().size()));
+}
+
+Placement placement_of(const Recipe& recipe, const Mesh& mesh, const LlamaConfig& config) {
+  return Placement(mesh, recipe.mesh.rules ? read_rules(*recipe.mesh.rules) : default_rules(), config);
 }
 
 StepOptions step_options(const Recipe& recipe, const LlamaConfig& config, const pjrt::Client& client) {
+  StepOptions options = step_options(recipe, config, {client.platform_name() == "cpu", best_kernels(client)});
+  options.model.placement = placement_of(recipe, mesh_of(recipe, client), config);
+  for (const std::string& note : placement_notes(options.model)) spdlog::info("{}", note);
+  return options;
+}
+
+StepOptions step_options(const Recipe& recipe, const LlamaConfig& config, const DeviceTraits& device) {
   StepOptions options;
   options.model.config = config;
   const Recipe::Lora& lora = recipe.lora;
   options.model.lora = {lora.r, lora.lora_alpha, lora.lora_dropout, lora.target_modules, lora.use_rslora};
   options.model.num_labels = recipe.model.num_labels;
   options.model.dtype = recipe.model.dtype;
-  bool is_cpu = client.platform_name() == "cpu";
+  bool is_cpu = device.is_cpu;
   bool plain = recipe.train.kernels == Recipe::Kernels::kPlain;
-  options.model.kernels = plain ? Kernels::kPlain : best_kernels(client);
+  options.model.kernels = plain ? Kernels::kPlain : device.kernels;
   switch (recipe.model.compute_dtype) {
     case Recipe::ComputeType::kBFloat16: options.model.compute_dtype = DType::kBF16; break;
     case Recipe::ComputeType::kFloat32: options.model.compute_dtype = DType::kF32; break;

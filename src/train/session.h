@@ -27,18 +27,34 @@ TextEncoder make_encoder(const Tokenizer& tokenizer);
 /** The tokenizer knows the chat template that data.template: chat asks for. */
 EncodeOptions encode_options(const Recipe& recipe, const Tokenizer& tokenizer);
 ReadOptions read_options(const Recipe& recipe, Purpose purpose);
-BatchOptions batch_options(const Recipe& recipe);
+/** Sequences come in multiples of what the mesh shares a batch out over. */
+BatchOptions batch_options(const Recipe& recipe, const Mesh& mesh = {});
 
-/** A client of the device; on the CPU with the kernels of src/kernels registered, where the plugin takes them. */
-std::shared_ptr<pjrt::Client> make_client(const std::string& device);
+/** A client of the device; on the CPU with the kernels of src/kernels registered, where the plugin takes them. `cpu_devices`: virtual devices
+ * that share the processor, on the CPU only: for trying out a mesh. */
+std::shared_ptr<pjrt::Client> make_client(const std::string& device, int64_t cpu_devices = 1);
 /** What `auto` chooses on this client: the CPU kernels where they are registered, else plain StableHLO. */
 Kernels best_kernels(const pjrt::Client& client);
 
-/** The recipe's device. Throws when the mesh asks for more than one: this version trains on one device. */
+/** The recipe's device; on the CPU with as many virtual devices as the mesh names (an axis of -1 counts 1). */
 std::shared_ptr<pjrt::Client> open_device(const Recipe& recipe);
 
-/** The client decides what `auto` means. */
+/** The mesh over the client's devices. Throws when it does not fit them. */
+Mesh mesh_of(const Recipe& recipe, const pjrt::Client& client);
+
+/** How the model lies on the mesh by the recipe's rules. */
+Placement placement_of(const Recipe& recipe, const Mesh& mesh, const LlamaConfig& config);
+
+/** The client decides what `auto` means. Prints a line for each axis that a parameter can not be split over. */
 StepOptions step_options(const Recipe& recipe, const LlamaConfig& config, const pjrt::Client& client);
+
+/** What the choices behind `auto` depend on. */
+struct DeviceTraits {
+  bool is_cpu = true;
+  Kernels kernels = Kernels::kPlain;  // the best there are
+};
+/** The same for devices that need not be there, without a placement. */
+StepOptions step_options(const Recipe& recipe, const LlamaConfig& config, const DeviceTraits& device);
 
 /** model.path's config: of its files, or with random_init also of a config.json alone or a built-in shape's name. */
 LlamaConfig load_config(const Recipe& recipe, std::optional<ModelFiles>& files);

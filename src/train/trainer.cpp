@@ -240,9 +240,11 @@ TrainingResult run_training(const Recipe& recipe) {
 
   RunDataLoader loader(recipe, tokenizer);
   std::shared_ptr<pjrt::Client> client = open_device(recipe);
+  const Mesh mesh = mesh_of(recipe, *client);
   StepOptions options = step_options(recipe, config, *client);
-  spdlog::info("device {} ({}), weights {}, computing in {}, layers {}", client->platform_name(),
-               client->device(0).kind, dtype_name(options.model.dtype), dtype_name(options.model.compute_dtype),
+  std::string devices = mesh.devices() == 1 ? "" : fmt::format(", mesh {} (dp x fsdp x mp)", to_string(mesh));
+  spdlog::info("device {} ({}){}, weights {}, computing in {}, layers {}", client->platform_name(),
+               client->device(0).kind, devices, dtype_name(options.model.dtype), dtype_name(options.model.compute_dtype),
                options.model.form == LayerForm::kScan ? "as a scan" : "unrolled");
   print_lines(trainable_table(options));
 
@@ -260,9 +262,9 @@ TrainingResult run_training(const Recipe& recipe) {
   print_lines(describe_data(recipe, data));
   if (data.shared_prompts > 0)
     spdlog::warn("{} validation rows have a prompt that training sees too: their figures will look too good", data.shared_prompts);
-  Batcher train(data.train.tokens, batch_options(recipe));
+  Batcher train(data.train.tokens, batch_options(recipe, mesh));
   std::optional<Batcher> valid;
-  if (data.valid) valid.emplace(data.valid->tokens, judging_options(batch_options(recipe)));
+  if (data.valid) valid.emplace(data.valid->tokens, judging_options(batch_options(recipe, mesh)));
   PaddingWaste waste = train.waste();
   spdlog::info("batching {}: {} steps of {} rows an epoch, {:.1f} % padding", choice_name(recipe.data.batching),
                train.steps_per_epoch(), train.rows_per_step(), 100 * waste.wasted());

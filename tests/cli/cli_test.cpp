@@ -134,7 +134,8 @@ TEST_F(Cli, SettingsThatCannotWorkAreNamed) {
   EXPECT_THAT(train_error({"train.learning_rat=1"}), HasSubstr("learning_rate"));
   EXPECT_THAT(train_error({"train.warmup_steps=500"}), HasSubstr("warmup"));
   EXPECT_THAT(train_error({"lora.target_modules=[q_prj]"}), HasSubstr("q_proj"));
-  EXPECT_THAT(train_error({"mesh.fsdp=8"}), HasSubstr("mesh"));
+  EXPECT_THAT(train_error({"mesh.fsdp=0"}), HasSubstr("mesh"));
+  EXPECT_THAT(train_error({"mesh.rules=" + file("no-rules.yaml").string()}), HasSubstr("no-rules"));
   EXPECT_THAT(train_error({"device=cuda_that_is_not_there"}), HasSubstr("cuda_that_is_not_there"));
   EXPECT_THAT(train_error({"train.save_every=5"}), HasSubstr("save_every"));
   EXPECT_THAT(train_error({"train.batch_size=1000"}), HasSubstr("rows"));

@@ -225,6 +225,13 @@ std::vector<GradientCase> cases() {
          Value segments = reshape(indices(x[0].graph(), {1, 1, 2, 2, 2, 1, 1, 1, 0, 0}), {2, 5});
          return causal_attention(x[0], x[1], x[2], segments, 0.7, 2);
        }},
+      // Three blocks of two, the last of them padded.
+      {"blockwise_attention",
+       {{2, 5, 4, 2}, {2, 5, 2, 2}, {2, 5, 2, 2}},
+       [](Values x) {
+         Value segments = reshape(indices(x[0].graph(), {1, 1, 2, 2, 2, 1, 1, 1, 0, 0}), {2, 5});
+         return blockwise_attention(x[0], x[1], x[2], segments, 0.7, 2);
+       }},
       {"gathered_attention",
        {{3, 4, 2}, {2, 5, 2, 2}, {2, 5, 2, 2}},
        [](Values x) {

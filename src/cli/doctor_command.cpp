@@ -1,0 +1,163 @@
+// doctor: what is installed, what is missing, and the command that installs it.
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <sys/sysinfo.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <fstream>
+#include <thread>
+
+#include "base/file.h"
+#include "cli/commands.h"
+#include "plan/targets.h"
+#include "train/session.h"
+
+namespace gavel {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+struct KnownPlugin {
+  const char* name;
+  const char* package;
+};
+constexpr KnownPlugin kPlugins[] = {{"cpu", "lammps-jax-pjrt-cpu"}, {"cuda", "jax-cuda13-pjrt"}, {"tpu", "libtpu"}};
+
+/** tools/fetch_packages.py of the clone that the program was built in, or of the current folder's. */
+fs::path fetch_script() {
+  std::error_code error;
+  for (fs::path folder : {fs::read_symlink("/proc/self/exe", error).parent_path(), fs::current_path(error)})
+    for (; !folder.empty(); folder = folder.parent_path()) {
+      fs::path script = folder / "tools" / "fetch_packages.py";
+      if (fs::exists(script, error)) return script;
+      if (folder == folder.parent_path()) break;
+    }
+  fail("doctor: tools/fetch_packages.py was found neither above the program nor above the current folder; run this in the clone");
+}
+
+void fetch(const std::string& name) {
+  for (const KnownPlugin& plugin : kPlugins) {
+    if (name != plugin.name) continue;
+    std::string script = fetch_script().string();
+    pid_t child = ::fork();
+    if (child < 0) fail("doctor: no process could be started");
+    if (child == 0) {
+      ::execlp("python3", "python3", script.c_str(), plugin.package, nullptr);
+      ::_exit(127);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+      fail("doctor: `python3 {} {}` failed; the lines above say why", script, plugin.package);
+    fmt::print("{}: {} is in {}\n", name, plugin.package, (cache_folder() / "packages" / plugin.package).string());
+    return;
+  }
+  fail("doctor: --fetch {}: expected cpu, cuda or tpu", name);
+}
+
+/** Whether the hardware behind a plugin can be there at all; plugins without their hardware may wait for minutes. */
+std::string missing_hardware(const std::string& name) {
+  std::error_code error;
+  if (name == "tpu" && !fs::exists("/dev/accel0", error) && !fs::exists("/dev/vfio/0", error)) return "no TPU on this machine";
+  if (name != "cuda") return "";
+  void* driver = ::dlopen("libcuda.so.1", RTLD_LAZY);
+  if (driver == nullptr) return "no NVIDIA driver (libcuda.so.1) on this machine; where there is a GPU: sudo apt-get install nvidia-driver";
+  ::dlclose(driver);
+  return fs::exists("/dev/nvidia0", error) ? "" : "no NVIDIA GPU on this machine (/dev/nvidia0)";
+}
+
+/** The plugin's own account of itself and its devices. */
+std::string examine(const std::string& name) {
+  auto plugin = pjrt::Plugin::load(name);
+  std::string text = fmt::format("PJRT {}.{}, {}", plugin->api_major(), plugin->api_minor(), plugin->path().string());
+  if (std::string missing = missing_hardware(name); !missing.empty())
+    return fmt::format("plugin ok, {}; `gavel plan` compiles for it all the same\n      {}", missing, text);
+  auto client = pjrt::Client::create(plugin);
+  std::string devices = fmt::format("{} device(s) {}", client->devices().size(), client->device(0).kind);
+  pjrt::DeviceMemory memory = client->memory(client->device(0));
+  if (memory.limit > 0) devices += fmt::format(", {:.1f} GB each", static_cast<double>(memory.limit) / 1e9);
+  return fmt::format("ok: {}, {}\n      {}", devices, client->platform_version(), text);
+}
+
+/** examine() in a process of its own: a plugin that ends the process, or never returns, takes only that with it. */
+std::string examine_apart(const std::string& name) {
+  constexpr int kSeconds = 60;
+  int ends[2];
+  if (::pipe(ends) != 0) fail("doctor: no pipe could be made");
+  std::fflush(nullptr);
+  pid_t child = ::fork();
+  if (child < 0) fail("doctor: no process could be started");
+  if (child == 0) {
+    ::close(ends[0]);
+    std::string text;
+    try {
+      text = examine(name);
+    } catch (const std::exception& error) {
+      text = fmt::format("not usable: {}", error.what());
+    }
+    if (::write(ends[1], text.data(), text.size()) < 0) ::_exit(1);
+    ::_exit(0);
+  }
+  ::close(ends[1]);
+  auto start = std::chrono::steady_clock::now();
+  int status = 0;
+  bool stopped = false;
+  while (::waitpid(child, &status, WNOHANG) == 0) {
+    if (!stopped && std::chrono::steady_clock::now() - start > std::chrono::seconds(kSeconds)) {
+      ::kill(child, SIGKILL);
+      stopped = true;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  std::string text(1 << 16, '\0');
+  ssize_t size = ::read(ends[0], text.data(), text.size());
+  ::close(ends[0]);
+  text.resize(static_cast<size_t>(std::max<ssize_t>(0, size)));
+  if (stopped) return fmt::format("not usable: it did not answer within {} s", kSeconds);
+  if (text.empty()) return fmt::format("not usable: it ended the process (status {})", status);
+  return text;
+}
+
+std::string processor() {
+  std::ifstream stream("/proc/cpuinfo");
+  for (std::string line; std::getline(stream, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "unknown processor";
+}
+
+void print_report() {
+  struct sysinfo info {};
+  ::sysinfo(&info);
+  fmt::print("machine {}, {} threads, {:.1f} GB memory; bf16 products in the processor: {}\n", processor(),
+             std::thread::hardware_concurrency(), static_cast<double>(info.totalram) * info.mem_unit / 1e9,
+             __builtin_cpu_supports("avx512bf16") ? "yes" : "no");
+  fmt::print("packages in {}\n", (cache_folder() / "packages").string());
+  for (const KnownPlugin& plugin : kPlugins) {
+    std::string text = examine_apart(plugin.name);
+    fmt::print("{:<5} {}\n", plugin.name, text);
+    if (text.find("not found. Tried") != std::string::npos) fmt::print("      install it with: gavel doctor --fetch {}\n", plugin.name);
+  }
+  try {
+    fmt::print("model smollm2-135m-instruct: {}\n", resolve_model_path("smollm2-135m-instruct").string());
+  } catch (const Error& error) {
+    fmt::print("{}\n", error.what());
+  }
+}
+
+}  // namespace
+
+void add_doctor_command(CLI::App& app) {
+  auto* command = app.add_subcommand("doctor", "What is installed: plugins and their devices; and how to get what is missing");
+  auto wanted = std::make_shared<std::vector<std::string>>();
+  command->add_option("--fetch", *wanted, "Fetch the plugin cpu, cuda or tpu into the user's cache folder (pip, pinned and checked)");
+  command->callback([=] {
+    for (const std::string& name : *wanted) fetch(name);
+    if (wanted->empty()) print_report();
+  });
+}
+
+}  // namespace gavel

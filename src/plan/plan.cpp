@@ -1,0 +1,276 @@
+#include "plan/plan.h"
+
+#include <algorithm>
+#include <cctype>
+#include <chrono>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "data/statistics.h"
+#include "pjrt/topology.h"
+#include "train/engine.h"
+#include "train/run_data.h"
+#include "train/session.h"
+
+namespace gavel {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/** The config of the recipe's model, or of the built-in shape that it names or seems to mean. */
+LlamaConfig plan_config(const Recipe& recipe, std::string& model, std::vector<std::string>& notes) {
+  const std::string& path = recipe.model.path;
+  std::optional<ModelFiles> files;
+  model = path;
+  if (fs::exists(fs::path(path) / "config.json")) return LlamaConfig::from_file(fs::path(path) / "config.json");
+  std::vector<std::string> shapes = built_in_shapes();
+  if (std::find(shapes.begin(), shapes.end(), path) != shapes.end()) return built_in_shape(path);
+  if (path == "smollm2-135m-instruct" || fs::exists(path)) return load_config(recipe, files);
+  std::string name = fs::path(path).filename().string(), best;
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+  for (const std::string& shape : shapes)
+    if (name.find(shape) != std::string::npos && shape.size() > best.size()) best = shape;
+  if (best.empty()) return load_config(recipe, files);  // says what is missing
+  notes.push_back(fmt::format("{} is not there: planned with the built-in shape {}", path, best));
+  model = best;
+  return built_in_shape(best);
+}
+
+/** Where the recipe's program is compiled: a client for the CPU, a description of the hardware for the rest. */
+class Compiler {
+ public:
+  explicit Compiler(const Target& target) : target_(target) {
+    prepare_environment(target);
+    if (target.plugin == "cpu") {
+      client_ = make_client("cpu", target.devices);
+      return;
+    }
+    auto plugin = pjrt::Plugin::load(target.plugin);
+    topology_.emplace(pjrt::Topology::create(plugin, target.plugin == "tpu" ? target.topology : "", target.options));
+    auto devices = static_cast<int64_t>(topology_->devices().size());
+    if (devices != target.devices)
+      fail("target {}: the plugin describes {} devices, expected {}", target.name, devices, target.devices);
+  }
+
+  Kernels kernels() const { return client_ ? best_kernels(*client_) : Kernels::kPlain; }
+
+  /** Calls read(program) once it is compiled. Throws PjrtError when the compiler refuses. */
+  template <class Read>
+  void compile(const ProgramText& text, Read read) const {
+    pjrt::CompileOptions options;
+    options.num_partitions = target_.devices;
+    if (client_) {
+      pjrt::Executable executable = client_->compile(text.text, options, text.name);
+      read(executable.program());
+    } else {
+      if (target_.devices > 1)
+        for (int64_t device = 0; device < target_.devices; ++device) options.device_ids.push_back(device);
+      read(topology_->compile(text.text, options, text.name));
+    }
+  }
+
+ private:
+  Target target_;
+  std::shared_ptr<pjrt::Client> client_;
+  std::optional<pjrt::Topology> topology_;
+};
+
+StepOptions plan_options(const Recipe& recipe, const LlamaConfig& config, const Target& target, const Mesh& mesh,
+                         const Compiler& compiler) {
+  DeviceTraits traits{target.plugin == "cpu", compiler.kernels()};
+  StepOptions options = step_options(recipe, config, traits);
+  options.model.placement = placement_of(recipe, mesh, config);
+  return options;
+}
+
+double bytes_of(const Mesh& mesh, const DimensionAxes& axes, const Shape& shape, DType dtype) {
+  return static_cast<double>(num_elements(shard_of(mesh, axes, shape, 0).shape)) * static_cast<double>(byte_size(dtype));
+}
+
+/** What the arguments of the step take, by the sharding. */
+void count_arguments(const StepOptions& step, const BatchShape& shape, DeviceBytes& bytes) {
+  const ModelOptions& model = step.model;
+  const Mesh& mesh = model.placement.mesh();
+  auto frozen = frozen_parameters(model);
+  auto axes = frozen_axes(model);
+  for (size_t i = 0; i < frozen.size(); ++i) bytes.weights += bytes_of(mesh, axes[i], frozen[i].shape, model.dtype);
+  auto trained = trainable_parameters(model.config, model.lora, model.num_labels);
+  axes = trainable_axes(model);
+  for (size_t i = 0; i < trained.size(); ++i) bytes.trainable += bytes_of(mesh, axes[i], trained[i].shape, DType::kF32);
+  bytes.optimizer = 2 * bytes.trainable;
+  auto tokens = static_cast<double>(shape.sequences * shape.length / mesh.batch_parts());
+  bytes.batch = 4 * (4 * tokens + static_cast<double>(shape.rows * (2 + model.num_labels)) + 5);
+}
+
+/** The compiler's word for "more than the device has". */
+bool is_out_of_memory(const std::string& text) {
+  return text.find("RESOURCE_EXHAUSTED") != std::string::npos || text.find("Ran out of memory") != std::string::npos ||
+         text.find("xceed") != std::string::npos;
+}
+
+/** Compiles the step and fills in the memory of the plan. */
+void compile_step(const Compiler& compiler, const StepOptions& step, const BatchShape& shape, int64_t accumulation,
+                  Plan& plan) {
+  ProgramText text = accumulation > 1 ? accumulate_program(step, shape) : train_step_program(step, shape);
+  plan.shape = shape;
+  plan.accumulation = accumulation;
+  plan.flops_per_step = text.flops * static_cast<double>(accumulation);
+  plan.scan = step.model.form == LayerForm::kScan;
+  plan.per_device = {};
+  plan.per_device.capacity = plan.target.capacity_bytes;
+  count_arguments(step, shape, plan.per_device);
+  auto start = std::chrono::steady_clock::now();
+  auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+  try {
+    compiler.compile(text, [&](const pjrt::Program& program) {
+      plan.compile_seconds = seconds();
+      pjrt::MemoryStats memory = program.memory();
+      DeviceBytes& bytes = plan.per_device;
+      bytes.temporaries = static_cast<double>(memory.temporaries);
+      bytes.code = static_cast<double>(memory.generated_code);
+      // While micro-batches add up their gradients, the optimizer's state waits beside the program.
+      double waiting = accumulation > 1 ? bytes.optimizer : 0;
+      bytes.total = static_cast<double>(memory.arguments + memory.outputs - memory.aliased) + bytes.temporaries + bytes.code + waiting;
+      plan.compiled = true;
+      plan.fits = bytes.total <= bytes.capacity;
+      if (auto optimized = program.optimized(); optimized && optimized->format.starts_with("hlo")) {
+        plan.collectives = count_collectives(optimized->code, step.model.config.num_hidden_layers);
+        for (auto& [kind, count] : plan.collectives->bytes) count *= static_cast<double>(accumulation);
+        for (auto& [kind, count] : plan.collectives->calls) count *= accumulation;
+      }
+    });
+  } catch (const pjrt::PjrtError& error) {
+    if (!is_out_of_memory(error.what())) throw;
+    plan.compile_seconds = seconds();
+    plan.compiled = plan.fits = false;
+    plan.refusal = error.what();
+    plan.per_device.total = plan.per_device.weights + plan.per_device.trainable + plan.per_device.optimizer + plan.per_device.batch;
+  }
+}
+
+/** Least time of an optimizer step, by the target's peak figures. */
+void bound_time(const StepOptions& step, Plan& plan) {
+  const ModelOptions& model = step.model;
+  auto devices = static_cast<double>(plan.target.devices);
+  auto repeats = static_cast<double>(plan.accumulation);
+  double layers = 0;
+  for (const FrozenParameter& p : frozen_parameters(model))
+    if (p.name.find("layers.") != std::string::npos) layers += static_cast<double>(num_elements(p.shape)) * static_cast<double>(byte_size(model.dtype));
+  // Each device reads its mp share of every layer forward and backward; a scan computes the layer again in between.
+  double passes = plan.scan ? 3 : 2;
+  double gathered = layers / static_cast<double>(model.placement.mesh().mp);
+  plan.bytes_per_step = repeats * passes * gathered + 4 * plan.per_device.optimizer;
+  if (plan.target.peak_flops > 0) plan.compute_seconds = plan.flops_per_step / devices / plan.target.peak_flops;
+  if (plan.target.bandwidth > 0) plan.memory_seconds = plan.bytes_per_step / plan.target.bandwidth;
+  if (model.placement.mesh().fsdp > 1)
+    plan.estimated_gather_bytes = repeats * passes * gathered;
+}
+
+std::optional<DataPlan> plan_data(const Recipe& recipe, const Mesh& mesh, std::vector<std::string>& notes) {
+  if (!fs::exists(recipe.data.train)) return std::nullopt;
+  try {
+    std::optional<ModelFiles> files;
+    LlamaConfig config = load_config(recipe, files);
+    RunData rows = RunDataLoader(recipe, load_tokenizer(recipe, config)).get();
+    Batcher batcher(std::move(rows.train.tokens), batch_options(recipe, mesh));
+    DataPlan data;
+    data.rows = batcher.dataset().num_rows();
+    data.steps_per_epoch = batcher.steps_per_epoch();
+    PaddingWaste waste = batcher.waste();
+    data.padding = waste.wasted();
+    data.tokens_per_epoch = static_cast<double>(waste.tokens);
+    for (int64_t row = 0; row < data.rows; ++row) {
+      auto length = static_cast<double>(batcher.dataset().length(row));
+      data.mean_tokens += length / static_cast<double>(data.rows);
+      data.longest = std::max(data.longest, length);
+    }
+    return data;
+  } catch (const Error& error) {
+    notes.push_back(fmt::format("data {}: not counted: {}", recipe.data.train, error.what()));
+    return std::nullopt;
+  }
+}
+
+/** Rows filled up to what the mesh shares a batch out over. */
+BatchShape micro_batch(const Recipe& recipe, const Mesh& mesh, int64_t rows) {
+  int64_t parts = mesh.batch_parts(), sequences = (rows + parts - 1) / parts * parts;
+  int64_t length = recipe.data.max_length;
+  return {sequences, length, sequences};
+}
+
+/** Tries what is easily changed, most harmless first, until something fits. */
+void find_remedies(const Recipe& recipe, const LlamaConfig& config, const Compiler& compiler, Plan& plan) {
+  auto attempt = [&](const std::string& text, const Recipe& changed, const Mesh& mesh, int64_t rows, int64_t accumulation) {
+    Plan other = plan;
+    StepOptions step = plan_options(changed, config, plan.target, mesh, compiler);
+    compile_step(compiler, step, micro_batch(changed, mesh, rows), accumulation, other);
+    if (other.fits)
+      plan.remedies.push_back(fmt::format("{}: {:.2f} GB per device, which fits", text, other.per_device.total / 1e9));
+    return other.fits;
+  };
+  Recipe changed = recipe;
+  Mesh mesh = plan.mesh;
+  int64_t rows = recipe.train.batch_size;
+  std::string text;
+  if (!plan.scan) {
+    changed.train.layers = Recipe::Layers::kScan;
+    text = "train.layers=scan";
+    if (attempt(text, changed, mesh, rows, plan.accumulation)) return;
+  }
+  if (mesh.dp > 1) {
+    mesh = {1, mesh.dp * mesh.fsdp, mesh.mp};
+    text += fmt::format("{}mesh.dp=1 mesh.fsdp={}", text.empty() ? "" : " ", mesh.fsdp);
+    if (attempt(text, changed, mesh, rows, plan.accumulation)) return;
+  }
+  for (int64_t factor = 2; rows / factor >= mesh.batch_parts() && factor <= 8; factor *= 2)
+    if (attempt(fmt::format("{}{}train.batch_size={} train.gradient_accumulation={} (the same optimizer step)", text,
+                            text.empty() ? "" : " ", rows / factor, recipe.train.gradient_accumulation * factor),
+                changed, mesh, rows / factor, recipe.train.gradient_accumulation * factor))
+      return;
+  if (changed.data.max_length > 512) {
+    changed.data.max_length /= 2;
+    int64_t smallest = std::min(rows, mesh.batch_parts());
+    if (attempt(fmt::format("{}{}train.batch_size={} data.max_length={}", text, text.empty() ? "" : " ", smallest, changed.data.max_length),
+                changed, mesh, smallest, plan.accumulation))
+      return;
+  }
+  double weights = plan.per_device.weights * static_cast<double>(plan.target.devices);
+  plan.remedies.push_back(fmt::format("estimate: the weights alone are {:.1f} GB over all devices; take more devices, or ones with more memory", weights / 1e9));
+}
+
+}  // namespace
+
+Plan make_plan(const Recipe& recipe, const PlanOptions& options) {
+  Plan plan;
+  int64_t cpu_devices = 1;
+  for (int64_t size : {recipe.mesh.dp, recipe.mesh.fsdp, recipe.mesh.mp})
+    if (size > 0) cpu_devices *= size;
+  plan.target = find_target(options.target, cpu_devices);
+  plan.mesh = resolve_mesh({recipe.mesh.dp, recipe.mesh.fsdp, recipe.mesh.mp}, plan.target.devices);
+  LlamaConfig config = plan_config(recipe, plan.model, plan.notes);
+  Compiler compiler(plan.target);
+  StepOptions step = plan_options(recipe, config, plan.target, plan.mesh, compiler);
+  for (std::string& note : placement_notes(step.model)) plan.notes.push_back(std::move(note));
+  BatchShape shape = micro_batch(recipe, plan.mesh, recipe.train.batch_size);
+  if (shape.sequences != recipe.train.batch_size)
+    plan.notes.push_back(fmt::format("batches of {} are filled up to {} with rows of weight zero, for {} parts of the mesh",
+                                     recipe.train.batch_size, shape.sequences, plan.mesh.batch_parts()));
+  for (const FrozenParameter& p : frozen_parameters(step.model)) plan.parameters += num_elements(p.shape);
+  for (const TrainableParameter& p : trainable_parameters(config, step.model.lora, step.model.num_labels)) plan.trained += num_elements(p.shape);
+  plan.parameters += plan.trained;
+
+  compile_step(compiler, step, shape, recipe.train.gradient_accumulation, plan);
+  StepOptions kept = step;
+  kept.model.form = LayerForm::kUnrolled;
+  plan.useful_flops = train_step_program(kept, shape).flops * static_cast<double>(plan.accumulation);
+  bound_time(step, plan);
+  if (!plan.fits && options.remedies) find_remedies(recipe, config, compiler, plan);
+
+  plan.data = plan_data(recipe, plan.mesh, plan.notes);
+  if (recipe.train.max_steps) plan.total_steps = *recipe.train.max_steps;
+  else if (plan.data) plan.total_steps = recipe.train.epochs * plan.data->steps_per_epoch;
+  return plan;
+}
+
+}  // namespace gavel

@@ -1,0 +1,73 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "plan/hlo_stats.h"
+#include "plan/targets.h"
+#include "recipe/recipe.h"
+#include "shard/mesh.h"
+#include "train/programs.h"
+
+namespace gavel {
+
+/** Bytes on one device. */
+struct DeviceBytes {
+  double weights = 0, trainable = 0, optimizer = 0, batch = 0;
+  double temporaries = 0;  // activations and what the program gathers, by the compiler's plan
+  double code = 0;
+  double total = 0, capacity = 0;
+};
+
+/** Rows of the recipe's data as the run will see them. */
+struct DataPlan {
+  int64_t rows = 0, steps_per_epoch = 0;
+  double mean_tokens = 0, longest = 0;
+  double padding = 0;           // share of all tokens
+  double tokens_per_epoch = 0;  // padding included
+};
+
+/** What a run of a recipe needs on a target. */
+struct Plan {
+  Target target;
+  Mesh mesh;
+  std::string model;
+  int64_t parameters = 0, trained = 0;
+  BatchShape shape;  // of a micro-batch
+  int64_t accumulation = 1;
+  bool scan = false;
+
+  bool compiled = false;  // else `refusal` is the compiler's text: what it asks for is more than the device has
+  std::string refusal;
+  bool fits = false;
+  double compile_seconds = 0;
+  DeviceBytes per_device;
+  std::vector<std::string> notes;    // what could not be split
+  std::vector<std::string> remedies; // what would make it fit, each compiled, or said to be an estimate
+
+  double flops_per_step = 0;  // matrix products of all devices, computing layers again included
+  double useful_flops = 0;    // without computing layers again
+  double bytes_per_step = 0;  // least traffic between one device and its memory
+  double compute_seconds = 0, memory_seconds = 0;  // lower bounds of an optimizer step; 0: the target's figures are not known
+  std::optional<Collectives> collectives;  // of an optimizer step, by the compiled program
+  double estimated_gather_bytes = 0;       // by the sharding, where the plugin does not give the program
+
+  std::optional<DataPlan> data;
+  int64_t total_steps = 0;  // 0: not known
+  double step_seconds() const { return std::max(compute_seconds, memory_seconds); }
+};
+
+struct PlanOptions {
+  std::string target;
+  bool remedies = true;  // compile again with smaller settings when it does not fit
+};
+
+/** Compiles the recipe's training step for the target: no device, weights or data need be there. model.path may name a
+ * built-in shape; a path that does not exist is taken for the built-in shape that its name contains, with a note. */
+Plan make_plan(const Recipe& recipe, const PlanOptions& options);
+
+std::string format_plan(const Plan& plan);
+std::string plan_json(const Plan& plan);
+
+}  // namespace gavel

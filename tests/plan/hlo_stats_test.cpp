@@ -1,0 +1,93 @@
+#include "plan/hlo_stats.h"
+
+#include <gtest/gtest.h>
+
+#include <initializer_list>
+
+#include "base/error.h"
+
+namespace gavel {
+namespace {
+
+/** Writes protocol buffers by hand: the tests are of a reader that knows no schema. */
+std::string varint(uint64_t value) {
+  std::string out;
+  for (; value >= 0x80; value >>= 7) out += static_cast<char>(value | 0x80);
+  return out + static_cast<char>(value);
+}
+std::string number(int field, uint64_t value) { return varint(static_cast<uint64_t>(field) << 3) + varint(value); }
+std::string text(int field, const std::string& value) { return varint(static_cast<uint64_t>(field) << 3 | 2) + varint(value.size()) + value; }
+std::string fixed(int field) { return varint(static_cast<uint64_t>(field) << 3 | 1) + std::string(8, '\1'); }
+
+constexpr uint64_t kF32 = 11, kBF16 = 16, kTuple = 13;
+std::string array(uint64_t type, std::initializer_list<uint64_t> dimensions) {
+  std::string packed;
+  for (uint64_t d : dimensions) packed += varint(d);
+  return number(2, type) + text(3, packed);
+}
+std::string tuple(std::initializer_list<std::string> parts) {
+  std::string out = number(2, kTuple);
+  for (const std::string& part : parts) out += text(4, part);
+  return out;
+}
+std::string instruction(const std::string& opcode, const std::string& shape, uint64_t id, std::initializer_list<uint64_t> operands = {},
+                        std::initializer_list<uint64_t> called = {}, const std::string& config = "") {
+  std::string out = text(1, "name") + text(2, opcode) + text(3, shape) + fixed(99) + number(35, id);
+  std::string packed;
+  for (uint64_t operand : operands) packed += varint(operand);
+  if (!packed.empty()) out += text(36, packed);
+  for (uint64_t computation : called) out += number(38, computation);
+  return config.empty() ? out : out + text(43, config);
+}
+std::string computation(uint64_t id, std::initializer_list<std::string> instructions) {
+  std::string out = text(1, "c");
+  for (const std::string& one : instructions) out += text(2, one);
+  return out + number(5, id);
+}
+
+std::string module_text() {
+  std::string body = computation(2, {
+      instruction("all-gather", array(kBF16, {8, 4}), 21),
+      instruction("all-reduce-start", array(kF32, {10}), 22),
+      instruction("all-reduce-done", array(kF32, {10}), 23, {22}),
+  });
+  std::string endless = computation(3, {instruction("collective-permute", array(kF32, {3}), 31)});
+  std::string entry = computation(1, {
+      instruction("parameter", array(kF32, {16, 2}), 11),
+      instruction("reduce-scatter", array(kF32, {2, 2}), 12, {11}),
+      instruction("all-gather-start", tuple({array(kF32, {2}), array(kF32, {16})}), 13),
+      instruction("all-gather-done", array(kF32, {16}), 14, {13}),
+      instruction("while", tuple({}), 15, {11}, {2}, R"({"known_trip_count":{"n":"32"}})"),
+      instruction("while", tuple({}), 16, {11}, {3}),
+  });
+  return text(1, "module") + text(3, body) + text(3, endless) + text(3, entry) + number(6, 1);
+}
+
+TEST(HloStats, CountsEachKindAndLoopsAsOftenAsTheyRun) {
+  for (const std::string& proto : {module_text(), text(1, module_text()) + text(2, "config")}) {
+    Collectives found = count_collectives(proto, 5);
+    EXPECT_EQ(found.bytes.at("all-gather"), 32 * 64 + 64);
+    EXPECT_EQ(found.calls.at("all-gather"), 33);
+    EXPECT_EQ(found.bytes.at("all-reduce"), 32 * 40);
+    EXPECT_EQ(found.bytes.at("reduce-scatter"), 128);
+    EXPECT_EQ(found.bytes.at("collective-permute"), 5 * 12);
+    EXPECT_EQ(found.unknown_loops, 1);
+  }
+}
+
+TEST(HloStats, WhatIsNoProgramIsRefused) {
+  EXPECT_THROW(count_collectives("", 1), Error);
+  EXPECT_THROW(count_collectives("\xff\xff\xff", 1), Error);
+  EXPECT_THROW(count_collectives(text(1, "name"), 1), Error);
+  std::string whole = module_text();
+  for (size_t size = 0; size < whole.size(); ++size) {
+    // Cut anywhere: an error or fewer counts, never a crash.
+    try {
+      count_collectives(whole.substr(0, size), 1);
+    } catch (const Error&) {
+    }
+  }
+}
+
+}  // namespace
+}  // namespace gavel
