@@ -25,7 +25,8 @@ struct KnownPlugin {
   const char* name;
   const char* package;
 };
-constexpr KnownPlugin kPlugins[] = {{"cpu", "lammps-jax-pjrt-cpu"}, {"cuda", "jax-cuda13-pjrt"}, {"tpu", "libtpu"}};
+constexpr KnownPlugin kPlugins[] = {
+    {"cpu", "lammps-jax-pjrt-cpu"}, {"cuda", "jax-cuda13-pjrt"}, {"tpu", "libtpu"}};
 
 /** tools/fetch_packages.py of the clone that the program was built in, or of the current folder's. */
 fs::path fetch_script() {
@@ -36,7 +37,9 @@ fs::path fetch_script() {
       if (fs::exists(script, error)) return script;
       if (folder == folder.parent_path()) break;
     }
-  fail("doctor: tools/fetch_packages.py was found neither above the program nor above the current folder; run this in the clone");
+  fail(
+      "doctor: tools/fetch_packages.py was found neither above the program nor above the current folder; run "
+      "this in the clone");
 }
 
 void fetch(const std::string& name) {
@@ -53,19 +56,24 @@ void fetch(const std::string& name) {
     ::waitpid(child, &status, 0);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
       fail("doctor: `python3 {} {}` failed; the lines above say why", script, plugin.package);
-    fmt::print("{}: {} is in {}\n", name, plugin.package, (cache_folder() / "packages" / plugin.package).string());
+    fmt::print("{}: {} is in {}\n", name, plugin.package,
+               (cache_folder() / "packages" / plugin.package).string());
     return;
   }
   fail("doctor: --fetch {}: expected cpu, cuda or tpu", name);
 }
 
-/** Whether the hardware behind a plugin can be there at all; plugins without their hardware may wait for minutes. */
+/** Whether the hardware behind a plugin can be there at all; plugins without their hardware may wait for
+ * minutes. */
 std::string missing_hardware(const std::string& name) {
   std::error_code error;
-  if (name == "tpu" && !fs::exists("/dev/accel0", error) && !fs::exists("/dev/vfio/0", error)) return "no TPU on this machine";
+  if (name == "tpu" && !fs::exists("/dev/accel0", error) && !fs::exists("/dev/vfio/0", error))
+    return "no TPU on this machine";
   if (name != "cuda") return "";
   void* driver = ::dlopen("libcuda.so.1", RTLD_LAZY);
-  if (driver == nullptr) return "no NVIDIA driver (libcuda.so.1) on this machine; where there is a GPU: sudo apt-get install nvidia-driver";
+  if (driver == nullptr)
+    return "no NVIDIA driver (libcuda.so.1) on this machine; where there is a GPU: sudo apt-get install "
+           "nvidia-driver";
   ::dlclose(driver);
   return fs::exists("/dev/nvidia0", error) ? "" : "no NVIDIA GPU on this machine (/dev/nvidia0)";
 }
@@ -73,7 +81,8 @@ std::string missing_hardware(const std::string& name) {
 /** The plugin's own account of itself and its devices. */
 std::string examine(const std::string& name) {
   auto plugin = pjrt::Plugin::load(name);
-  std::string text = fmt::format("PJRT {}.{}, {}", plugin->api_major(), plugin->api_minor(), plugin->path().string());
+  std::string text =
+      fmt::format("PJRT {}.{}, {}", plugin->api_major(), plugin->api_minor(), plugin->path().string());
   if (std::string missing = missing_hardware(name); !missing.empty())
     return fmt::format("plugin ok, {}; `gavel plan` compiles for it all the same\n      {}", missing, text);
   auto client = pjrt::Client::create(plugin);
@@ -83,7 +92,8 @@ std::string examine(const std::string& name) {
   return fmt::format("ok: {}, {}\n      {}", devices, client->platform_version(), text);
 }
 
-/** examine() in a process of its own: a plugin that ends the process, or never returns, takes only that with it. */
+/** examine() in a process of its own: a plugin that ends the process, or never returns, takes only that with
+ * it. */
 std::string examine_apart(const std::string& name) {
   constexpr int kSeconds = 60;
   int ends[2];
@@ -139,7 +149,8 @@ void print_report() {
   for (const KnownPlugin& plugin : kPlugins) {
     std::string text = examine_apart(plugin.name);
     fmt::print("{:<5} {}\n", plugin.name, text);
-    if (text.find("not found. Tried") != std::string::npos) fmt::print("      install it with: gavel doctor --fetch {}\n", plugin.name);
+    if (text.find("not found. Tried") != std::string::npos)
+      fmt::print("      install it with: gavel doctor --fetch {}\n", plugin.name);
   }
   try {
     fmt::print("model smollm2-135m-instruct: {}\n", resolve_model_path("smollm2-135m-instruct").string());
@@ -151,9 +162,12 @@ void print_report() {
 }  // namespace
 
 void add_doctor_command(CLI::App& app) {
-  auto* command = app.add_subcommand("doctor", "What is installed: plugins and their devices; and how to get what is missing");
+  auto* command = app.add_subcommand(
+      "doctor", "What is installed: plugins and their devices; and how to get what is missing");
   auto wanted = std::make_shared<std::vector<std::string>>();
-  command->add_option("--fetch", *wanted, "Fetch the plugin cpu, cuda or tpu into the user's cache folder (pip, pinned and checked)");
+  command->add_option(
+      "--fetch", *wanted,
+      "Fetch the plugin cpu, cuda or tpu into the user's cache folder (pip, pinned and checked)");
   command->callback([=] {
     for (const std::string& name : *wanted) fetch(name);
     if (wanted->empty()) print_report();

@@ -8,12 +8,12 @@
 
 namespace gavel {
 
-/** The value, split over the mesh as told (Shardy's sharding_constraint); so is its gradient. `axes` has an entry per
- * dimension. Only for programs that are emitted with a mesh. */
+/** The value, split over the mesh as told (Shardy's sharding_constraint); so is its gradient. `axes` has an
+ * entry per dimension. Only for programs that are emitted with a mesh. */
 Value constrain(const Value& a, const DimensionAxes& axes);
 
-/** How one kernel call is cut up, since the partitioner can't look into a custom call: what each device gets of the
- * operands and gives of the results. */
+/** How one kernel call is cut up, since the partitioner can't look into a custom call: what each device gets
+ * of the operands and gives of the results. */
 struct KernelPartition {
   std::vector<DimensionAxes> operands, results;
   /** Per result: axes over which the devices' results are parts of a sum; empty for most. */

@@ -18,7 +18,8 @@ struct Sizes {
   int64_t group() const { return h / kv; }
 };
 
-/** x [B, S, G * C, D], G = kv heads, cut in blocks: [blocks, B, G, C * block, D], the heads that share keys side by side. */
+/** x [B, S, G * C, D], G = kv heads, cut in blocks: [blocks, B, G, C * block, D], the heads that share keys
+ * side by side. */
 Value to_blocks(const Value& x, const Sizes& z) {
   int64_t c = x.dim(2) / z.kv, d = x.dim(3);
   Value split = reshape(x, {z.b, z.blocks, z.block, z.kv, c, d});
@@ -37,19 +38,21 @@ Value row(const Value& stacked, int64_t i) {
   return reshape(slice_dim(stacked, 0, i, i + 1), shape);
 }
 
-/** [B, Hkv, G * block, block] scores of query block `i` with key block `j` (a scalar), masked; and the mask. */
+/** [B, Hkv, G * block, block] scores of query block `i` with key block `j` (a scalar), masked; and the mask.
+ */
 struct Scores {
   Value scores, mask;
 };
-Scores block_scores(const Value& q, const Value& k, const Value& own, const Value& others, int64_t i, const Value& j,
-                    double scale, const Sizes& z) {
+Scores block_scores(const Value& q, const Value& k, const Value& own, const Value& others, int64_t i,
+                    const Value& j, double scale, const Sizes& z) {
   Graph& graph = q.graph();
   Value scores = mul(dot(q, k, {{0, 1}, {0, 1}, {3}, {3}}, wide_type(q.dtype())), scale);
   Shape shape = {z.b, z.block, z.block};
   Value query = add(iota(graph, DType::kI32, shape, 1), static_cast<double>(i * z.block));
-  Value key = add(iota(graph, DType::kI32, shape, 2), broadcast_scalar(mul(j, static_cast<double>(z.block)), shape));
-  Value seen = bit_and(compare(Compare::kLe, key, query),
-                       compare(Compare::kEq, broadcast(own, shape, {0, 1}), broadcast(others, shape, {0, 2})));
+  Value key =
+      add(iota(graph, DType::kI32, shape, 2), broadcast_scalar(mul(j, static_cast<double>(z.block)), shape));
+  Value seen = bit_and(compare(Compare::kLe, key, query), compare(Compare::kEq, broadcast(own, shape, {0, 1}),
+                                                                  broadcast(others, shape, {0, 2})));
   Value mask = reshape(broadcast(seen, {z.b, z.kv, z.group(), z.block, z.block}, {0, 3, 4}), scores.shape());
   return {select(mask, scores, full_like(scores, kMasked)), mask};
 }
@@ -63,7 +66,9 @@ Value spread(const Value& x, int64_t last) {
   return broadcast(x, shape, dimensions);
 }
 
-Value zeros(Graph& graph, DType dtype, const Shape& shape) { return full(graph, dtype, shape, 0); }
+Value zeros(Graph& graph, DType dtype, const Shape& shape) {
+  return full(graph, dtype, shape, 0);
+}
 
 /** o [B, S, H, D] and the log of each query's sum of exponentials, [blocks, B, Hkv, G * block]. */
 std::vector<Value> forward(const std::vector<Value>& in, double scale, const Sizes& z) {
@@ -75,19 +80,25 @@ std::vector<Value> forward(const std::vector<Value>& in, double scale, const Siz
   std::vector<Value> outputs, sums;
   for (int64_t i = 0; i < z.blocks; ++i) {
     auto seen = [&](const Value& stacked) { return slice_dim(stacked, 0, 0, i + 1); };
-    std::vector<Value> start = {zeros(graph, wide, {z.b, z.kv, rows[2], z.d}), full(graph, wide, rows, kMasked),
-                                zeros(graph, wide, rows)};
+    std::vector<Value> start = {zeros(graph, wide, {z.b, z.kv, rows[2], z.d}),
+                                full(graph, wide, rows, kMasked), zeros(graph, wide, rows)};
     auto body = [&](const ScanInput& step) {
       const Value &sum = step.carries[0], &top = step.carries[1], &total = step.carries[2];
-      auto [scores, mask] = block_scores(step.constants[0], step.slices[0], step.constants[1], step.slices[2], i, step.index, scale, z);
+      auto [scores, mask] = block_scores(step.constants[0], step.slices[0], step.constants[1], step.slices[2],
+                                         i, step.index, scale, z);
       Value highest = maximum(top, reduce_max(scores, {3}));
       // Masked places count nothing even where a whole row is masked and the highest is the mask itself.
       Value weights = select(mask, exp(sub(scores, spread(highest, z.block))), full_like(scores, 0));
       Value keep = exp(sub(top, highest));
-      Value added = dot(convert(weights, step.slices[1].dtype()), step.slices[1], {{0, 1}, {0, 1}, {3}, {2}}, wide);
-      return ScanOutput{{add(mul(sum, spread(keep, z.d)), added), highest, add(mul(total, keep), reduce_sum(weights, {3}))}, {}};
+      Value added =
+          dot(convert(weights, step.slices[1].dtype()), step.slices[1], {{0, 1}, {0, 1}, {3}, {2}}, wide);
+      return ScanOutput{
+          {add(mul(sum, spread(keep, z.d)), added), highest, add(mul(total, keep), reduce_sum(weights, {3}))},
+          {}};
     };
-    auto found = scan(graph, i + 1, start, {seen(k), seen(v), seen(segments)}, {row(q, i), row(segments, i)}, body).carries;
+    auto found =
+        scan(graph, i + 1, start, {seen(k), seen(v), seen(segments)}, {row(q, i), row(segments, i)}, body)
+            .carries;
     // Each query sees itself, so the total is above zero.
     outputs.push_back(convert(div(found[0], spread(found[2], z.d)), q.dtype()));
     sums.push_back(add(found[1], log(found[2])));
@@ -114,8 +125,10 @@ std::vector<Value> backward(const GradientContext& context, double scale, const 
     auto body = [&](const ScanInput& step) {
       const Value &key = step.slices[0], &value = step.slices[1];
       const Value &query = step.constants[0], &dout = step.constants[1];
-      auto [scores, mask] = block_scores(query, key, step.constants[4], step.slices[2], i, step.index, scale, z);
-      Value weights = select(mask, exp(sub(scores, spread(step.constants[2], z.block))), full_like(scores, 0));
+      auto [scores, mask] =
+          block_scores(query, key, step.constants[4], step.slices[2], i, step.index, scale, z);
+      Value weights =
+          select(mask, exp(sub(scores, spread(step.constants[2], z.block))), full_like(scores, 0));
       Value dweights = dot(dout, value, {{0, 1}, {0, 1}, {3}, {3}}, wide);
       Value dscores = mul(mul(weights, sub(dweights, spread(step.constants[3], z.block))), scale);
       Value narrow = convert(dscores, query.dtype());
@@ -125,8 +138,9 @@ std::vector<Value> backward(const GradientContext& context, double scale, const 
       return ScanOutput{{add(step.carries[0], dquery)}, {dkey, dvalue}};
     };
     Value start = zeros(graph, wide, {z.b, z.kv, z.group() * z.block, z.d});
-    ScanResult found = scan(graph, i + 1, {start}, {seen(k), seen(v), seen(segments)},
-                            {row(q, i), row(doutput, i), row(sums, i), row(delta, i), row(segments, i)}, body);
+    ScanResult found =
+        scan(graph, i + 1, {start}, {seen(k), seen(v), seen(segments)},
+             {row(q, i), row(doutput, i), row(sums, i), row(delta, i), row(segments, i)}, body);
     dq.push_back(convert(found.carries[0], q.dtype()));
     // Later blocks get nothing from this one.
     auto whole = [&](const Value& part) {
@@ -137,15 +151,17 @@ std::vector<Value> backward(const GradientContext& context, double scale, const 
     dk = dk ? add(dk, more_k) : more_k;
     dv = dv ? add(dv, more_v) : more_v;
   }
-  return {from_blocks(stack(dq), z), from_blocks(convert(dk, k.dtype()), z), from_blocks(convert(dv, v.dtype()), z), Value()};
+  return {from_blocks(stack(dq), z), from_blocks(convert(dk, k.dtype()), z),
+          from_blocks(convert(dv, v.dtype()), z), Value()};
 }
 
 }  // namespace
 
-Value blockwise_attention(const Value& q, const Value& k, const Value& v, const Value& segment_ids, double scale,
-                          int64_t block) {
-  if (q.rank() != 4 || k.rank() != 4 || k.type() != v.type() || q.dim(0) != k.dim(0) || q.dim(1) != k.dim(1) ||
-      q.dim(3) != k.dim(3) || q.dim(2) % k.dim(2) != 0 || segment_ids.shape() != Shape{q.dim(0), q.dim(1)})
+Value blockwise_attention(const Value& q, const Value& k, const Value& v, const Value& segment_ids,
+                          double scale, int64_t block) {
+  if (q.rank() != 4 || k.rank() != 4 || k.type() != v.type() || q.dim(0) != k.dim(0) ||
+      q.dim(1) != k.dim(1) || q.dim(3) != k.dim(3) || q.dim(2) % k.dim(2) != 0 ||
+      segment_ids.shape() != Shape{q.dim(0), q.dim(1)})
     fail("blockwise_attention: q is {}, k {}, v {}, segment_ids {}", to_string(q.type()), to_string(k.type()),
          to_string(v.type()), to_string(segment_ids.type()));
   // Whole blocks only: padding is a segment of its own, which nothing else sees.

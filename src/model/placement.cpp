@@ -37,7 +37,9 @@ DimensionAxes Placement::batch(int64_t rank) const {
   return axes;
 }
 
-Value Placement::tokens(const Value& x) const { return split() ? constrain(x, batch(x.rank())) : x; }
+Value Placement::tokens(const Value& x) const {
+  return split() ? constrain(x, batch(x.rank())) : x;
+}
 
 Value Placement::embedded(const Value& x, const std::string& name, const Shape& table) const {
   if (!split()) return x;
@@ -45,8 +47,10 @@ Value Placement::embedded(const Value& x, const std::string& name, const Shape& 
   auto& features = axes[1];
   axes[0].clear();
   // An axis can split one dimension only: tokens keep those that the features leave.
-  if (mesh_.dp > 1 && std::find(features.begin(), features.end(), "dp") == features.end()) axes[0].emplace_back("dp");
-  if (mesh_.fsdp > 1 && std::find(features.begin(), features.end(), "fsdp") == features.end()) axes[0].emplace_back("fsdp");
+  if (mesh_.dp > 1 && std::find(features.begin(), features.end(), "dp") == features.end())
+    axes[0].emplace_back("dp");
+  if (mesh_.fsdp > 1 && std::find(features.begin(), features.end(), "fsdp") == features.end())
+    axes[0].emplace_back("fsdp");
   return tokens(constrain(x, axes));
 }
 
@@ -73,10 +77,11 @@ std::vector<std::string> placement_notes(const ModelOptions& options) {
   const Placement& placement = options.placement;
   if (!placement.split()) return notes;
   if (!placement.splits_heads())
-    notes.push_back(fmt::format("mesh {}: {} heads and {} key-value heads: attention is not split over mp, which must divide both",
-                                to_string(placement.mesh()), options.config.num_attention_heads,
-                                options.config.num_key_value_heads));
-  for (const FrozenParameter& p : frozen_parameters(options)) placement.parameter(p.name, p.shape, p.stacked(), notes);
+    notes.push_back(fmt::format(
+        "mesh {}: {} heads and {} key-value heads: attention is not split over mp, which must divide both",
+        to_string(placement.mesh()), options.config.num_attention_heads, options.config.num_key_value_heads));
+  for (const FrozenParameter& p : frozen_parameters(options))
+    placement.parameter(p.name, p.shape, p.stacked(), notes);
   for (const TrainableParameter& p : trainable_parameters(options.config, options.lora, options.num_labels))
     placement.parameter(p.name, p.shape, p.stacked, notes);
   return notes;
@@ -84,8 +89,9 @@ std::vector<std::string> placement_notes(const ModelOptions& options) {
 
 namespace {
 
-/** What each dimension of a kernel's arrays means, a letter per dimension: t tokens or sequences, h heads, f features that
- * can be worked on apart, . whole. '*' before a letter stands for as many whole dimensions as there are. */
+/** What each dimension of a kernel's arrays means, a letter per dimension: t tokens or sequences, h heads, f
+ * features that can be worked on apart, . whole. '*' before a letter stands for as many whole dimensions as
+ * there are. */
 struct KernelShape {
   const char* target;
   std::vector<std::string> operands;  // those beyond the list are like the last
@@ -98,12 +104,18 @@ const std::vector<KernelShape>& kernel_shapes() {
       {"gavel_linear", {"t*.", "*f.", "f", ""}, {"t*f"}, {false}},
       {"gavel_linear_dx", {"t*.", "*.f", ""}, {"t*f"}, {false}},
       {"gavel_linear_lora", {"t*.", "t*.", "*f.", "..", "f.", "f", ""}, {"t*f", "t*."}, {false, false}},
-      {"gavel_linear_lora_grad", {"t*.", "t*f", "*.f", "t*.", ".f", "..", ""}, {"t*f", ".f", ".."}, {false, true, true}},
+      {"gavel_linear_lora_grad",
+       {"t*.", "t*f", "*.f", "t*.", ".f", "..", ""},
+       {"t*f", ".f", ".."},
+       {false, true, true}},
       {"gavel_linear_lora_grad_split",
        {"t*.", "t*f", "*.f", "t*.", ".f", "..", ""},
        {"t*f", "t*f", ".f", ".."},
        {false, false, true, true}},
-      {"gavel_linear_lora_grad_weights", {"t*.", "t*f", "*.f", "t*.", ".f", "..", ""}, {".f", ".."}, {true, true}},
+      {"gavel_linear_lora_grad_weights",
+       {"t*.", "t*f", "*.f", "t*.", ".f", "..", ""},
+       {".f", ".."},
+       {true, true}},
       {"gavel_attention", {"t.h.", "t.h.", "t.h.", "t.", "t.", "t."}, {"t.h.", "th."}, {false, false}},
       {"gavel_attention_grad",
        {"t.h.", "t.h.", "t.h.", "t.h.", "th.", "t.h.", "t.", "t.", "t."},
@@ -134,14 +146,17 @@ std::string letters(const std::string& pattern, size_t rank) {
 
 }  // namespace
 
-KernelPartition partition_kernel(const Mesh& mesh, const std::string& target, const std::vector<TensorType>& operands,
+KernelPartition partition_kernel(const Mesh& mesh, const std::string& target,
+                                 const std::vector<TensorType>& operands,
                                  const std::vector<TensorType>& results) {
   const KernelShape* known = nullptr;
   for (const KernelShape& shape : kernel_shapes())
-    if (target == shape.target && results.size() == shape.results.size() && operands.size() <= shape.operands.size())
+    if (target == shape.target && results.size() == shape.results.size() &&
+        operands.size() <= shape.operands.size())
       known = &shape;
 
-  // A bias is optional and the layer's number is last: patterns of another rank than the operand mean "whole".
+  // A bias is optional and the layer's number is last: patterns of another rank than the operand mean
+  // "whole".
   std::vector<std::string> in, out;
   for (size_t i = 0; i < operands.size(); ++i) {
     std::string found = known == nullptr ? "" : letters(known->operands[i], operands[i].shape.size());
@@ -153,8 +168,10 @@ KernelPartition partition_kernel(const Mesh& mesh, const std::string& target, co
     if (found.size() != results[i].shape.size()) found.assign(results[i].shape.size(), '.');
     out.push_back(found);
   }
-  // A letter is split only where every dimension that has it divides; rotary tables without a batch stay whole.
-  if (target == "gavel_rotary" && operands.size() > 1 && operands[1].shape.size() + 1 != operands[0].shape.size())
+  // A letter is split only where every dimension that has it divides; rotary tables without a batch stay
+  // whole.
+  if (target == "gavel_rotary" && operands.size() > 1 &&
+      operands[1].shape.size() + 1 != operands[0].shape.size())
     for (size_t i = 1; i < operands.size(); ++i) in[i].assign(in[i].size(), '.');
   auto divides = [&](char letter, int64_t parts) {
     auto all = [&](const std::vector<TensorType>& types, const std::vector<std::string>& names) {
@@ -170,12 +187,14 @@ KernelPartition partition_kernel(const Mesh& mesh, const std::string& target, co
     if (mesh.size(axis) > 1) batch.emplace_back(axis);
   if (!divides('t', mesh.batch_parts())) batch.clear();
   auto over_mp = [&](char letter) {
-    return mesh.mp > 1 && divides(letter, mesh.mp) ? std::vector<std::string>{"mp"} : std::vector<std::string>();
+    return mesh.mp > 1 && divides(letter, mesh.mp) ? std::vector<std::string>{"mp"}
+                                                   : std::vector<std::string>();
   };
   const std::vector<std::string> heads = over_mp('h'), features = over_mp('f');
   auto axes = [&](const std::string& names) {
     DimensionAxes found;
-    for (char c : names) found.push_back(c == 't' ? batch : c == 'h' ? heads : c == 'f' ? features : std::vector<std::string>());
+    for (char c : names)
+      found.push_back(c == 't' ? batch : c == 'h' ? heads : c == 'f' ? features : std::vector<std::string>());
     return found;
   };
   KernelPartition plan;

@@ -7,7 +7,9 @@ namespace gavel {
 
 namespace {
 
-std::string gigabytes(double bytes) { return bytes < 5e6 ? fmt::format("{:.4f} GB", bytes / 1e9) : fmt::format("{:.2f} GB", bytes / 1e9); }
+std::string gigabytes(double bytes) {
+  return bytes < 5e6 ? fmt::format("{:.4f} GB", bytes / 1e9) : fmt::format("{:.2f} GB", bytes / 1e9);
+}
 
 std::string duration(double seconds) {
   if (seconds >= 3600) return fmt::format("{:.1f} h", seconds / 3600);
@@ -27,8 +29,10 @@ void append_data(const Plan& plan, std::string& out) {
     return;
   }
   const DataPlan& data = *plan.data;
-  line("data                 {} rows, {:.0f} tokens on average, {:.0f} at most; {:.1f} % padding; {} steps an epoch", data.rows,
-       data.mean_tokens, data.longest, 100 * data.padding, data.steps_per_epoch);
+  line(
+      "data                 {} rows, {:.0f} tokens on average, {:.0f} at most; {:.1f} % padding; {} steps an "
+      "epoch",
+      data.rows, data.mean_tokens, data.longest, 100 * data.padding, data.steps_per_epoch);
   if (plan.step_seconds() <= 0) {
     line("whole run            {} steps; no time: the target's figures are not known", plan.total_steps);
     return;
@@ -37,8 +41,8 @@ void append_data(const Plan& plan, std::string& out) {
   double planned = static_cast<double>(plan.shape.sequences * plan.shape.length * plan.accumulation);
   double share = data.tokens_per_epoch / static_cast<double>(data.steps_per_epoch) / planned;
   double seconds = plan.step_seconds() * static_cast<double>(plan.total_steps) * share;
-  line("whole run            {} steps: at least {}, about {} at {:.0f} % of the peak", plan.total_steps, duration(seconds),
-       duration(seconds / kUsualShare), 100 * kUsualShare);
+  line("whole run            {} steps: at least {}, about {} at {:.0f} % of the peak", plan.total_steps,
+       duration(seconds), duration(seconds / kUsualShare), 100 * kUsualShare);
 }
 
 }  // namespace
@@ -50,13 +54,15 @@ std::string format_plan(const Plan& plan) {
   };
   const DeviceBytes& b = plan.per_device;
   for (const std::string& note : plan.notes) line("note                 {}", note);
-  line("target               {}: {} x {}, mesh {} (dp x fsdp x mp)", plan.target.name, plan.target.devices, plan.target.device_name,
-       to_string(plan.mesh));
-  line("model                {}: {} parameters, {} trained, layers {}", plan.model, format_count(plan.parameters),
-       format_count(plan.trained), plan.scan ? "as a scan, computed again backward" : "unrolled, activations kept");
+  line("target               {}: {} x {}, mesh {} (dp x fsdp x mp)", plan.target.name, plan.target.devices,
+       plan.target.device_name, to_string(plan.mesh));
+  line("model                {}: {} parameters, {} trained, layers {}", plan.model,
+       format_count(plan.parameters), format_count(plan.trained),
+       plan.scan ? "as a scan, computed again backward" : "unrolled, activations kept");
   line("step                 {} x {} tokens{}", plan.shape.sequences, plan.shape.length,
        plan.accumulation > 1 ? fmt::format(", {} times", plan.accumulation) : "");
-  line("compiled             {} in {:.1f} s; never run", plan.compiled ? "yes" : "refused", plan.compile_seconds);
+  line("compiled             {} in {:.1f} s; never run", plan.compiled ? "yes" : "refused",
+       plan.compile_seconds);
   out += "\nper device\n";
   line("  base weights       {}", gigabytes(b.weights));
   line("  adapters and head  {}", gigabytes(b.trainable));
@@ -65,7 +71,8 @@ std::string format_plan(const Plan& plan) {
   if (plan.compiled) {
     line("  temporaries        {}", gigabytes(b.temporaries));
     if (b.code > 0) line("  program            {}", gigabytes(b.code));
-    line("  total              {} of {}: {}", gigabytes(b.total), gigabytes(b.capacity), plan.fits ? "fits" : "DOES NOT FIT");
+    line("  total              {} of {}: {}", gigabytes(b.total), gigabytes(b.capacity),
+         plan.fits ? "fits" : "DOES NOT FIT");
   } else {
     line("  total              more than the {} there are: DOES NOT FIT", gigabytes(b.capacity));
     line("  compiler           {}", plan.refusal.substr(0, plan.refusal.find('\n')));
@@ -74,23 +81,30 @@ std::string format_plan(const Plan& plan) {
 
   double tokens = static_cast<double>(plan.shape.sequences * plan.shape.length * plan.accumulation);
   out += "\none optimizer step\n";
-  line("  matrix products    {:.3e} FLOPs, {:.3e} per token ({:.3e} per token without computing layers again)", plan.flops_per_step,
-       plan.flops_per_step / tokens, plan.useful_flops / tokens);
+  line(
+      "  matrix products    {:.3e} FLOPs, {:.3e} per token ({:.3e} per token without computing layers again)",
+      plan.flops_per_step, plan.flops_per_step / tokens, plan.useful_flops / tokens);
   if (plan.step_seconds() > 0)
-    line("  time               at least {} ({} of products at {:.0f} TFLOP/s, {} of weights read at {:.0f} GB/s): {:.0f} tokens/s at most",
-         duration(plan.step_seconds()), duration(plan.compute_seconds), plan.target.peak_flops / 1e12, duration(plan.memory_seconds),
-         plan.target.bandwidth / 1e9, tokens / plan.step_seconds());
+    line(
+        "  time               at least {} ({} of products at {:.0f} TFLOP/s, {} of weights read at {:.0f} "
+        "GB/s): {:.0f} tokens/s at most",
+        duration(plan.step_seconds()), duration(plan.compute_seconds), plan.target.peak_flops / 1e12,
+        duration(plan.memory_seconds), plan.target.bandwidth / 1e9, tokens / plan.step_seconds());
   else
     line("  time               not known: the target's peak figures are not known");
   if (plan.collectives) {
     if (plan.collectives->bytes.empty()) line("  between devices    nothing");
     for (const auto& [kind, bytes] : plan.collectives->bytes)
-      line("  {:<18} {} per device in {} calls, by the compiled program", kind, gigabytes(bytes), plan.collectives->calls.at(kind));
+      line("  {:<18} {} per device in {} calls, by the compiled program", kind, gigabytes(bytes),
+           plan.collectives->calls.at(kind));
     if (plan.collectives->unknown_loops > 0)
-      line("                     ({} loops do not state how often they run; counted once per layer)", plan.collectives->unknown_loops);
+      line("                     ({} loops do not state how often they run; counted once per layer)",
+           plan.collectives->unknown_loops);
   } else if (plan.target.devices > 1) {
-    line("  all-gather         about {} of weights per device: an estimate from the sharding (the plugin gives no program)",
-         gigabytes(plan.estimated_gather_bytes));
+    line(
+        "  all-gather         about {} of weights per device: an estimate from the sharding (the plugin "
+        "gives no program)",
+        gigabytes(plan.estimated_gather_bytes));
   }
   out += "\n";
   append_data(plan, out);
@@ -107,15 +121,23 @@ std::string plan_json(const Plan& plan) {
   json["model"] = plan.model;
   json["parameters"] = plan.parameters;
   json["trained_parameters"] = plan.trained;
-  json["batch"] = {{"sequences", plan.shape.sequences}, {"length", plan.shape.length}, {"gradient_accumulation", plan.accumulation}};
+  json["batch"] = {{"sequences", plan.shape.sequences},
+                   {"length", plan.shape.length},
+                   {"gradient_accumulation", plan.accumulation}};
   json["layers"] = plan.scan ? "scan" : "unrolled";
   json["compiled"] = plan.compiled;
   if (!plan.compiled) json["refusal"] = plan.refusal;
   json["fits"] = plan.fits;
   json["compile_seconds"] = plan.compile_seconds;
-  for (const auto& [key, bytes] : std::initializer_list<std::pair<const char*, double>>{
-           {"weights_bytes", b.weights}, {"trainable_bytes", b.trainable}, {"optimizer_bytes", b.optimizer}, {"batch_bytes", b.batch},
-           {"temporaries_bytes", b.temporaries}, {"program_bytes", b.code}, {"total_bytes", b.total}, {"capacity_bytes", b.capacity}})
+  for (const auto& [key, bytes] :
+       std::initializer_list<std::pair<const char*, double>>{{"weights_bytes", b.weights},
+                                                             {"trainable_bytes", b.trainable},
+                                                             {"optimizer_bytes", b.optimizer},
+                                                             {"batch_bytes", b.batch},
+                                                             {"temporaries_bytes", b.temporaries},
+                                                             {"program_bytes", b.code},
+                                                             {"total_bytes", b.total},
+                                                             {"capacity_bytes", b.capacity}})
     json["per_device"][key] = static_cast<int64_t>(bytes);
   json["remedies"] = plan.remedies;
   double tokens = static_cast<double>(plan.shape.sequences * plan.shape.length * plan.accumulation);
@@ -123,18 +145,25 @@ std::string plan_json(const Plan& plan) {
   json["flops_per_token"] = plan.flops_per_step / tokens;
   json["flops_per_step_without_recompute"] = plan.useful_flops;
   if (plan.step_seconds() > 0)
-    json["least_seconds_per_step"] = {{"compute", plan.compute_seconds}, {"memory", plan.memory_seconds}, {"bound", plan.step_seconds()}};
+    json["least_seconds_per_step"] = {
+        {"compute", plan.compute_seconds}, {"memory", plan.memory_seconds}, {"bound", plan.step_seconds()}};
   else
     json["least_seconds_per_step"] = nullptr;
   if (plan.collectives) {
-    json["collectives"] = {{"source", "compiled program"}, {"bytes_per_device", plan.collectives->bytes}, {"calls", plan.collectives->calls}};
+    json["collectives"] = {{"source", "compiled program"},
+                           {"bytes_per_device", plan.collectives->bytes},
+                           {"calls", plan.collectives->calls}};
   } else if (plan.target.devices > 1) {
-    json["collectives"] = {{"source", "estimate from the sharding"}, {"bytes_per_device", {{"all-gather", plan.estimated_gather_bytes}}}};
+    json["collectives"] = {{"source", "estimate from the sharding"},
+                           {"bytes_per_device", {{"all-gather", plan.estimated_gather_bytes}}}};
   }
   if (plan.data)
-    json["data"] = {{"rows", plan.data->rows},           {"steps_per_epoch", plan.data->steps_per_epoch},
-                    {"mean_tokens", plan.data->mean_tokens}, {"longest_tokens", plan.data->longest},
-                    {"padding", plan.data->padding},     {"total_steps", plan.total_steps}};
+    json["data"] = {{"rows", plan.data->rows},
+                    {"steps_per_epoch", plan.data->steps_per_epoch},
+                    {"mean_tokens", plan.data->mean_tokens},
+                    {"longest_tokens", plan.data->longest},
+                    {"padding", plan.data->padding},
+                    {"total_steps", plan.total_steps}};
   else
     json["data"] = "not given";
   json["notes"] = plan.notes;

@@ -30,11 +30,20 @@ class ProtoReader {
     field.number = static_cast<int>(tag >> 3);
     field.wire = static_cast<int>(tag & 7);
     switch (field.wire) {
-      case 0: field.integer = varint(); break;
-      case 1: take(8); break;
-      case 2: field.bytes = take(varint()); break;
-      case 5: take(4); break;
-      default: fail("optimised program: not a protocol buffer (wire type {})", field.wire);
+      case 0:
+        field.integer = varint();
+        break;
+      case 1:
+        take(8);
+        break;
+      case 2:
+        field.bytes = take(varint());
+        break;
+      case 5:
+        take(4);
+        break;
+      default:
+        fail("optimised program: not a protocol buffer (wire type {})", field.wire);
     }
     return field;
   }
@@ -70,11 +79,24 @@ std::vector<uint64_t> integers(const Field& field) {
 /** Bytes of an element of xla.PrimitiveType. */
 double element_bytes(uint64_t type) {
   switch (type) {
-    case 4: case 8: case 11: return 4;             // S32, U32, F32
-    case 5: case 9: case 12: case 15: return 8;    // S64, U64, F64, C64
-    case 3: case 7: case 10: case 16: return 2;    // S16, U16, F16, BF16
-    case 18: return 16;                            // C128
-    default: return 1;
+    case 4:
+    case 8:
+    case 11:
+      return 4;  // S32, U32, F32
+    case 5:
+    case 9:
+    case 12:
+    case 15:
+      return 8;  // S64, U64, F64, C64
+    case 3:
+    case 7:
+    case 10:
+    case 16:
+      return 2;  // S16, U16, F16, BF16
+    case 18:
+      return 16;  // C128
+    default:
+      return 1;
   }
 }
 
@@ -124,17 +146,26 @@ Instruction parse_instruction(std::string_view bytes) {
   Instruction instruction;
   ProtoReader reader(bytes);
   while (auto field = reader.next()) switch (field->number) {
-      case 2: instruction.opcode = field->bytes; break;
-      case 3: instruction.shape = parse_shape(field->bytes); break;
-      case 35: instruction.id = field->integer; break;
+      case 2:
+        instruction.opcode = field->bytes;
+        break;
+      case 3:
+        instruction.shape = parse_shape(field->bytes);
+        break;
+      case 35:
+        instruction.id = field->integer;
+        break;
       case 36:
         for (uint64_t id : integers(*field)) instruction.operands.push_back(id);
         break;
       case 38:
         for (uint64_t id : integers(*field)) instruction.called.push_back(id);
         break;
-      case 43: instruction.backend_config = field->bytes; break;
-      default: break;
+      case 43:
+        instruction.backend_config = field->bytes;
+        break;
+      default:
+        break;
     }
   return instruction;
 }
@@ -192,14 +223,17 @@ class Counter {
   Collectives result;
 
  private:
-  void count(const Instruction& instruction, const std::map<uint64_t, const Instruction*>& by_id, int64_t times) {
-    for (std::string_view kind : {"all-gather", "all-reduce", "reduce-scatter", "all-to-all", "ragged-all-to-all",
-                                  "collective-permute", "collective-broadcast"}) {
-      bool starts = instruction.opcode.starts_with(kind) && instruction.opcode.substr(kind.size()) == "-start";
+  void count(const Instruction& instruction, const std::map<uint64_t, const Instruction*>& by_id,
+             int64_t times) {
+    for (std::string_view kind : {"all-gather", "all-reduce", "reduce-scatter", "all-to-all",
+                                  "ragged-all-to-all", "collective-permute", "collective-broadcast"}) {
+      bool starts =
+          instruction.opcode.starts_with(kind) && instruction.opcode.substr(kind.size()) == "-start";
       if (instruction.opcode != kind && !starts) continue;
       double bytes = instruction.shape.total();
       // A start gives its operands too: (operands, results, …).
-      if (starts && kind != "all-reduce" && instruction.shape.parts.size() > 1) bytes = instruction.shape.parts[1].total();
+      if (starts && kind != "all-reduce" && instruction.shape.parts.size() > 1)
+        bytes = instruction.shape.parts[1].total();
       if (kind == "reduce-scatter") {
         bytes = 0;
         for (uint64_t operand : instruction.operands)

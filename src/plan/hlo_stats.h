@@ -8,16 +8,17 @@ namespace gavel {
 
 /** What a compiled program sends between devices. */
 struct Collectives {
-  /** Per kind ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute"): bytes of the results on
-   * each device in one run (of a reduce-scatter, of its operand), loops counted as often as they run. */
+  /** Per kind ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute"): bytes of
+   * the results on each device in one run (of a reduce-scatter, of its operand), loops counted as often as
+   * they run. */
   std::map<std::string, double> bytes;
   std::map<std::string, int64_t> calls;
   /** Loops whose number of runs the program does not state; each was counted as `unknown_trips` runs. */
   int64_t unknown_loops = 0;
 };
 
-/** Reads an xla.HloModuleProto, or an HloProto or HloModuleProtoWithConfig around one, as plugins give it for the
- * optimised program. Throws Error when the bytes are none. */
+/** Reads an xla.HloModuleProto, or an HloProto or HloModuleProtoWithConfig around one, as plugins give it for
+ * the optimised program. Throws Error when the bytes are none. */
 Collectives count_collectives(std::string_view proto, int64_t unknown_trips);
 
 }  // namespace gavel

@@ -23,7 +23,8 @@ LlamaConfig plan_config(const Recipe& recipe, std::string& model, std::vector<st
   const std::string& path = recipe.model.path;
   std::optional<ModelFiles> files;
   model = path;
-  if (fs::exists(fs::path(path) / "config.json")) return LlamaConfig::from_file(fs::path(path) / "config.json");
+  if (fs::exists(fs::path(path) / "config.json"))
+    return LlamaConfig::from_file(fs::path(path) / "config.json");
   std::vector<std::string> shapes = built_in_shapes();
   if (std::find(shapes.begin(), shapes.end(), path) != shapes.end()) return built_in_shape(path);
   if (path == "smollm2-135m-instruct" || fs::exists(path)) return load_config(recipe, files);
@@ -37,7 +38,8 @@ LlamaConfig plan_config(const Recipe& recipe, std::string& model, std::vector<st
   return built_in_shape(best);
 }
 
-/** Where the recipe's program is compiled: a client for the CPU, a description of the hardware for the rest. */
+/** Where the recipe's program is compiled: a client for the CPU, a description of the hardware for the rest.
+ */
 class Compiler {
  public:
   explicit Compiler(const Target& target) : target_(target) {
@@ -47,7 +49,8 @@ class Compiler {
       return;
     }
     auto plugin = pjrt::Plugin::load(target.plugin);
-    topology_.emplace(pjrt::Topology::create(plugin, target.plugin == "tpu" ? target.topology : "", target.options));
+    topology_.emplace(
+        pjrt::Topology::create(plugin, target.plugin == "tpu" ? target.topology : "", target.options));
     auto devices = static_cast<int64_t>(topology_->devices().size());
     if (devices != target.devices)
       fail("target {}: the plugin describes {} devices, expected {}", target.name, devices, target.devices);
@@ -76,8 +79,8 @@ class Compiler {
   std::optional<pjrt::Topology> topology_;
 };
 
-StepOptions plan_options(const Recipe& recipe, const LlamaConfig& config, const Target& target, const Mesh& mesh,
-                         const Compiler& compiler) {
+StepOptions plan_options(const Recipe& recipe, const LlamaConfig& config, const Target& target,
+                         const Mesh& mesh, const Compiler& compiler) {
   DeviceTraits traits{target.plugin == "cpu", compiler.kernels()};
   StepOptions options = step_options(recipe, config, traits);
   options.model.placement = placement_of(recipe, mesh, config);
@@ -85,7 +88,8 @@ StepOptions plan_options(const Recipe& recipe, const LlamaConfig& config, const 
 }
 
 double bytes_of(const Mesh& mesh, const DimensionAxes& axes, const Shape& shape, DType dtype) {
-  return static_cast<double>(num_elements(shard_of(mesh, axes, shape, 0).shape)) * static_cast<double>(byte_size(dtype));
+  return static_cast<double>(num_elements(shard_of(mesh, axes, shape, 0).shape)) *
+         static_cast<double>(byte_size(dtype));
 }
 
 /** What the arguments of the step take, by the sharding. */
@@ -94,10 +98,12 @@ void count_arguments(const StepOptions& step, const BatchShape& shape, DeviceByt
   const Mesh& mesh = model.placement.mesh();
   auto frozen = frozen_parameters(model);
   auto axes = frozen_axes(model);
-  for (size_t i = 0; i < frozen.size(); ++i) bytes.weights += bytes_of(mesh, axes[i], frozen[i].shape, model.dtype);
+  for (size_t i = 0; i < frozen.size(); ++i)
+    bytes.weights += bytes_of(mesh, axes[i], frozen[i].shape, model.dtype);
   auto trained = trainable_parameters(model.config, model.lora, model.num_labels);
   axes = trainable_axes(model);
-  for (size_t i = 0; i < trained.size(); ++i) bytes.trainable += bytes_of(mesh, axes[i], trained[i].shape, DType::kF32);
+  for (size_t i = 0; i < trained.size(); ++i)
+    bytes.trainable += bytes_of(mesh, axes[i], trained[i].shape, DType::kF32);
   bytes.optimizer = 2 * bytes.trainable;
   auto tokens = static_cast<double>(shape.sequences * shape.length / mesh.batch_parts());
   bytes.batch = 4 * (4 * tokens + static_cast<double>(shape.rows * (2 + model.num_labels)) + 5);
@@ -105,13 +111,13 @@ void count_arguments(const StepOptions& step, const BatchShape& shape, DeviceByt
 
 /** The compiler's word for "more than the device has". */
 bool is_out_of_memory(const std::string& text) {
-  return text.find("RESOURCE_EXHAUSTED") != std::string::npos || text.find("Ran out of memory") != std::string::npos ||
-         text.find("xceed") != std::string::npos;
+  return text.find("RESOURCE_EXHAUSTED") != std::string::npos ||
+         text.find("Ran out of memory") != std::string::npos || text.find("xceed") != std::string::npos;
 }
 
 /** Compiles the step and fills in the memory of the plan. */
-void compile_step(const Compiler& compiler, const StepOptions& step, const BatchShape& shape, int64_t accumulation,
-                  Plan& plan) {
+void compile_step(const Compiler& compiler, const StepOptions& step, const BatchShape& shape,
+                  int64_t accumulation, Plan& plan) {
   ProgramText text = accumulation > 1 ? accumulate_program(step, shape) : train_step_program(step, shape);
   plan.shape = shape;
   plan.accumulation = accumulation;
@@ -121,7 +127,9 @@ void compile_step(const Compiler& compiler, const StepOptions& step, const Batch
   plan.per_device.capacity = plan.target.capacity_bytes;
   count_arguments(step, shape, plan.per_device);
   auto start = std::chrono::steady_clock::now();
-  auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+  auto seconds = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
   try {
     compiler.compile(text, [&](const pjrt::Program& program) {
       plan.compile_seconds = seconds();
@@ -131,7 +139,8 @@ void compile_step(const Compiler& compiler, const StepOptions& step, const Batch
       bytes.code = static_cast<double>(memory.generated_code);
       // While micro-batches add up their gradients, the optimizer's state waits beside the program.
       double waiting = accumulation > 1 ? bytes.optimizer : 0;
-      bytes.total = static_cast<double>(memory.arguments + memory.outputs - memory.aliased) + bytes.temporaries + bytes.code + waiting;
+      bytes.total = static_cast<double>(memory.arguments + memory.outputs - memory.aliased) +
+                    bytes.temporaries + bytes.code + waiting;
       plan.compiled = true;
       plan.fits = bytes.total <= bytes.capacity;
       if (auto optimized = program.optimized(); optimized && optimized->format.starts_with("hlo")) {
@@ -145,7 +154,8 @@ void compile_step(const Compiler& compiler, const StepOptions& step, const Batch
     plan.compile_seconds = seconds();
     plan.compiled = plan.fits = false;
     plan.refusal = error.what();
-    plan.per_device.total = plan.per_device.weights + plan.per_device.trainable + plan.per_device.optimizer + plan.per_device.batch;
+    plan.per_device.total = plan.per_device.weights + plan.per_device.trainable + plan.per_device.optimizer +
+                            plan.per_device.batch;
   }
 }
 
@@ -156,15 +166,17 @@ void bound_time(const StepOptions& step, Plan& plan) {
   auto repeats = static_cast<double>(plan.accumulation);
   double layers = 0;
   for (const FrozenParameter& p : frozen_parameters(model))
-    if (p.name.find("layers.") != std::string::npos) layers += static_cast<double>(num_elements(p.shape)) * static_cast<double>(byte_size(model.dtype));
-  // Each device reads its mp share of every layer forward and backward; a scan computes the layer again in between.
+    if (p.name.find("layers.") != std::string::npos)
+      layers += static_cast<double>(num_elements(p.shape)) * static_cast<double>(byte_size(model.dtype));
+  // Each device reads its mp share of every layer forward and backward; a scan computes the layer again in
+  // between.
   double passes = plan.scan ? 3 : 2;
   double gathered = layers / static_cast<double>(model.placement.mesh().mp);
   plan.bytes_per_step = repeats * passes * gathered + 4 * plan.per_device.optimizer;
-  if (plan.target.peak_flops > 0) plan.compute_seconds = plan.flops_per_step / devices / plan.target.peak_flops;
+  if (plan.target.peak_flops > 0)
+    plan.compute_seconds = plan.flops_per_step / devices / plan.target.peak_flops;
   if (plan.target.bandwidth > 0) plan.memory_seconds = plan.bytes_per_step / plan.target.bandwidth;
-  if (model.placement.mesh().fsdp > 1)
-    plan.estimated_gather_bytes = repeats * passes * gathered;
+  if (model.placement.mesh().fsdp > 1) plan.estimated_gather_bytes = repeats * passes * gathered;
 }
 
 std::optional<DataPlan> plan_data(const Recipe& recipe, const Mesh& mesh, std::vector<std::string>& notes) {
@@ -201,12 +213,14 @@ BatchShape micro_batch(const Recipe& recipe, const Mesh& mesh, int64_t rows) {
 
 /** Tries what is easily changed, most harmless first, until something fits. */
 void find_remedies(const Recipe& recipe, const LlamaConfig& config, const Compiler& compiler, Plan& plan) {
-  auto attempt = [&](const std::string& text, const Recipe& changed, const Mesh& mesh, int64_t rows, int64_t accumulation) {
+  auto attempt = [&](const std::string& text, const Recipe& changed, const Mesh& mesh, int64_t rows,
+                     int64_t accumulation) {
     Plan other = plan;
     StepOptions step = plan_options(changed, config, plan.target, mesh, compiler);
     compile_step(compiler, step, micro_batch(changed, mesh, rows), accumulation, other);
     if (other.fits)
-      plan.remedies.push_back(fmt::format("{}: {:.2f} GB per device, which fits", text, other.per_device.total / 1e9));
+      plan.remedies.push_back(
+          fmt::format("{}: {:.2f} GB per device, which fits", text, other.per_device.total / 1e9));
     return other.fits;
   };
   Recipe changed = recipe;
@@ -224,19 +238,24 @@ void find_remedies(const Recipe& recipe, const LlamaConfig& config, const Compil
     if (attempt(text, changed, mesh, rows, plan.accumulation)) return;
   }
   for (int64_t factor = 2; rows / factor >= mesh.batch_parts() && factor <= 8; factor *= 2)
-    if (attempt(fmt::format("{}{}train.batch_size={} train.gradient_accumulation={} (the same optimizer step)", text,
-                            text.empty() ? "" : " ", rows / factor, recipe.train.gradient_accumulation * factor),
+    if (attempt(fmt::format(
+                    "{}{}train.batch_size={} train.gradient_accumulation={} (the same optimizer step)", text,
+                    text.empty() ? "" : " ", rows / factor, recipe.train.gradient_accumulation * factor),
                 changed, mesh, rows / factor, recipe.train.gradient_accumulation * factor))
       return;
   if (changed.data.max_length > 512) {
     changed.data.max_length /= 2;
     int64_t smallest = std::min(rows, mesh.batch_parts());
-    if (attempt(fmt::format("{}{}train.batch_size={} data.max_length={}", text, text.empty() ? "" : " ", smallest, changed.data.max_length),
+    if (attempt(fmt::format("{}{}train.batch_size={} data.max_length={}", text, text.empty() ? "" : " ",
+                            smallest, changed.data.max_length),
                 changed, mesh, smallest, plan.accumulation))
       return;
   }
   double weights = plan.per_device.weights * static_cast<double>(plan.target.devices);
-  plan.remedies.push_back(fmt::format("estimate: the weights alone are {:.1f} GB over all devices; take more devices, or ones with more memory", weights / 1e9));
+  plan.remedies.push_back(
+      fmt::format("estimate: the weights alone are {:.1f} GB over all devices; take more devices, or ones "
+                  "with more memory",
+                  weights / 1e9));
 }
 
 }  // namespace
@@ -254,10 +273,12 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options) {
   for (std::string& note : placement_notes(step.model)) plan.notes.push_back(std::move(note));
   BatchShape shape = micro_batch(recipe, plan.mesh, recipe.train.batch_size);
   if (shape.sequences != recipe.train.batch_size)
-    plan.notes.push_back(fmt::format("batches of {} are filled up to {} with rows of weight zero, for {} parts of the mesh",
-                                     recipe.train.batch_size, shape.sequences, plan.mesh.batch_parts()));
+    plan.notes.push_back(
+        fmt::format("batches of {} are filled up to {} with rows of weight zero, for {} parts of the mesh",
+                    recipe.train.batch_size, shape.sequences, plan.mesh.batch_parts()));
   for (const FrozenParameter& p : frozen_parameters(step.model)) plan.parameters += num_elements(p.shape);
-  for (const TrainableParameter& p : trainable_parameters(config, step.model.lora, step.model.num_labels)) plan.trained += num_elements(p.shape);
+  for (const TrainableParameter& p : trainable_parameters(config, step.model.lora, step.model.num_labels))
+    plan.trained += num_elements(p.shape);
   plan.parameters += plan.trained;
 
   compile_step(compiler, step, shape, recipe.train.gradient_accumulation, plan);
@@ -268,8 +289,10 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options) {
   if (!plan.fits && options.remedies) find_remedies(recipe, config, compiler, plan);
 
   plan.data = plan_data(recipe, plan.mesh, plan.notes);
-  if (recipe.train.max_steps) plan.total_steps = *recipe.train.max_steps;
-  else if (plan.data) plan.total_steps = recipe.train.epochs * plan.data->steps_per_epoch;
+  if (recipe.train.max_steps)
+    plan.total_steps = *recipe.train.max_steps;
+  else if (plan.data)
+    plan.total_steps = recipe.train.epochs * plan.data->steps_per_epoch;
   return plan;
 }
 

@@ -38,18 +38,20 @@ struct Plan {
   int64_t accumulation = 1;
   bool scan = false;
 
-  bool compiled = false;  // else `refusal` is the compiler's text: what it asks for is more than the device has
+  bool compiled =
+      false;  // else `refusal` is the compiler's text: what it asks for is more than the device has
   std::string refusal;
   bool fits = false;
   double compile_seconds = 0;
   DeviceBytes per_device;
-  std::vector<std::string> notes;    // what could not be split
-  std::vector<std::string> remedies; // what would make it fit, each compiled, or said to be an estimate
+  std::vector<std::string> notes;     // what could not be split
+  std::vector<std::string> remedies;  // what would make it fit, each compiled, or said to be an estimate
 
   double flops_per_step = 0;  // matrix products of all devices, computing layers again included
   double useful_flops = 0;    // without computing layers again
   double bytes_per_step = 0;  // least traffic between one device and its memory
-  double compute_seconds = 0, memory_seconds = 0;  // lower bounds of an optimizer step; 0: the target's figures are not known
+  double compute_seconds = 0,
+         memory_seconds = 0;  // lower bounds of an optimizer step; 0: the target's figures are not known
   std::optional<Collectives> collectives;  // of an optimizer step, by the compiled program
   double estimated_gather_bytes = 0;       // by the sharding, where the plugin does not give the program
 
@@ -63,8 +65,9 @@ struct PlanOptions {
   bool remedies = true;  // compile again with smaller settings when it does not fit
 };
 
-/** Compiles the recipe's training step for the target: no device, weights or data need be there. model.path may name a
- * built-in shape; a path that does not exist is taken for the built-in shape that its name contains, with a note. */
+/** Compiles the recipe's training step for the target: no device, weights or data need be there. model.path
+ * may name a built-in shape; a path that does not exist is taken for the built-in shape that its name
+ * contains, with a note. */
 Plan make_plan(const Recipe& recipe, const PlanOptions& options);
 
 std::string format_plan(const Plan& plan);

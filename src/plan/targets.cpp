@@ -15,17 +15,19 @@ constexpr double kGiB = 1024.0 * 1024 * 1024;
 struct TpuGeneration {
   std::string name;
   std::string device;
-  int64_t cores_per_chip;    // by which the target's number counts; 1: it counts chips
-  int64_t devices_per_chip;  // PJRT devices
+  int64_t cores_per_chip;                        // by which the target's number counts; 1: it counts chips
+  int64_t devices_per_chip;                      // PJRT devices
   double capacity_bytes, peak_flops, bandwidth;  // of a device
-  std::map<int64_t, std::string> shapes;  // chips → how they are wired
+  std::map<int64_t, std::string> shapes;         // chips → how they are wired
 };
 
 const std::vector<TpuGeneration>& generations() {
-  static const std::map<int64_t, std::string> flat = {{1, "1x1"}, {4, "2x2"},  {8, "2x4"},   {16, "4x4"},
-                                                      {32, "4x8"}, {64, "8x8"}, {128, "8x16"}, {256, "16x16"}};
-  static const std::map<int64_t, std::string> cube = {{4, "2x2x1"},  {8, "2x2x2"},  {16, "2x2x4"}, {32, "2x4x4"},
-                                                      {64, "4x4x4"}, {128, "4x4x8"}, {256, "4x8x8"}, {512, "8x8x8"}};
+  static const std::map<int64_t, std::string> flat = {{1, "1x1"},    {4, "2x2"},    {8, "2x4"},
+                                                      {16, "4x4"},   {32, "4x8"},   {64, "8x8"},
+                                                      {128, "8x16"}, {256, "16x16"}};
+  static const std::map<int64_t, std::string> cube = {{4, "2x2x1"},   {8, "2x2x2"},  {16, "2x2x4"},
+                                                      {32, "2x4x4"},  {64, "4x4x4"}, {128, "4x4x8"},
+                                                      {256, "4x8x8"}, {512, "8x8x8"}};
   static const std::map<int64_t, std::string> v3 = {{4, "2x2"}, {16, "4x4"}, {64, "8x8"}, {256, "16x16"}};
   static const std::vector<TpuGeneration> all = {
       {"v3", "TPU v3 core", 2, 2, 16 * kGiB, 61.5e12, 450e9, v3},
@@ -37,8 +39,8 @@ const std::vector<TpuGeneration>& generations() {
   return all;
 }
 
-/** What XLA's compiler asks of an H100 SXM (xla.GpuTargetConfigProto); sizes from NVIDIA's H100 datasheet and the CUDA
- * programming guide's table for compute capability 9.0. */
+/** What XLA's compiler asks of an H100 SXM (xla.GpuTargetConfigProto); sizes from NVIDIA's H100 datasheet and
+ * the CUDA programming guide's table for compute capability 9.0. */
 constexpr const char* kH100 = R"(gpu_device_info {
   name: "NVIDIA H100 80GB HBM3"
   device_vendor: "NVIDIA Corporation"
@@ -79,7 +81,8 @@ std::vector<std::string> target_names() {
   std::vector<std::string> names = {"cpu"};
   for (int64_t count : {1, 2, 4, 8}) names.push_back(fmt::format("h100x{}", count));
   for (const TpuGeneration& tpu : generations())
-    for (const auto& [chips, shape] : tpu.shapes) names.push_back(fmt::format("tpu-{}-{}", tpu.name, chips * tpu.cores_per_chip));
+    for (const auto& [chips, shape] : tpu.shapes)
+      names.push_back(fmt::format("tpu-{}-{}", tpu.name, chips * tpu.cores_per_chip));
   return names;
 }
 
@@ -90,7 +93,9 @@ Target find_target(const std::string& name, int64_t cpu_devices) {
     target.plugin = "cpu";
     target.devices = cpu_devices;
     struct sysinfo info {};
-    if (::sysinfo(&info) == 0) target.capacity_bytes = static_cast<double>(info.totalram) * info.mem_unit / static_cast<double>(cpu_devices);
+    if (::sysinfo(&info) == 0)
+      target.capacity_bytes =
+          static_cast<double>(info.totalram) * info.mem_unit / static_cast<double>(cpu_devices);
     target.device_name = cpu_devices == 1 ? "this machine" : "virtual device of this machine";
     return target;
   }
@@ -118,7 +123,8 @@ Target find_target(const std::string& name, int64_t cpu_devices) {
       target.bandwidth = tpu.bandwidth;
       return target;
     }
-  fail("--target {}: not known{}; known are {}", name, did_you_mean(name, target_names()), fmt::join(target_names(), ", "));
+  fail("--target {}: not known{}; known are {}", name, did_you_mean(name, target_names()),
+       fmt::join(target_names(), ", "));
 }
 
 void prepare_environment(const Target& target) {

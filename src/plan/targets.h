@@ -7,22 +7,23 @@
 
 namespace gavel {
 
-/** Hardware that a program can be compiled for without being there. A device is what PJRT calls one: a core on TPU v2 and
- * v3, a chip on later ones, a GPU. Figures are the makers' own, for dense bfloat16. */
+/** Hardware that a program can be compiled for without being there. A device is what PJRT calls one: a core
+ * on TPU v2 and v3, a chip on later ones, a GPU. Figures are the makers' own, for dense bfloat16. */
 struct Target {
-  std::string name;         // "tpu-v3-8"
-  std::string plugin;       // "tpu", "cuda" or "cpu"
-  std::string topology;     // the plugin's name for it, such as "v3:2x2"
-  pjrt::Options options;    // of the topology
+  std::string name;       // "tpu-v3-8"
+  std::string plugin;     // "tpu", "cuda" or "cpu"
+  std::string topology;   // the plugin's name for it, such as "v3:2x2"
+  pjrt::Options options;  // of the topology
   int64_t devices = 1;
-  std::string device_name;  // "TPU v3 core"
-  double capacity_bytes = 0;   // memory of a device
-  double peak_flops = 0;       // per second and device; 0: not known
-  double bandwidth = 0;        // bytes per second between a device and its memory; 0: not known
+  std::string device_name;    // "TPU v3 core"
+  double capacity_bytes = 0;  // memory of a device
+  double peak_flops = 0;      // per second and device; 0: not known
+  double bandwidth = 0;       // bytes per second between a device and its memory; 0: not known
 };
 
-/** "tpu-v3-8", "tpu-v5e-64", "h100x8", "cpu", … Numbers of TPU v2 to v4 and v5p count cores, as Google's names do; those
- * of v5e and v6e chips. `cpu_devices`: virtual devices of the target "cpu". Throws Error with the names that are known. */
+/** "tpu-v3-8", "tpu-v5e-64", "h100x8", "cpu", … Numbers of TPU v2 to v4 and v5p count cores, as Google's
+ * names do; those of v5e and v6e chips. `cpu_devices`: virtual devices of the target "cpu". Throws Error with
+ * the names that are known. */
 Target find_target(const std::string& name, int64_t cpu_devices = 1);
 std::vector<std::string> target_names();
 

@@ -29,7 +29,9 @@ int64_t Mesh::coordinate(int64_t device, std::string_view axis) const {
   fail("mesh: there is no axis '{}', only dp, fsdp and mp", axis);
 }
 
-std::string to_string(const Mesh& mesh) { return fmt::format("{}x{}x{}", mesh.dp, mesh.fsdp, mesh.mp); }
+std::string to_string(const Mesh& mesh) {
+  return fmt::format("{}x{}x{}", mesh.dp, mesh.fsdp, mesh.mp);
+}
 
 Mesh parse_mesh(std::string_view text, std::string_view name) {
   Mesh mesh;
@@ -52,7 +54,8 @@ Mesh resolve_mesh(const Mesh& wanted, int64_t devices) {
   int64_t product = 1;
   for (int64_t* size : {&mesh.dp, &mesh.fsdp, &mesh.mp}) {
     if (*size == -1) {
-      if (open != nullptr) fail("mesh: {}: only one axis may be -1 (all devices that the others leave)", to_string(wanted));
+      if (open != nullptr)
+        fail("mesh: {}: only one axis may be -1 (all devices that the others leave)", to_string(wanted));
       open = size;
       continue;
     }
@@ -61,23 +64,28 @@ Mesh resolve_mesh(const Mesh& wanted, int64_t devices) {
   }
   if (open != nullptr) {
     if (devices % product != 0)
-      fail("mesh: {}: {} devices can't be shared out over {} others; make the product of the other axes a divisor of {}",
-           to_string(wanted), devices, product, devices);
+      fail(
+          "mesh: {}: {} devices can't be shared out over {} others; make the product of the other axes a "
+          "divisor of {}",
+          to_string(wanted), devices, product, devices);
     *open = devices / product;
   } else if (product != devices) {
-    fail("mesh: {} is {} devices, there are {}; set one axis to -1 to use all", to_string(wanted), product, devices);
+    fail("mesh: {} is {} devices, there are {}; set one axis to -1 to use all", to_string(wanted), product,
+         devices);
   }
   return mesh;
 }
 
 Shard shard_of(const Mesh& mesh, const DimensionAxes& axes, const Shape& shape, int64_t device) {
   if (axes.size() != shape.size())
-    fail("mesh: {} names {} dimensions, the array has shape {}", to_string(axes), axes.size(), to_string(shape));
+    fail("mesh: {} names {} dimensions, the array has shape {}", to_string(axes), axes.size(),
+         to_string(shape));
   Shard shard;
   for (size_t d = 0; d < shape.size(); ++d) {
     int64_t parts = mesh.parts(axes[d]), index = 0;
     if (shape[d] % parts != 0)
-      fail("mesh: {} does not divide dimension {} of shape {} ({} parts)", to_string(axes), d, to_string(shape), parts);
+      fail("mesh: {} does not divide dimension {} of shape {} ({} parts)", to_string(axes), d,
+           to_string(shape), parts);
     for (const std::string& axis : axes[d]) index = index * mesh.size(axis) + mesh.coordinate(device, axis);
     shard.shape.push_back(shape[d] / parts);
     shard.start.push_back(index * shard.shape.back());

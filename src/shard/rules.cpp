@@ -23,7 +23,8 @@ std::regex compile(const std::string& pattern, const std::string& place) {
 std::vector<std::string> parse_axes(const YAML::Node& node, const std::string& place) {
   if (node.IsNull()) return {};
   std::vector<std::string> axes;
-  if (node.IsScalar()) axes = {node.as<std::string>()};
+  if (node.IsScalar())
+    axes = {node.as<std::string>()};
   else if (node.IsSequence())
     for (const auto& item : node) axes.push_back(item.IsScalar() ? item.as<std::string>() : "");
   else
@@ -60,7 +61,8 @@ std::vector<PartitionRule> parse_rules(std::string_view text, std::string_view n
   } catch (const YAML::Exception& error) {
     fail("{}: {}", name, error.what());
   }
-  if (!root.IsMap()) fail("{}: expected a map from patterns to lists of axes, such as 'lora_A$: [null, fsdp]'", name);
+  if (!root.IsMap())
+    fail("{}: expected a map from patterns to lists of axes, such as 'lora_A$: [null, fsdp]'", name);
   for (const auto& entry : root) {
     std::string place = fmt::format("{}:{}", name, entry.first.Mark().line + 1);
     if (!entry.first.IsScalar()) fail("{}: expected a pattern", place);
@@ -97,15 +99,16 @@ DimensionAxes partition(const Mesh& mesh, const std::vector<PartitionRule>& rule
   for (const PartitionRule& rule : rules) {
     if (!std::regex_search(name, compile(rule.pattern, "mesh.rules"))) continue;
     if (rule.axes.size() > shape.size())
-      fail("mesh.rules: '{}' names {} dimensions, parameter {} has shape {}", rule.pattern, rule.axes.size(), name,
-           to_string(shape));
+      fail("mesh.rules: '{}' names {} dimensions, parameter {} has shape {}", rule.pattern, rule.axes.size(),
+           name, to_string(shape));
     for (size_t d = 0; d < rule.axes.size(); ++d) {
       std::vector<std::string> wanted = rule.axes[d];
       std::erase_if(wanted, [&](const std::string& axis) { return axis == without || mesh.size(axis) == 1; });
       axes[d] = dividing_axes(mesh, wanted, shape[d]);
       for (size_t i = axes[d].size(); i < wanted.size(); ++i) {
-        std::string note = fmt::format("mesh {}: {} {}: dimension {} is not split over {}, which does not divide it",
-                                       to_string(mesh), without_layer(name), to_string(shape), d, wanted[i]);
+        std::string note =
+            fmt::format("mesh {}: {} {}: dimension {} is not split over {}, which does not divide it",
+                        to_string(mesh), without_layer(name), to_string(shape), d, wanted[i]);
         if (std::find(notes.begin(), notes.end(), note) == notes.end()) notes.push_back(std::move(note));
       }
     }

@@ -8,7 +8,8 @@ namespace gavel {
 
 namespace {
 
-/** Calls copy(offset in the whole, offset in the part, bytes) for every piece of `shard` that is one run of memory. */
+/** Calls copy(offset in the whole, offset in the part, bytes) for every piece of `shard` that is one run of
+ * memory. */
 void for_each_run(const Shape& whole, const Shard& shard, size_t element,
                   const std::function<void(size_t, size_t, size_t)>& copy) {
   // The last dimensions that the shard covers wholly belong to one run.
@@ -26,7 +27,8 @@ void for_each_run(const Shape& whole, const Shard& shard, size_t element,
       rest /= shard.shape[d];
       stride *= whole[d];
     }
-    copy(static_cast<size_t>(at) * element, static_cast<size_t>(i * run) * element, static_cast<size_t>(run) * element);
+    copy(static_cast<size_t>(at) * element, static_cast<size_t>(i * run) * element,
+         static_cast<size_t>(run) * element);
   }
 }
 
@@ -50,25 +52,29 @@ HostTensor slice_tensor(const HostTensor& tensor, const Shard& shard) {
 
 void paste_tensor(HostTensor& whole, const Shard& shard, const HostTensor& part) {
   if (part.shape() != shard.shape || part.dtype() != whole.dtype())
-    fail("paste_tensor: a part {} {} for the place of {} {}", dtype_name(part.dtype()), to_string(part.shape()),
-         dtype_name(whole.dtype()), to_string(shard.shape));
+    fail("paste_tensor: a part {} {} for the place of {} {}", dtype_name(part.dtype()),
+         to_string(part.shape()), dtype_name(whole.dtype()), to_string(shard.shape));
   auto* to = static_cast<char*>(whole.mutable_data());
   const auto* from = static_cast<const char*>(part.data());
   for_each_run(whole.shape(), shard, byte_size(whole.dtype()),
                [&](size_t at, size_t in_part, size_t bytes) { std::memcpy(to + at, from + in_part, bytes); });
 }
 
-DeviceMesh::DeviceMesh(std::shared_ptr<pjrt::Client> client, const Mesh& mesh) : client_(std::move(client)), mesh_(mesh) {
+DeviceMesh::DeviceMesh(std::shared_ptr<pjrt::Client> client, const Mesh& mesh)
+    : client_(std::move(client)), mesh_(mesh) {
   if (client_->devices().size() < size())
-    fail("mesh: {} is {} devices, {} has {}", to_string(mesh_), size(), client_->platform_name(), client_->devices().size());
+    fail("mesh: {} is {} devices, {} has {}", to_string(mesh_), size(), client_->platform_name(),
+         client_->devices().size());
 }
 
-ShardedArray DeviceMesh::to_devices(const HostTensor& tensor, const DimensionAxes& axes, pjrt::HostMemory use) const {
+ShardedArray DeviceMesh::to_devices(const HostTensor& tensor, const DimensionAxes& axes,
+                                    pjrt::HostMemory use) const {
   ShardedArray array;
   std::vector<std::pair<Shard, HostTensor>> parts;
   for (size_t device = 0; device < size(); ++device) {
     Shard shard = shard_of(mesh_, axes, tensor.shape(), static_cast<int64_t>(device));
-    auto found = std::find_if(parts.begin(), parts.end(), [&](const auto& part) { return part.first == shard; });
+    auto found =
+        std::find_if(parts.begin(), parts.end(), [&](const auto& part) { return part.first == shard; });
     if (found == parts.end()) found = parts.insert(parts.end(), {shard, slice_tensor(tensor, shard)});
     array.shards.push_back(client_->to_device(found->second, device, use));
   }
@@ -79,7 +85,8 @@ ShardedArray DeviceMesh::to_devices(const HostTensor& tensor) const {
   return to_devices(tensor, DimensionAxes(tensor.shape().size()));
 }
 
-HostTensor DeviceMesh::to_host(const ShardedArray& array, const DimensionAxes& axes, const Shape& shape) const {
+HostTensor DeviceMesh::to_host(const ShardedArray& array, const DimensionAxes& axes,
+                               const Shape& shape) const {
   if (shard_of(mesh_, axes, shape, 0).shape == shape) return array.shards.at(0).to_host();
   HostTensor whole(array.shards.at(0).dtype(), shape);
   std::vector<Shard> done;

@@ -36,7 +36,8 @@ class DeviceMesh {
 
   pjrt::CompileOptions compile_options() const;
   /** Runs a program that was compiled with compile_options(). */
-  std::vector<ShardedArray> execute(const pjrt::Executable& program, const std::vector<const ShardedArray*>& arguments) const;
+  std::vector<ShardedArray> execute(const pjrt::Executable& program,
+                                    const std::vector<const ShardedArray*>& arguments) const;
 
  private:
   std::shared_ptr<pjrt::Client> client_;

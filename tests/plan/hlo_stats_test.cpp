@@ -15,9 +15,15 @@ std::string varint(uint64_t value) {
   for (; value >= 0x80; value >>= 7) out += static_cast<char>(value | 0x80);
   return out + static_cast<char>(value);
 }
-std::string number(int field, uint64_t value) { return varint(static_cast<uint64_t>(field) << 3) + varint(value); }
-std::string text(int field, const std::string& value) { return varint(static_cast<uint64_t>(field) << 3 | 2) + varint(value.size()) + value; }
-std::string fixed(int field) { return varint(static_cast<uint64_t>(field) << 3 | 1) + std::string(8, '\1'); }
+std::string number(int field, uint64_t value) {
+  return varint(static_cast<uint64_t>(field) << 3) + varint(value);
+}
+std::string text(int field, const std::string& value) {
+  return varint(static_cast<uint64_t>(field) << 3 | 2) + varint(value.size()) + value;
+}
+std::string fixed(int field) {
+  return varint(static_cast<uint64_t>(field) << 3 | 1) + std::string(8, '\1');
+}
 
 constexpr uint64_t kF32 = 11, kBF16 = 16, kTuple = 13;
 std::string array(uint64_t type, std::initializer_list<uint64_t> dimensions) {
@@ -30,7 +36,8 @@ std::string tuple(std::initializer_list<std::string> parts) {
   for (const std::string& part : parts) out += text(4, part);
   return out;
 }
-std::string instruction(const std::string& opcode, const std::string& shape, uint64_t id, std::initializer_list<uint64_t> operands = {},
+std::string instruction(const std::string& opcode, const std::string& shape, uint64_t id,
+                        std::initializer_list<uint64_t> operands = {},
                         std::initializer_list<uint64_t> called = {}, const std::string& config = "") {
   std::string out = text(1, "name") + text(2, opcode) + text(3, shape) + fixed(99) + number(35, id);
   std::string packed;
@@ -47,19 +54,20 @@ std::string computation(uint64_t id, std::initializer_list<std::string> instruct
 
 std::string module_text() {
   std::string body = computation(2, {
-      instruction("all-gather", array(kBF16, {8, 4}), 21),
-      instruction("all-reduce-start", array(kF32, {10}), 22),
-      instruction("all-reduce-done", array(kF32, {10}), 23, {22}),
-  });
+                                        instruction("all-gather", array(kBF16, {8, 4}), 21),
+                                        instruction("all-reduce-start", array(kF32, {10}), 22),
+                                        instruction("all-reduce-done", array(kF32, {10}), 23, {22}),
+                                    });
   std::string endless = computation(3, {instruction("collective-permute", array(kF32, {3}), 31)});
-  std::string entry = computation(1, {
-      instruction("parameter", array(kF32, {16, 2}), 11),
-      instruction("reduce-scatter", array(kF32, {2, 2}), 12, {11}),
-      instruction("all-gather-start", tuple({array(kF32, {2}), array(kF32, {16})}), 13),
-      instruction("all-gather-done", array(kF32, {16}), 14, {13}),
-      instruction("while", tuple({}), 15, {11}, {2}, R"({"known_trip_count":{"n":"32"}})"),
-      instruction("while", tuple({}), 16, {11}, {3}),
-  });
+  std::string entry =
+      computation(1, {
+                         instruction("parameter", array(kF32, {16, 2}), 11),
+                         instruction("reduce-scatter", array(kF32, {2, 2}), 12, {11}),
+                         instruction("all-gather-start", tuple({array(kF32, {2}), array(kF32, {16})}), 13),
+                         instruction("all-gather-done", array(kF32, {16}), 14, {13}),
+                         instruction("while", tuple({}), 15, {11}, {2}, R"({"known_trip_count":{"n":"32"}})"),
+                         instruction("while", tuple({}), 16, {11}, {3}),
+                     });
   return text(1, "module") + text(3, body) + text(3, endless) + text(3, entry) + number(6, 1);
 }
 

@@ -39,26 +39,31 @@ TEST(Targets, NamesCountAsTheirMakersDo) {
 }
 
 TEST(Plan, OnTheCpuWithoutFilesOrData) {
-  Plan plan = make_plan(recipe_with({"model.path=smollm2-135m", "train.batch_size=2", "data.max_length=64", "train.layers=scan", "lora.r=4"}), {"cpu"});
+  Plan plan = make_plan(recipe_with({"model.path=smollm2-135m", "train.batch_size=2", "data.max_length=64",
+                                     "train.layers=scan", "lora.r=4"}),
+                        {"cpu"});
   EXPECT_TRUE(plan.compiled);
   EXPECT_TRUE(plan.fits);
   EXPECT_EQ(plan.per_device.weights, 2.0 * static_cast<double>(plan.parameters - plan.trained));
   EXPECT_EQ(plan.per_device.optimizer, 8.0 * static_cast<double>(plan.trained));
   EXPECT_GT(plan.per_device.temporaries, 0);
-  // Two multiply-adds forward and two for the input gradients per weight and token, once more forward for the scan.
+  // Two multiply-adds forward and two for the input gradients per weight and token, once more forward for the
+  // scan.
   double weights = static_cast<double>(plan.parameters) - 49152.0 * 576;
   EXPECT_NEAR(plan.flops_per_step / (128 * weights * 6), 1, 0.15);
   EXPECT_LT(plan.useful_flops, plan.flops_per_step);
   EXPECT_THAT(format_plan(plan), HasSubstr("data                 not given"));
   auto json = nlohmann::json::parse(plan_json(plan));
-  for (const char* key : {"weights_bytes", "trainable_bytes", "optimizer_bytes", "temporaries_bytes", "total_bytes", "capacity_bytes"})
+  for (const char* key : {"weights_bytes", "trainable_bytes", "optimizer_bytes", "temporaries_bytes",
+                          "total_bytes", "capacity_bytes"})
     EXPECT_TRUE(json["per_device"][key].is_number()) << key;
-  for (const char* key : {"target", "devices", "fits", "flops_per_step", "compile_seconds"}) EXPECT_TRUE(json.contains(key)) << key;
+  for (const char* key : {"target", "devices", "fits", "flops_per_step", "compile_seconds"})
+    EXPECT_TRUE(json.contains(key)) << key;
 }
 
 TEST(Plan, OnAMeshOfVirtualDevicesCountsWhatIsSent) {
-  Plan plan = make_plan(recipe_with({"model.path=smollm2-135m", "train.batch_size=6", "data.max_length=64", "train.layers=scan",
-                                     "train.kernels=plain", "mesh.fsdp=4", "mesh.mp=2"}),
+  Plan plan = make_plan(recipe_with({"model.path=smollm2-135m", "train.batch_size=6", "data.max_length=64",
+                                     "train.layers=scan", "train.kernels=plain", "mesh.fsdp=4", "mesh.mp=2"}),
                         {"cpu"});
   EXPECT_EQ(plan.target.devices, 8);
   EXPECT_EQ(plan.shape.sequences, 8);  // filled up to four parts
@@ -70,20 +75,25 @@ TEST(Plan, OnAMeshOfVirtualDevicesCountsWhatIsSent) {
 }
 
 TEST(Plan, AnUnknownModelIsAnError) {
-  EXPECT_THAT(error_of([] { make_plan(recipe_with({"model.path=nowhere/at-all"}), {"cpu"}); }), HasSubstr("nowhere/at-all"));
+  EXPECT_THAT(error_of([] { make_plan(recipe_with({"model.path=nowhere/at-all"}), {"cpu"}); }),
+              HasSubstr("nowhere/at-all"));
 }
 
-/** One compilation for hardware that is not there, where its compiler was fetched (gavel doctor --fetch tpu). */
+/** One compilation for hardware that is not there, where its compiler was fetched (gavel doctor --fetch tpu).
+ */
 TEST(Plan, CompilesForAbsentTpu) {
   bool found = false;
   for (const auto& path : pjrt::plugin_candidates("tpu")) found = found || std::filesystem::exists(path);
   if (!found) GTEST_SKIP() << "libtpu was not fetched (gavel doctor --fetch tpu)";
-  Plan plan = make_plan(recipe_with({"model.path=models/SmolLM2-135M-Instruct", "train.batch_size=8", "data.max_length=128"}), {"tpu-v3-8"});
+  Plan plan = make_plan(
+      recipe_with({"model.path=models/SmolLM2-135M-Instruct", "train.batch_size=8", "data.max_length=128"}),
+      {"tpu-v3-8"});
   EXPECT_TRUE(plan.fits) << plan.refusal;
   EXPECT_EQ(plan.model, "smollm2-135m");
   EXPECT_EQ(plan.mesh, (Mesh{1, 8, 1}));
   // The weights are split in eight, but for the norms.
-  EXPECT_NEAR(plan.per_device.weights / (2.0 * static_cast<double>(plan.parameters - plan.trained) / 8), 1, 0.01);
+  EXPECT_NEAR(plan.per_device.weights / (2.0 * static_cast<double>(plan.parameters - plan.trained) / 8), 1,
+              0.01);
   EXPECT_GT(plan.step_seconds(), 0);
 }
 

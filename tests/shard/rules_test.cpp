@@ -25,7 +25,9 @@ struct Partitioner {
   Mesh mesh;
   std::vector<PartitionRule> rules;
   std::vector<std::string> notes = {};
-  DimensionAxes axes_of(const std::string& name, const Shape& shape) { return partition(mesh, rules, name, shape, "", notes); }
+  DimensionAxes axes_of(const std::string& name, const Shape& shape) {
+    return partition(mesh, rules, name, shape, "", notes);
+  }
 };
 
 TEST(Rules, DefaultsForLlama) {
@@ -33,9 +35,11 @@ TEST(Rules, DefaultsForLlama) {
   auto axes = [&](const std::string& name, const Shape& shape) { return partitioner.axes_of(name, shape); };
   const DimensionAxes column = {{"mp"}, {"fsdp"}}, row = {{"fsdp"}, {"mp"}}, whole = {{}, {}};
   EXPECT_EQ(axes("model.embed_tokens.weight", {32, 8}), column);
-  for (const char* name : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj"})
+  for (const char* name :
+       {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj"})
     EXPECT_EQ(axes(kLayer + name + ".weight", {8, 8}), column) << name;
-  for (const char* name : {"self_attn.o_proj", "mlp.down_proj"}) EXPECT_EQ(axes(kLayer + name + ".weight", {8, 8}), row) << name;
+  for (const char* name : {"self_attn.o_proj", "mlp.down_proj"})
+    EXPECT_EQ(axes(kLayer + name + ".weight", {8, 8}), row) << name;
   EXPECT_EQ(axes(kLayer + "self_attn.q_proj.bias", {8}), (DimensionAxes{{"mp"}}));
   EXPECT_EQ(axes(kLayer + "self_attn.o_proj.bias", {8}), (DimensionAxes{{}}));
   EXPECT_EQ(axes(kLayer + "input_layernorm.weight", {8}), (DimensionAxes{{}}));
@@ -58,9 +62,9 @@ TEST(Rules, AnAxisThatDoesNotDivideIsDroppedThereWithOneLine) {
   for (int layer : {0, 1, 2})
     EXPECT_EQ(partitioner.axes_of(fmt::format("model.layers.{}.mlp.up_proj.weight", layer), {6, 8}),
               (DimensionAxes{{}, {"fsdp"}}));
-  EXPECT_THAT(partitioner.notes,
-              ElementsAre("mesh 1x2x4: model.layers.*.mlp.up_proj.weight [6, 8]: dimension 0 is not split over mp, which does "
-                          "not divide it"));
+  EXPECT_THAT(partitioner.notes, ElementsAre("mesh 1x2x4: model.layers.*.mlp.up_proj.weight [6, 8]: "
+                                             "dimension 0 is not split over mp, which does "
+                                             "not divide it"));
 }
 
 TEST(Rules, OfSeveralAxesTheLastGiveWay) {
@@ -70,11 +74,16 @@ TEST(Rules, OfSeveralAxesTheLastGiveWay) {
 }
 
 TEST(Rules, AFileComesBeforeTheBuiltInOnes) {
-  Partitioner partitioner{{2, 2, 2}, parse_rules("lora_A$: [null, [dp, fsdp]]\n'o_proj\\.weight$': [mp, fsdp]\nscore:\n", "rules.yaml")};
-  EXPECT_EQ(partitioner.axes_of("layers.*.self_attn.o_proj.lora_A", {4, 8}), (DimensionAxes{{}, {"dp", "fsdp"}}));
-  EXPECT_EQ(partitioner.axes_of("model.layers.0.self_attn.o_proj.weight", {8, 8}), (DimensionAxes{{"mp"}, {"fsdp"}}));
+  Partitioner partitioner{
+      {2, 2, 2},
+      parse_rules("lora_A$: [null, [dp, fsdp]]\n'o_proj\\.weight$': [mp, fsdp]\nscore:\n", "rules.yaml")};
+  EXPECT_EQ(partitioner.axes_of("layers.*.self_attn.o_proj.lora_A", {4, 8}),
+            (DimensionAxes{{}, {"dp", "fsdp"}}));
+  EXPECT_EQ(partitioner.axes_of("model.layers.0.self_attn.o_proj.weight", {8, 8}),
+            (DimensionAxes{{"mp"}, {"fsdp"}}));
   EXPECT_EQ(partitioner.axes_of("score", {8, 8}), (DimensionAxes{{}, {}}));
-  EXPECT_EQ(partitioner.axes_of("model.layers.0.mlp.down_proj.weight", {8, 8}), (DimensionAxes{{"fsdp"}, {"mp"}}));
+  EXPECT_EQ(partitioner.axes_of("model.layers.0.mlp.down_proj.weight", {8, 8}),
+            (DimensionAxes{{"fsdp"}, {"mp"}}));
 }
 
 TEST(Rules, BrokenFilesAreRefusedByLine) {

@@ -15,14 +15,20 @@ HostTensor numbered(const Shape& shape) {
 
 TEST(DeviceMesh, SlicesAreWhatTheirPlacesSay) {
   HostTensor whole = numbered({4, 3, 6});
-  for (const Shard& shard : std::vector<Shard>{{{0, 0, 0}, {4, 3, 6}}, {{1, 0, 0}, {2, 3, 6}}, {{2, 1, 0}, {1, 2, 6}}, {{1, 1, 2}, {3, 2, 3}}, {{0, 0, 4}, {4, 3, 2}}}) {
+  for (const Shard& shard : std::vector<Shard>{{{0, 0, 0}, {4, 3, 6}},
+                                               {{1, 0, 0}, {2, 3, 6}},
+                                               {{2, 1, 0}, {1, 2, 6}},
+                                               {{1, 1, 2}, {3, 2, 3}},
+                                               {{0, 0, 4}, {4, 3, 2}}}) {
     HostTensor part = slice_tensor(whole, shard);
     ASSERT_EQ(part.shape(), shard.shape);
     size_t at = 0;
     for (int64_t i = 0; i < shard.shape[0]; ++i)
       for (int64_t j = 0; j < shard.shape[1]; ++j)
         for (int64_t k = 0; k < shard.shape[2]; ++k)
-          EXPECT_EQ(part.as<float>()[at++], static_cast<float>(((shard.start[0] + i) * 3 + shard.start[1] + j) * 6 + shard.start[2] + k));
+          EXPECT_EQ(
+              part.as<float>()[at++],
+              static_cast<float>(((shard.start[0] + i) * 3 + shard.start[1] + j) * 6 + shard.start[2] + k));
   }
 }
 

@@ -46,8 +46,10 @@ TEST_P(MeshParity, SharedGoldensOnEveryMeshThatDividesTheBatch) {
     ParityReport one = run_parity(entry.path(), form, kernels, test_client(), test_compile_cache());
     for (const Mesh& mesh : meshes()) {
       if (batch_of(entry.path()) % mesh.batch_parts() != 0) continue;
-      ParityReport report = run_parity(entry.path(), form, kernels, eight_devices(), test_compile_cache(), mesh);
-      EXPECT_TRUE(report.passed()) << entry.path().filename() << " " << to_string(mesh) << "\n" << format_parity(report);
+      ParityReport report =
+          run_parity(entry.path(), form, kernels, eight_devices(), test_compile_cache(), mesh);
+      EXPECT_TRUE(report.passed()) << entry.path().filename() << " " << to_string(mesh) << "\n"
+                                   << format_parity(report);
       // What is split takes an eighth on each device of these meshes; the rest (adapters, state) stays whole.
       if (entry.path().filename() == "mesh_b8_h8" && mesh.dp == 1) {
         EXPECT_LT(report.argument_bytes, one.argument_bytes) << to_string(mesh);
@@ -60,7 +62,8 @@ TEST_P(MeshParity, SharedGoldensOnEveryMeshThatDividesTheBatch) {
 
 INSTANTIATE_TEST_SUITE_P(Forms, MeshParity,
                          testing::Values(MeshCase{Kernels::kPlain, LayerForm::kScan},
-                                         MeshCase{Kernels::kCpu, LayerForm::kScan}, MeshCase{Kernels::kCpu, LayerForm::kUnrolled}),
+                                         MeshCase{Kernels::kCpu, LayerForm::kScan},
+                                         MeshCase{Kernels::kCpu, LayerForm::kUnrolled}),
                          [](const auto& info) {
                            return std::string(info.param.kernels == Kernels::kPlain ? "Plain" : "Cpu") +
                                   (info.param.form == LayerForm::kScan ? "Scan" : "Unrolled");
@@ -107,8 +110,8 @@ struct Result {
   std::vector<double> losses;
 };
 
-Result train(StepOptions step, const Mesh& mesh, std::vector<PartitionRule> rules, Batching batching, int64_t batch_size,
-             int64_t accumulation) {
+Result train(StepOptions step, const Mesh& mesh, std::vector<PartitionRule> rules, Batching batching,
+             int64_t batch_size, int64_t accumulation) {
   step.model.placement = Placement(mesh, std::move(rules), step.model.config);
   BatchOptions options;
   options.batching = batching;
@@ -126,7 +129,8 @@ Result train(StepOptions step, const Mesh& mesh, std::vector<PartitionRule> rule
   for (const auto& spec : trainable_parameters(step.model.config, step.model.lora, 3)) {
     HostTensor value(DType::kF32, spec.shape);
     auto numbers = value.as_mutable<float>();
-    for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(0.2 * (random_uniform(3, i) - 0.5));
+    for (size_t i = 0; i < numbers.size(); ++i)
+      numbers[i] = static_cast<float>(0.2 * (random_uniform(3, i) - 0.5));
     start.push_back(value);
   }
   engine.set_trainable(start);
@@ -159,16 +163,19 @@ void expect_same(const Result& one, const Result& many, const std::string& what)
 
 TEST(MeshTraining, EqualsOneDeviceWithDropoutPackingAndAccumulation) {
   const Mesh mesh{2, 2, 2};
-  for (auto [kernels, batching] : {std::pair(Kernels::kPlain, Batching::kPacked), std::pair(Kernels::kCpu, Batching::kPadded)}) {
+  for (auto [kernels, batching] :
+       {std::pair(Kernels::kPlain, Batching::kPacked), std::pair(Kernels::kCpu, Batching::kPadded)}) {
     StepOptions step = small_options(kernels, LayerForm::kScan, 0.2);
     // Six rows a micro-batch: filled up to eight sequences, and a number of pairs that no mesh divides.
     Result one = train(step, {}, default_rules(), batching, 6, 2);
-    expect_same(one, train(step, mesh, default_rules(), batching, 6, 2), kernels == Kernels::kPlain ? "plain, packed" : "cpu, padded");
+    expect_same(one, train(step, mesh, default_rules(), batching, 6, 2),
+                kernels == Kernels::kPlain ? "plain, packed" : "cpu, padded");
   }
 }
 
 TEST(MeshTraining, AdaptersMayBeSplitByRule) {
-  auto rules = parse_rules("lora_A$: [null, fsdp]\nlora_B$: [fsdp, null]\nscore$: [null, [dp, fsdp]]\n", "rules");
+  auto rules =
+      parse_rules("lora_A$: [null, fsdp]\nlora_B$: [fsdp, null]\nscore$: [null, [dp, fsdp]]\n", "rules");
   StepOptions step = small_options(Kernels::kPlain, LayerForm::kScan, 0);
   Result one = train(step, {}, default_rules(), Batching::kPadded, 8, 1);
   expect_same(one, train(step, {2, 4, 1}, rules, Batching::kPadded, 8, 1), "split adapters");
@@ -196,8 +203,10 @@ TEST(MeshTraining, ArgumentsShrinkAsTheyShould) {
     return engine.train_program(shape).executable.memory().arguments;
   };
   int64_t split = 0, norms = 0, trained = 0;
-  for (const auto& p : frozen_parameters(step.model)) (p.name.find("norm") != std::string::npos ? norms : split) += 4 * num_elements(p.shape);
-  for (const auto& p : trainable_parameters(step.model.config, step.model.lora, 3)) trained += 3 * 4 * num_elements(p.shape);
+  for (const auto& p : frozen_parameters(step.model))
+    (p.name.find("norm") != std::string::npos ? norms : split) += 4 * num_elements(p.shape);
+  for (const auto& p : trainable_parameters(step.model.config, step.model.lora, 3))
+    trained += 3 * 4 * num_elements(p.shape);
   int64_t tokens = 4 * 4 * shape.sequences * shape.length, small = 4 * (4 + shape.rows * 5 + 1);
   EXPECT_EQ(bytes({}), split + norms + trained + tokens + small);
   EXPECT_EQ(bytes({1, 8, 1}), split / 8 + norms + trained + tokens / 8 + small);
