@@ -18,7 +18,8 @@ void add_bench_command(CLI::App& app) {
   command
       ->add_option("--steps", options->max_steps, "Stop after this many steps; all rows once when not given")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 40));
-  command->add_option("--losses", options->losses, "File for each step's rows and loss, a JSON line a step");
+  command->add_option("--epochs", options->epochs, "Passes over the rows")->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
+  command->add_option("--losses", options->losses, "File for each step's rows and loss (and logits), a JSON line a step");
   command->add_flag("--json", *json, "Figures as JSON on standard output");
   command->callback([=] {
     BenchResult result = run_bench(load_recipe(*recipe, *overrides), *options);

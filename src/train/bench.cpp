@@ -41,6 +41,20 @@ double attention_flops(const LlamaConfig& config, const Batch& batch, const Toke
   return pairs * layers * width * 2 * (predict ? 2 : 7);
 }
 
+int64_t bench_steps(const Batcher& batcher, const BenchOptions& options) {
+  const int64_t all = options.epochs * batcher.steps_per_epoch();
+  return std::min(all, options.max_steps.value_or(all));
+}
+
+/** All shapes that the steps have. */
+std::vector<BatchShape> bench_shapes(const Batcher& batcher, int64_t steps) {
+  std::vector<BatchShape> shapes;
+  for (int64_t epoch = 0; epoch * batcher.steps_per_epoch() < steps; ++epoch)
+    for (const BatchShape& shape : batcher.epoch_shapes(epoch, steps - epoch * batcher.steps_per_epoch()))
+      if (std::find(shapes.begin(), shapes.end(), shape) == shapes.end()) shapes.push_back(shape);
+  return shapes;
+}
+
 bool is_attention(const std::string& op) {
   return op.starts_with("gavel_attention");
 }
@@ -115,22 +129,29 @@ void Bench::receive(BenchResult& result) {
   Sent sent = std::move(sent_.front());
   sent_.pop_front();
   double loss = 0;
-  nlohmann::json rows = nlohmann::json::array();
+  nlohmann::json rows = nlohmann::json::array(), logits = nlohmann::json::array();
   if (sent.stats) loss = sent.stats->get().loss;
   for (size_t i = 0; i < sent.batches.micro.size(); ++i) {
     const Batch& batch = sent.batches.micro[i];
     if (!sent.evaluations.empty()) {
       Evaluation found = sent.evaluations[i].get();
-      for (size_t row = 0; row < batch.row_indices.size(); ++row) loss += found.losses.as<float>()[row];
+      const size_t labels = static_cast<size_t>(found.logits.shape()[1]);
+      for (size_t row = 0; row < batch.row_indices.size(); ++row) {
+        loss += found.losses.as<float>()[row];
+        auto of_row = found.logits.as<float>().subspan(row * labels, labels);
+        logits.push_back(std::vector<float>(of_row.begin(), of_row.end()));
+      }
     }
     for (int64_t row : batch.row_indices) rows.push_back(batcher_.dataset().source_row(row));
   }
   auto step_rows = static_cast<double>(sent.batches.num_rows);
   loss_sum_ += loss;
   loss_rows_ += step_rows;
-  if (options_.losses)
-    losses_ +=
-        nlohmann::json{{"step", sent.step + 1}, {"rows", rows}, {"loss", loss / step_rows}}.dump() + "\n";
+  if (options_.losses) {
+    nlohmann::json line = {{"step", sent.step + 1}, {"rows", rows}, {"loss", loss / step_rows}};
+    if (options_.predict) line["logits"] = logits;
+    losses_ += line.dump() + "\n";
+  }
   if (sent.step == 0) {
     // The first step also warms the caches up: time starts behind it.
     began_ = now();
@@ -144,8 +165,7 @@ void Bench::receive(BenchResult& result) {
 
 void Bench::run(BenchResult& result) {
   const size_t in_flight = engine_.steps_in_flight();
-  int64_t steps =
-      std::min(batcher_.steps_per_epoch(), options_.max_steps.value_or(batcher_.steps_per_epoch()));
+  const int64_t steps = bench_steps(batcher_, options_);
   if (steps < 2)
     fail("bench: {} step of {} rows; at least two are needed, since the first is not timed", steps,
          batcher_.rows_per_step());
@@ -192,8 +212,7 @@ BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
   result.platform = client->platform_name();
   result.compute_dtype = dtype_name(step.model.compute_dtype);
   double start = now();
-  const int64_t steps = options.max_steps.value_or(batcher.steps_per_epoch());
-  for (const BatchShape& shape : batcher.epoch_shapes(0, steps)) {
+  for (const BatchShape& shape : bench_shapes(batcher, bench_steps(batcher, options))) {
     const EngineProgram& program =
         options.predict ? engine.evaluation_program(shape) : engine.train_program(shape);
     ++result.programs;

@@ -12,9 +12,12 @@ namespace gavel {
 struct BenchOptions {
   /** Forward passes alone, as `gavel predict` makes them, instead of training steps. */
   bool predict = false;
-  /** Steps at most; all rows of the data once when empty. */
+  /** Passes over the rows. */
+  int64_t epochs = 1;
+  /** Steps at most. */
   std::optional<int64_t> max_steps;
-  /** A JSON line per step: step, rows (rows of the file, as in the batch), loss (mean of the step). */
+  /** A JSON line per step: step, rows (rows of the file, as in the batch), loss (mean of the step), with `predict` also
+   * logits of each row. */
   std::optional<std::filesystem::path> losses;
 };
 
@@ -44,7 +47,7 @@ struct BenchResult {
   std::string to_text() const;
 };
 
-/** Trains (or predicts) over all rows of the recipe's training data once, data.valid aside, writes no run and
+/** Trains (or predicts) over all rows of the recipe's training data, none kept for validation, writes no run and
  * measures. Compilation and the first step are left out of the rates. Throws Error as training does. */
 BenchResult run_bench(const Recipe& recipe, const BenchOptions& options);
 
