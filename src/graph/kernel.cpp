@@ -2,6 +2,8 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "graph/printer.h"
 
 namespace gavel {
@@ -39,14 +41,19 @@ class KernelOp : public Op {
     std::vector<TensorType> inputs;
     for (const Value& input : context.node.inputs) inputs.push_back(input.type());
     if (printer.mesh() != nullptr) return print_partitioned(printer, context, inputs);
-    return print_call(printer, context.inputs, inputs, context.node.outputs);
+    const auto& outputs = context.node.outputs;
+    bool others = std::find(context.used.begin() + 1, context.used.end(), true) != context.used.end();
+    if (others || kernel_.first_output_target.empty()) return print_call(printer, kernel_.target, context.inputs, inputs, outputs);
+    std::vector<std::string> names(outputs.size());
+    names[0] = print_call(printer, kernel_.first_output_target, context.inputs, inputs, {outputs[0]})[0];
+    return names;
   }
 
   double flops(const Node&, const std::vector<bool>&) const override { return kernel_.flops; }
 
  private:
-  std::vector<std::string> print_call(Printer& printer, const std::vector<std::string>& names,
-                                      const std::vector<TensorType>& inputs,
+  std::vector<std::string> print_call(Printer& printer, const std::string& target,
+                                      const std::vector<std::string>& names, const std::vector<TensorType>& inputs,
                                       const std::vector<TensorType>& outputs) const {
     std::vector<std::string> attributes;
     for (const auto& [name, value] : kernel_.attributes)
@@ -56,7 +63,7 @@ class KernelOp : public Op {
     printer.line(
         "{}{} = stablehlo.custom_call @{}({}) {{api_version = 4 : i32, backend_config = {{{}}}, operand_layouts = {}, "
         "result_layouts = {}}} : {} -> {}",
-        out, single ? "" : fmt::format(":{}", outputs.size()), kernel_.target, fmt::join(names, ", "),
+        out, single ? "" : fmt::format(":{}", outputs.size()), target, fmt::join(names, ", "),
         fmt::join(attributes, ", "), layouts_text(inputs), layouts_text(outputs), type_list(inputs), single ? to_string(outputs[0]) : type_list(outputs));
     return output_names(out, outputs.size());
   }
@@ -124,7 +131,7 @@ std::vector<std::string> KernelOp::print_partitioned(Printer& printer, const Pri
                fmt::join(in_shardings, ", "), fmt::join(out_shardings, ", "), fmt::join(axes, ", "),
                fmt::join(headers, ", "));
   printer.indent(1);
-  std::vector<std::string> results = print_call(printer, arguments, local_inputs, local_outputs);
+  std::vector<std::string> results = print_call(printer, kernel_.target, arguments, local_inputs, local_outputs);
   for (size_t i = 0; i < results.size(); ++i) {
     if (plan.partial[i].empty()) continue;
     std::string shaped = printer.fresh();

@@ -18,6 +18,8 @@ struct Kernel {
   std::function<std::vector<Value>(const GradientContext&)> gradient;
   /** Matrix-product work of one call. */
   double flops = 0;
+  /** The kernel that gives the first output alone, called when nothing reads the others (what the gradient would have). */
+  std::string first_output_target = {};
 };
 
 std::vector<Value> call_kernel(Kernel kernel, const std::vector<Value>& inputs, std::vector<TensorType> outputs);

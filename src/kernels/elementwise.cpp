@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "kernels/elementwise_rows.h"
 #include "kernels/product.h"
 
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
@@ -222,6 +223,15 @@ void swiglu_gradient_part(DType type, int64_t first, int64_t count, const void* 
   });
 }
 
+void add_part(DType type, int64_t count, const void* x, const float* term, void* y) {
+  with_type(type, [&](auto tag) {
+    using T = decltype(tag);
+    for_vectors(count, [&](const auto& load, const auto& store) {
+      store(hn::Add(load(static_cast<const T*>(x)), load(term)), static_cast<T*>(y));
+    });
+  });
+}
+
 void rotate_tokens(DType type, int64_t first, int64_t last, int64_t heads, int64_t half, const void* x,
                    int64_t table_rows, const float* cosine, const float* sine, float sign, void* y) {
   with_type(type, [&](auto tag) {
@@ -245,6 +255,7 @@ HWY_EXPORT(norm_rows);
 HWY_EXPORT(norm_gradient_rows);
 HWY_EXPORT(swiglu_part);
 HWY_EXPORT(swiglu_gradient_part);
+HWY_EXPORT(add_part);
 HWY_EXPORT(rotate_tokens);
 
 void check(const char* what, DType type) {
@@ -263,6 +274,29 @@ void in_pieces(KernelCall& call, int64_t count, int64_t size, const Body& body) 
 
 }  // namespace
 
+void rms_norm_rows(DType type, int64_t first, int64_t last, int64_t size, const void* x, const void* residual,
+                   const float* weight, float eps, void* h, void* y, float* sums) {
+  HWY_DYNAMIC_DISPATCH(norm_rows)(type, first, last, size, x, residual, weight, eps, h, y, sums);
+}
+
+void rms_norm_gradient_rows(DType type, int64_t first, int64_t last, int64_t size, const void* h, const float* weight,
+                            float eps, const void* dy, const void* d_residual, void* dh) {
+  HWY_DYNAMIC_DISPATCH(norm_gradient_rows)(type, first, last, size, h, weight, eps, dy, d_residual, dh);
+}
+
+void swiglu_range(DType type, int64_t count, const void* gate, const void* up, void* y) {
+  HWY_DYNAMIC_DISPATCH(swiglu_part)(type, 0, count, gate, up, y);
+}
+
+void swiglu_gradient_range(DType type, int64_t count, const void* gate, const void* up, const void* dy, void* d_gate,
+                           void* d_up) {
+  HWY_DYNAMIC_DISPATCH(swiglu_gradient_part)(type, 0, count, gate, up, dy, d_gate, d_up);
+}
+
+void add_range(DType type, int64_t count, const void* x, const float* term, void* y) {
+  HWY_DYNAMIC_DISPATCH(add_part)(type, count, x, term, y);
+}
+
 void rms_norm_forward(int64_t rows, int64_t size, DType type, const void* x, const void* residual,
                       ConstMatrix weight, float eps, void* h, void* y) {
   check("rms_norm", type);
@@ -271,7 +305,7 @@ void rms_norm_forward(int64_t rows, int64_t size, DType type, const void* x, con
   KernelCall call;
   in_pieces(call, rows, size, [&](int64_t first, int64_t last, int worker) {
     auto* sums = static_cast<float*>(call.local(worker, static_cast<size_t>(size) * sizeof(float)));
-    HWY_DYNAMIC_DISPATCH(norm_rows)(type, first, last, size, x, residual, w.data(), eps, h, y, sums);
+    rms_norm_rows(type, first, last, size, x, residual, w.data(), eps, h, y, sums);
   });
 }
 
@@ -282,7 +316,7 @@ void rms_norm_gradient(int64_t rows, int64_t size, DType type, const void* h, Co
   const std::vector<float> w = widened_vector(weight, size);
   KernelCall call;
   in_pieces(call, rows, size, [&](int64_t first, int64_t last, int) {
-    HWY_DYNAMIC_DISPATCH(norm_gradient_rows)(type, first, last, size, h, w.data(), eps, dy, d_residual, dh);
+    rms_norm_gradient_rows(type, first, last, size, h, w.data(), eps, dy, d_residual, dh);
   });
 }
 

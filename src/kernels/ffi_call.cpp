@@ -122,6 +122,7 @@ std::vector<FfiHandler> cpu_ffi_handlers() {
   append<linear_kernels>(out, std::make_integer_sequence<int, kLinearKernels>());
   append<attention_kernels>(out, std::make_integer_sequence<int, kAttentionKernels>());
   append<elementwise_kernels>(out, std::make_integer_sequence<int, kElementwiseKernels>());
+  append<mlp_kernels>(out, std::make_integer_sequence<int, kMlpKernels>());
   return out;
 }
 

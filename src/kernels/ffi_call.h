@@ -64,9 +64,10 @@ struct FfiKernel {
 /** Reads XLA's frame into an FfiCall, runs the kernel, turns what it throws into an XLA error. */
 XLA_FFI_Error* run_ffi_kernel(XLA_FFI_CallFrame* frame, const FfiKernel& kernel);
 
-inline constexpr int kLinearKernels = 6, kAttentionKernels = 2, kElementwiseKernels = 6;
+inline constexpr int kLinearKernels = 6, kAttentionKernels = 2, kElementwiseKernels = 6, kMlpKernels = 3;
 extern const FfiKernel linear_kernels[kLinearKernels];
 extern const FfiKernel attention_kernels[kAttentionKernels];
 extern const FfiKernel elementwise_kernels[kElementwiseKernels];
+extern const FfiKernel mlp_kernels[kMlpKernels];
 
 }  // namespace gavel

@@ -43,13 +43,17 @@ struct FfiHandler {
  * gavel_swiglu                    gate[...]:T, up[...]:T                              y[...]:T
  * gavel_swiglu_grad               gate[...]:T, up[...]:T, dy[...]:T                   dgate:T, dup:T
  * gavel_rotary                    x[...,H,D]:T, cos[...,D/2]:f32, sin[...,D/2]:f32    y[...,H,D]:T            inverse
+ * gavel_mlp                       h[...,K]:T, norm[K]:W, gate[N,K]:W, up[N,K]:W,      y[...,K]:T,             eps, compute
+ *                                 down[K,N]:W                                         gate, up[...,N]:T
+ * gavel_mlp_forward_only          the same                                            y
+ * gavel_mlp_grad                  the same, gate, up[...,N]:T, dy[...,K]:T            dh[...,K]:T             eps, compute
  *
  * Attributes go into backend_config. scale, eps: f32 (or f64), required. compute: i32 (or i64), 0 = auto, 1 = bf16,
  * 2 = float32; default 0. inverse: i1, default false. In gavel_linear*, w may also be a stack w[L,N,K]; then the very
  * last operand is the layer's number, a scalar i32, so that a scan needs no slice of its weights. In gavel_rotary the
  * tables' leading dimensions multiply to the number of tokens or a divisor of it (token t takes row t modulo that), so
  * cos[S,D/2] serves x[B,S,H,D] and cos[B,S,D/2] does for packed rows. What each computes is told in linear.h,
- * attention.h and elementwise.h. */
+ * attention.h, elementwise.h and mlp.h. */
 // clang-format on
 std::vector<FfiHandler> cpu_ffi_handlers();
 

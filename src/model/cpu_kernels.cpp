@@ -143,6 +143,24 @@ Value cpu_swiglu(const Value& gate, const Value& up) {
   return call_kernel(std::move(kernel), {gate, up}, {gate.type()})[0];
 }
 
+Value cpu_mlp(const Value& h, const Value& norm, double eps, const Value& gate, const Value& up, const Value& down) {
+  double work = 3 * product_flops(h, gate);
+  Kernel kernel{"gavel_mlp", {{"eps", eps}, {"compute", compute_of(h)}}, {}, work, "gavel_mlp_forward_only"};
+  kernel.gradient = [eps, work](const GradientContext& context) {
+    const auto& in = context.inputs;
+    std::vector<Value> result(in.size());
+    if (!context.needed[0]) return result;
+    Kernel backward{"gavel_mlp_grad", {{"eps", eps}, {"compute", compute_of(in[0])}}, {}, work};
+    result[0] = call_kernel(backward,
+                            {in[0], in[1], in[2], in[3], in[4], context.outputs[1], context.outputs[2],
+                             context.output_gradients[0]},
+                            {in[0].type()})[0];
+    return result;
+  };
+  TensorType wide{h.dtype(), {h.dim(0), gate.dim(0)}};
+  return call_kernel(std::move(kernel), {h, norm, gate, up, down}, {h.type(), wide, wide})[0];
+}
+
 Value cpu_rotary(const Value& x, const Rotary& rotary) {
   Kernel kernel{"gavel_rotary", {{"inverse", false}}, {}, 0};
   kernel.gradient = [](const GradientContext& context) {

@@ -20,6 +20,8 @@ Value cpu_attention_at(const Value& q, const Value& k, const Value& v, const Val
 Value cpu_rms_norm(const Value& x, const Value& weight, double eps);
 /** silu(gate) * up */
 Value cpu_swiglu(const Value& gate, const Value& up);
+/** h [T, hidden] plus the feed-forward block of its norm; the weights are frozen and have no adapters. */
+Value cpu_mlp(const Value& h, const Value& norm, double eps, const Value& gate, const Value& up, const Value& down);
 /** As apply_rotary, of x [B, S, H, D]. */
 Value cpu_rotary(const Value& x, const Rotary& rotary);
 

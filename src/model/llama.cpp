@@ -124,10 +124,21 @@ class LayerBuilder {
   /** After attention: output projection and the feed-forward block, with their residuals. */
   Value rest(const Value& x, const Value& attended, const Value& hash) const {
     Value middle = add(x, linear(attended, "o_proj", hash));
+    if (on_cpu() && plain_mlp())
+      return cpu_mlp(middle, find(tensors_, "post_attention_layernorm.weight"), config_.rms_norm_eps,
+                     find(tensors_, "mlp.gate_proj.weight"), find(tensors_, "mlp.up_proj.weight"),
+                     find(tensors_, "mlp.down_proj.weight"));
     Value normed = norm(middle, "post_attention_layernorm");
     Value gate = linear(normed, "gate_proj", hash), up = linear(normed, "up_proj", hash);
     Value gated = on_cpu() ? cpu_swiglu(gate, up) : mul(silu(gate), up);
     return add(middle, linear(gated, "down_proj", hash));
+  }
+
+  /** Whether the feed-forward block has neither adapters nor biases, so that one kernel does it all. */
+  bool plain_mlp() const {
+    for (const LinearModule& module : linear_modules(config_))
+      if (module.path.starts_with("mlp.") && (module.has_bias || options_.lora.targets(module.name))) return false;
+    return true;
   }
 
   Value linear(const Value& x, const std::string& name, const Value& hash) const {
