@@ -14,14 +14,20 @@ struct Operands {
 /** h, norm, gate, up, down as the first operands. */
 Operands operands_of(const FfiCall& call) {
   const FfiArray &h = call.operand(0), &gate = call.operand(2);
-  if (h.shape.empty() || gate.shape.size() != 2) fail("expected rows and a weight [N, K], found {} and {}", to_string(h.shape), to_string(gate.shape));
+  if (h.shape.empty() || gate.shape.size() != 2)
+    fail("expected rows and a weight [N, K], found {} and {}", to_string(h.shape), to_string(gate.shape));
   const int64_t hidden = h.shape.back(), intermediate = gate.shape[0];
   const FfiArray& norm = call.operand(1, {hidden});
   call.operand(2, {intermediate, hidden});
-  const FfiArray &up = call.operand(3, {intermediate, hidden}), &down = call.operand(4, {hidden, intermediate});
+  const FfiArray &up = call.operand(3, {intermediate, hidden}),
+                 &down = call.operand(4, {hidden, intermediate});
   Operands out;
   out.shape = {hidden == 0 ? 0 : h.size() / hidden, hidden, intermediate};
-  out.weights = {{norm.dtype, norm.data}, call.number("eps"), {gate.dtype, gate.data}, {up.dtype, up.data}, {down.dtype, down.data}};
+  out.weights = {{norm.dtype, norm.data},
+                 call.number("eps"),
+                 {gate.dtype, gate.data},
+                 {up.dtype, up.data},
+                 {down.dtype, down.data}};
   out.wide = h.shape;
   out.wide.back() = intermediate;
   return out;

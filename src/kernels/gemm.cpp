@@ -70,7 +70,8 @@ class Cache {
   std::map<Key, std::shared_ptr<const Value>> entries_;
 };
 
-/** The layout that oneDNN chooses for b when it is free to; the same for every m, so that one copy serves all blocks. */
+/** The layout that oneDNN chooses for b when it is free to; the same for every m, so that one copy serves all
+ * blocks. */
 memory::desc packed_layout(DType type, int64_t k, int64_t n) {
   static Cache<std::tuple<DType, int64_t, int64_t>, memory::desc> cache;
   return *cache.get({type, k, n}, [&] {
@@ -84,9 +85,9 @@ memory::desc packed_layout(DType type, int64_t k, int64_t n) {
 
 std::shared_ptr<const Primitive> create(const Key& key) {
   memory::desc a({key.m, key.k}, dnnl_type(key.type), strides(key.a_leading, key.a_transposed));
-  memory::desc b = key.b_packed
-                       ? packed_layout(key.type, key.k, key.n)
-                       : memory::desc({key.k, key.n}, dnnl_type(key.type), strides(key.b_leading, key.b_transposed));
+  memory::desc b = key.b_packed ? packed_layout(key.type, key.k, key.n)
+                                : memory::desc({key.k, key.n}, dnnl_type(key.type),
+                                               strides(key.b_leading, key.b_transposed));
   memory::desc c({key.m, key.n}, dnnl_type(key.c_type), strides(key.c_leading, false));
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
@@ -121,7 +122,8 @@ dnnl::stream& thread_stream() {
 }
 
 memory wrap(const memory::desc& desc, const void* data) {
-  return memory(desc, cpu_engine(), const_cast<void*>(data));  // oneDNN's own interface; inputs stay as they are
+  return memory(desc, cpu_engine(),
+                const_cast<void*>(data));  // oneDNN's own interface; inputs stay as they are
 }
 
 void run(const Key& key, const void* a, const void* b, void* c, const float* bias) try {
@@ -130,10 +132,11 @@ void run(const Key& key, const void* a, const void* b, void* c, const float* bia
   std::shared_ptr<const Primitive> primitive = cache.get(key, [&] { return create(key); });
   const auto& description = primitive->description;
   void* scratch = thread_scratch(description.scratchpad_desc().get_size());
-  std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, wrap(description.src_desc(), a)},
-                                            {DNNL_ARG_WEIGHTS, wrap(description.weights_desc(), b)},
-                                            {DNNL_ARG_DST, wrap(description.dst_desc(), c)},
-                                            {DNNL_ARG_SCRATCHPAD, wrap(description.scratchpad_desc(), scratch)}};
+  std::unordered_map<int, memory> arguments{
+      {DNNL_ARG_SRC, wrap(description.src_desc(), a)},
+      {DNNL_ARG_WEIGHTS, wrap(description.weights_desc(), b)},
+      {DNNL_ARG_DST, wrap(description.dst_desc(), c)},
+      {DNNL_ARG_SCRATCHPAD, wrap(description.scratchpad_desc(), scratch)}};
   if (bias) arguments.emplace(DNNL_ARG_BIAS, wrap(description.bias_desc(), bias));
   primitive->matmul.execute(stream, arguments);
   stream.wait();
@@ -145,8 +148,19 @@ void run(const Key& key, const void* a, const void* b, void* c, const float* bia
 
 void gemm(int64_t m, int64_t n, int64_t k, const GemmOperand& a, const GemmOperand& b, DType c_dtype, void* c,
           int64_t c_leading, bool accumulate, const float* bias) {
-  const Key key{m,           n,       k,            a.leading,    b.leading, c_leading,  a.dtype,
-                c_dtype, a.transposed, b.transposed, false,     accumulate, bias != nullptr};
+  const Key key{m,
+                n,
+                k,
+                a.leading,
+                b.leading,
+                c_leading,
+                a.dtype,
+                c_dtype,
+                a.transposed,
+                b.transposed,
+                false,
+                accumulate,
+                bias != nullptr};
   run(key, a.data, b.data, c, bias);
 }
 
@@ -162,8 +176,8 @@ bool packs_as_units(DType type, int64_t k, int64_t n) {
   const bool pairs = type == DType::kBF16;
   return blocks.inner_nblks == (pairs ? 3 : 2) && blocks.inner_blks[0] == 16 && blocks.inner_idxs[0] == 0 &&
          blocks.inner_blks[1] == 64 && blocks.inner_idxs[1] == 1 &&
-         (!pairs || (blocks.inner_blks[2] == 2 && blocks.inner_idxs[2] == 0)) && blocks.strides[0] == 64 * depth &&
-         blocks.strides[1] == 64 * k;
+         (!pairs || (blocks.inner_blks[2] == 2 && blocks.inner_idxs[2] == 0)) &&
+         blocks.strides[0] == 64 * depth && blocks.strides[1] == 64 * k;
 }
 
 }  // namespace
@@ -172,7 +186,8 @@ size_t packed_bytes(DType type, int64_t k, int64_t n) {
   return packed_layout(type, k, n).get_size();
 }
 
-void pack_b(DType type, int64_t k, int64_t n, const GemmOperand& b, int64_t first, int64_t count, void* to) try {
+void pack_b(DType type, int64_t k, int64_t n, const GemmOperand& b, int64_t first, int64_t count,
+            void* to) try {
   struct Packing {
     memory::desc from, to;
     dnnl::reorder reorder;
@@ -193,14 +208,15 @@ void pack_b(DType type, int64_t k, int64_t n, const GemmOperand& b, int64_t firs
   dnnl::reorder(packing->reorder).execute(stream, from, packed);
   stream.wait();
 } catch (const dnnl::error& error) {
-  fail("packing {} x {} ({} as {}): oneDNN says: {}", k, n, dtype_name(b.dtype), dtype_name(type), error.what());
+  fail("packing {} x {} ({} as {}): oneDNN says: {}", k, n, dtype_name(b.dtype), dtype_name(type),
+       error.what());
 }
 
 void gemm_packed(int64_t m, int64_t n, int64_t k, const GemmOperand& a, const void* b, DType c_dtype, void* c,
                  bool accumulate, const float* bias) {
   // oneDNN's fast products want whole rows of c.
-  const Key key{m,       n,            k,     a.leading, 0,          n,              a.dtype,
-                c_dtype, a.transposed, false, true,      accumulate, bias != nullptr};
+  const Key key{m,     n,    k,          a.leading,      0, n, a.dtype, c_dtype, a.transposed,
+                false, true, accumulate, bias != nullptr};
   run(key, a.data, b, c, bias);
 }
 

@@ -19,7 +19,9 @@ void check(const MlpShape& s, DType type, const MlpWeights& w) {
   check_linear({s.rows, s.hidden, s.intermediate}, {type, w.gate.dtype, w.up.dtype, w.down.dtype});
 }
 
-size_t bytes_of(DType type, int64_t count) { return static_cast<size_t>(count) * byte_size(type); }
+size_t bytes_of(DType type, int64_t count) {
+  return static_cast<size_t>(count) * byte_size(type);
+}
 
 /** The three weights, packed by all threads together. */
 struct PackedMlp {
@@ -47,8 +49,8 @@ struct PackedMlp {
 };
 
 /** Kernel by kernel, for processors that do not multiply the type of the arrays themselves. */
-void forward_apart(const MlpShape& s, DType type, const void* h, const MlpWeights& w, void* y, void* gate, void* up,
-                   Compute compute) {
+void forward_apart(const MlpShape& s, DType type, const void* h, const MlpWeights& w, void* y, void* gate,
+                   void* up, Compute compute) {
   const int64_t wide = s.rows * s.intermediate;
   std::vector<char> normed(bytes_of(type, s.rows * s.hidden)), gated(bytes_of(type, wide)), own_gate, own_up;
   if (gate == nullptr) {
@@ -67,10 +69,11 @@ void forward_apart(const MlpShape& s, DType type, const void* h, const MlpWeight
   add_range(type, s.rows * s.hidden, h, sum.data(), y);
 }
 
-void gradient_apart(const MlpShape& s, DType type, const void* h, const MlpWeights& w, const void* gate, const void* up,
-                    const void* dy, void* dh, Compute compute) {
+void gradient_apart(const MlpShape& s, DType type, const void* h, const MlpWeights& w, const void* gate,
+                    const void* up, const void* dy, void* dh, Compute compute) {
   const int64_t wide = s.rows * s.intermediate, narrow = s.rows * s.hidden;
-  std::vector<char> d_gated(bytes_of(type, wide)), d_gate(d_gated.size()), d_up(d_gated.size()), d_normed(bytes_of(type, narrow));
+  std::vector<char> d_gated(bytes_of(type, wide)), d_gate(d_gated.size()), d_up(d_gated.size()),
+      d_normed(bytes_of(type, narrow));
   std::vector<float> from_gate(static_cast<size_t>(narrow)), from_up(from_gate.size());
   const LinearShape in{s.rows, s.hidden, s.intermediate}, out{s.rows, s.intermediate, s.hidden};
   linear_input_gradient(out, {type, dy}, w.down, {type, d_gated.data()}, compute);
@@ -84,12 +87,13 @@ void gradient_apart(const MlpShape& s, DType type, const void* h, const MlpWeigh
 
 }  // namespace
 
-void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights& w, void* y, void* gate, void* up,
-                 Compute compute) {
+void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights& w, void* y, void* gate,
+                 void* up, Compute compute) {
   check(s, type, w);
   if ((gate == nullptr) != (up == nullptr)) fail("mlp: only one of gate and up is to be written");
   if (s.rows == 0) return;
-  if (product_type(compute, type, w.gate.dtype) != type) return forward_apart(s, type, h, w, y, gate, up, compute);
+  if (product_type(compute, type, w.gate.dtype) != type)
+    return forward_apart(s, type, h, w, y, gate, up, compute);
   const std::vector<float> norm = widened_vector(w.norm, s.hidden);
   KernelCall call;
   const int threads = call.threads();
@@ -125,11 +129,12 @@ void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights&
   });
 }
 
-void mlp_gradient(const MlpShape& s, DType type, const void* h, const MlpWeights& w, const void* gate, const void* up,
-                  const void* dy, void* dh, Compute compute) {
+void mlp_gradient(const MlpShape& s, DType type, const void* h, const MlpWeights& w, const void* gate,
+                  const void* up, const void* dy, void* dh, Compute compute) {
   check(s, type, w);
   if (s.rows == 0) return;
-  if (product_type(compute, type, w.gate.dtype) != type) return gradient_apart(s, type, h, w, gate, up, dy, dh, compute);
+  if (product_type(compute, type, w.gate.dtype) != type)
+    return gradient_apart(s, type, h, w, gate, up, dy, dh, compute);
   const std::vector<float> norm = widened_vector(w.norm, s.hidden);
   KernelCall call;
   const int threads = call.threads();
@@ -159,8 +164,8 @@ void mlp_gradient(const MlpShape& s, DType type, const void* h, const MlpWeights
     packed.gate.multiply(rows, d_gate, s.intermediate, {DType::kF32, sum});
     packed.up.multiply(rows, d_up, s.intermediate, {DType::kF32, sum}, true);
     copy_block(DType::kF32, sum, narrow, type, d_normed, narrow, 1, narrow);
-    rms_norm_gradient_rows(type, 0, rows, s.hidden, element(ConstMatrix(type, h), first * s.hidden), norm.data(), w.eps,
-                           d_normed, out, element(Matrix{type, dh}, first * s.hidden));
+    rms_norm_gradient_rows(type, 0, rows, s.hidden, element(ConstMatrix(type, h), first * s.hidden),
+                           norm.data(), w.eps, d_normed, out, element(Matrix{type, dh}, first * s.hidden));
   });
 }
 

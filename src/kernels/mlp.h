@@ -12,22 +12,25 @@ struct MlpShape {
   int64_t intermediate = 0;
 };
 
-/** The frozen weights of Llama's feed-forward block; gate and up [intermediate, hidden], down [hidden, intermediate]. */
+/** The frozen weights of Llama's feed-forward block; gate and up [intermediate, hidden], down [hidden,
+ * intermediate]. */
 struct MlpWeights {
   ConstMatrix norm;  // [hidden]
   float eps = 1e-5f;
   ConstMatrix gate, up, down;
 };
 
-/** y[rows, hidden] = h + down(silu(gate(n)) * up(n)) with n = rms_norm(h): the whole block on a few rows at a time, so that
- * nothing between h and y goes through memory. gate and up[rows, intermediate] are written for the gradient, or null.
- * h, y, gate and up have one type, bf16 or float32; n, the gated values and the products' inputs are rounded to it, sums
- * are float32, and h is added before the one rounding of y. Throws Error for other types. */
-void mlp_forward(const MlpShape& shape, DType type, const void* h, const MlpWeights& weights, void* y, void* gate, void* up,
-                 Compute compute = Compute::kAuto);
+/** y[rows, hidden] = h + down(silu(gate(n)) * up(n)) with n = rms_norm(h): the whole block on a few rows at a
+ * time, so that nothing between h and y goes through memory. gate and up[rows, intermediate] are written for
+ * the gradient, or null. h, y, gate and up have one type, bf16 or float32; n, the gated values and the
+ * products' inputs are rounded to it, sums are float32, and h is added before the one rounding of y. Throws
+ * Error for other types. */
+void mlp_forward(const MlpShape& shape, DType type, const void* h, const MlpWeights& weights, void* y,
+                 void* gate, void* up, Compute compute = Compute::kAuto);
 
 /** dh[rows, hidden] for dy, the gradient of y, and what mlp_forward read and wrote. */
-void mlp_gradient(const MlpShape& shape, DType type, const void* h, const MlpWeights& weights, const void* gate,
-                  const void* up, const void* dy, void* dh, Compute compute = Compute::kAuto);
+void mlp_gradient(const MlpShape& shape, DType type, const void* h, const MlpWeights& weights,
+                  const void* gate, const void* up, const void* dy, void* dh,
+                  Compute compute = Compute::kAuto);
 
 }  // namespace gavel

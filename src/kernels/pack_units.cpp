@@ -15,7 +15,8 @@ void pack_blocks(const float* from, int64_t units, int64_t first, int64_t last, 
   constexpr int64_t kRows = 64, kUnits = 16;
   for (int64_t row = first; row < last; row += kRows)
     for (int64_t unit = 0; unit < units; unit += kUnits)
-      transpose_units(from + row * units + unit, units, kRows, kUnits, to + row * units + unit * kRows, kRows);
+      transpose_units(from + row * units + unit, units, kRows, kUnits, to + row * units + unit * kRows,
+                      kRows);
 }
 
 }  // namespace gavel::HWY_NAMESPACE
@@ -27,7 +28,8 @@ namespace gavel {
 HWY_EXPORT(pack_blocks);
 
 void pack_units(const void* from, int64_t units, int64_t first, int64_t last, void* to) {
-  HWY_DYNAMIC_DISPATCH(pack_blocks)(static_cast<const float*>(from), units, first, last, static_cast<float*>(to));
+  HWY_DYNAMIC_DISPATCH(pack_blocks)
+  (static_cast<const float*>(from), units, first, last, static_cast<float*>(to));
 }
 
 }  // namespace gavel

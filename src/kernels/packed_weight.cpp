@@ -13,11 +13,14 @@ PackedWeight::PackedWeight(DType type, int64_t k, int64_t n, int threads) : type
   parts_ = (n + width_ - 1) / width_;
 }
 
-size_t PackedWeight::bytes() const { return (packed_bytes(type_, k_, n_) + 63) / 64 * 64; }
+size_t PackedWeight::bytes() const {
+  return (packed_bytes(type_, k_, n_) + 63) / 64 * 64;
+}
 
 void PackedWeight::pack(int64_t part, ConstMatrix w, bool transposed) const {
   const int64_t first = part * width_;
-  pack_b(type_, k_, n_, {w.dtype, w.data, transposed ? k_ : n_, transposed}, first, std::min(width_, n_ - first), memory_);
+  pack_b(type_, k_, n_, {w.dtype, w.data, transposed ? k_ : n_, transposed}, first,
+         std::min(width_, n_ - first), memory_);
 }
 
 void PackedWeight::multiply(int64_t rows, const void* a, int64_t a_leading, Matrix c, bool accumulate,

@@ -1,0 +1,155 @@
+#include "kernels/mlp.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "kernels/convert.h"
+#include "kernels/gemm.h"
+#include "kernels/packed_weight.h"
+#include "kernels/product.h"
+#include "kernels/reference.h"
+#include "kernels/thread_pool.h"
+
+namespace gavel {
+namespace {
+
+using namespace testing_kernels;
+
+constexpr double kEps = 1e-5;
+
+/** The block and its gradient by their definition. */
+struct Reference {
+  std::vector<double> y, dh;
+
+  Reference(const MlpShape& s, const std::vector<double>& h, const std::vector<double>& norm,
+            const std::vector<double>& wg, const std::vector<double>& wu, const std::vector<double>& wd,
+            const std::vector<double>& dy) {
+    const auto rows = static_cast<size_t>(s.rows), k = static_cast<size_t>(s.hidden);
+    std::vector<double> n(h.size()), inverse(rows);
+    for (size_t r = 0; r < rows; ++r) {
+      double squares = 0;
+      for (size_t i = 0; i < k; ++i) squares += h[r * k + i] * h[r * k + i];
+      inverse[r] = 1 / std::sqrt(squares / static_cast<double>(k) + kEps);
+      for (size_t i = 0; i < k; ++i) n[r * k + i] = h[r * k + i] * inverse[r] * norm[i];
+    }
+    std::vector<double> g = matmul(n, wg, s.rows, s.intermediate, s.hidden, false, true),
+                        u = matmul(n, wu, s.rows, s.intermediate, s.hidden, false, true), gated(g.size()),
+                        dg(g.size()), du(g.size());
+    std::vector<double> d_gated = matmul(dy, wd, s.rows, s.intermediate, s.hidden);
+    for (size_t i = 0; i < g.size(); ++i) {
+      const double sigmoid = 1 / (1 + std::exp(-g[i]));
+      gated[i] = g[i] * sigmoid * u[i];
+      dg[i] = d_gated[i] * u[i] * sigmoid * (1 + g[i] * (1 - sigmoid));
+      du[i] = d_gated[i] * g[i] * sigmoid;
+    }
+    y = matmul(gated, wd, s.rows, s.hidden, s.intermediate, false, true);
+    for (size_t i = 0; i < y.size(); ++i) y[i] += h[i];
+    std::vector<double> dn = matmul(dg, wg, s.rows, s.hidden, s.intermediate);
+    const std::vector<double> more = matmul(du, wu, s.rows, s.hidden, s.intermediate);
+    dh = dy;
+    for (size_t r = 0; r < rows; ++r) {
+      double along = 0;
+      for (size_t i = 0; i < k; ++i) {
+        dn[r * k + i] = (dn[r * k + i] + more[r * k + i]) * norm[i];
+        along += dn[r * k + i] * h[r * k + i];
+      }
+      along *= inverse[r] * inverse[r] / static_cast<double>(k);
+      for (size_t i = 0; i < k; ++i) dh[r * k + i] += inverse[r] * (dn[r * k + i] - h[r * k + i] * along);
+    }
+  }
+};
+
+class MlpTypes : public testing::TestWithParam<std::tuple<DType, DType, Compute>> {};
+
+TEST_P(MlpTypes, MatchesDoublesAndIsTheSameWithoutSavedValues) {
+  const auto [type, weight_type, compute] = GetParam();
+  // Three products in a row, each rounding its operands once more.
+  const bool rounds = type == DType::kBF16 || compute == Compute::kBF16 ||
+                      (weight_type == DType::kBF16 && compute == Compute::kAuto);
+  const double most = 3 * tolerance(rounds ? DType::kBF16 : DType::kF32);
+  for (const MlpShape& s : {MlpShape{1, 1, 1}, MlpShape{3, 5, 7}, MlpShape{70, 33, 130},
+                            MlpShape{250, 64, 192}, MlpShape{201, 96, 320}}) {
+    SCOPED_TRACE(fmt::format("{} x {} x {}", s.rows, s.hidden, s.intermediate));
+    const Buffer h = Buffer::random(type, s.rows * s.hidden, 1),
+                 norm = Buffer::random(DType::kF32, s.hidden, 2),
+                 wg = Buffer::random(weight_type, s.intermediate * s.hidden, 3),
+                 wu = Buffer::random(weight_type, s.intermediate * s.hidden, 4),
+                 wd = Buffer::random(weight_type, s.intermediate * s.hidden, 5, 0.2),
+                 dy = Buffer::random(type, s.rows * s.hidden, 6);
+    const MlpWeights weights{{DType::kF32, norm.data()},
+                             static_cast<float>(kEps),
+                             {weight_type, wg.data()},
+                             {weight_type, wu.data()},
+                             {weight_type, wd.data()}};
+    Buffer y(type, h.size()), alone(type, h.size()), dh(type, h.size()), gate(type, s.rows * s.intermediate),
+        up(type, gate.size());
+    mlp_forward(s, type, h.data(), weights, y.data(), gate.data(), up.data(), compute);
+    mlp_forward(s, type, h.data(), weights, alone.data(), nullptr, nullptr, compute);
+    EXPECT_TRUE(y.same_bits(alone));
+    mlp_gradient(s, type, h.data(), weights, gate.data(), up.data(), dy.data(), dh.data(), compute);
+    const Reference wanted(s, h.doubles(), norm.doubles(), wg.doubles(), wu.doubles(), wd.doubles(),
+                           dy.doubles());
+    EXPECT_LT(relative_error(y, wanted.y), most);
+    EXPECT_LT(relative_error(dh, wanted.dh), most);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, MlpTypes,
+                         testing::Combine(testing::Values(DType::kF32, DType::kBF16),
+                                          testing::Values(DType::kF32, DType::kBF16),
+                                          testing::Values(Compute::kAuto, Compute::kBF16, Compute::kF32)),
+                         [](const auto& info) {
+                           return fmt::format("x_{}_w_{}_compute{}", dtype_name(std::get<0>(info.param)),
+                                              dtype_name(std::get<1>(info.param)),
+                                              static_cast<int>(std::get<2>(info.param)));
+                         });
+
+TEST(Mlp, BadArgumentsAreErrors) {
+  EXPECT_THROW(mlp_forward({1, 0, 4}, DType::kF32, nullptr, {}, nullptr, nullptr, nullptr), Error);
+  float one = 1;
+  EXPECT_THROW(mlp_forward({1, 1, 1}, DType::kF32, &one, {}, &one, &one, nullptr), Error);
+  mlp_forward({0, 4, 4}, DType::kF32, nullptr, {}, nullptr, nullptr, nullptr);
+}
+
+TEST(PackedWeight, MultipliesAsTheWeightItself) {
+  for (DType type : {DType::kF32, DType::kBF16}) {
+    if (type == DType::kBF16 && !has_native_bf16()) continue;
+    for (DType stored : {DType::kF32, DType::kBF16})
+      for (bool transposed : {false, true})
+        for (auto [k, n] : {std::pair<int64_t, int64_t>{1, 1},
+                            {5, 70},
+                            {32, 64},
+                            {64, 448},
+                            {96, 200},
+                            {576, 576},
+                            {33, 384}}) {
+          SCOPED_TRACE(fmt::format("{} as {}, {} x {}{}", dtype_name(stored), dtype_name(type), k, n,
+                                   transposed ? ", transposed" : ""));
+          const int64_t rows = 13;
+          const Buffer a = Buffer::random(type, rows * k, 1), w = Buffer::random(stored, k * n, 2);
+          Buffer c(DType::kF32, rows * n);
+          PackedWeight packed(type, k, n, 3);
+          KernelCall call;
+          packed.place(call.shared(packed.bytes()));
+          for (int64_t part = 0; part < packed.parts(); ++part)
+            packed.pack(part, {stored, w.data()}, transposed);
+          packed.multiply(rows, a.data(), k, {DType::kF32, c.data()});
+          EXPECT_LT(relative_error(c, matmul(a.doubles(), w.doubles(), rows, n, k, false, transposed)),
+                    tolerance(type == stored ? DType::kF32 : type));
+        }
+  }
+}
+
+TEST(PackedWeight, BlocksAreEven) {
+  EXPECT_EQ(even_block(3648, 2), 96);
+  EXPECT_EQ(even_block(1, 2), 8);
+  for (int64_t rows : {1, 95, 193, 1000, 4096})
+    for (int threads : {1, 2, 7}) {
+      const int64_t block = even_block(rows, threads);
+      EXPECT_EQ(block % 8, 0);
+      EXPECT_LE(block, 104);
+    }
+}
+
+}  // namespace
+}  // namespace gavel
