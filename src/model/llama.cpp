@@ -124,7 +124,7 @@ class LayerBuilder {
   /** After attention: output projection and the feed-forward block, with their residuals. */
   Value rest(const Value& x, const Value& attended, const Value& hash) const {
     Value middle = add(x, linear(attended, "o_proj", hash));
-    if (on_cpu() && plain_mlp())
+    if (on_cpu() && plain_mlp() && !options_.placement.split())
       return cpu_mlp(middle, find(tensors_, "post_attention_layernorm.weight"), config_.rms_norm_eps,
                      find(tensors_, "mlp.gate_proj.weight"), find(tensors_, "mlp.up_proj.weight"),
                      find(tensors_, "mlp.down_proj.weight"));

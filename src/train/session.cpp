@@ -91,7 +91,6 @@ BatchOptions batch_options(const Recipe& recipe, const Mesh& mesh) {
 std::shared_ptr<pjrt::Client> make_client(const std::string& device, int64_t cpu_devices) {
   pjrt::Options options;
   if (device == "cpu") options["cpu_device_count"] = cpu_devices;
-  // The plugin allocates a step's temporaries anew at each execution; fresh pages would cost a tenth of it.
   auto client = pjrt::Client::create(pjrt::Plugin::load(device), options);
   if (best_kernels(*client) == Kernels::kCpu) register_cpu_kernels(client->plugin());
   return client;
