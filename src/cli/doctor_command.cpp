@@ -80,6 +80,8 @@ std::string missing_hardware(const std::string& name) {
 
 /** The plugin's own account of itself and its devices. */
 std::string examine(const std::string& name) {
+  // Without a TPU, libtpu would ask the network for one, and wait.
+  if (name == "tpu" && !missing_hardware(name).empty()) prepare_environment(find_target("tpu-v5e-8"));
   auto plugin = pjrt::Plugin::load(name);
   std::string text =
       fmt::format("PJRT {}.{}, {}", plugin->api_major(), plugin->api_minor(), plugin->path().string());
