@@ -9,8 +9,8 @@ longest row; `origin` is the way of the recipe that Gavel reproduces, every row 
   compare_peft.py --csv bench_rows.csv --work equal           the same 8 x 512 padded batches, tokens a second
   compare_peft.py --csv bench_rows.csv --work origin          against rows padded to 1024
   compare_peft.py --csv bench_rows.csv --work predict         forward passes, PEFT sorted by length
-  compare_peft.py --csv bench_rows.csv --work losses          float32, dropout 0, one adapter to start from: losses of each
-                                                              step; and both programs' distance to the float32 logits in bf16
+  compare_peft.py --csv bench_rows.csv --work losses          float32, dropout 0, one adapter to start from: losses of 50 steps
+  compare_peft.py --csv bench_rows.csv --work logits          how far bf16 takes both from the float32 logits
   compare_peft.py --csv train.csv --work memory               peak memory of the demo recipe's training
 
 Needs torch, transformers, peft, gguf (in an environment of its own) and a built gavel. Reads OPENBLAS_* and OMP_* as given.
@@ -54,7 +54,8 @@ def peft_worker(job):
     torch.set_num_threads(os.cpu_count())
     random.seed(0)
     gguf = pathlib.Path(job["gguf"])
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    # transformers makes another tokenizer of a GGUF file than the model's own: it does not part digits.
+    tokenizer = AutoTokenizer.from_pretrained(job["tokenizer"])
     tokenizer.pad_token, tokenizer.padding_side = tokenizer.eos_token, "right"
     model = LlamaForSequenceClassification.from_pretrained(gguf.parent, gguf_file=gguf.name, num_labels=3,
                                                            attn_implementation="sdpa")
@@ -85,7 +86,9 @@ def peft_worker(job):
         if job["padding"] == "group" and not predict:
             random.shuffle(batches)
     batches = batches[:job.get("steps") or len(batches)]
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=job.get("lr", 5e-5), weight_decay=0.01)
+    if not predict:
+        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=job.get("lr", 5e-5),
+                                      weight_decay=0.01)
     start, done, tokens, real, losses, logits = None, 0, 0, 0, [], []
     for number, batch in enumerate(batches):
         if number == 1:
@@ -152,43 +155,48 @@ def compare(options, job, gavel, key):
               f"PEFT {sum(theirs[0]['losses']) / len(theirs[0]['losses']):.4f}")
 
 
-def compare_losses(options, job, data):
+def compare_numbers(options, job, data):
+    """losses: of float32 steps; logits: how far bf16 takes each program from PEFT's float32."""
     import math
-    steps = options.steps or 50
     with tempfile.TemporaryDirectory() as folder:
-        adapter, losses = f"{folder}/adapter", f"{folder}/losses.jsonl"
+        adapter, record = f"{folder}/adapter", f"{folder}/record.jsonl"
         run_peft({**job, "dropout": 0.0, "dtype": "float32", "save_adapter": adapter})
-        common = [*data, f"lora.init_adapter={adapter}", "lora.lora_dropout=0", "data.max_length=256", "data.batching=packed",
-                  "train.learning_rate=5e-4"]
-        passes = math.ceil(steps / (len(read_rows(options.csv)) // options.batch))
-        run_gavel([*common, "model.compute_dtype=float32", "model.dtype=float32", "--steps", str(steps), "--epochs", str(passes),
-                   "--losses", losses], options)
-        ours = [json.loads(line) for line in open(losses)]
-        job = {**job, "adapter": adapter, "max_length": 256, "padding": "longest", "lr": 5e-4,
-               "order": [step["rows"] for step in ours]}
-        theirs = run_peft({**job, "dtype": "float32"})["losses"]
-        difference = max(abs(a["loss"] - b) for a, b in zip(ours, theirs))
-        print(f"losses of {len(ours)} float32 steps: from {theirs[0]:.4f} to {theirs[-1]:.4f}; largest difference {difference:.2e}")
-        # How far bf16 takes each program from the float32 logits.
-        run_gavel([*common, "--predict", "--losses", losses, "model.compute_dtype=float32", "model.dtype=float32"], options)
-        order = [json.loads(line) for line in open(losses)]
-        exact = [logits for step in order for logits in step["logits"]]
-        run_gavel([*common, "--predict", "--losses", losses, "model.compute_dtype=bfloat16"], options)
-        own = [logits for line in open(losses) for logits in json.loads(line)["logits"]]
-        job = {**job, "order": [step["rows"] for step in order], "predict": True}
+        exact = ["model.compute_dtype=float32", "model.dtype=float32"]
+        common = [*data, f"lora.init_adapter={adapter}", "lora.lora_dropout=0", "data.max_length=256",
+                  "train.learning_rate=5e-4", "--losses", record]
+        job = {**job, "adapter": adapter, "max_length": 256, "padding": "longest", "lr": 5e-4}
+
+        def ours(arguments):
+            run_gavel([*common, *arguments], options)
+            return [json.loads(line) for line in open(record)]
+        if options.work == "losses":
+            steps = options.steps or 50
+            passes = math.ceil(steps / (len(read_rows(options.csv)) // options.batch))
+            found = ours([*exact, "--steps", str(steps), "--epochs", str(passes)])
+            theirs = run_peft({**job, "dtype": "float32", "order": [step["rows"] for step in found]})["losses"]
+            difference = max(abs(a["loss"] - b) for a, b in zip(found, theirs))
+            return print(f"losses of {len(found)} float32 steps: from {theirs[0]:.4f} to {theirs[-1]:.4f}; largest difference "
+                         f"{difference:.2e}")
+        limit = ["--predict", *(["--steps", str(options.steps)] if options.steps else [])]
+        wide = ours([*limit, *exact])
+        narrow = ours([*limit, "model.compute_dtype=bfloat16"])
+        job = {**job, "order": [step["rows"] for step in wide], "predict": True}
         reference = run_peft({**job, "dtype": "float32"})["logits"]
         rounded = run_peft({**job, "dtype": "bfloat16"})["logits"]
 
-        def distance(a, b):
-            flat = [abs(x - y) for p, q in zip(a, b) for x, y in zip(p, q)]
+        def distance(a):
+            flat = [abs(x - y) for p, q in zip(a, reference) for x, y in zip(p, q)]
             return f"mean {sum(flat) / len(flat):.5f}, largest {max(flat):.5f}"
-        print(f"float32 logits, Gavel against PEFT: {distance(exact, reference)}")
-        print(f"bf16 logits against PEFT's float32: Gavel {distance(own, reference)}; PEFT {distance(rounded, reference)}")
+
+        def rows(steps):
+            return [logits for step in steps for logits in step["logits"]]
+        print(f"float32 logits, Gavel against PEFT: {distance(rows(wide))}")
+        print(f"bf16 logits against PEFT's float32: Gavel {distance(rows(narrow))}; PEFT {distance(rounded)}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", choices=["real", "equal", "origin", "predict", "losses", "memory"], default="real")
+    parser.add_argument("--work", choices=["real", "equal", "origin", "predict", "losses", "logits", "memory"], default="real")
     parser.add_argument("--csv", help="pairs in LMSYS's columns")
     parser.add_argument("--gavel", default="build/release/gavel")
     parser.add_argument("--recipe", default="recipes/bench.yaml")
@@ -201,7 +209,10 @@ def main():
     options = parser.parse_args()
     if options.worker:
         return peft_worker(json.loads(options.worker))
-    job = {"gguf": options.gguf, "csv": options.csv, "batch": options.batch, "r": 4, "alpha": 8, "dropout": 0.05,
+    exported = tempfile.TemporaryDirectory()
+    subprocess.run([options.gavel, "--quiet", "export", "--model", options.gguf, "--out", exported.name], check=True,
+                   stdout=subprocess.DEVNULL)
+    job = {"gguf": options.gguf, "tokenizer": exported.name, "csv": options.csv, "batch": options.batch, "r": 4, "alpha": 8, "dropout": 0.05,
            "targets": ["o_proj", "v_proj"], "max_length": 1024, "padding": "group", "steps": options.steps}
     data = [f"data.train={options.csv}", f"train.batch_size={options.batch}", f"model.path={options.gguf}"]
     gavel = list(data) + (["--steps", str(options.steps)] if options.steps else [])
@@ -214,8 +225,8 @@ def main():
                 [*gavel, "data.batching=padded", "data.balance=false", "data.max_length=512"], "tokens_per_second")
     elif options.work == "predict":
         compare(options, {**job, "predict": True}, [*gavel, "--predict"], "real_tokens_per_second")
-    elif options.work == "losses":
-        compare_losses(options, job, data)
+    elif options.work in ("losses", "logits"):
+        compare_numbers(options, job, data)
     else:  # the demo recipe's model and batches
         options.recipe = "recipes/demo.yaml"
         compare(options, {**job, "r": 16, "alpha": 32, "dropout": 0.0, "max_length": 128,
