@@ -135,8 +135,12 @@ FlopCount Graph::count_flops(std::span<const Value> roots) const {
 }
 
 double Graph::flops(std::span<const Value> roots) const {
+  return total(count_flops(roots));
+}
+
+double total(const FlopCount& count) {
   double sum = 0;
-  for (const auto& [name, flops] : count_flops(roots)) sum += flops;
+  for (const auto& [name, flops] : count) sum += flops;
   return sum;
 }
 

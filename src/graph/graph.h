@@ -76,6 +76,7 @@ struct PrintContext {
 
 /** Matrix-product work by op (kernels: by target). */
 using FlopCount = std::map<std::string, double, std::less<>>;
+double total(const FlopCount& count);
 
 /** An operation: its text and its gradient rule in one place. Immutable, shared between nodes and graphs.
  * Shape inference is done by the function that builds the node (ops.h), which throws with the op's name and

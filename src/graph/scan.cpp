@@ -33,11 +33,9 @@ class ScanOp : public Op {
   std::vector<std::string> print(Printer& printer, const PrintContext& context) const override;
 
   double flops(const Node& node, const std::vector<bool>& used) const override {
-    double sum = 0;
     FlopCount count;
     count_flops(node, used, count);
-    for (const auto& [name, flops] : count) sum += flops;
-    return sum;
+    return total(count);
   }
   void count_flops(const Node&, const std::vector<bool>& used, FlopCount& count) const override {
     std::vector<Value> roots = body_->carries;

@@ -23,12 +23,15 @@ size_t bytes_of(DType type, int64_t count) {
   return static_cast<size_t>(count) * byte_size(type);
 }
 
-/** The three weights, packed by all threads together. */
+/** The three weights, packed by all threads together: transposed as the forward pass multiplies with them, else as the
+ * gradient does. */
 struct PackedMlp {
   PackedWeight gate, up, down;
 
-  /** Transposed: as the forward pass multiplies with them. */
-  void pack(KernelCall& call, const MlpWeights& w, bool transposed) {
+  PackedMlp(KernelCall& call, const MlpShape& s, DType type, const MlpWeights& w, bool transposed)
+      : gate(type, transposed ? s.hidden : s.intermediate, transposed ? s.intermediate : s.hidden, call.threads()),
+        up(gate),
+        down(type, transposed ? s.intermediate : s.hidden, transposed ? s.hidden : s.intermediate, call.threads()) {
     auto* memory = static_cast<char*>(call.shared(gate.bytes() + up.bytes() + down.bytes()));
     gate.place(memory);
     up.place(memory + gate.bytes());
@@ -96,12 +99,8 @@ void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights&
     return forward_apart(s, type, h, w, y, gate, up, compute);
   const std::vector<float> norm = widened_vector(w.norm, s.hidden);
   KernelCall call;
-  const int threads = call.threads();
-  PackedMlp packed{{type, s.hidden, s.intermediate, threads},
-                   {type, s.hidden, s.intermediate, threads},
-                   {type, s.intermediate, s.hidden, threads}};
-  packed.pack(call, w, true);
-  const int64_t block = even_block(s.rows, threads);
+  const PackedMlp packed(call, s, type, w, true);
+  const int64_t block = even_block(s.rows, call.threads());
   call.run((s.rows + block - 1) / block, [&](int64_t task, int worker) {
     const int64_t first = task * block, rows = std::min(block, s.rows - first);
     const int64_t narrow = rows * s.hidden, wide = rows * s.intermediate;
@@ -137,12 +136,8 @@ void mlp_gradient(const MlpShape& s, DType type, const void* h, const MlpWeights
     return gradient_apart(s, type, h, w, gate, up, dy, dh, compute);
   const std::vector<float> norm = widened_vector(w.norm, s.hidden);
   KernelCall call;
-  const int threads = call.threads();
-  PackedMlp packed{{type, s.intermediate, s.hidden, threads},
-                   {type, s.intermediate, s.hidden, threads},
-                   {type, s.hidden, s.intermediate, threads}};
-  packed.pack(call, w, false);
-  const int64_t block = even_block(s.rows, threads);
+  const PackedMlp packed(call, s, type, w, false);
+  const int64_t block = even_block(s.rows, call.threads());
   call.run((s.rows + block - 1) / block, [&](int64_t task, int worker) {
     const int64_t first = task * block, rows = std::min(block, s.rows - first);
     const int64_t narrow = rows * s.hidden, wide = rows * s.intermediate;

@@ -2,16 +2,15 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
 #include <deque>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "data/prefetch.h"
 #include "kernels/thread_pool.h"
-#include "model/adapter.h"
 #include "report/progress.h"
 #include "report/table.h"
 #include "train/engine.h"

@@ -106,7 +106,8 @@ class ProgramBuilder {
       };
       module.sharding = ModuleSharding{mesh, axes_, results, kernels};
     }
-    return {name, emit_module(graph_, outputs, module), graph_.flops(outputs), graph_.count_flops(outputs), axes_, std::move(results)};
+    FlopCount flops = graph_.count_flops(outputs);
+    return {name, emit_module(graph_, outputs, module), total(flops), std::move(flops), axes_, std::move(results)};
   }
 
  private:
