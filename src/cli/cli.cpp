@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "cli/commands.h"
 
 namespace gavel {
@@ -13,7 +14,7 @@ int run_cli(int argc, const char* const* argv) {
   CLI::App app("Gavel trains a Llama-family model to judge which of two chatbot answers a person prefers, and judges.",
                "gavel");
   app.require_subcommand(1);
-  app.set_version_flag("--version", "gavel 0.1.0");
+  app.set_version_flag("--version", std::string("gavel ") + version());
   app.option_defaults()->always_capture_default();
   app.get_formatter()->column_width(34);
   bool quiet = false;
@@ -29,6 +30,8 @@ int run_cli(int argc, const char* const* argv) {
   add_export_command(app);
   add_plan_command(app);
   add_doctor_command(app);
+  // --quiet may stand after the command too.
+  for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) command->fallthrough();
   app.parse_complete_callback([&] { setup_logging(quiet); });
   // CLI11 would only say that a subcommand is required.
   std::vector<std::string> names;

@@ -136,6 +136,7 @@ struct Extra {
   Limits limits = {};
   std::vector<std::string> synonyms = {};
   bool required = false;
+  bool free = false;
 };
 
 /** `get` returns the setting's place in a Recipe, constant or not. */
@@ -146,6 +147,7 @@ Field field(std::string key, Get get, std::string help, Extra extra = {}) {
   out.info.key = std::move(key);
   out.info.help = std::move(help);
   out.info.required = extra.required;
+  out.info.free = extra.free;
   out.synonyms = std::move(extra.synonyms);
   if constexpr (std::is_enum_v<T>) {
     const auto& table = choices_of(T{});
@@ -314,7 +316,7 @@ void add_data(std::vector<Field>& fields) {
       "an odd cell is an error instead of a counted repair"));
   fields.push_back(field(
       "data.cache", [](auto& r) -> auto& { return r.data.cache; },
-      "keep the tokens in Gavel's cache folder, for the next start and to save memory"));
+      "keep the tokens in Gavel's cache folder, for the next start and to save memory", {.free = true}));
 }
 
 void add_train(std::vector<Field>& fields) {
@@ -368,23 +370,42 @@ void add_train(std::vector<Field>& fields) {
       "suits model and device"));
   fields.push_back(field("train.kernels", [](auto& r) -> auto& { return r.train.kernels; },
                          "auto = the device's own kernels where there are any; plain = StableHLO alone"));
+  fields.push_back(field("train.max_loss", [](auto& r) -> auto& { return r.train.max_loss; },
+                         "a step whose loss is above this counts as not finite; null = no limit",
+                         {.limits = above(0), .free = true}));
+  fields.push_back(field("train.skip_nonfinite", [](auto& r) -> auto& { return r.train.skip_nonfinite; },
+                         "leave out a step whose loss or gradient is not finite, instead of stopping there",
+                         {.synonyms = {"skip_nan", "skip_bad_steps"}, .free = true}));
   fields.push_back(field("train.log_every", [](auto& r) -> auto& { return r.train.log_every; },
                          "steps between log lines",
-                         {.limits = between(1, kManySteps), .synonyms = {"logging_steps"}}));
+                         {.limits = between(1, kManySteps), .synonyms = {"logging_steps"}, .free = true}));
   fields.push_back(field("train.eval_every", [](auto& r) -> auto& { return r.train.eval_every; },
                          "steps between evaluations; 0 = at the end only",
                          {.limits = between(0, kManySteps), .synonyms = {"eval_steps"}}));
   fields.push_back(field("train.eval_at_start", [](auto& r) -> auto& { return r.train.eval_at_start; },
-                         "evaluate before the first step too", {.synonyms = {"eval_on_start"}}));
+                         "evaluate before the first step too", {.synonyms = {"eval_on_start"}, .free = true}));
+  fields.push_back(field("train.early_stopping_patience",
+                         [](auto& r) -> auto& { return r.train.early_stopping_patience; },
+                         "stop after so many evaluations in a row without a better log loss; 0 = never",
+                         {.limits = between(0, kManySteps), .synonyms = {"patience", "early_stopping"}}));
+  fields.push_back(field("train.early_stopping_threshold",
+                         [](auto& r) -> auto& { return r.train.early_stopping_threshold; },
+                         "how much lower a log loss must be to count as better for early stopping",
+                         {.limits = at_least(0), .synonyms = {"min_delta"}}));
+  fields.push_back(field("train.load_best_at_end", [](auto& r) -> auto& { return r.train.load_best_at_end; },
+                         "end with the weights of the best evaluation instead of the last step's",
+                         {.synonyms = {"load_best_model_at_end"}, .free = true}));
   fields.push_back(field("train.save_every", [](auto& r) -> auto& { return r.train.save_every; },
-                         "steps between checkpoints; 0 = none",
-                         {.limits = between(0, kManySteps), .synonyms = {"save_steps"}}));
+                         "steps between checkpoints; 0 = at the end of each epoch and at better evaluations only",
+                         {.limits = between(0, kManySteps), .synonyms = {"save_steps"}, .free = true}));
   fields.push_back(field("train.keep_last", [](auto& r) -> auto& { return r.train.keep_last; },
-                         "checkpoints to keep",
-                         {.limits = between(1, kManyRows), .synonyms = {"save_total_limit"}}));
+                         "checkpoints to keep, beside the best one",
+                         {.limits = between(1, kManyRows), .synonyms = {"save_total_limit"}, .free = true}));
   fields.push_back(field("train.resume", [](auto& r) -> auto& { return r.train.resume; },
-                         "auto = go on from the output folder's last checkpoint",
-                         {.synonyms = {"resume_from_checkpoint"}}));
+                         "auto = go on from the output folder's last whole checkpoint, if there is one",
+                         {.synonyms = {"resume_from_checkpoint"}, .free = true}));
+  fields.push_back(field("train.tensorboard", [](auto& r) -> auto& { return r.train.tensorboard; },
+                         "write an event file for TensorBoard too", {.synonyms = {"report_to"}, .free = true}));
 }
 
 void add_place(std::vector<Field>& fields) {
@@ -405,7 +426,7 @@ void add_place(std::vector<Field>& fields) {
                          "cpu, cuda, tpu, or the path of a PJRT plugin", {.synonyms = {"platform"}}));
   fields.push_back(field("output", [](auto& r) -> auto& { return r.output; },
                          "folder of the run; refused when it holds another run, unless train.resume says so",
-                         {.synonyms = {"output_dir", "out"}}));
+                         {.synonyms = {"output_dir", "out"}, .free = true}));
 }
 
 }  // namespace

@@ -143,6 +143,7 @@ class Parser {
     check_folds();
     check_template();
     check_mesh();
+    check_evaluations();
     if (problems_.empty() && recipe_.train.max_steps) {
       try {
         check_schedule(recipe_, *recipe_.train.max_steps);
@@ -291,6 +292,18 @@ class Parser {
     if (rest > 1)
       problem(place("mesh.dp", "mesh.mp", "mesh.fsdp"), "mesh",
               "only one axis can be -1 (all devices that the others leave)");
+  }
+
+  void check_evaluations() {
+    const auto* share = std::get_if<double>(&recipe_.data.valid);
+    bool without_rows = share != nullptr && *share == 0;
+    bool stops = recipe_.train.early_stopping_patience > 0;
+    for (auto [key, set] : {std::pair{"train.early_stopping_patience", stops},
+                            {"train.load_best_at_end", recipe_.train.load_best_at_end}})
+      if (set && without_rows) problem(place(key, "data.valid"), key, "needs validation rows, found data.valid: 0");
+    if (stops && recipe_.train.eval_every == 0)
+      problem(place("train.early_stopping_patience", "train.eval_every"), "train.early_stopping_patience",
+              "needs evaluations on the way, found train.eval_every: 0");
   }
 
   std::string name_;

@@ -98,11 +98,17 @@ struct Recipe {
     Layers layers = Layers::kAuto;
     Kernels kernels = Kernels::kAuto;
     int64_t log_every = 200;
+    std::optional<double> max_loss;
+    bool skip_nonfinite = false;
     int64_t eval_every = 0;
     bool eval_at_start = true;
+    int64_t early_stopping_patience = 0;
+    double early_stopping_threshold = 0;
+    bool load_best_at_end = false;
     int64_t save_every = 0;
     int64_t keep_last = 2;
     Resume resume = Resume::kNever;
+    bool tensorboard = true;
     bool operator==(const Train&) const = default;
   } train;
 
@@ -152,7 +158,11 @@ struct RecipeKey {
   std::vector<std::string> choices;  // empty unless only these are allowed
   std::string range;                 // "0 or more", or ""
   std::string help;
+  bool free = false;  // may change when a run is resumed: no number that is computed depends on it
 };
+
+/** Every key with its value as YAML, in the order of to_yaml. */
+std::vector<std::pair<std::string, std::string>> recipe_values(const Recipe& recipe);
 
 /** Every key, in the order of to_yaml. Parsing, checks, help and the documentation's table are made from it.
  */

@@ -48,6 +48,12 @@ std::string to_yaml(const Recipe& recipe) {
   return text;
 }
 
+std::vector<std::pair<std::string, std::string>> recipe_values(const Recipe& recipe) {
+  std::vector<std::pair<std::string, std::string>> values;
+  for (const Field& field : detail::recipe_fields()) values.emplace_back(field.info.key, field.write(recipe));
+  return values;
+}
+
 std::vector<RecipeKey> recipe_keys() {
   std::vector<RecipeKey> keys;
   for (const Field& field : detail::recipe_fields()) keys.push_back(field.info);

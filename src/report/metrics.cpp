@@ -9,6 +9,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "base/append.h"
 #include "base/error.h"
 #include "base/file.h"
 
@@ -17,12 +18,6 @@ namespace gavel {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string to_line(const MetricRow& row) {
-  Json object = Json::object();
-  for (const auto& [name, value] : row) std::visit([&](const auto& v) { object[name] = v; }, value);
-  return object.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
-}
 
 /** Bytes up to and with the last line end. */
 size_t whole_lines(std::string_view text) {
@@ -66,6 +61,12 @@ void for_each_line(std::string_view text, Use use) {
 
 }  // namespace
 
+std::string to_json_line(const MetricRow& row) {
+  Json object = Json::object();
+  for (const auto& [name, value] : row) std::visit([&](const auto& v) { object[name] = v; }, value);
+  return object.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 MetricsWriter::MetricsWriter(std::filesystem::path path) : path_(std::move(path)) {
   descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail("{}: can't be opened for writing: {}", path_.string(), std::strerror(errno));
@@ -75,6 +76,7 @@ MetricsWriter::MetricsWriter(std::filesystem::path path) : path_(std::move(path)
     file.reset();
     if (size < all && ::ftruncate(descriptor_, static_cast<off_t>(size)) != 0)
       fail("{}: half a line at its end can't be cut off: {}", path_.string(), std::strerror(errno));
+    size_ = static_cast<int64_t>(size);
   } catch (...) {
     ::close(descriptor_);
     throw;
@@ -85,15 +87,13 @@ MetricsWriter::~MetricsWriter() {
   ::close(descriptor_);
 }
 
-void MetricsWriter::write(const MetricRow& row) {
-  std::string line = to_line(row);
-  for (size_t done = 0; done < line.size();) {
-    ssize_t written = ::write(descriptor_, line.data() + done, line.size() - done);
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) fail("{}: can't be written: {}", path_.string(), std::strerror(errno));
-    done += static_cast<size_t>(written);
-  }
+void MetricsWriter::write(const MetricRow& row) { append_whole(descriptor_, path_, to_json_line(row) + '\n', size_); }
+
+void MetricsWriter::sync() {
+  if (::fsync(descriptor_) != 0) fail("{}: can't be synced to disk: {}", path_.string(), std::strerror(errno));
 }
+
+bool MetricsWriter::is_there() const { return is_at(descriptor_, path_); }
 
 std::vector<MetricRow> read_metrics(const std::filesystem::path& path) {
   auto file = MappedFile::open(path);
@@ -104,15 +104,16 @@ std::vector<MetricRow> read_metrics(const std::filesystem::path& path) {
   return rows;
 }
 
-void cut_metrics(const std::filesystem::path& path, const std::string& name, int64_t last) {
+void cut_metrics(const std::filesystem::path& path, int64_t step, int64_t evaluated_step) {
   if (!std::filesystem::exists(path)) return;
   std::string text = read_text(path), kept;
   for_each_line(text, [&](std::string_view line, size_t number) {
-    // Also true for rows without the number.
-    if (!(metric(parse_line(line, path, number), name) > static_cast<double>(last))) {
-      kept += line;
-      kept += '\n';
-    }
+    MetricRow row = parse_line(line, path, number);
+    bool evaluation = !row.empty() && row[0] == std::pair<std::string, MetricValue>("kind", "eval");
+    // Rows without a step stay.
+    if (metric(row, "step") > static_cast<double>(evaluation ? evaluated_step : step)) return;
+    kept += line;
+    kept += '\n';
   });
   if (kept != text) write_file(path, kept);
 }

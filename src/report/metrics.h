@@ -22,20 +22,29 @@ class MetricsWriter {
   MetricsWriter(const MetricsWriter&) = delete;
   MetricsWriter& operator=(const MetricsWriter&) = delete;
 
+  /** A row that can't be written leaves nothing behind. */
   void write(const MetricRow& row);
+  /** Waits until all rows are on disk. */
+  void sync();
+  /** Whether the file still has its name. */
+  bool is_there() const;
 
  private:
   std::filesystem::path path_;
   int descriptor_ = -1;
+  int64_t size_ = 0;
 };
+
+/** One line of JSON without its end. */
+std::string to_json_line(const MetricRow& row);
 
 /** All lines of such a file; half a line at its end is left out, null is read as NaN. Throws Error naming
  * file and line when a line is not an object of numbers and texts. */
 std::vector<MetricRow> read_metrics(const std::filesystem::path& path);
 
-/** Removes the lines whose number `name` is above `last` (a resumed run writes them again). No file: nothing.
- */
-void cut_metrics(const std::filesystem::path& path, const std::string& name, int64_t last);
+/** Cuts the file back to where a run of `step` steps, last evaluated at `evaluated_step`, stood: a resumed run writes the
+ * other lines again. No file: nothing. */
+void cut_metrics(const std::filesystem::path& path, int64_t step, int64_t evaluated_step);
 
 /** The number called `name`, or NaN when the row has none. */
 double metric(const MetricRow& row, const std::string& name);

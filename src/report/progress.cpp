@@ -9,6 +9,7 @@
 #include <iostream>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "report/table.h"
 
 namespace gavel {
@@ -45,20 +46,29 @@ Progress::Progress(int64_t total, Options options) : total_(total), options_(std
     options_.terminal = isatty(STDERR_FILENO) != 0;
   }
   start_ = last_shown_ = options_.clock();
-  recent_.emplace_back(start_, 0);
+  done_ = options_.start;
+  recent_.emplace_back(start_, done_);
 }
 
 Progress::Progress(int64_t total, std::string label, std::string unit)
-    : Progress(total, Options{.label = std::move(label), .unit = std::move(unit)}) {}
+    : Progress(total, Options{.label = std::move(label),
+                              .unit = std::move(unit),
+                              .silent = !spdlog::should_log(spdlog::level::info)}) {}
 
 Progress::~Progress() {
   clear();
 }
 
 void Progress::update(int64_t done, double loss) {
+  std::vector<std::string> figures;
+  if (!std::isnan(loss)) figures.push_back(fmt::format("loss {:.4f}", loss));
+  update(done, std::move(figures));
+}
+
+void Progress::update(int64_t done, std::vector<std::string> figures) {
   double now = options_.clock();
   done_ = done;
-  loss_ = loss;
+  figures_ = std::move(figures);
   recent_.emplace_back(now, done);
   // The entry before the window stays, so that slow steps still have a rate.
   while (recent_.size() > 2 && recent_[1].first < now - kRateSeconds) recent_.pop_front();
@@ -66,15 +76,17 @@ void Progress::update(int64_t done, double loss) {
   // latest.
   if (recent_.size() > 2 && now - recent_[recent_.size() - 3].first < kRateSeconds / 100)
     recent_.erase(recent_.end() - 2);
+  if (options_.silent) return;
   if (options_.terminal) {
     if (!bar_shown_ || now - last_shown_ >= options_.redraw_seconds || done == total_) draw(now);
   } else if (now - last_shown_ >= options_.line_seconds) {
-    *options_.out << status() << '\n' << std::flush;
+    *options_.out << status(SIZE_MAX) << '\n' << std::flush;
     last_shown_ = now;
   }
 }
 
 void Progress::line(std::string_view text) {
+  if (options_.silent) return;
   bool redraw = bar_shown_;
   clear();
   *options_.out << text << '\n' << std::flush;
@@ -85,6 +97,7 @@ void Progress::finish() {
   if (finished_) return;
   finished_ = true;
   clear();
+  if (options_.silent) return;
   double seconds = options_.clock() - start_;
   *options_.out << fmt::format("{}{} {}s in {}\n", options_.label.empty() ? "" : options_.label + ": ",
                                format_count(done_), options_.unit, format_duration(seconds))
@@ -103,22 +116,25 @@ double Progress::seconds_left() const {
   return static_cast<double>(std::max<int64_t>(0, total_ - done_)) / speed;
 }
 
-std::string Progress::status() const {
-  std::string text = options_.label.empty() ? "" : options_.label + "  ";
+std::string Progress::status(size_t width) const {
+  std::string text = options_.label.empty() ? "" : options_.label + "  ", end;
   text += total_ > 0 ? fmt::format("{}/{}", format_count(done_), format_count(total_)) : format_count(done_);
   if (total_ > 0) text += fmt::format("  {}%", std::min<int64_t>(100, 100 * done_ / total_));
-  if (!std::isnan(loss_)) text += fmt::format("  loss {:.4f}", loss_);
   if (double speed = rate(); speed > 0) {
-    text += "  " + format_rate(speed, options_.unit);
-    if (total_ > 0) text += fmt::format("  {} left", format_duration(seconds_left()));
+    end = "  " + format_rate(speed, options_.unit);
+    if (total_ > 0) end += fmt::format("  {} left", format_duration(seconds_left()));
   }
-  return text;
+  for (const std::string& figure : figures_) {
+    if (text.size() + 2 + figure.size() + end.size() > width) break;
+    text += "  " + figure;
+  }
+  return text + end;
 }
 
 std::string Progress::bar_line() const {
   // The last column stays free: some terminals wrap there.
   size_t width = (options_.width > 0 ? options_.width : terminal_width()) - 1;
-  std::string text = status();
+  std::string text = status(width - std::min(width, kNarrowestBar + 4));
   if (text.size() > width) return text.substr(0, width);
   size_t room = width - text.size();
   if (total_ <= 0 || room < kNarrowestBar + 4) return text;

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace gavel {
 
@@ -26,6 +27,10 @@ class Progress {
     bool terminal = false;
     /** Columns of the terminal; 0 = found out (80 when it can't be). */
     size_t width = 0;
+    /** What is done before it begins (a resumed run). */
+    int64_t start = 0;
+    /** Shows nothing at all. */
+    bool silent = false;
     /** Seconds between redrawings, and between plain lines. */
     double redraw_seconds = 0.1;
     double line_seconds = 30;
@@ -35,7 +40,7 @@ class Progress {
 
   /** `total` 0 = unknown: no bar and no time left. The clock of the first rate starts here. */
   Progress(int64_t total, Options options);
-  /** Standard settings on standard error. */
+  /** Standard settings on standard error; silent where the logger shows no information either. */
   Progress(int64_t total, std::string label, std::string unit = "step");
   /** Takes the bar away. */
   ~Progress();
@@ -44,6 +49,11 @@ class Progress {
 
   /** `done` of the total are done. A loss that is NaN is not shown. */
   void update(int64_t done, double loss = std::numeric_limits<double>::quiet_NaN());
+  /** The same with any texts in place of the loss ("loss 0.7313", "lr 4.9e-04"); those that do not fit on the line are
+   * left out, the last ones first. */
+  void update(int64_t done, std::vector<std::string> figures);
+  /** Takes the bar away until the next update, for other output. */
+  void hide() { clear(); }
   /** Prints a line above the bar. */
   void line(std::string_view text);
   /** Takes the bar away and prints one plain line with count and time. */
@@ -55,7 +65,8 @@ class Progress {
   double seconds_left() const;
 
  private:
-  std::string status() const;
+  /** Of at most `width` letters as far as leaving out figures brings it there. */
+  std::string status(size_t width) const;
   std::string bar_line() const;
   void draw(double now);
   void clear();
@@ -64,7 +75,7 @@ class Progress {
   Options options_;
   double start_ = 0;
   int64_t done_ = 0;
-  double loss_ = std::numeric_limits<double>::quiet_NaN();
+  std::vector<std::string> figures_;
   double last_shown_ = 0;
   bool bar_shown_ = false;
   bool finished_ = false;

@@ -22,26 +22,10 @@ BatchShape shape_of(const Batch& batch) {
   return {batch.input_ids.shape()[0], batch.input_ids.shape()[1], batch.last_index.shape()[0]};
 }
 
-bool PendingStats::ready() const {
-  for (const auto& part : parts_)
-    if (!part.ready()) return false;
-  return true;
-}
-
 PendingStats::Sums PendingStats::get() {
-  Sums sums;
-  for (auto& part : parts_) {
-    HostTensor tensor = part.get();
-    auto values = tensor.as<float>();
-    if (values.size() == 1) {
-      sums.gradient_norm = values[0];
-      continue;
-    }
-    sums.loss += values[0];
-    sums.correct += values[1];
-    if (parts_.size() == 1) sums.gradient_norm = values[2];
-  }
-  return sums;
+  HostTensor tensor = stats_->get();
+  auto values = tensor.as<float>();
+  return {values[0], values[1], values[2], values[3] != 0};
 }
 
 Engine::Engine(std::shared_ptr<pjrt::Client> client, StepOptions options, std::filesystem::path cache)
@@ -134,20 +118,29 @@ void Engine::random_frozen(uint64_t seed) {
 }
 
 void Engine::set_trainable(const std::vector<HostTensor>& values) {
-  if (values.size() != specs_.size())
-    fail("engine: {} trainable tensors expected, {} given", specs_.size(), values.size());
-  trainable_.clear();
-  m_.clear();
-  v_.clear();
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (values[i].shape() != specs_[i].shape)
-      fail("engine: {} has shape {}, expected {}", specs_[i].name, to_string(values[i].shape()),
-           to_string(specs_[i].shape));
-    trainable_.push_back(devices_.to_devices(values[i], trainable_axes_[i]));
-    HostTensor zeros(DType::kF32, values[i].shape());
-    m_.push_back(devices_.to_devices(zeros, trainable_axes_[i]));
-    v_.push_back(devices_.to_devices(zeros, trainable_axes_[i]));
-  }
+  TrainedState state{values, {}, {}};
+  for (const HostTensor& value : values) state.m.emplace_back(DType::kF32, value.shape());
+  state.v = state.m;
+  set_state(state);
+}
+
+void Engine::set_state(const TrainedState& state) {
+  auto place = [&](const std::vector<HostTensor>& values) {
+    if (values.size() != specs_.size())
+      fail("engine: {} trainable tensors expected, {} given", specs_.size(), values.size());
+    Arrays placed;
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (values[i].shape() != specs_[i].shape)
+        fail("engine: {} has shape {}, expected {}", specs_[i].name, to_string(values[i].shape()),
+             to_string(specs_[i].shape));
+      placed.push_back(devices_.to_devices(values[i], trainable_axes_[i]));
+    }
+    return placed;
+  };
+  trainable_ = place(state.weights);
+  m_ = place(state.m);
+  v_ = place(state.v);
+  stats_ = devices_.to_devices(HostTensor::from<float>({0, 0, 0, 1}, {4}));  // as after a good step
 }
 
 std::vector<HostTensor> Engine::trainable_to_host(const Arrays& arrays) const {
@@ -158,6 +151,10 @@ std::vector<HostTensor> Engine::trainable_to_host(const Arrays& arrays) const {
 }
 
 std::vector<HostTensor> Engine::trainable() const { return trainable_to_host(trainable_); }
+
+TrainedState Engine::state() const {
+  return {trainable_to_host(trainable_), trainable_to_host(m_), trainable_to_host(v_)};
+}
 
 template <class Make>
 const EngineProgram& Engine::compiled(const std::string& key, Make make) {
@@ -219,11 +216,13 @@ uint32_t dropout_key(uint64_t seed, int64_t step) {
 
 }  // namespace
 
-void Engine::keep_trained(Arrays& outputs) {
+PendingStats Engine::keep_trained(Arrays& outputs) {
   size_t at = 0, count = trainable_.size();
   trainable_ = take_outputs(outputs, at, count);
   m_ = take_outputs(outputs, at, count);
   v_ = take_outputs(outputs, at, count);
+  stats_ = std::move(outputs[at]);
+  return PendingStats(first(stats_).to_host_async());
 }
 
 PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t step, double learning_rate,
@@ -231,25 +230,24 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
   if (micro_batches.empty()) fail("engine: a step without batches");
   ShardedArray scalars = upload_scalars(step_scalars(options_.adam, step, learning_rate, total_weight));
   uint32_t key = dropout_key(seed, step);
-  const size_t count = trainable_.size();
-  std::vector<pjrt::HostTransfer> stats;
 
   if (micro_batches.size() == 1) {
     const pjrt::Executable& step_program = train_program(shape_of(micro_batches[0])).executable;
     Arrays batch = upload(micro_batches[0], key);
     Arguments arguments;
     for (const auto* group : {&frozen_, &trainable_, &m_, &v_}) append(arguments, *group);
+    arguments.push_back(&stats_);
     arguments.push_back(&scalars);
     append(arguments, batch);
     auto outputs = devices_.execute(step_program, arguments);
-    keep_trained(outputs);
-    stats.push_back(first(outputs[3 * count]).to_host_async());
-    return PendingStats(std::move(stats));
+    return keep_trained(outputs);
   }
 
+  const size_t count = trainable_.size();
   Arrays gradients;
   for (size_t i = 0; i < count; ++i)
     gradients.push_back(devices_.to_devices(HostTensor(DType::kF32, specs_[i].shape), trainable_axes_[i]));
+  ShardedArray sums = devices_.to_devices(HostTensor(DType::kF32, {4}));
   for (const Batch& micro : micro_batches) {
     BatchShape shape = shape_of(micro);
     const pjrt::Executable& accumulate =
@@ -257,21 +255,22 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
     Arrays batch = upload(micro, key);
     Arguments arguments;
     for (const auto* group : {&frozen_, &trainable_, &gradients}) append(arguments, *group);
+    arguments.push_back(&sums);
     arguments.push_back(&scalars);
     append(arguments, batch);
     auto outputs = devices_.execute(accumulate, arguments);
     size_t at = 0;
     gradients = take_outputs(outputs, at, count);
-    stats.push_back(first(outputs[at]).to_host_async());
+    sums = std::move(outputs[at]);
   }
   const pjrt::Executable& apply = compiled("apply", [&] { return apply_program(options_); }).executable;
   Arguments arguments;
   for (const auto* group : {&trainable_, &m_, &v_, &gradients}) append(arguments, *group);
+  arguments.push_back(&stats_);
+  arguments.push_back(&sums);
   arguments.push_back(&scalars);
   auto outputs = devices_.execute(apply, arguments);
-  keep_trained(outputs);
-  stats.push_back(first(outputs[3 * count]).to_host_async());
-  return PendingStats(std::move(stats));
+  return keep_trained(outputs);
 }
 
 PendingEvaluation Engine::start_evaluation(const Batch& batch) {
@@ -298,7 +297,7 @@ std::pair<std::vector<HostTensor>, HostTensor> Engine::gradients(const Batch& ba
   auto outputs = devices_.execute(program, arguments);
   size_t at = 0;
   Arrays found = take_outputs(outputs, at, trainable_.size());
-  return {trainable_to_host(found), first(outputs[trainable_.size() + 1]).to_host()};
+  return {trainable_to_host(found), first(outputs[at]).to_host()};
 }
 
 }  // namespace gavel

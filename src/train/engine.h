@@ -17,18 +17,24 @@ namespace gavel {
 /** Sums of one optimizer step, on their way from the device. */
 class PendingStats {
  public:
-  explicit PendingStats(std::vector<pjrt::HostTransfer> parts) : parts_(std::move(parts)) {}
+  explicit PendingStats(pjrt::HostTransfer stats) : stats_(std::make_unique<pjrt::HostTransfer>(std::move(stats))) {}
   struct Sums {
     double loss = 0;           // weighted sum over the rows
     double correct = 0;        // weight of rightly judged rows
     double gradient_norm = 0;  // before clipping
+    bool applied = false;      // false: a bad step, see StepOptions; the state is as it was
   };
-  bool ready() const;
+  bool ready() const { return stats_->ready(); }
   /** Waits for the device. */
   Sums get();
 
  private:
-  std::vector<pjrt::HostTransfer> parts_;
+  std::unique_ptr<pjrt::HostTransfer> stats_;
+};
+
+/** All that training changes, on the host, each list in the order of trainable_parameters, float32. */
+struct TrainedState {
+  std::vector<HostTensor> weights, m, v;
 };
 
 struct Evaluation {
@@ -74,6 +80,9 @@ class Engine {
   /** In the order of trainable_parameters, float32; also clears the AdamW state. */
   void set_trainable(const std::vector<HostTensor>& values);
   std::vector<HostTensor> trainable() const;
+  /** What training changes; state() waits for the steps sent so far. */
+  void set_state(const TrainedState& state);
+  TrainedState state() const;
 
   /** One optimizer step on micro-batches (one: a single fused program). Returns before the device is done.
    * `step` counts from 0. */
@@ -103,7 +112,7 @@ class Engine {
   ShardedArray place_frozen(const FrozenParameter& parameter, const std::function<HostTensor(size_t layer)>& read);
   ShardedArray upload_scalars(const StepScalars& scalars) const;
   Arrays upload(const Batch& batch, uint32_t dropout_key) const;
-  void keep_trained(Arrays& outputs);
+  PendingStats keep_trained(Arrays& outputs);
   std::vector<HostTensor> trainable_to_host(const Arrays& arrays) const;
 
   DeviceMesh devices_;
@@ -112,6 +121,7 @@ class Engine {
   std::vector<TrainableParameter> specs_;
   std::vector<DimensionAxes> trainable_axes_;
   Arrays frozen_, trainable_, m_, v_;
+  ShardedArray stats_;  // of the last step
   std::map<std::string, EngineProgram> programs_;
 };
 

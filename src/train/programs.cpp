@@ -1,5 +1,7 @@
 #include "train/programs.h"
 
+#include <limits>
+
 #include "graph/gradients.h"
 #include "graph/ops.h"
 
@@ -11,6 +13,11 @@ std::vector<DimensionAxes> whole_axes(std::initializer_list<int> ranks) {
   std::vector<DimensionAxes> axes;
   for (int rank : ranks) axes.emplace_back(static_cast<size_t>(rank));
   return axes;
+}
+
+/** Element `i` of a vector, as a scalar. */
+Value element(const Value& vector, int64_t i) {
+  return reshape(slice_dim(vector, 0, i, i + 1), {});
 }
 
 /** The arguments that a program declares, in the order that programs.h promises. */
@@ -33,10 +40,8 @@ class ProgramBuilder {
     return values;
   }
 
-  Value declare_scalars() {
-    declared(whole_axes({1}));
-    return graph_.parameter(DType::kF32, {4}, "scalars");
-  }
+  Value declare_scalars() { return declare_four("scalars"); }
+  Value declare_stats(const char* name) { return declare_four(name); }
 
   void declare_batch(const BatchShape& shape) {
     auto tokens = [&](const char* name) {
@@ -67,16 +72,15 @@ class ProgramBuilder {
     return neg(reduce_sum(mul(target, log_softmax(logits)), {1}));
   }
 
-  /** f32 [3]: see STATS. */
-  Value sums(const Value& logits, const Value& loss_sum, const Value& norm) {
+  /** Weight of rightly judged rows. */
+  Value correct(const Value& logits) {
     // Right when the largest logit is at the largest label; ties on either side count as right.
     Value last = reduce_max(logits, {1}), best = reduce_max(labels_, {1});
     auto spread = [&](const Value& v) { return broadcast(v, logits.shape(), {0}); };
     Value hit =
         bit_and(compare(Compare::kEq, logits, spread(last)), compare(Compare::kEq, labels_, spread(best)));
     Value right = reduce_max(convert(hit, DType::kF32), {1});
-    Value correct = reduce_sum(mul(right, weights_), {0});
-    return stack({loss_sum, correct, norm});
+    return reduce_sum(mul(right, weights_), {0});
   }
 
   /** Forward and backward: gradients of the mean loss, and its parts. */
@@ -87,7 +91,7 @@ class ProgramBuilder {
   Backward backward(const std::vector<Value>& trainable, const Value& scalars) {
     Value out = logits(trainable, true);
     Value loss_sum = reduce_sum(mul(row_losses(out, options_.label_smoothing), weights_), {0});
-    Value mean = mul(loss_sum, reshape(slice_dim(scalars, 0, 3, 4), {}));
+    Value mean = mul(loss_sum, element(scalars, 3));
     return {gradients(mean, trainable), loss_sum, out};
   }
 
@@ -111,6 +115,11 @@ class ProgramBuilder {
   }
 
  private:
+  /** f32 [4], whole on each device. */
+  Value declare_four(const char* name) {
+    declared(whole_axes({1}));
+    return graph_.parameter(DType::kF32, {4}, name);
+  }
   void declared(std::vector<DimensionAxes> axes) {
     for (DimensionAxes& one : axes) axes_.push_back(std::move(one));
   }
@@ -135,15 +144,34 @@ std::vector<Donation> donate(const std::vector<Value>& from) {
   return donations;
 }
 
-/** Clips if asked, and updates. Returns the outputs trainable…, m…, v… and the norm. */
+Value is_finite(const Value& scalar) {
+  return compare(Compare::kLe, abs(scalar), full_like(scalar, std::numeric_limits<float>::max()));
+}
+
+/** Clips if asked, and updates, unless the step is a bad one: then the old state goes on. Returns the outputs
+ * trainable…, m…, v…, STATS. */
 std::vector<Value> update(const StepOptions& options, const AdamState& state, std::vector<Value> gradients,
-                          const Value& scalars, Value& norm) {
-  norm = global_norm(gradients);
+                          const Value& scalars, const Value& loss_sum, const Value& correct, const Value& previous) {
+  Value norm = global_norm(gradients);
+  Value good = bit_and(is_finite(loss_sum), is_finite(norm));
+  if (options.max_loss > 0) {
+    Value mean = mul(loss_sum, element(scalars, 3));
+    good = bit_and(good, compare(Compare::kLe, mean, full_like(mean, options.max_loss)));
+  }
+  // Without skipping, a bad step also holds back those that were sent before the host knew of it.
+  if (!options.skip_nonfinite)
+    good = bit_and(good, compare(Compare::kNe, element(previous, 3), full_like(norm, 0)));
   if (options.max_grad_norm > 0) gradients = clip_by_norm(gradients, norm, options.max_grad_norm);
   AdamState next = adamw_update(options.adam, state, gradients, scalars);
-  std::vector<Value> outputs = next.parameters;
-  append(outputs, next.m);
-  append(outputs, next.v);
+  std::vector<Value> outputs;
+  auto keep = [&](const std::vector<Value>& fresh, const std::vector<Value>& old) {
+    for (size_t i = 0; i < fresh.size(); ++i)
+      outputs.push_back(select(broadcast_scalar(good, old[i].shape()), fresh[i], old[i]));
+  };
+  keep(next.parameters, state.parameters);
+  keep(next.m, state.m);
+  keep(next.v, state.v);
+  outputs.push_back(stack({loss_sum, correct, norm, convert(good, DType::kF32)}));
   return outputs;
 }
 
@@ -178,15 +206,15 @@ ProgramText train_step_program(const StepOptions& options, const BatchShape& sha
   builder.declare_frozen();
   AdamState state{builder.declare_trainable(""), builder.declare_trainable("m."),
                   builder.declare_trainable("v.")};
-  Value scalars = builder.declare_scalars();
+  Value previous = builder.declare_stats("previous"), scalars = builder.declare_scalars();
   builder.declare_batch(shape);
   auto [gradients, loss_sum, logits] = builder.backward(state.parameters, scalars);
-  Value norm;
-  std::vector<Value> outputs = update(options, state, gradients, scalars, norm);
+  std::vector<Value> outputs =
+      update(options, state, gradients, scalars, loss_sum, builder.correct(logits), previous);
   std::vector<Value> donated = state.parameters;
   append(donated, state.m);
   append(donated, state.v);
-  append(outputs, {builder.sums(logits, loss_sum, norm), logits});
+  outputs.push_back(logits);
   return builder.finish(sized("train_step", shape), outputs, donate(donated), 3);
 }
 
@@ -195,12 +223,13 @@ ProgramText accumulate_program(const StepOptions& options, const BatchShape& sha
   builder.declare_frozen();
   std::vector<Value> trainable = builder.declare_trainable("");
   std::vector<Value> sums = builder.declare_trainable("gradient.");
-  Value scalars = builder.declare_scalars();
+  Value stats = builder.declare_stats("sums"), scalars = builder.declare_scalars();
   builder.declare_batch(shape);
   auto [gradients, loss_sum, logits] = builder.backward(trainable, scalars);
   std::vector<Value> outputs;
   for (size_t i = 0; i < sums.size(); ++i) outputs.push_back(add(sums[i], gradients[i]));
-  append(outputs, {builder.sums(logits, loss_sum, full_like(loss_sum, 0)), logits});
+  Value none = full_like(loss_sum, 0);
+  append(outputs, {add(stats, stack({loss_sum, builder.correct(logits), none, none})), logits});
   return builder.finish(sized("accumulate", shape), outputs, donate(sums), 1);
 }
 
@@ -209,13 +238,13 @@ ProgramText apply_program(const StepOptions& options) {
   AdamState state{builder.declare_trainable(""), builder.declare_trainable("m."),
                   builder.declare_trainable("v.")};
   std::vector<Value> gradients = builder.declare_trainable("gradient.");
+  Value previous = builder.declare_stats("previous"), sums = builder.declare_stats("sums");
   Value scalars = builder.declare_scalars();
-  Value norm;
-  std::vector<Value> outputs = update(options, state, gradients, scalars, norm);
+  std::vector<Value> outputs =
+      update(options, state, gradients, scalars, element(sums, 0), element(sums, 1), previous);
   std::vector<Value> donated = state.parameters;
   append(donated, state.m);
   append(donated, state.v);
-  outputs.push_back(norm);
   return builder.finish("apply", outputs, donate(donated), 3);
 }
 
@@ -236,7 +265,7 @@ ProgramText gradients_program(const StepOptions& options, const BatchShape& shap
   builder.declare_batch(shape);
   auto [gradients, loss_sum, logits] = builder.backward(trainable, scalars);
   std::vector<Value> outputs = gradients;
-  append(outputs, {builder.sums(logits, loss_sum, full_like(loss_sum, 0)), logits});
+  outputs.push_back(logits);
   return builder.finish(sized("gradients", shape), outputs, {}, 1);
 }
 

@@ -27,20 +27,25 @@ std::vector<DimensionAxes> frozen_axes(const ModelOptions& model);
 std::vector<DimensionAxes> trainable_axes(const ModelOptions& model);
 
 /** Arguments, in this order, of every program below: frozen…, trainable…, then
- *   train_step:  m…, v…, scalars f32 [4], BATCH                       → trainable…, m…, v…, STATS
- *   accumulate:  gradients…, scalars, BATCH                           → gradients…, STATS
- *   apply:       (no frozen) trainable…, m…, v…, gradients…, scalars  → trainable…, m…, v…, gradient_norm
- *   evaluate:    BATCH                                                → logits f32 [rows, labels], losses f32
- * [rows] gradients:   scalars, BATCH                                       → gradients…, STATS BATCH:
- * input_ids, positions, segment_ids, dropout_rows i32 [batch, length], last_index i32 [rows], labels f32
- * [rows, labels], weights f32 [rows], dropout_key ui32 []. STATS: sums f32 [3]: weighted loss of the rows
- * given (not divided), weight of rightly judged rows, gradient norm (0 where there is none); logits f32
- * [rows, labels]. What is written over (trainable, m, v, gradients) is donated. */
+ *   train_step:  m…, v…, previous, scalars f32 [4], BATCH          → trainable…, m…, v…, STATS, logits
+ *   accumulate:  gradients…, sums, scalars, BATCH                  → gradients…, sums, logits
+ *   apply:       m…, v…, gradients…, previous, sums, scalars       → trainable…, m…, v…, STATS (no frozen arguments)
+ *   evaluate:    BATCH                                             → logits, losses f32 [rows]
+ *   gradients:   scalars, BATCH                                    → gradients…, logits
+ * BATCH: input_ids, positions, segment_ids, dropout_rows i32 [batch, length], last_index i32 [rows], labels f32
+ * [rows, labels], weights f32 [rows], dropout_key ui32 []. logits: f32 [rows, labels]. STATS: f32 [4]: weighted loss of
+ * the rows (not divided), weight of rightly judged rows, gradient norm before clipping, and 1 if the step was applied
+ * or 0 if it was a bad one that left the state as it was. `previous` is the STATS of the step before; `sums` has the
+ * first two of the micro-batches so far. What is written over (trainable, m, v, gradients) is donated. */
 struct StepOptions {
   ModelOptions model;
   AdamW adam;
   double label_smoothing = 0;
   double max_grad_norm = 0;  // 0: gradients are not clipped
+  /** A step is bad when its loss or gradient norm is not finite, or its mean loss is above max_loss (0: no limit). A
+   * bad step changes nothing; with skip_nonfinite = false neither do all that follow it. */
+  double max_loss = 0;
+  bool skip_nonfinite = false;
 };
 
 ProgramText train_step_program(const StepOptions& options, const BatchShape& shape);

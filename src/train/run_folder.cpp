@@ -7,28 +7,78 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/append.h"
 #include "base/error.h"
 #include "base/file.h"
 
 namespace gavel {
 
-RunFolder::RunFolder(std::filesystem::path path) : path_(std::move(path)) {
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kLock = ".lock";
+
+}  // namespace
+
+RunFolder::RunFolder(fs::path path, Existing existing) : path_(std::move(path)) {
   make_folder(path_);
-  for (const char* name : {"metrics.jsonl", "adapter_model.safetensors", "recipe.yaml"})
-    if (std::filesystem::exists(path_ / name))
-      fail("output: {} holds a run already ({} is there); choose another folder or remove it", path_.string(), name);
-  std::filesystem::path lock = path_ / ".lock";
-  lock_ = ::open(lock.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0666);
-  if (lock_ < 0) fail("output: {} can't be written: {}", lock.string(), std::strerror(errno));
-  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-    ::close(lock_);
-    fail("output: {} is in use by another run", path_.string());
-  }
+  lock();
+  std::string found;
+  for (const char* name : {"metrics.jsonl", "adapter_model.safetensors", "recipe.yaml", "checkpoints"})
+    if (fs::exists(path_ / name) && found.empty()) found = name;
+  bool refused = existing == Existing::kRefuse
+                     ? !found.empty()
+                     : fs::exists(path_ / "adapter_model.safetensors") && !fs::exists(checkpoints());
+  if (!refused) return;
+  // The destructor does not run.
+  ::unlink((path_ / kLock).c_str());
+  ::close(lock_);
+  if (existing == Existing::kResume)
+    fail(
+        "output: {} holds a finished run without checkpoints, from which nothing can go on; choose another "
+        "folder",
+        path_.string());
+  fail(
+      "output: {} holds a run already ({} is there); go on with it (--resume), choose another folder or "
+      "remove it",
+      path_.string(), found);
 }
 
 RunFolder::~RunFolder() {
-  ::unlink((path_ / ".lock").c_str());
+  if (is_there()) ::unlink((path_ / kLock).c_str());
   ::close(lock_);
+}
+
+void RunFolder::lock() {
+  fs::path lock = path_ / kLock;
+  for (;;) {
+    lock_ = ::open(lock.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0666);
+    if (lock_ < 0) fail("output: {} can't be written: {}", lock.string(), std::strerror(errno));
+    if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+      ::close(lock_);
+      fail("output: {} is in use by another run", path_.string());
+    }
+    // A run that ended between our opening and our locking has removed the file that we hold.
+    if (is_at(lock_, lock)) return;
+    ::close(lock_);
+  }
+}
+
+bool RunFolder::is_there() const {
+  return is_at(lock_, path_ / kLock);
+}
+
+void RunFolder::restore() {
+  make_folder(path_);
+  int old = lock_;
+  try {
+    lock();
+  } catch (...) {
+    lock_ = old;
+    throw;
+  }
+  ::close(old);
 }
 
 }  // namespace gavel

@@ -153,6 +153,8 @@ StepOptions step_options(const Recipe& recipe, const LlamaConfig& config, const 
   options.adam = {recipe.train.adam_beta1, recipe.train.adam_beta2, recipe.train.adam_epsilon, recipe.train.weight_decay};
   options.label_smoothing = recipe.train.label_smoothing;
   options.max_grad_norm = recipe.train.max_grad_norm.value_or(0);
+  options.max_loss = recipe.train.max_loss.value_or(0);
+  options.skip_nonfinite = recipe.train.skip_nonfinite;
   return options;
 }
 

@@ -1,24 +1,24 @@
 #include "train/trainer.h"
 
+#include <unistd.h>
+
 #include <chrono>
 #include <cmath>
-#include <deque>
+#include <nlohmann/json.hpp>
 
 #include "base/file.h"
 #include "base/log.h"
-#include "data/prefetch.h"
-#include "model/adapter.h"
 #include "report/loss_plot.h"
-#include "report/metrics.h"
-#include "report/progress.h"
 #include "report/table.h"
-#include "train/engine.h"
-#include "train/evaluate.h"
+#include "train/resume.h"
+#include "train/run_about.h"
 #include "train/run_data.h"
-#include "train/run_folder.h"
 #include "train/session.h"
+#include "train/training_loop.h"
 
 namespace gavel {
+
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -32,211 +32,95 @@ void print_lines(std::string_view text) {
   spdlog::info("{}", text);
 }
 
-std::string trainable_table(const StepOptions& options) {
-  const ModelOptions& model = options.model;
-  auto specs = trainable_parameters(model.config, model.lora, model.num_labels);
-  std::vector<std::vector<std::string>> rows;
-  int64_t trained = 0, frozen = 0;
-  for (const TrainableParameter& spec : specs) {
-    int64_t count = num_elements(spec.shape), layers = spec.stacked ? spec.shape[0] : 1;
-    Shape one = spec.stacked ? Shape(spec.shape.begin() + 1, spec.shape.end()) : spec.shape;
-    trained += count;
-    rows.push_back({spec.name, to_string(one), format_count(count / layers), format_count(layers), format_count(count)});
+/** loss.svg from metrics.jsonl. */
+void draw_loss(const RunFolder& folder, const Recipe& recipe, const Batcher* valid) {
+  LossPlot plot;
+  for (const MetricRow& row : read_metrics(folder.file("metrics.jsonl"))) {
+    bool evaluation = row[0] == std::pair<std::string, MetricValue>("kind", "eval");
+    auto& points = evaluation ? plot.valid : plot.train;
+    points.push_back({metric(row, "step"), metric(row, evaluation ? "log_loss" : "loss")});
   }
-  for (const FrozenParameter& parameter : frozen_parameters(model)) frozen += num_elements(parameter.shape);
-  std::string table = format_table({"trainable", "shape", "each", "layers", "all"}, rows,
-                                   {Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kRight});
-  return table + fmt::format("trainable parameters: {} of {} ({:.4f} %)", format_count(trained),
-                             format_count(trained + frozen),
-                             100 * static_cast<double>(trained) / static_cast<double>(trained + frozen));
+  plot.title = "Loss of " + folder.path().filename().string();
+  plot.subtitle = fmt::format("{}, {}", recipe.model.path, recipe.data.train);
+  if (valid != nullptr) plot.reference = {constant_log_loss(valid->dataset()), "label shares"};
+  write_loss_svg(folder.file("loss.svg"), plot);
 }
 
-/** One run, from the datasets on. */
-class Trainer {
+/** What a run leaves when it is over, written where it can be: in its folder, or else where it is not lost.
+ */
+class Results {
  public:
-  Trainer(const Recipe& recipe, const RunFolder& folder, Engine& engine, const Batcher& train,
-          const Batcher* valid, int64_t total_steps)
-      : recipe_(recipe),
-        engine_(engine),
-        train_(train),
-        valid_(valid),
-        total_steps_(total_steps),
-        metrics_(folder.file("metrics.jsonl")) {}
+  Results(const CheckpointLayout& layout, const Tokenizer& tokenizer, std::vector<HostTensor> weights)
+      : layout_(layout), tokenizer_(tokenizer), weights_(std::move(weights)) {}
 
-  TrainingResult run();
-  const LossPlot& plot() const { return plot_; }
-
- private:
-  struct Sent {
-    int64_t step;
-    double learning_rate;
-    PendingStats stats;
-    int64_t rows, tokens, real_tokens;
-  };
-  void first_look();
-  void evaluate(int64_t step);
-  void send(int64_t step, StepBatches batches);
-  void receive();
-  void log_line(int64_t step);
-
-  const Recipe& recipe_;
-  Engine& engine_;
-  const Batcher& train_;
-  const Batcher* valid_;
-  int64_t total_steps_;
-  MetricsWriter metrics_;
-  LossPlot plot_;
-  TrainingResult result_;
-  Progress* progress_ = nullptr;
-  std::deque<Sent> sent_;
-  double began_ = 0, paused_ = 0;
-  double loss_sum_ = 0, correct_sum_ = 0, step_loss_ = 0, learning_rate_ = 0, gradient_norm_ = 0;
-  int64_t rows_ = 0, tokens_ = 0, real_tokens_ = 0;
-};
-
-/** A forward pass before training, on a batch that training does not lose. */
-void Trainer::first_look() {
-  StepBatches first = train_.step(0);
-  engine_.evaluate(first.micro[0]);  // compiles
-  double start = now();
-  Evaluation found = engine_.evaluate(first.micro[0]);
-  double seconds = now() - start;
-  auto logits = found.logits.as<float>();
-  for (float value : logits)
-    if (!std::isfinite(value)) fail("the check before training: the logits of the first batch are not finite");
-  BatchShape shape = shape_of(first.micro[0]);
-  spdlog::info("check: forward pass of {} x {} tokens in {:.3f} s, logits {} {} (computed in {}), first row [{:.4f}, {:.4f}, {:.4f}]",
-               shape.sequences, shape.length, seconds, dtype_name(found.logits.dtype()), to_string(found.logits.shape()),
-                dtype_name(engine_.options().model.compute_dtype),
-               logits[0], logits[1], logits[2]);
-}
-
-void Trainer::evaluate(int64_t step) {
-  if (valid_ == nullptr) return;
-  double start = now();
-  int64_t rows = valid_->dataset().num_rows();
-  Judgement found;
-  {
-    Progress bar(rows, "evaluate", "row");
-    found = judge_dataset(engine_, *valid_, [&](int64_t done) { bar.update(done); });
-  }
-  double seconds = now() - start;
-  paused_ += seconds;
-  spdlog::info("validation at step {}: log loss {:.4f}, accuracy {:.4f} on {} rows ({}; always answering the shares: {:.4f})",
-               step, found.log_loss, found.accuracy, rows, format_duration(seconds),
-               constant_log_loss(valid_->dataset()));
-  metrics_.write({{"kind", "eval"},
-                  {"step", step},
-                  {"log_loss", found.log_loss},
-                  {"accuracy", found.accuracy},
-                  {"rows", rows}});
-  plot_.valid.push_back({static_cast<double>(step), found.log_loss});
-  result_.valid_log_loss = found.log_loss;
-  result_.valid_accuracy = found.accuracy;
-}
-
-void Trainer::send(int64_t step, StepBatches batches) {
-  double rate = scheduled_learning_rate(std::string(choice_name(recipe_.train.schedule)), recipe_.train.learning_rate,
-                                        step, recipe_.train.warmup_steps, total_steps_);
-  int64_t tokens = 0, real_tokens = 0;
-  for (const Batch& batch : batches.micro) {
-    tokens += batch.num_tokens;
-    real_tokens += batch.num_real_tokens;
-  }
-  PendingStats stats = engine_.train_step(batches.micro, step, rate, static_cast<double>(batches.num_rows),
-                                          static_cast<uint64_t>(recipe_.train.seed));
-  sent_.push_back({step, rate, std::move(stats), batches.num_rows, tokens, real_tokens});
-}
-
-/** Takes the oldest step's result; the device is already at work on the next. */
-void Trainer::receive() {
-  Sent sent = std::move(sent_.front());
-  sent_.pop_front();
-  PendingStats::Sums sums = sent.stats.get();
-  auto rows = static_cast<double>(sent.rows);
-  step_loss_ = sums.loss / rows;
-  if (!std::isfinite(step_loss_))
-    fail("step {}: the loss is {}; try a smaller train.learning_rate or train.max_grad_norm=1", sent.step + 1, step_loss_);
-  learning_rate_ = sent.learning_rate;
-  gradient_norm_ = sums.gradient_norm;
-  loss_sum_ += sums.loss;
-  correct_sum_ += sums.correct;
-  rows_ += sent.rows;
-  tokens_ += sent.tokens;
-  real_tokens_ += sent.real_tokens;
-  int64_t done = sent.step + 1;
-  double elapsed = now() - began_ - paused_;
-  plot_.train.push_back({static_cast<double>(done), step_loss_});
-  metrics_.write({{"kind", "train"},
-                  {"step", done},
-                  {"epoch", static_cast<double>(done) / static_cast<double>(train_.steps_per_epoch())},
-                  {"loss", step_loss_},
-                  {"mean_loss", loss_sum_ / static_cast<double>(rows_)},
-                  {"accuracy", correct_sum_ / static_cast<double>(rows_)},
-                  {"step_accuracy", sums.correct / rows},
-                  {"learning_rate", learning_rate_},
-                  {"gradient_norm", gradient_norm_},
-                  {"elapsed_seconds", elapsed},
-                  {"tokens_per_second", static_cast<double>(tokens_) / elapsed},
-                  {"real_tokens_per_second", static_cast<double>(real_tokens_) / elapsed}});
-  progress_->update(done, loss_sum_ / static_cast<double>(rows_));
-  if (done % recipe_.train.log_every == 0 || done == total_steps_) log_line(done);
-}
-
-void Trainer::log_line(int64_t step) {
-  double elapsed = now() - began_ - paused_;
-  progress_->line(fmt::format(
-      "step {}/{}  mean loss {:.4f}  step loss {:.4f}  accuracy {:.4f}  lr {:.3e}  grad norm {:.3f}  {}  {:.0f} tokens/s  {:.0f} "
-      "non-pad tokens/s",
-      step, total_steps_, loss_sum_ / static_cast<double>(rows_), step_loss_, correct_sum_ / static_cast<double>(rows_),
-      learning_rate_, gradient_norm_, format_duration(elapsed), static_cast<double>(tokens_) / elapsed,
-      static_cast<double>(real_tokens_) / elapsed));
-}
-
-TrainingResult Trainer::run() {
-  const size_t in_flight = engine_.steps_in_flight();
-  result_.valid_log_loss = result_.valid_accuracy = std::nan("");
-  first_look();
-  if (recipe_.train.eval_at_start) evaluate(0);
-  Progress progress(total_steps_, "train");
-  progress_ = &progress;
-  BatchPrefetcher batches(train_, 0, total_steps_);
-  began_ = now();
-  paused_ = 0;
-  for (int64_t step = 0; step < total_steps_; ++step) {
-    send(step, batches.next());
-    while (sent_.size() >= in_flight) receive();
-    bool evaluates = recipe_.train.eval_every > 0 && (step + 1) % recipe_.train.eval_every == 0;
-    if (evaluates && step + 1 < total_steps_) {
-      while (!sent_.empty()) receive();
-      evaluate(step + 1);
+  void write(RunFolder& folder) const {
+    try {
+      if (!folder.is_there()) folder.restore();
+      write_to(folder.path());
+    } catch (const Error& error) {
+      fs::path refuge = fs::temp_directory_path() /
+                        fmt::format("gavel-{}-{}", folder.path().filename().string(), ::getpid());
+      make_folder(refuge);
+      write_to(refuge);
+      fail("{}; the trained adapter is in {} instead: copy it from there", error.what(), refuge.string());
     }
   }
-  while (!sent_.empty()) receive();
-  result_.steps = total_steps_;
-  result_.seconds = now() - began_ - paused_;
-  result_.final_loss = loss_sum_ / static_cast<double>(std::max<int64_t>(1, rows_));
-  progress.finish();
-  evaluate(total_steps_);
-  return result_;
+
+ private:
+  void write_to(const fs::path& folder) const {
+    save_adapter(folder, layout_.config, layout_.adapter, weights_);
+    tokenizer_.save(folder);
+    write_file(folder / "recipe.yaml", layout_.recipe);
+  }
+
+  const CheckpointLayout& layout_;
+  const Tokenizer& tokenizer_;
+  std::vector<HostTensor> weights_;
+};
+
+/** The weights that the run ends with. */
+std::vector<HostTensor> final_weights(const Recipe& recipe, const RunFolder& folder,
+                                      const CheckpointLayout& layout, const RunState& state,
+                                      const Engine& engine) {
+  if (!recipe.train.load_best_at_end || !state.best || state.best->step == state.step)
+    return engine.trainable();
+  CheckpointStore store(folder.checkpoints());
+  try {
+    auto weights = store.load(open_checkpoint(store.path(state.best->step)), layout).weights;
+    spdlog::info("the weights are those of step {}, whose log loss of {:.4f} was the best", state.best->step,
+                 state.best->log_loss);
+    return weights;
+  } catch (const Error& error) {
+    spdlog::warn("the best checkpoint can't be loaded, so the weights are those of the last step: {}",
+                 error.what());
+    return engine.trainable();
+  }
 }
 
 }  // namespace
 
-TrainingResult run_training(const Recipe& recipe) {
-  if (recipe.train.save_every > 0 || recipe.train.resume != Recipe::Resume::kNever)
-    fail("train.save_every and train.resume: this version keeps no checkpoints; leave them at 0 and never");
-  RunFolder folder(recipe.output);
+TrainingResult run_training(const Recipe& recipe, const RunOptions& run_options) {
+  StopSignals signals;
+  TrainingDisplay display(run_options.json ? TrainingDisplay::Mode::kJson : TrainingDisplay::Mode::kText);
+  auto warn = [&](const std::string& text) { display.warn(text); };
+  bool resume = recipe.train.resume == Recipe::Resume::kAuto;
+  RunFolder folder(recipe.output, resume ? RunFolder::Existing::kResume : RunFolder::Existing::kRefuse);
+  CheckpointStore store(folder.checkpoints());
+  store.clean();
+  RunIdentity identity = identify(recipe);
+  std::optional<SavedRun> saved;
+  if (resume) saved = find_saved_run(folder, identity, run_options.allow_changes, warn);
 
   std::optional<ModelFiles> files;
   LlamaConfig config = load_config(recipe, files);
   Tokenizer tokenizer = load_tokenizer(recipe, config);
   config.pad_token_id = tokenizer.pad_id();
   spdlog::info("model {}: {} layers, hidden {}, {} heads ({} key-value), vocabulary {}", recipe.model.path,
-               config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.num_key_value_heads,
-               config.vocab_size);
+               config.num_hidden_layers, config.hidden_size, config.num_attention_heads,
+               config.num_key_value_heads, config.vocab_size);
   if (files && !files->unused().empty())
-    spdlog::warn("{}: {} tensors are not used, such as '{}'", recipe.model.path, files->unused().size(), files->unused()[0]);
+    spdlog::warn("{}: {} tensors are not used, such as '{}'", recipe.model.path, files->unused().size(),
+                 files->unused()[0]);
 
   RunDataLoader loader(recipe, tokenizer);
   std::shared_ptr<pjrt::Client> client = open_device(recipe);
@@ -244,9 +128,11 @@ TrainingResult run_training(const Recipe& recipe) {
   StepOptions options = step_options(recipe, config, *client);
   std::string devices = mesh.devices() == 1 ? "" : fmt::format(", mesh {} (dp x fsdp x mp)", to_string(mesh));
   spdlog::info("device {} ({}){}, weights {}, computing in {}, layers {}", client->platform_name(),
-               client->device(0).kind, devices, dtype_name(options.model.dtype), dtype_name(options.model.compute_dtype),
+               client->device(0).kind, devices, dtype_name(options.model.dtype),
+               dtype_name(options.model.compute_dtype),
                options.model.form == LayerForm::kScan ? "as a scan" : "unrolled");
-  print_lines(trainable_table(options));
+  print_lines(trainable_table(options.model));
+  identity.environment = run_environment(*client);
 
   Engine engine(client, options, compile_cache_folder());
   double start = now();
@@ -254,35 +140,95 @@ TrainingResult run_training(const Recipe& recipe) {
     engine.load_frozen(*files);
   else
     engine.random_frozen(static_cast<uint64_t>(recipe.train.seed));
-  AdapterConfig adapter{options.model.lora, recipe.model.path};
-  engine.set_trainable(initial_trainable(recipe, options));
   spdlog::info("weights loaded in {}", format_duration(now() - start));
 
   RunData data = loader.get();
   print_lines(describe_data(recipe, data));
   if (data.shared_prompts > 0)
-    spdlog::warn("{} validation rows have a prompt that training sees too: their figures will look too good", data.shared_prompts);
+    spdlog::warn("{} validation rows have a prompt that training sees too: their figures will look too good",
+                 data.shared_prompts);
   Batcher train(data.train.tokens, batch_options(recipe, mesh));
   std::optional<Batcher> valid;
   if (data.valid) valid.emplace(data.valid->tokens, judging_options(batch_options(recipe, mesh)));
   PaddingWaste waste = train.waste();
-  spdlog::info("batching {}: {} steps of {} rows an epoch, {:.1f} % padding", choice_name(recipe.data.batching),
-               train.steps_per_epoch(), train.rows_per_step(), 100 * waste.wasted());
+  spdlog::info("batching {}: {} steps of {} rows an epoch, {:.1f} % padding",
+               choice_name(recipe.data.batching), train.steps_per_epoch(), train.rows_per_step(),
+               100 * waste.wasted());
   int64_t total_steps = recipe.train.max_steps.value_or(recipe.train.epochs * train.steps_per_epoch());
   check_schedule(recipe, total_steps);
 
-  write_file(folder.file("recipe.yaml"), to_yaml(recipe));
-  Trainer trainer(recipe, folder, engine, train, valid ? &*valid : nullptr, total_steps);
-  TrainingResult result = trainer.run();
+  CheckpointLayout layout{
+      config, {options.model.lora, recipe.model.path}, recipe.model.num_labels, to_yaml(recipe)};
+  if (saved) {
+    engine.set_state(store.load(*saved, layout));
+    for (const std::string& line : environment_changes(saved->identity, identity))
+      spdlog::warn("changed since the checkpoint, and may change the last bits of numbers: {}", line);
+    spdlog::info("going on from {}: step {} of {}", saved->path.string(), saved->state.step, total_steps);
+  } else {
+    engine.set_trainable(initial_trainable(recipe, options));
+    if (resume) spdlog::info("{} holds no checkpoint: starting at step 0", folder.path().string());
+  }
 
-  save_adapter(folder.path(), config, adapter, engine.trainable());
-  tokenizer.save(folder.path());
-  LossPlot plot = trainer.plot();
-  plot.title = "Loss of " + folder.path().filename().string();
-  plot.subtitle = fmt::format("{}, {}", recipe.model.path, recipe.data.train);
-  if (valid) plot.reference = {constant_log_loss(valid->dataset()), "label shares"};
-  write_loss_svg(folder.file("loss.svg"), plot);
-  spdlog::info("saved {}: adapter, tokenizer, recipe.yaml, metrics.jsonl, loss.svg", folder.path().string());
+  const Batcher* validation = valid ? &*valid : nullptr;
+  rewind_folder(folder, saved);
+  write_file(folder.file("recipe.yaml"), layout.recipe);
+  RunRecord record(folder.file("run.json"),
+                   about_run(recipe, options, *client, train, validation, total_steps));
+  RunState begin = saved ? saved->state : RunState{};
+  if (saved) record.add_resume(begin.step);
+  record.write("running", begin);
+  signals.defer();
+  TrainingLoop loop(
+      {recipe, folder, engine, train, validation, layout, identity, signals, display, record,
+       [&] { return memory_in_use(*client); }, [&] { draw_loss(folder, recipe, validation); }, total_steps},
+      begin);
+  auto note = [&](const std::string& status, const std::string& message) {
+    try {
+      record.write(status, loop.state(), message);
+    } catch (const Error& error) {
+      display.warn(error.what());
+    }
+  };
+  TrainingEnd end{};
+  try {
+    end = loop.run();
+  } catch (const std::exception& error) {
+    note("failed", error.what());
+    throw;
+  }
+
+  const RunState& state = loop.state();
+  TrainingResult result;
+  result.steps = state.step;
+  result.seconds = state.elapsed_seconds;
+  result.final_loss = state.loss_sum / static_cast<double>(std::max<int64_t>(1, state.rows));
+  result.valid_log_loss = loop.valid_log_loss();
+  result.valid_accuracy = loop.valid_accuracy();
+  if (end == TrainingEnd::kInterrupted) {
+    result.signal = signals.received();
+    note("interrupted", signal_name(result.signal));
+    std::string from = loop.saved_step() ? fmt::format("step {}", *loop.saved_step()) : "the start";
+    spdlog::warn("{} after step {} of {}; go on from {} with:\n  gavel train {} --resume",
+                 signal_name(result.signal), state.step, total_steps, from,
+                 folder.file("recipe.yaml").string());
+    return result;
+  }
+  result.stopped_early = end == TrainingEnd::kStoppedEarly;
+  if (result.stopped_early)
+    spdlog::info(
+        "stopped early after step {} of {}: {} evaluations in a row were no better than {:.4f} at step {}",
+        state.step, total_steps, state.evaluations_without_gain, state.best->log_loss, state.best->step);
+  Results(layout, tokenizer, final_weights(recipe, folder, layout, state, engine)).write(folder);
+  note(result.stopped_early ? "stopped" : "finished", "");
+  try {
+    draw_loss(folder, recipe, validation);
+  } catch (const Error& error) {
+    display.warn(error.what());
+  }
+  spdlog::info("saved {}: adapter, tokenizer, recipe.yaml, run.json, metrics.jsonl, loss.svg, checkpoints",
+               folder.path().string());
+  display.event(result.stopped_early ? "stopped" : "finished",
+                {{"step", state.step}, {"path", folder.path().string()}});
   return result;
 }
 

@@ -7,8 +7,7 @@
 #include <functional>
 
 #include "base/file.h"
-#include "cli/commands.h"
-#include "data/sample.h"
+#include "cli/cli_fixture.h"
 #include "io/safetensors.h"
 #include "model/adapter.h"
 #include "report/metrics.h"
@@ -23,50 +22,6 @@ namespace {
 namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
-
-class Cli : public testing::Test {
- protected:
-  void SetUp() override {
-    fs::copy(fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden", model(), fs::copy_options::recursive);
-    write_file(model() / "tokenizer.json", tiny_tokenizer());
-    make_sample(file("train.csv"), file("test.csv"), 48, 12, 1);
-    write_file(file("recipe.yaml"), fmt::format(R"(model: {{path: {}, dtype: float32}}
-lora: {{r: 2, lora_alpha: 4, target_modules: [o_proj, v_proj]}}
-data: {{train: {}, valid: {}, max_length: 48, batching: bucketed}}
-train: {{epochs: 1, batch_size: 8, warmup_steps: 1, learning_rate: 0.01, log_every: 2}}
-output: {}
-)",
-                                                model().string(), file("train.csv").string(), file("test.csv").string(),
-                                                file("run").string()));
-  }
-
-  fs::path file(const std::string& name) const { return scratch_.path() / name; }
-  fs::path model() const { return file("model"); }
-
-  int run(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.begin(), {"gavel", "--quiet"});
-    std::vector<const char*> pointers;
-    for (const auto& argument : arguments) pointers.push_back(argument.c_str());
-    return run_cli(static_cast<int>(pointers.size()), pointers.data());
-  }
-  /** The message of the error that running these arguments prints. */
-  std::string error_of(const std::vector<std::string>& arguments) const {
-    testing::internal::CaptureStderr();
-    int status = run(arguments);
-    std::string text = testing::internal::GetCapturedStderr();
-    EXPECT_NE(status, 0) << text;
-    return text;
-  }
-  std::string train_error(const std::vector<std::string>& settings) const {
-    std::vector<std::string> arguments = {"train", file("recipe.yaml").string()};
-    arguments.insert(arguments.end(), settings.begin(), settings.end());
-    std::string text = error_of(arguments);
-    EXPECT_FALSE(fs::exists(file("run") / "adapter_model.safetensors"));
-    return text;
-  }
-
-  TempFolder scratch_{"gavel_cli_test"};
-};
 
 TEST_F(Cli, TrainsPredictsAndJudges) {
   ASSERT_EQ(run({"train", file("recipe.yaml").string()}), 0);
@@ -137,7 +92,8 @@ TEST_F(Cli, SettingsThatCannotWorkAreNamed) {
   EXPECT_THAT(train_error({"mesh.fsdp=0"}), HasSubstr("mesh"));
   EXPECT_THAT(train_error({"mesh.rules=" + file("no-rules.yaml").string()}), HasSubstr("no-rules"));
   EXPECT_THAT(train_error({"device=cuda_that_is_not_there"}), HasSubstr("cuda_that_is_not_there"));
-  EXPECT_THAT(train_error({"train.save_every=5"}), HasSubstr("save_every"));
+  EXPECT_THAT(train_error({"train.early_stopping_patience=2"}), HasSubstr("eval_every"));
+  EXPECT_THAT(train_error({"data.valid=0", "train.load_best_at_end=true"}), HasSubstr("load_best_at_end"));
   EXPECT_THAT(train_error({"train.batch_size=1000"}), HasSubstr("rows"));
   EXPECT_THAT(train_error({"model.path=" + file("nothing").string()}), HasSubstr("nothing"));
   EXPECT_THAT(error_of({"train", file("no.yaml").string()}), HasSubstr("no.yaml"));

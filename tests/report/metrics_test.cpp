@@ -46,14 +46,23 @@ TEST_F(MetricsTest, AppendsAndCutsHalfALine) {
 }
 
 TEST_F(MetricsTest, CutKeepsWhatIsNotBeyond) {
-  EXPECT_NO_THROW(cut_metrics(path_, "step", 3));
+  EXPECT_NO_THROW(cut_metrics(path_, 3, 3));
   {
     MetricsWriter writer(path_);
     writer.write({{"event", "start"}});
-    for (int step = 1; step <= 5; ++step) writer.write({{"step", step}});
+    for (int step = 1; step <= 5; ++step) writer.write({{"kind", "train"}, {"step", step}});
+    writer.write({{"kind", "eval"}, {"step", 5}});
   }
-  cut_metrics(path_, "step", 3);
-  EXPECT_EQ(read_text(path_), "{\"event\":\"start\"}\n{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n");
+  auto lines = [&] { return read_metrics(path_).size(); };
+  cut_metrics(path_, 5, 5);
+  EXPECT_EQ(lines(), 7u);
+  cut_metrics(path_, 5, 0);  // step 5 will be evaluated again
+  EXPECT_EQ(lines(), 6u);
+  cut_metrics(path_, 3, 0);
+  EXPECT_EQ(lines(), 4u);
+  EXPECT_EQ(metric(read_metrics(path_).back(), "step"), 3);
+  cut_metrics(path_, 0, -1);
+  EXPECT_EQ(read_text(path_), "{\"event\":\"start\"}\n");
 }
 
 TEST_F(MetricsTest, OddTextIsWrittenAsValidJson) {

@@ -224,6 +224,90 @@ TEST(Engine, ClippingBoundsTheStep) {
       EXPECT_NEAR(held.weights[i].as<float>()[j], start[i].as<float>()[j], 1e-5);
 }
 
+/** Labels that no loss is finite with. */
+StepBatches spoiled(StepBatches step) {
+  Batch& micro = step.micro.back();
+  std::vector<float> labels(micro.labels.as<float>().begin(), micro.labels.as<float>().end());
+  labels[0] = std::nanf("");
+  micro.labels = HostTensor::from<float>(labels, micro.labels.shape());
+  return step;
+}
+
+/** Steps 0, 1, 2 of which step 1 has such labels; the second is sent before the first one's result is read. */
+std::pair<Trained, std::vector<bool>> train_spoiled(const StepOptions& step, const Batcher& batcher, int64_t steps) {
+  Engine engine = tiny_engine(step);
+  std::vector<PendingStats> sent;
+  for (int64_t i = 0; i < steps; ++i) {
+    StepBatches batches = i == 1 ? spoiled(batcher.step(i)) : batcher.step(i);
+    sent.push_back(engine.train_step(batches.micro, i, 1e-2, static_cast<double>(batches.num_rows), 11));
+  }
+  std::vector<bool> applied;
+  for (PendingStats& stats : sent) applied.push_back(stats.get().applied);
+  return {{engine.trainable(), {}}, applied};
+}
+
+TEST(Engine, ABadStepHoldsTheStateAndAllThatFollow) {
+  for (int64_t accumulation : {1, 2}) {
+    Batcher batcher(rows(24, 12), options_of(Batching::kPadded, 8 / accumulation, accumulation, 12));
+    StepOptions step = tiny_options(0.1);
+    auto [held, applied] = train_spoiled(step, batcher, 3);
+    EXPECT_EQ(applied, (std::vector<bool>{true, false, false}));
+    Trained before = train(step, batcher, 1);
+    before.losses.clear();
+    EXPECT_EQ(largest_difference(held, before), 0);
+  }
+}
+
+TEST(Engine, ABadStepCanBeSkipped) {
+  for (int64_t accumulation : {1, 2}) {
+    Batcher batcher(rows(24, 12), options_of(Batching::kPadded, 8 / accumulation, accumulation, 12));
+    StepOptions step = tiny_options(0.1);
+    step.skip_nonfinite = true;
+    auto [skipped, applied] = train_spoiled(step, batcher, 3);
+    EXPECT_EQ(applied, (std::vector<bool>{true, false, true}));
+    EXPECT_NE(largest_difference(skipped, train_spoiled(step, batcher, 1).first), 0);
+    for (const HostTensor& tensor : skipped.weights)
+      for (float value : tensor.as<float>()) ASSERT_TRUE(std::isfinite(value));
+  }
+}
+
+TEST(Engine, ALossAboveTheLimitIsABadStep) {
+  for (int64_t accumulation : {1, 2}) {
+    Batcher batcher(rows(8, 12), options_of(Batching::kPadded, 8 / accumulation, accumulation, 12));
+    StepBatches first = batcher.step(0);
+    auto applied = [&](double limit) {
+      StepOptions step = tiny_options();
+      step.max_loss = limit;
+      return tiny_engine(step).train_step(first.micro, 0, 1e-2, 8, 1).get().applied;
+    };
+    double loss = train(tiny_options(), batcher, 1).losses[0];
+    EXPECT_TRUE(applied(loss * 1.01));
+    EXPECT_FALSE(applied(loss * 0.99));
+  }
+}
+
+TEST(Engine, StateGoesToTheHostAndBackBitForBit) {
+  Batcher batcher(rows(24, 12), options_of(Batching::kPadded, 8, 1, 12));
+  StepOptions step = tiny_options(0.1);
+  Engine first = tiny_engine(step);
+  auto go = [&](Engine& engine, int64_t i) {
+    StepBatches batches = batcher.step(i);
+    engine.train_step(batches.micro, i, 1e-2, static_cast<double>(batches.num_rows), 11);
+  };
+  go(first, 0);
+  TrainedState state = first.state();
+  go(first, 1);
+  Engine second = tiny_engine(step);
+  second.set_state(state);
+  go(second, 1);
+  TrainedState a = first.state(), b = second.state();
+  EXPECT_EQ(largest_difference({a.weights, {}}, {b.weights, {}}), 0);
+  EXPECT_EQ(largest_difference({a.m, {}}, {b.m, {}}), 0);
+  EXPECT_EQ(largest_difference({a.v, {}}, {b.v, {}}), 0);
+  state.m.pop_back();
+  EXPECT_THROW(second.set_state(state), Error);
+}
+
 TEST(Engine, FillerRowsCountForNothing) {
   TokenizedDataset data = rows(5, 12);
   BatchOptions options = options_of(Batching::kPadded, 8, 1, 12);

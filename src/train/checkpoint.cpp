@@ -1,0 +1,166 @@
+#include "train/checkpoint.h"
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "base/atomic_folder.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "io/safetensors.h"
+
+namespace gavel {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+constexpr const char* kState = "state.json";
+constexpr const char* kOptimizer = "optimizer.safetensors";
+constexpr const char* kChecksums = "checksums.json";
+constexpr int kFormat = 1;
+
+Json read_json(const fs::path& path) {
+  Json json = Json::parse(read_text(path), nullptr, false);
+  if (json.is_discarded()) fail("{}: not valid JSON", path.string());
+  return json;
+}
+
+void write_checksums(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  Json files = Json::object();
+  for (const std::string& name : names) {
+    FileDigest digest = digest_file(folder / name);
+    files[name] = {{"bytes", digest.bytes}, {"crc64", to_hex(digest.crc64)}};
+  }
+  write_file(folder / kChecksums, Json{{"format", kFormat}, {"files", files}}.dump(1) + "\n");
+}
+
+void check_files(const fs::path& folder) {
+  Json json = read_json(folder / kChecksums);
+  if (json.at("format") != kFormat)
+    fail("{}: format {} is not known; was it written by a newer version?", (folder / kChecksums).string(),
+         json.at("format").dump());
+  for (const auto& [name, expected] : json.at("files").items()) {
+    if (name.find('/') != std::string::npos)
+      fail("{}: '{}' is no file's name", (folder / kChecksums).string(), name);
+    FileDigest found = digest_file(folder / name);
+    auto bytes = expected.at("bytes").get<uint64_t>();
+    if (found.bytes != bytes)
+      fail("{}: {} bytes expected, {} found", (folder / name).string(), bytes, found.bytes);
+    if (to_hex(found.crc64) != expected.at("crc64").get<std::string>())
+      fail("{}: its checksum is not the one in {}", (folder / name).string(), kChecksums);
+  }
+  for (const char* name : {kState, kOptimizer})
+    if (!json.at("files").contains(name)) fail("{}: {} is not listed", (folder / kChecksums).string(), name);
+}
+
+std::vector<std::string> optimizer_names(const CheckpointLayout& layout, const char* prefix) {
+  std::vector<std::string> names;
+  for (const auto& spec : trainable_parameters(layout.config, layout.adapter.lora, layout.num_labels))
+    names.push_back(prefix + spec.name);
+  return names;
+}
+
+std::optional<int64_t> step_of(const fs::path& path) {
+  std::string name = path.filename().string();
+  int64_t step = 0;
+  if (!name.starts_with("step-")) return std::nullopt;
+  const char *begin = name.data() + 5, *end = name.data() + name.size();
+  auto [at, error] = std::from_chars(begin, end, step);
+  return error == std::errc() && at == end && step >= 0 ? std::optional(step) : std::nullopt;
+}
+
+}  // namespace
+
+SavedRun open_checkpoint(const fs::path& path) {
+  try {
+    check_files(path);
+    Json json = read_json(path / kState);
+    return {path, run_state_from_json(json.at("state")), run_identity_from_json(json.at("identity"))};
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    fail("{}: not as a checkpoint should be: {}", path.string(), error.what());
+  }
+}
+
+std::vector<int64_t> CheckpointStore::steps() const {
+  std::vector<int64_t> steps;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder_, ignored))
+    if (auto step = step_of(entry.path())) steps.push_back(*step);
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
+void CheckpointStore::save(const CheckpointLayout& layout, const RunState& state, const RunIdentity& identity,
+                           const TrainedState& trained) const {
+  make_folder(folder_);
+  AtomicFolder folder(path(state.step));
+  save_adapter(folder.temporary(), layout.config, layout.adapter, trained.weights);
+  write_file(folder.temporary() / "recipe.yaml", layout.recipe);
+  std::vector<std::pair<std::string, HostTensor>> tensors;
+  auto add = [&](const char* prefix, const std::vector<HostTensor>& values) {
+    std::vector<std::string> names = optimizer_names(layout, prefix);
+    for (size_t i = 0; i < names.size(); ++i) tensors.emplace_back(names[i], values.at(i));
+  };
+  add("m.", trained.m);
+  add("v.", trained.v);
+  write_safetensors(folder.temporary() / kOptimizer, tensors, {});
+  write_file(folder.temporary() / kState,
+             Json{{"state", to_json(state)}, {"identity", to_json(identity)}}.dump(1) + "\n");
+  write_checksums(folder.temporary());
+  folder.commit();
+}
+
+std::optional<SavedRun> CheckpointStore::newest(
+    const std::function<void(const std::string&)>& skipped) const {
+  std::vector<int64_t> all = steps();
+  for (auto step = all.rbegin(); step != all.rend(); ++step) {
+    try {
+      return open_checkpoint(path(*step));
+    } catch (const Error& error) {
+      skipped(fmt::format("checkpoint step-{} is damaged and passed over: {}", *step, error.what()));
+    }
+  }
+  return std::nullopt;
+}
+
+TrainedState CheckpointStore::load(const SavedRun& run, const CheckpointLayout& layout) const {
+  TrainedState trained;
+  trained.weights = read_adapter_weights(run.path, layout.config, layout.adapter, layout.num_labels);
+  auto file = SafetensorsFile::open(run.path / kOptimizer);
+  auto read = [&](const char* prefix, std::vector<HostTensor>& values) {
+    for (const std::string& name : optimizer_names(layout, prefix)) values.push_back(file->tensor(name));
+  };
+  read("m.", trained.m);
+  read("v.", trained.v);
+  return trained;
+}
+
+void CheckpointStore::prune(int64_t keep_last, std::optional<int64_t> best) const {
+  std::vector<int64_t> all = steps();
+  int64_t removed = static_cast<int64_t>(all.size()) - keep_last;
+  for (int64_t i = 0; i < removed; ++i)
+    if (all[static_cast<size_t>(i)] != best) remove_folder(path(all[static_cast<size_t>(i)]));
+}
+
+void CheckpointStore::set_aside_after(int64_t step) const {
+  std::error_code ignored;
+  for (int64_t found : steps())
+    if (found > step) {
+      fs::path aside = folder_ / fmt::format("damaged-step-{}", found);
+      fs::remove_all(aside, ignored);
+      fs::rename(path(found), aside, ignored);
+    }
+}
+
+void CheckpointStore::clean() const {
+  remove_leftovers(folder_);
+}
+
+}  // namespace gavel

@@ -1,0 +1,114 @@
+#include "train/run_about.h"
+
+#include <unistd.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/version.h"
+#include "data/statistics.h"
+#include "report/table.h"
+#include "train/evaluate.h"
+
+namespace gavel {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json about_data(const std::string& path, const TokenizedDataset& dataset) {
+  DatasetStatistics statistics = dataset_statistics(dataset);
+  const Distribution& d = statistics.lengths;
+  return {{"path", path},
+          {"rows", statistics.rows},
+          {"labels", statistics.labels.sums},
+          {"cut_rows", statistics.cut_rows},
+          {"tokens",
+           {{"count", d.count},
+            {"mean", d.mean},
+            {"std", d.std},
+            {"min", d.min},
+            {"25%", d.p25},
+            {"50%", d.p50},
+            {"75%", d.p75},
+            {"90%", d.p90},
+            {"max", d.max}}}};
+}
+
+}  // namespace
+
+ParameterCounts count_parameters(const ModelOptions& model) {
+  ParameterCounts counts;
+  for (const TrainableParameter& spec : trainable_parameters(model.config, model.lora, model.num_labels))
+    counts.trained += num_elements(spec.shape);
+  for (const FrozenParameter& parameter : frozen_parameters(model))
+    counts.frozen += num_elements(parameter.shape);
+  return counts;
+}
+
+std::string trainable_table(const ModelOptions& model) {
+  std::vector<std::vector<std::string>> rows;
+  for (const TrainableParameter& spec : trainable_parameters(model.config, model.lora, model.num_labels)) {
+    int64_t count = num_elements(spec.shape), layers = spec.stacked ? spec.shape[0] : 1;
+    Shape one = spec.stacked ? Shape(spec.shape.begin() + 1, spec.shape.end()) : spec.shape;
+    rows.push_back(
+        {spec.name, to_string(one), format_count(count / layers), format_count(layers), format_count(count)});
+  }
+  std::string table = format_table({"trainable", "shape", "each", "layers", "all"}, rows,
+                                   {Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kRight});
+  auto [trained, frozen] = count_parameters(model);
+  return table + fmt::format("trainable parameters: {} of {} ({:.4f} %)", format_count(trained),
+                             format_count(trained + frozen),
+                             100 * static_cast<double>(trained) / static_cast<double>(trained + frozen));
+}
+
+Json about_run(const Recipe& recipe, const StepOptions& options, const pjrt::Client& client,
+               const Batcher& train, const Batcher* valid, int64_t total_steps) {
+  const ModelOptions& model = options.model;
+  auto [trained, frozen] = count_parameters(model);
+  Json data = {{"train", about_data(recipe.data.train, train.dataset())}};
+  if (valid != nullptr) {
+    const auto* file = std::get_if<std::string>(&recipe.data.valid);
+    data["valid"] = about_data(file != nullptr ? *file : recipe.data.train, valid->dataset());
+  }
+  data["padding"] = train.waste().wasted();
+  Json about = {{"gavel", version()},
+                {"total_steps", total_steps},
+                {"steps_per_epoch", train.steps_per_epoch()},
+                {"device",
+                 {{"platform", client.platform_name()},
+                  {"kind", client.device(0).kind},
+                  {"plugin", client.platform_version()},
+                  {"threads", std::thread::hardware_concurrency()}}},
+                {"model",
+                 {{"path", recipe.model.path},
+                  {"layers", model.config.num_hidden_layers},
+                  {"hidden_size", model.config.hidden_size},
+                  {"vocabulary", model.config.vocab_size},
+                  {"dtype", dtype_name(model.dtype)},
+                  {"compute_dtype", dtype_name(model.compute_dtype)}}},
+                {"parameters", trained + frozen},
+                {"trainable_parameters", trained},
+                {"data", data}};
+  if (valid != nullptr) about["constant_log_loss"] = constant_log_loss(valid->dataset());
+  return about;
+}
+
+std::vector<std::pair<std::string, std::string>> run_environment(const pjrt::Client& client) {
+  return {{"gavel", version()},
+          {"platform", client.platform_name()},
+          {"platform_version", client.platform_version()},
+          {"device", client.device(0).kind},
+          {"threads", std::to_string(std::thread::hardware_concurrency())}};
+}
+
+int64_t memory_in_use(const pjrt::Client& client) {
+  if (client.platform_name() != "cpu") return client.memory(client.device(0)).in_use;
+  // Pages of all, and resident (proc(5)).
+  std::ifstream file("/proc/self/statm");
+  int64_t all = 0, resident = 0;
+  return file >> all >> resident ? resident * ::sysconf(_SC_PAGESIZE) : -1;
+}
+
+}  // namespace gavel

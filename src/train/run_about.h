@@ -1,0 +1,30 @@
+#pragma once
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "data/batcher.h"
+#include "pjrt/client.h"
+#include "recipe/recipe.h"
+#include "train/programs.h"
+
+namespace gavel {
+
+struct ParameterCounts {
+  int64_t trained = 0, frozen = 0;
+};
+ParameterCounts count_parameters(const ModelOptions& model);
+
+/** A table of what is trained, per module, and its share of all parameters. */
+std::string trainable_table(const ModelOptions& model);
+
+/** run.json's part that does not change while the run runs (docs/files.md). */
+nlohmann::ordered_json about_run(const Recipe& recipe, const StepOptions& options, const pjrt::Client& client,
+                                 const Batcher& train, const Batcher* valid, int64_t total_steps);
+
+/** What may change the last bits of a run's numbers: RunIdentity::environment. */
+std::vector<std::pair<std::string, std::string>> run_environment(const pjrt::Client& client);
+
+/** Bytes that this process (on the CPU) or its first device has in use; -1: not known. */
+int64_t memory_in_use(const pjrt::Client& client);
+
+}  // namespace gavel

@@ -1,0 +1,47 @@
+#pragma once
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/checksum.h"
+#include "recipe/recipe.h"
+
+namespace gavel {
+
+/** A file that a run's result depends on. `key` is the setting that leads to it ("data.train"), or for one of
+ * several files of a folder the setting and its name ("model.path/config.json"). */
+struct SourceFile {
+  std::string key;
+  std::string path;
+  FileDigest digest;
+};
+
+/** What determines a run: a run may only be resumed by one of the same identity. */
+struct RunIdentity {
+  /** Every setting and its value as YAML. */
+  std::vector<std::pair<std::string, std::string>> recipe;
+  std::vector<SourceFile> files;
+  /** Things that may change the last bits of numbers, and are warned of: version of the program, device,
+   * threads. */
+  std::vector<std::pair<std::string, std::string>> environment;
+};
+
+/** Settings and files of a recipe; reads the files. The environment is left empty. Throws when a file is
+ * missing. */
+RunIdentity identify(const Recipe& recipe);
+
+/** A line for each setting or file that differs and changes what a run computes: "train.seed: 1 → 2". Paths
+ * whose content is the same do not count, nor do settings such as `output` and `train.log_every`
+ * (RecipeKey::free). */
+std::vector<std::string> changes(const RunIdentity& before, const RunIdentity& now);
+
+/** The same for the environment. */
+std::vector<std::string> environment_changes(const RunIdentity& before, const RunIdentity& now);
+
+nlohmann::ordered_json to_json(const RunIdentity& identity);
+/** Throws nlohmann::json::exception when something is missing or of another type. */
+RunIdentity run_identity_from_json(const nlohmann::ordered_json& json);
+
+}  // namespace gavel

@@ -1,0 +1,50 @@
+#pragma once
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+
+namespace gavel {
+
+/** An exponential mean, corrected for its start as Adam's moments are. */
+struct SmoothedLoss {
+  double sum = 0;
+  double weight = 0;
+  void add(double loss);
+  /** NaN before the first. */
+  double value() const;
+  bool operator==(const SmoothedLoss&) const = default;
+};
+
+struct BestEvaluation {
+  int64_t step = 0;
+  double log_loss = 0;
+  double accuracy = 0;
+  bool operator==(const BestEvaluation&) const = default;
+};
+
+/** Where a run stands, apart from tensors: what a resumed run can't find out from recipe, data and step
+ * number. */
+struct RunState {
+  int64_t step = 0;  // optimizer steps done
+  // Sums of all steps that were applied, behind the running means.
+  double loss_sum = 0;
+  double correct_sum = 0;
+  int64_t rows = 0;
+  int64_t tokens = 0;
+  int64_t real_tokens = 0;
+  SmoothedLoss smoothed;
+  double elapsed_seconds = 0;  // of steps alone
+  int64_t skipped_steps = 0;
+  int64_t skipped_in_a_row = 0;
+  /** The last step that was evaluated; -1: none. */
+  int64_t evaluated_step = -1;
+  std::optional<BestEvaluation> best;
+  int64_t evaluations_without_gain = 0;
+  bool operator==(const RunState&) const = default;
+};
+
+nlohmann::ordered_json to_json(const RunState& state);
+/** Throws nlohmann::json::exception when something is missing or of another type. */
+RunState run_state_from_json(const nlohmann::ordered_json& json);
+
+}  // namespace gavel

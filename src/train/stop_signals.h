@@ -1,0 +1,39 @@
+#pragma once
+#include <atomic>
+#include <csignal>
+#include <thread>
+
+namespace gavel {
+
+/** Takes SIGINT and SIGTERM for as long as it lives, on a thread of its own, so that no code runs inside a
+ * signal handler. Make it before other threads: they inherit the mask that keeps these signals from them.
+ *
+ * Until defer() a signal ends the process at once (exit status 128 + signal). After it, the first signal is
+ * only noted, for the run to save and stop; the second ends the process at once. Ending at once harms no
+ * file, since files and folders are written under another name first. */
+class StopSignals {
+ public:
+  StopSignals();
+  ~StopSignals();
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+
+  void defer() { deferring_ = true; }
+  /** SIGINT or SIGTERM, or 0. */
+  int received() const { return received_; }
+
+ private:
+  void watch();
+
+  sigset_t before_{};
+  int signals_ = -1;  // signalfd
+  int end_ = -1;      // eventfd
+  std::atomic<bool> deferring_ = false;
+  std::atomic<int> received_ = 0;
+  std::thread thread_;
+};
+
+/** "SIGINT" or "SIGTERM". */
+const char* signal_name(int signal);
+
+}  // namespace gavel

@@ -1,0 +1,356 @@
+#include "train/training_loop.h"
+
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "data/prefetch.h"
+#include "report/table.h"
+#include "train/session.h"
+#include "train/validation_rows.h"
+
+namespace gavel {
+
+namespace {
+
+constexpr int64_t kMostSkippedInARow = 10;
+constexpr double kExplosion = 10;      // times the smoothed loss
+constexpr int64_t kStepsOfQuiet = 50;  // after a warning of one
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/** Leaves an evaluation. */
+struct SignalCame {};
+
+}  // namespace
+
+TrainingLoop::TrainingLoop(const TrainingParts& parts, RunState state)
+    : p_(parts),
+      state_(std::move(state)),
+      log_(parts.folder.path(), parts.recipe.train.tensorboard, state_.step == 0 ? 0 : state_.step + 1,
+           [this](const std::string& text) { p_.display.warn(text); }),
+      store_(parts.folder.checkpoints()),
+      valid_log_loss_(std::nan("")),
+      valid_accuracy_(std::nan("")) {
+  std::vector<int64_t> saved = store_.steps();
+  if (!saved.empty()) saved_step_ = saved.back();
+}
+
+/** A forward pass before training, on a batch that training does not lose. */
+void TrainingLoop::first_look() {
+  StepBatches first = p_.train.step(0);
+  p_.engine.evaluate(first.micro[0]);  // compiles
+  double start = now();
+  Evaluation found = p_.engine.evaluate(first.micro[0]);
+  double seconds = now() - start;
+  auto logits = found.logits.as<float>();
+  for (float value : logits)
+    if (!std::isfinite(value))
+      fail("the check before training: the logits of the first batch are not finite");
+  BatchShape shape = shape_of(first.micro[0]);
+  p_.display.info(
+      fmt::format("check: forward pass of {} x {} tokens in {:.3f} s, logits {} {} (computed in {}), first "
+                  "row [{:.4f}, {:.4f}, {:.4f}]",
+                  shape.sequences, shape.length, seconds, dtype_name(found.logits.dtype()),
+                  to_string(found.logits.shape()), dtype_name(p_.engine.options().model.compute_dtype),
+                  logits[0], logits[1], logits[2]));
+}
+
+void TrainingLoop::send(int64_t step, StepBatches batches) {
+  const Recipe::Train& train = p_.recipe.train;
+  double rate = scheduled_learning_rate(std::string(choice_name(train.schedule)), train.learning_rate, step,
+                                        train.warmup_steps, p_.total_steps);
+  int64_t tokens = 0, real_tokens = 0;
+  std::vector<int64_t> rows;
+  for (const Batch& batch : batches.micro) {
+    tokens += batch.num_tokens;
+    real_tokens += batch.num_real_tokens;
+    rows.insert(rows.end(), batch.row_indices.begin(), batch.row_indices.end());
+  }
+  PendingStats stats = p_.engine.train_step(batches.micro, step, rate, static_cast<double>(batches.num_rows),
+                                            static_cast<uint64_t>(train.seed));
+  sent_.push_back({step, rate, std::move(stats), batches.num_rows, tokens, real_tokens, std::move(rows)});
+}
+
+/** Takes the oldest step's result; the device is already at work on the next. */
+void TrainingLoop::receive() {
+  Sent sent = std::move(sent_.front());
+  sent_.pop_front();
+  PendingStats::Sums sums = sent.stats.get();
+  double time = now();
+  state_.elapsed_seconds += time - clock_;
+  clock_ = time;
+  if (!sums.applied && !p_.recipe.train.skip_nonfinite) stop_at_bad_step(sent, sums);
+  state_.step = sent.step + 1;
+  if (sums.applied)
+    take(sent, sums);
+  else
+    skip(sent, sums);
+}
+
+void TrainingLoop::drain() {
+  while (!sent_.empty()) receive();
+}
+
+void TrainingLoop::take(const Sent& sent, const PendingStats::Sums& sums) {
+  double loss = sums.loss / static_cast<double>(sent.rows);
+  warn_of_explosion(sent, loss);
+  state_.loss_sum += sums.loss;
+  state_.correct_sum += sums.correct;
+  state_.rows += sent.rows;
+  state_.tokens += sent.tokens;
+  state_.real_tokens += sent.real_tokens;
+  state_.smoothed.add(loss);
+  state_.skipped_in_a_row = 0;
+  write_train_row(sent, sums, false);
+  StepFigures shown = figures(sent, sums);
+  p_.display.step(shown);
+  if (state_.step % p_.recipe.train.log_every == 0 || state_.step == p_.total_steps) p_.display.log(shown);
+}
+
+void TrainingLoop::skip(const Sent& sent, const PendingStats::Sums& sums) {
+  ++state_.skipped_steps;
+  ++state_.skipped_in_a_row;
+  write_train_row(sent, sums, true);
+  p_.display.warn(fmt::format("{}; the step is left out", what_is_bad(sent, sums)));
+  if (state_.skipped_in_a_row >= kMostSkippedInARow)
+    fail(
+        "{} steps in a row were left out because their loss or gradient was not finite: this run can't go "
+        "on; try a "
+        "smaller train.learning_rate from an earlier checkpoint",
+        state_.skipped_in_a_row);
+}
+
+void TrainingLoop::stop_at_bad_step(const Sent& sent, const PendingStats::Sums& sums) {
+  // The graph has kept the state of the step before (StepOptions), whatever was sent since.
+  sent_.clear();
+  std::string problem = what_is_bad(sent, sums);
+  if (saved_step_ != state_.step) save();
+  std::string kept = saved_step_ == state_.step
+                         ? fmt::format("the state before it is kept in {}", store_.path(state_.step).string())
+                         : "the state before it could not be saved";
+  fail(
+      "{}; {}. Look at these rows; or go on with --resume and train.skip_nonfinite=true (leaves such steps "
+      "out), or with "
+      "--resume --allow-changes and a smaller train.learning_rate or train.max_grad_norm=1",
+      problem, kept);
+}
+
+void TrainingLoop::warn_of_explosion(const Sent& sent, double loss) {
+  double usual = state_.smoothed.value();
+  bool quiet = warned_step_ >= 0 && sent.step - warned_step_ < kStepsOfQuiet;
+  if (sent.step < kStepsOfQuiet / 2 || quiet || !(loss > kExplosion * usual)) return;
+  warned_step_ = sent.step;
+  p_.display.warn(fmt::format("step {}: the loss jumped to {:.4f} from about {:.4f}, on {}", sent.step + 1,
+                              loss, usual, name_rows(sent)));
+}
+
+std::string TrainingLoop::what_is_bad(const Sent& sent, const PendingStats::Sums& sums) const {
+  double loss = sums.loss / static_cast<double>(sent.rows);
+  std::string what =
+      std::isfinite(loss) && std::isfinite(sums.gradient_norm)
+          ? fmt::format("the loss is {:.4f}, above train.max_loss", loss)
+          : fmt::format("the loss is {:.4f} and the gradient norm {:.4g}", loss, sums.gradient_norm);
+  return fmt::format("step {}: {}, on {}", sent.step + 1, what, name_rows(sent));
+}
+
+std::string TrainingLoop::name_rows(const Sent& sent) const {
+  constexpr size_t kMostNamed = 64;
+  std::vector<int64_t> rows;
+  for (int64_t row : sent.row_indices)
+    if (rows.size() < kMostNamed) rows.push_back(p_.train.dataset().source_row(row));
+  return fmt::format("rows {}{} of {}", fmt::join(rows, ", "),
+                     rows.size() < sent.row_indices.size() ? ", …" : "", p_.recipe.data.train);
+}
+
+StepFigures TrainingLoop::figures(const Sent& sent, const PendingStats::Sums& sums) const {
+  auto rows = static_cast<double>(std::max<int64_t>(1, state_.rows));
+  return {state_.step,
+          sums.loss / static_cast<double>(sent.rows),
+          state_.smoothed.value(),
+          state_.loss_sum / rows,
+          state_.correct_sum / rows,
+          sent.learning_rate,
+          sums.gradient_norm,
+          state_.elapsed_seconds,
+          static_cast<double>(state_.tokens) / state_.elapsed_seconds,
+          static_cast<double>(state_.real_tokens) / state_.elapsed_seconds,
+          p_.memory()};
+}
+
+void TrainingLoop::write_train_row(const Sent& sent, const PendingStats::Sums& sums, bool skipped) {
+  StepFigures f = figures(sent, sums);
+  MetricRow row = {{"kind", "train"},
+                   {"step", f.step},
+                   {"epoch", static_cast<double>(f.step) / static_cast<double>(p_.train.steps_per_epoch())},
+                   {"loss", f.loss},
+                   {"smoothed_loss", f.smoothed_loss},
+                   {"mean_loss", f.mean_loss},
+                   {"accuracy", f.accuracy},
+                   {"step_accuracy", sums.correct / static_cast<double>(sent.rows)},
+                   {"learning_rate", f.learning_rate},
+                   {"gradient_norm", f.gradient_norm},
+                   {"rows", sent.rows},
+                   {"tokens", sent.tokens},
+                   {"real_tokens", sent.real_tokens},
+                   {"elapsed_seconds", f.elapsed_seconds},
+                   {"tokens_per_second", f.tokens_per_second},
+                   {"real_tokens_per_second", f.real_tokens_per_second}};
+  if (skipped) row.emplace_back("skipped", int64_t{1});
+  log_.write(row);
+  p_.display.row(row);
+}
+
+bool TrainingLoop::evaluates_at(int64_t step) const {
+  if (p_.valid == nullptr) return false;
+  if (step == 0) return p_.recipe.train.eval_at_start;
+  int64_t every = p_.recipe.train.eval_every;
+  return step == p_.total_steps || (every > 0 && step % every == 0);
+}
+
+bool TrainingLoop::saves_at(int64_t step) const {
+  int64_t every = p_.recipe.train.save_every;
+  return step > 0 && (step == p_.total_steps || step % p_.train.steps_per_epoch() == 0 ||
+                      (every > 0 && step % every == 0));
+}
+
+bool TrainingLoop::stopped_early() const {
+  int64_t patience = p_.recipe.train.early_stopping_patience;
+  return patience > 0 && state_.evaluations_without_gain >= patience;
+}
+
+bool TrainingLoop::milestone() {
+  std::optional<BestEvaluation> best = state_.best;
+  bool save_now = saves_at(state_.step) && saved_step_ != state_.step;
+  if (evaluates_at(state_.step) && state_.evaluated_step != state_.step) {
+    if (!evaluate()) return false;
+    // A checkpoint of this step from before the evaluation does not know of it.
+    save_now = save_now || best != state_.best || stopped_early() || saved_step_ == state_.step;
+  }
+  if (save_now) save();
+  clock_ = now();
+  return true;
+}
+
+bool TrainingLoop::evaluate() {
+  double start = now();
+  int64_t rows = p_.valid->dataset().num_rows();
+  p_.display.event("evaluation", {{"step", state_.step}, {"rows", rows}});
+  Judgement found;
+  try {
+    auto bar = p_.display.evaluation(rows);
+    found = judge_dataset(p_.engine, *p_.valid, [&](int64_t done) {
+      bar->update(done);
+      if (p_.signals.received() != 0) throw SignalCame{};
+    });
+  } catch (const SignalCame&) {
+    return false;
+  }
+  double seconds = now() - start;
+  state_.evaluated_step = state_.step;
+  double goal = state_.best ? state_.best->log_loss : std::numeric_limits<double>::infinity();
+  bool best = found.log_loss < goal;
+  // The weights that a run begins with are its best only if they come from somewhere.
+  if (state_.step > 0 || p_.recipe.lora.init_adapter) {
+    state_.evaluations_without_gain = found.log_loss < goal - p_.recipe.train.early_stopping_threshold
+                                          ? 0
+                                          : state_.evaluations_without_gain + 1;
+    if (best) state_.best = BestEvaluation{state_.step, found.log_loss, found.accuracy};
+  } else {
+    best = false;
+  }
+  p_.display.info(
+      fmt::format("validation at step {}: log loss {:.4f}, accuracy {:.4f} on {} rows ({}; always answering "
+                  "the shares: {:.4f}){}",
+                  state_.step, found.log_loss, found.accuracy, rows, format_duration(seconds),
+                  constant_log_loss(p_.valid->dataset()), best ? ", the best so far" : ""));
+  MetricRow row = {
+      {"kind", "eval"}, {"step", state_.step}, {"log_loss", found.log_loss}, {"accuracy", found.accuracy},
+      {"rows", rows},   {"seconds", seconds},  {"best", int64_t{best}}};
+  log_.write(row);
+  p_.display.row(row);
+  valid_log_loss_ = found.log_loss;
+  valid_accuracy_ = found.accuracy;
+  try {
+    write_validation_rows(p_.folder.file("validation.jsonl"), state_.step, p_.valid->dataset(), found);
+    p_.draw();
+  } catch (const Error& error) {
+    p_.display.warn(error.what());
+  }
+  return true;
+}
+
+void TrainingLoop::save() {
+  restore_folder();
+  p_.display.event("saving", {{"step", state_.step}});
+  try {
+    // Its rows must be on disk before the checkpoint that says they are written.
+    log_.sync();
+    store_.save(p_.layout, state_, p_.identity, p_.engine.state());
+  } catch (const Error& error) {
+    p_.display.warn(
+        fmt::format("checkpoint step-{} could not be written: {}; training goes on, and earlier checkpoints "
+                    "are as they were",
+                    state_.step, error.what()));
+    return;
+  }
+  saved_step_ = state_.step;
+  p_.display.event("saved", {{"step", state_.step}, {"path", store_.path(state_.step).string()}});
+  try {
+    store_.prune(p_.recipe.train.keep_last, state_.best ? std::optional(state_.best->step) : std::nullopt);
+    p_.record.write("running", state_);
+  } catch (const Error& error) {
+    p_.display.warn(error.what());
+  }
+}
+
+/** What somebody removed is made again, as far as it is known. */
+void TrainingLoop::restore_folder() {
+  if (p_.folder.is_there()) return;
+  try {
+    p_.folder.restore();
+    write_file(p_.folder.file("recipe.yaml"), to_yaml(p_.recipe));
+    saved_step_.reset();
+    p_.display.warn(
+        fmt::format("{} was removed while the run went on; it is made anew, and earlier checkpoints and "
+                    "lines of metrics.jsonl are gone",
+                    p_.folder.path().string()));
+  } catch (const Error& error) {
+    p_.display.warn(fmt::format("{} was removed while the run went on, and can't be made anew: {}",
+                                p_.folder.path().string(), error.what()));
+  }
+}
+
+TrainingEnd TrainingLoop::interrupted() {
+  drain();
+  if (saved_step_ != state_.step) save();
+  return TrainingEnd::kInterrupted;
+}
+
+TrainingEnd TrainingLoop::run() {
+  if (state_.step == 0) first_look();
+  clock_ = now();
+  p_.display.begin(state_.step, p_.total_steps);
+  // What was due when an earlier process ended, or before the first step.
+  if (!milestone()) return interrupted();
+  BatchPrefetcher batches(p_.train, state_.step, p_.total_steps);
+  int64_t next = state_.step;
+  clock_ = now();
+  while (next < p_.total_steps && !stopped_early()) {
+    if (p_.signals.received() != 0) return interrupted();
+    send(next++, batches.next());
+    while (sent_.size() >= p_.engine.steps_in_flight()) receive();
+    if (!evaluates_at(next) && !saves_at(next)) continue;
+    drain();
+    if (!milestone()) return interrupted();
+  }
+  p_.display.end();
+  return state_.step < p_.total_steps ? TrainingEnd::kStoppedEarly : TrainingEnd::kFinished;
+}
+
+}  // namespace gavel

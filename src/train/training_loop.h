@@ -1,0 +1,105 @@
+#pragma once
+#include <deque>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/batcher.h"
+#include "recipe/recipe.h"
+#include "report/run_log.h"
+#include "report/training_display.h"
+#include "train/checkpoint.h"
+#include "train/engine.h"
+#include "train/evaluate.h"
+#include "train/run_folder.h"
+#include "train/run_record.h"
+#include "train/stop_signals.h"
+
+namespace gavel {
+
+/** What a training loop works with; all of it outlives the loop. */
+struct TrainingParts {
+  const Recipe& recipe;
+  RunFolder& folder;
+  Engine& engine;
+  const Batcher& train;
+  const Batcher* valid;  // nullptr: no validation rows
+  const CheckpointLayout& layout;
+  const RunIdentity& identity;
+  const StopSignals& signals;
+  TrainingDisplay& display;
+  RunRecord& record;
+  /** Bytes in use now; -1: not known. */
+  std::function<int64_t()> memory;
+  /** Draws plots and reports from what is on disk; called after each evaluation. */
+  std::function<void()> draw;
+  int64_t total_steps;
+};
+
+enum class TrainingEnd : uint8_t { kFinished, kStoppedEarly, kInterrupted };
+
+/** From a state to the end of the run: steps, evaluations, checkpoints, and what goes wrong on the way. Up to
+ * Engine::steps_in_flight() steps are in flight; before an evaluation or a checkpoint the device catches up.
+ * What can't be written does not end the run. */
+class TrainingLoop {
+ public:
+  /** The engine holds the tensors that belong to `state`. */
+  TrainingLoop(const TrainingParts& parts, RunState state);
+
+  /** Throws Error for a step that is not finite (train.skip_nonfinite = false), after saving the state before
+   * it. */
+  TrainingEnd run();
+
+  const RunState& state() const { return state_; }
+  /** NaN, or of the last evaluation of this process. */
+  double valid_log_loss() const { return valid_log_loss_; }
+  double valid_accuracy() const { return valid_accuracy_; }
+  /** The newest checkpoint that this process wrote or began with; nullopt: none. */
+  std::optional<int64_t> saved_step() const { return saved_step_; }
+
+ private:
+  struct Sent {
+    int64_t step;  // from 0
+    double learning_rate;
+    PendingStats stats;
+    int64_t rows, tokens, real_tokens;
+    std::vector<int64_t> row_indices;
+  };
+
+  void first_look();
+  void send(int64_t step, StepBatches batches);
+  void receive();
+  void drain();
+  void take(const Sent& sent, const PendingStats::Sums& sums);
+  void skip(const Sent& sent, const PendingStats::Sums& sums);
+  [[noreturn]] void stop_at_bad_step(const Sent& sent, const PendingStats::Sums& sums);
+  void warn_of_explosion(const Sent& sent, double loss);
+  std::string what_is_bad(const Sent& sent, const PendingStats::Sums& sums) const;
+  std::string name_rows(const Sent& sent) const;
+  StepFigures figures(const Sent& sent, const PendingStats::Sums& sums) const;
+  void write_train_row(const Sent& sent, const PendingStats::Sums& sums, bool skipped);
+
+  /** What is due at this step: evaluation, checkpoint. False when a signal came meanwhile. */
+  bool milestone();
+  bool evaluates_at(int64_t step) const;
+  bool saves_at(int64_t step) const;
+  bool stopped_early() const;
+  /** False when a signal came meanwhile. */
+  bool evaluate();
+  void save();
+  void restore_folder();
+  TrainingEnd interrupted();
+
+  TrainingParts p_;
+  RunState state_;
+  RunLog log_;
+  CheckpointStore store_;
+  std::deque<Sent> sent_;
+  std::optional<int64_t> saved_step_;
+  double valid_log_loss_, valid_accuracy_;
+  double clock_ = 0;  // when elapsed_seconds was last brought up to date
+  int64_t warned_step_ = -1;
+};
+
+}  // namespace gavel

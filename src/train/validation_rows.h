@@ -1,0 +1,14 @@
+#pragma once
+#include <filesystem>
+
+#include "data/dataset.h"
+#include "train/evaluate.h"
+
+namespace gavel {
+
+/** Replaces validation.jsonl (docs/files.md): what the judge says of each row of the dataset. Throws Error
+ * when it can't be written. */
+void write_validation_rows(const std::filesystem::path& path, int64_t step, const TokenizedDataset& dataset,
+                           const Judgement& judgement);
+
+}  // namespace gavel

@@ -1,0 +1,290 @@
+// Runs that are killed, stopped, resumed and hindered. The program runs as a process of its own where signals
+// are sent. tools/try_reliability.py does the same at length.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <csignal>
+#include <thread>
+
+#include "base/file.h"
+#include "base/random.h"
+#include "cli/cli_fixture.h"
+#include "report/metrics.h"
+#include "report/tensorboard.h"
+#include "train/checkpoint.h"
+
+namespace gavel {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+
+/** `gavel train` in a process of its own; its JSON lines go to a pipe, its messages to a file. */
+class TrainProcess {
+ public:
+  TrainProcess(std::vector<std::string> arguments, const fs::path& messages) : messages_(messages) {
+    int ends[2];
+    if (::pipe(ends) != 0) fail("no pipe");
+    arguments.insert(arguments.begin(), {(fs::path(GAVEL_BINARY_DIR) / "gavel").string(), "train"});
+    arguments.push_back("--json");
+    std::vector<char*> pointers;
+    for (std::string& argument : arguments) pointers.push_back(argument.data());
+    pointers.push_back(nullptr);
+    process_ = ::fork();
+    if (process_ == 0) {
+      ::dup2(ends[1], STDOUT_FILENO);
+      ::dup2(::open(messages.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644), STDERR_FILENO);
+      ::close(ends[0]);
+      ::close(ends[1]);
+      ::execv(pointers[0], pointers.data());
+      ::_exit(127);
+    }
+    ::close(ends[1]);
+    out_ = ::fdopen(ends[0], "r");
+  }
+  ~TrainProcess() {
+    if (process_ > 0) {
+      send(SIGKILL);
+      wait();
+    }
+    std::fclose(out_);
+  }
+
+  /** Reads lines until one has all the texts; false at the end of the run. */
+  bool until(std::initializer_list<const char*> texts) {
+    char line[4096];
+    while (std::fgets(line, sizeof line, out_) != nullptr) {
+      bool all = true;
+      for (const char* text : texts) all = all && std::string_view(line).find(text) != std::string_view::npos;
+      if (all) return true;
+    }
+    return false;
+  }
+  void send(int signal) const { ::kill(process_, signal); }
+  /** The exit status, or minus the signal that ended it. */
+  int wait() {
+    int status = 0;
+    ::waitpid(process_, &status, 0);
+    process_ = -1;
+    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+  }
+  std::string messages() const { return read_text(messages_); }
+
+ private:
+  fs::path messages_;
+  pid_t process_ = -1;
+  FILE* out_ = nullptr;
+};
+
+class Run : public Cli {
+ protected:
+  std::vector<std::string> arguments(const std::string& output, std::vector<std::string> more = {}) const {
+    std::vector<std::string> all = {file("recipe.yaml").string(), "train.max_steps=12",
+                                    "train.save_every=2",         "train.eval_every=5",
+                                    "lora.lora_dropout=0.1",      "data.swap=random",
+                                    "train.keep_last=3",          "output=" + file(output).string()};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  int train(const std::string& output, std::vector<std::string> more = {}) const {
+    std::vector<std::string> all = arguments(output, std::move(more));
+    all.insert(all.begin(), "train");
+    return run(all);
+  }
+  std::string error(const std::string& output, std::vector<std::string> more) const {
+    std::vector<std::string> all = arguments(output, std::move(more));
+    all.insert(all.begin(), "train");
+    return error_of(all);
+  }
+  TrainProcess start(const std::string& output, std::vector<std::string> more = {}) const {
+    return TrainProcess(arguments(output, std::move(more)), file("messages"));
+  }
+  std::string adapter(const std::string& output) const {
+    return read_text(file(output) / "adapter_model.safetensors");
+  }
+  CheckpointStore checkpoints(const std::string& output) const {
+    return CheckpointStore(file(output) / "checkpoints");
+  }
+
+  /** metrics.jsonl without times. */
+  std::vector<MetricRow> rows(const std::string& output) const {
+    std::vector<MetricRow> rows = read_metrics(file(output) / "metrics.jsonl");
+    for (MetricRow& row : rows)
+      std::erase_if(row, [](const auto& entry) { return entry.first.find("second") != std::string::npos; });
+    return rows;
+  }
+  /** (step, first tag) of all scalars of all event files, in the order of their names. */
+  std::vector<std::pair<int64_t, std::string>> scalars(const std::string& output) const {
+    std::vector<fs::path> files;
+    for (const auto& entry : fs::directory_iterator(file(output)))
+      if (entry.path().filename().string().starts_with("events.")) files.push_back(entry.path());
+    std::sort(files.begin(), files.end());
+    std::vector<std::pair<int64_t, std::string>> found;
+    for (const fs::path& path : files)
+      for (const auto& event : read_events(path))
+        if (!event.scalars.empty()) found.emplace_back(event.step, event.scalars[0].first);
+    return found;
+  }
+  void expect_same(const std::string& output, const std::string& reference) const {
+    EXPECT_EQ(adapter(output), adapter(reference));
+    EXPECT_EQ(rows(output), rows(reference));
+    EXPECT_EQ(scalars(output), scalars(reference));
+  }
+};
+
+TEST_F(Run, GoesOnFromAnyCheckpointBitForBit) {
+  ASSERT_EQ(train("whole", {"train.keep_last=100"}), 0);
+  EXPECT_EQ(checkpoints("whole").steps(), (std::vector<int64_t>{2, 4, 5, 6, 8, 10, 12}));
+  for (int64_t step : {2, 5, 10}) {
+    std::string name = fmt::format("from-{}", step);
+    fs::copy(file("whole"), file(name), fs::copy_options::recursive);
+    for (int64_t later : checkpoints(name).steps())
+      if (later > step) fs::remove_all(checkpoints(name).path(later));
+    fs::remove(file(name) / "adapter_model.safetensors");
+    ASSERT_EQ(train(name, {"--resume", "train.log_every=3"}), 0);
+    expect_same(name, "whole");
+  }
+  // Finished: nothing is left to do, and everything stays.
+  ASSERT_EQ(train("from-5", {"train.resume=auto"}), 0);
+  expect_same("from-5", "whole");
+}
+
+TEST_F(Run, KilledAtRandomMomentsAndResumedIsTheSame) {
+  ASSERT_EQ(train("whole"), 0);
+  Random random(std::random_device{}());
+  int kills = 0;
+  const std::vector<std::vector<const char*>> moments = {{"\"train\""}, {"\"saving\""}, {"\"evaluation\""}};
+  for (int i = 0; i < 6; ++i) {
+    TrainProcess process = start("killed", {"--resume"});
+    if (!process.until({moments[static_cast<size_t>(i) % 3][0]})) break;
+    std::this_thread::sleep_for(std::chrono::microseconds(random.below(20'000)));
+    process.send(SIGKILL);
+    kills += process.wait() == -SIGKILL;
+  }
+  EXPECT_GE(kills, 2);
+  ASSERT_EQ(train("killed", {"--resume"}), 0);
+  expect_same("killed", "whole");
+  EXPECT_EQ(checkpoints("killed").steps(), checkpoints("whole").steps());
+}
+
+TEST_F(Run, SignalsSaveAndSayHowToGoOn) {
+  ASSERT_EQ(train("whole"), 0);
+  for (int signal : {SIGINT, SIGTERM}) {
+    std::string name = fmt::format("signal-{}", signal);
+    TrainProcess process = start(name);
+    ASSERT_TRUE(process.until({"\"train\"", "\"step\":3"}));
+    process.send(signal);
+    EXPECT_EQ(process.wait(), 128 + signal);
+    EXPECT_THAT(process.messages(),
+                AllOf(HasSubstr(signal == SIGINT ? "SIGINT" : "SIGTERM"), HasSubstr("--resume")));
+    EXPECT_THAT(read_text(file(name) / "run.json"), HasSubstr("interrupted"));
+    EXPECT_FALSE(fs::exists(file(name) / "adapter_model.safetensors"));
+    ASSERT_EQ(train(name, {"--resume"}), 0);
+    expect_same(name, "whole");
+  }
+}
+
+TEST_F(Run, ASecondRunInTheFolderIsRefused) {
+  TrainProcess process = start("shared");
+  ASSERT_TRUE(process.until({"\"train\""}));
+  EXPECT_THAT(error("shared", {"--resume"}), HasSubstr("in use by another run"));
+  EXPECT_EQ(process.wait(), 0);
+  EXPECT_THAT(error("shared", {}), AllOf(HasSubstr("holds a run already"), HasSubstr("--resume")));
+}
+
+TEST_F(Run, WhatChangedIsRefusedByName) {
+  ASSERT_EQ(train("run", {"train.save_every=4"}), 0);
+  EXPECT_THAT(error("run", {"--resume", "train.seed=7"}), HasSubstr("train.seed: 2024 → 7"));
+  std::string data = read_text(file("train.csv"));
+  write_file(file("train.csv"), data + "\n");
+  EXPECT_THAT(error("run", {"--resume"}), AllOf(HasSubstr("data.train"), HasSubstr("train.csv")));
+  write_file(file("train.csv"), data);
+  std::string weights = read_text(model() / "model.safetensors");
+  weights.back() = static_cast<char>(weights.back() ^ 1);
+  write_file(model() / "model.safetensors", weights);
+  EXPECT_THAT(error("run", {"--resume"}), HasSubstr("model.path/model.safetensors"));
+  EXPECT_EQ(train("run", {"--resume", "--allow-changes", "train.max_steps=14"}), 0);
+  EXPECT_EQ(metric(rows("run").back(), "step"), 14);
+}
+
+TEST_F(Run, CheckpointsThatCanNotBeWrittenDoNotEndIt) {
+  ASSERT_EQ(train("whole"), 0);
+  TrainProcess process = start("hindered");
+  ASSERT_TRUE(process.until({"\"saved\""}));
+  // Where a folder can't be made, also not by root.
+  fs::rename(file("hindered") / "checkpoints", file("hindered") / "kept");
+  write_file(file("hindered") / "checkpoints", "in the way");
+  EXPECT_EQ(process.wait(), 0);
+  EXPECT_THAT(process.messages(), AllOf(HasSubstr("could not be written"), HasSubstr("training goes on")));
+  EXPECT_EQ(adapter("hindered"), adapter("whole"));
+  fs::remove(file("hindered") / "checkpoints");
+  fs::rename(file("hindered") / "kept", file("hindered") / "checkpoints");
+  fs::remove(file("hindered") / "adapter_model.safetensors");
+  ASSERT_EQ(train("hindered", {"--resume"}), 0);
+  expect_same("hindered", "whole");
+}
+
+TEST_F(Run, ARemovedFolderIsMadeAgain) {
+  ASSERT_EQ(train("whole"), 0);
+  TrainProcess process = start("removed");
+  ASSERT_TRUE(process.until({"\"saved\""}));
+  fs::remove_all(file("removed"));
+  EXPECT_EQ(process.wait(), 0);
+  EXPECT_THAT(process.messages(), HasSubstr("was removed"));
+  EXPECT_EQ(adapter("removed"), adapter("whole"));
+  EXPECT_TRUE(fs::exists(file("removed") / "recipe.yaml"));
+}
+
+TEST_F(Run, AStepThatIsNotFiniteIsNamedAndTheStateBeforeItKept) {
+  std::string text = error("bad", {"train.max_loss=0.0001"});
+  EXPECT_THAT(text,
+              AllOf(HasSubstr("step 1:"), HasSubstr("rows "), HasSubstr("train.csv"), HasSubstr("step-0")));
+  EXPECT_EQ(checkpoints("bad").steps(), (std::vector<int64_t>{0}));
+  EXPECT_THAT(read_text(file("bad") / "run.json"), HasSubstr("failed"));
+  // With another limit it goes on from there, and the run is the same as one that never had it.
+  ASSERT_EQ(train("bad", {"--resume", "train.max_loss=null"}), 0);
+  ASSERT_EQ(train("whole"), 0);
+  EXPECT_EQ(adapter("bad"), adapter("whole"));
+
+  std::string skipped = error("skipping", {"train.max_loss=0.0001", "train.skip_nonfinite=true"});
+  EXPECT_THAT(skipped, AllOf(HasSubstr("left out"), HasSubstr("10 steps in a row")));
+  EXPECT_EQ(metric(rows("skipping").back(), "skipped"), 1);
+
+  EXPECT_THAT(error("nan", {"train.learning_rate=1e30"}), HasSubstr("gradient norm"));
+}
+
+TEST_F(Run, StopsEarlyAndLoadsTheBest) {
+  std::vector<std::string> settings = {"train.eval_every=1",          "train.early_stopping_patience=2",
+                                       "train.learning_rate=0.3",     "train.max_steps=40",
+                                       "train.load_best_at_end=true", "train.keep_last=1"};
+  ASSERT_EQ(train("early", settings), 0);
+  std::vector<MetricRow> evaluations = rows("early");
+  std::erase_if(evaluations, [](const MetricRow& row) { return std::isnan(metric(row, "log_loss")); });
+  double best = INFINITY, best_step = 0, last = 0;
+  for (const MetricRow& row : evaluations) {
+    last = metric(row, "step");
+    if (last == 0 || !(metric(row, "log_loss") < best)) continue;
+    best = metric(row, "log_loss");
+    best_step = last;
+  }
+  ASSERT_LT(last, 40);
+  EXPECT_EQ(last, best_step + 2);
+  EXPECT_EQ(checkpoints("early").steps(),
+            (std::vector<int64_t>{static_cast<int64_t>(best_step), static_cast<int64_t>(last)}));
+  EXPECT_EQ(adapter("early"), read_text(checkpoints("early").path(static_cast<int64_t>(best_step)) /
+                                        "adapter_model.safetensors"));
+  EXPECT_THAT(read_text(file("early") / "run.json"), HasSubstr("\"stopped\""));
+  // A stopped run stays stopped.
+  settings.push_back("--resume");
+  size_t lines = rows("early").size();
+  ASSERT_EQ(train("early", settings), 0);
+  EXPECT_EQ(rows("early").size(), lines);
+}
+
+}  // namespace
+}  // namespace gavel
