@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <csignal>
+#include <random>
 #include <thread>
 
 #include "base/file.h"
