@@ -4,6 +4,7 @@
 
 #include <string_view>
 
+#include "base/error.h"
 #include "base/file.h"
 
 namespace gavel {
