@@ -42,10 +42,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 }
 
 std::vector<std::string> fuzz_seeds() {
-  std::string time = "\x09" + std::string(8, '\x40');
-  std::string loss = "\x0a\x04loss\x15" + std::string(4, '\x3f');
-  std::string value = "\x0a" + std::string(1, static_cast<char>(loss.size())) + loss;
-  std::string event = time + "\x10\x04\x2a" + std::string(1, static_cast<char>(value.size())) + value;
-  return {event, time + "\x1a\x0d" + "brain.Event:2", time + "\x10\x80\x01\x3a\x02\x08\x01",
-          record(event) + record(event)};
+  std::string time(9, '\x40');
+  time[0] = '\x09';
+  const std::string step("\x10\x04"),
+      version(
+          "\x1a\x0d"
+          "brain.Event:2"),
+      session("\x10\x80\x01\x3a\x02\x08\x01");
+  std::string loss("\x0a\x04loss\x15????");
+  std::string value("\x0a");
+  value += static_cast<char>(loss.size());
+  value += loss;
+  std::string event = time + step;
+  event += '\x2a';
+  event += static_cast<char>(value.size());
+  event += value;
+  return {event, time + version, time + session, record(event) + record(event)};
 }
