@@ -207,7 +207,9 @@ TEST(MeshTraining, ArgumentsShrinkAsTheyShould) {
     (p.name.find("norm") != std::string::npos ? norms : split) += 4 * num_elements(p.shape);
   for (const auto& p : trainable_parameters(step.model.config, step.model.lora, 3))
     trained += 3 * 4 * num_elements(p.shape);
-  int64_t tokens = 4 * 4 * shape.sequences * shape.length, small = 4 * (4 + shape.rows * 5 + 1);
+  constexpr int64_t kPrevious = 4, kScalars = 4, kKey = 1;  // elements of four bytes, whole on each device
+  int64_t tokens = 4 * 4 * shape.sequences * shape.length,
+          small = 4 * (kPrevious + kScalars + shape.rows * 5 + kKey);
   EXPECT_EQ(bytes({}), split + norms + trained + tokens + small);
   EXPECT_EQ(bytes({1, 8, 1}), split / 8 + norms + trained + tokens / 8 + small);
   EXPECT_EQ(bytes({8, 1, 1}), split + norms + trained + tokens / 8 + small);
