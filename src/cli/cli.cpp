@@ -23,6 +23,10 @@ int run_cli(int argc, const char* const* argv) {
   add_predict_command(app);
   add_eval_command(app);
   add_judge_command(app);
+  add_report_command(app);
+  add_merge_command(app);
+  add_average_command(app);
+  add_serve_command(app);
   add_data_command(app);
   add_tokenize_command(app);
   add_bench_command(app);

@@ -84,7 +84,11 @@ Batcher::Batcher(TokenizedDataset dataset, BatchOptions options)
         "batch_size, "
         "or give more rows",
         items, rows_per_step(), options_.batch_size, options_.gradient_accumulation);
-  if (options_.batching == Batching::kBucketed) {
+  if (options_.batching == Batching::kBucketed && !options_.bucket_lengths.empty()) {
+    sizes_ = options_.bucket_lengths;
+    if (!std::is_sorted(sizes_.begin(), sizes_.end()) || sizes_.front() < 1 || sizes_.back() != options_.max_length)
+      fail("Batcher: bucket_lengths must rise and end in max_length {}", options_.max_length);
+  } else if (options_.batching == Batching::kBucketed) {
     std::vector<int64_t> lengths = dataset_.lengths();
     if (options_.swap != Swap::kNone)
       for (int64_t row = 0; row < rows; ++row) lengths.push_back(dataset_.length(row, true));

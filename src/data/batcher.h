@@ -37,6 +37,9 @@ struct BatchOptions {
   /** kBucketed: at most this many lengths, multiples of bucket_multiple, chosen from the data. */
   int64_t max_buckets = 6;
   int64_t bucket_multiple = 64;
+  /** kBucketed: these lengths (rising, the last max_length) instead of chosen ones, so that several datasets share
+   * their programs. */
+  std::vector<int64_t> bucket_lengths;
   /** kPacked: at most this many different numbers of sequences in a micro-batch. */
   int64_t max_packed_sizes = 4;
   /** kPacked: all rows of a micro-batch in one sequence, whose lengths (multiples of bucket_multiple, at most

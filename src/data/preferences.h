@@ -54,6 +54,8 @@ struct ReadOptions {
   bool strict = false;
   /** Drop second and later copies of a row (same texts and label). */
   bool drop_duplicates = false;
+  /** Look for rows that repeat or contradict earlier ones, which takes some tens of bytes a row. */
+  bool find_repeats = true;
 };
 
 struct PreferenceData {

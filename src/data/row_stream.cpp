@@ -67,9 +67,11 @@ struct RowStream::State {
     ++report.rows_read;
     auto& occurrences = row.occurrences;
     // Without label columns there is nothing to compare but texts, and no label to be wrong.
-    auto repeat = repeats.add(row.pair, row.row.label);
-    occurrences[static_cast<size_t>(Oddity::kDuplicate)] = repeat.duplicate;
-    occurrences[static_cast<size_t>(Oddity::kContradictory)] = repeat.contradictory;
+    if (options.find_repeats || options.drop_duplicates) {
+      auto repeat = repeats.add(row.pair, row.row.label);
+      occurrences[static_cast<size_t>(Oddity::kDuplicate)] = repeat.duplicate;
+      occurrences[static_cast<size_t>(Oddity::kContradictory)] = repeat.contradictory;
+    }
     bool keep = true;
     for (size_t i = 0; i < kNumOddities; ++i) {
       if (occurrences[i] == 0) continue;
@@ -138,6 +140,18 @@ int64_t RowStream::bytes_read() const {
 
 const CleaningReport& RowStream::report() const {
   return state_->report;
+}
+
+int64_t count_rows(const std::filesystem::path& path, const ReadOptions& options) {
+  auto source = open_rows(path, options);
+  std::vector<RawRow> raw;
+  int64_t rows = 0;
+  while (source->next_rows(kBlockBytes, raw)) {
+    rows += static_cast<int64_t>(raw.size());
+    raw.clear();
+    source->release();
+  }
+  return rows;
 }
 
 PreferenceData read_preferences(const std::filesystem::path& path, const ReadOptions& options) {

@@ -252,7 +252,8 @@ void ModelFiles::release(const std::string& name) const {
   if (from.safetensors) from.safetensors->release(from.name);
 }
 
-void export_folder(const ModelFiles& files, const fs::path& folder, DType dtype, int64_t num_labels) {
+void export_folder(const ModelFiles& files, const fs::path& folder, DType dtype, int64_t num_labels,
+                   const ExportChanges& changes) {
   LlamaConfig config = files.config();
   if (!config.rope_freq_factors.empty())
     fail(
@@ -264,9 +265,13 @@ void export_folder(const ModelFiles& files, const fs::path& folder, DType dtype,
   std::vector<TensorSpec> tensors;
   for (const ExpectedTensor& tensor : expected_tensors(config))
     tensors.push_back({tensor.name, dtype, tensor.shape});
-  write_safetensors(folder / "model.safetensors", tensors,
-                    [&](const TensorSpec& tensor) { return files.read(tensor.name, dtype); },
-                    {{"format", "pt"}});
+  for (const auto& [name, value] : changes.added) tensors.push_back({name, dtype, value.shape()});
+  auto read = [&](const TensorSpec& tensor) {
+    for (const auto& [name, value] : changes.added)
+      if (name == tensor.name) return value.to(dtype);
+    return changes.read ? changes.read(tensor.name).to(dtype) : files.read(tensor.name, dtype);
+  };
+  write_safetensors(folder / "model.safetensors", tensors, read, {{"format", "pt"}});
   // transformers pools at the pad token, so there has to be one.
   if (!config.pad_token_id) config.pad_token_id = config.eos_token_id;
   write_file(folder / "config.json", config.to_json(num_labels, dtype_name(dtype)));

@@ -1,8 +1,10 @@
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/tensor.h"
@@ -58,9 +60,16 @@ class ModelFiles {
 /** The file or folder that a recipe's model.path means: itself, or the embedded model's file for its name. */
 std::filesystem::path resolve_model_path(const std::filesystem::path& path);
 
+/** What export_folder() writes otherwise than the base has it. */
+struct ExportChanges {
+  /** Gives a tensor's new value, of the same shape; empty = all stay. */
+  std::function<HostTensor(const std::string& name)> read;
+  std::vector<std::pair<std::string, HostTensor>> added;
+};
+
 /** Writes the base as a folder that transformers opens as LlamaForSequenceClassification: config.json and
- * model.safetensors in `dtype`. The head is not in it (the adapter has one). */
+ * model.safetensors in `dtype`. The head is only in it when `changes` adds one (else the adapter has it). */
 void export_folder(const ModelFiles& files, const std::filesystem::path& folder, DType dtype,
-                   int64_t num_labels);
+                   int64_t num_labels, const ExportChanges& changes = {});
 
 }  // namespace gavel

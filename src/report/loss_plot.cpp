@@ -50,147 +50,29 @@ constexpr const char* kStyle = R"(
   }
 )";
 
-std::string escape(const std::string& text) {
-  std::string out;
-  for (char c : text) {
-    if (c == '&') {
-      out += "&amp;";
-    } else if (c == '<') {
-      out += "&lt;";
-    } else if (c == '>') {
-      out += "&gt;";
-    } else if (static_cast<unsigned char>(c) >= 0x20) {  // XML has no control characters
-      out += c;
-    } else {
-      out += ' ';
-    }
-  }
-  return out;
-}
-
-std::vector<LossPoint> finite_points(const std::vector<LossPoint>& points) {
-  std::vector<LossPoint> out;
-  for (const LossPoint& point : points)
-    if (std::isfinite(point.step) && std::isfinite(point.loss)) out.push_back(point);
-  return out;
-}
-
-/** Keeps the lowest and the highest point of each stretch, so that a long run stays a small file and looks
- * alike. */
-std::vector<LossPoint> thinned(const std::vector<LossPoint>& points) {
-  if (points.size() <= kMostPoints) return points;
-  std::vector<LossPoint> out;
-  size_t stretches = kMostPoints / 2;
-  auto lower = [](const LossPoint& a, const LossPoint& b) { return a.loss < b.loss; };
-  for (size_t i = 0; i < stretches; ++i) {
-    auto begin = points.begin() + static_cast<ptrdiff_t>(i * points.size() / stretches);
-    auto end = points.begin() + static_cast<ptrdiff_t>((i + 1) * points.size() / stretches);
-    auto [low, high] = std::minmax_element(begin, end, lower);
-    if (low == high) {
-      out.push_back(*low);
-    } else {
-      out.push_back(low < high ? *low : *high);
-      out.push_back(low < high ? *high : *low);
-    }
-  }
-  return out;
-}
-
-/** Decimals that tell ticks apart. */
-int decimals_of(double step) {
-  int decimals = 0;
-  while (decimals < 9 && std::abs(step - std::round(step)) > 1e-6 * step) {
-    step *= 10;
-    ++decimals;
-  }
-  return decimals;
-}
-
-struct Scale {
-  double low, high, from, to;
-  double operator()(double value) const { return from + (value - low) / (high - low) * (to - from); }
-};
-
-/** The highest loss shown: the top of all but the largest fiftieth of the steps, and of all that is drawn
- * thick. */
-double highest_loss(const std::vector<LossPoint>& train, const std::vector<LossPoint>& mean,
-                    const std::vector<LossPoint>& valid) {
-  std::vector<double> losses;
-  for (const LossPoint& point : train) losses.push_back(point.loss);
-  double high = -INFINITY;
-  if (!losses.empty()) {
-    auto at = losses.begin() + static_cast<ptrdiff_t>(losses.size() - 1 - losses.size() / 50);
-    std::nth_element(losses.begin(), at, losses.end());
-    high = *at;
-  }
-  for (const auto* points : {&mean, &valid})
-    for (const LossPoint& point : *points) high = std::max(high, point.loss);
-  return high;
-}
-
-std::string path_of(const std::vector<LossPoint>& points, const Scale& x, const Scale& y) {
-  std::string path;
-  bool gap = true;
-  for (const LossPoint& point : points) {
-    if (!std::isfinite(point.loss) || !std::isfinite(point.step)) {
-      gap = true;
-      continue;
-    }
-    // Far above the picture is as good as infinitely far.
-    path += fmt::format("{}{:.1f} {:.1f}", gap ? "M" : "L", x(point.step), std::max(-1e4, y(point.loss)));
-    gap = false;
-  }
-  return path;
-}
-
 /** One entry at `at`; returns where the next one begins. */
 double legend_entry(std::string& svg, double at, const std::string& mark, const std::string& text) {
   constexpr double kMark = 26, kLetter = 7.0;
   svg += fmt::format("<g transform=\"translate({:.1f} {})\">{}<text x=\"{}\" y=\"4.5\">{}</text></g>\n", at,
-                     kTop - 20, mark, kMark + 6, escape(text));
+                     kTop - 20, mark, kMark + 6, escape_markup(text));
   return at + kMark + 6 + kLetter * static_cast<double>(text_width(text)) + 22;
 }
 
 }  // namespace
 
-std::vector<LossPoint> smoothed(const std::vector<LossPoint>& points, size_t window) {
-  std::vector<LossPoint> finite = finite_points(points), out;
-  std::vector<double> sums = {0};
-  for (const LossPoint& point : finite) sums.push_back(sums.back() + point.loss);
-  size_t half = window / 2;
-  for (size_t i = 0; i < finite.size(); ++i) {
-    size_t begin = i - std::min(i, half), end = std::min(finite.size(), i + half + 1);
-    out.push_back({finite[i].step, (sums[end] - sums[begin]) / static_cast<double>(end - begin)});
-  }
-  return out;
-}
-
-std::vector<double> round_ticks(double low, double high, int count) {
-  double rough = (high - low) / count;
-  if (!(rough > 0) || !std::isfinite(rough)) return {low};
-  double power = std::pow(10.0, std::floor(std::log10(rough)));
-  double step = 10 * power;
-  for (double factor : {5.0, 2.5, 2.0, 1.0})
-    if (factor * power >= rough * (1 - 1e-9)) step = factor * power;
-  std::vector<double> ticks;
-  double first = std::floor(low / step + 1e-9), last = std::ceil(high / step - 1e-9);
-  for (double i = first; i <= last; ++i) ticks.push_back(i * step);
-  return ticks;
-}
-
 std::string loss_svg(const LossPlot& plot) {
-  std::vector<LossPoint> train = finite_points(plot.train), valid = finite_points(plot.valid);
-  size_t window = std::max<size_t>(3, train.size() / 16);
-  // Twice, which weighs near steps more: a single high step makes no box in the curve.
-  std::vector<LossPoint> mean = smoothed(smoothed(train, window), window);
+  std::vector<PlotPoint> train = finite_points(plot.train), valid = finite_points(plot.valid);
+  std::vector<PlotPoint> mean = moving_mean(train);
   bool empty = train.empty() && valid.empty();
 
-  double low = INFINITY, high = highest_loss(train, mean, valid), first = INFINITY, last = -INFINITY;
+  double low = INFINITY, high = high_without_peaks(train), first = INFINITY, last = -INFINITY;
+  for (const auto* points : {&mean, &valid})
+    for (const PlotPoint& point : *points) high = std::max(high, point.y);
   for (const auto* points : {&train, &valid})
-    for (const LossPoint& point : *points) {
-      low = std::min(low, point.loss);
-      first = std::min(first, point.step);
-      last = std::max(last, point.step);
+    for (const PlotPoint& point : *points) {
+      low = std::min(low, point.y);
+      first = std::min(first, point.x);
+      last = std::max(last, point.x);
     }
   if (empty) {
     low = first = 0;
@@ -218,11 +100,11 @@ std::string loss_svg(const LossPlot& plot) {
       "<clipPath id=\"frame\"><rect x=\"{4}\" y=\"{5}\" width=\"{6}\" height=\"{7}\"/></clipPath>\n"
       "<rect class=\"background\" width=\"{0}\" height=\"{1}\" rx=\"10\"/>\n",
       kWidth, kHeight, "Loss by optimizer step", kStyle, kLeft, kTop - 2, kPlotWidth, kPlotHeight + 4);
-  svg += fmt::format("<text class=\"title\" x=\"{}\" y=\"32\">{}</text>\n", kLeft - 42, escape(plot.title));
+  svg += fmt::format("<text class=\"title\" x=\"{}\" y=\"32\">{}</text>\n", kLeft - 42, escape_markup(plot.title));
   if (!plot.subtitle.empty())
-    svg += fmt::format("<text x=\"{}\" y=\"53\">{}</text>\n", kLeft - 42, escape(plot.subtitle));
+    svg += fmt::format("<text x=\"{}\" y=\"53\">{}</text>\n", kLeft - 42, escape_markup(plot.subtitle));
 
-  int decimals = rows.size() > 1 ? decimals_of(rows[1] - rows[0]) : 2;
+  int decimals = rows.size() > 1 ? tick_decimals(rows[1] - rows[0]) : 2;
   for (double tick : rows)
     svg += fmt::format(
         "<line class=\"{}\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>"
@@ -246,25 +128,25 @@ std::string loss_svg(const LossPlot& plot) {
     svg += fmt::format(
         "<line class=\"reference\" x1=\"{0}\" x2=\"{1}\" y1=\"{2:.1f}\" y2=\"{2:.1f}\"/>"
         "<text class=\"note\" x=\"{3}\" y=\"{4:.1f}\" text-anchor=\"end\">{5}</text>\n",
-        kLeft, kLeft + kPlotWidth, at, kLeft + kPlotWidth - 6, at - 6, escape(plot.reference->second));
+        kLeft, kLeft + kPlotWidth, at, kLeft + kPlotWidth - 6, at - 6, escape_markup(plot.reference->second));
   }
   svg += "<g clip-path=\"url(#frame)\">\n";
   // The gaps of the step line are the user's to see; the mean runs through them.
   svg += fmt::format("<path class=\"{}\" d=\"{}\"/>\n", train.size() > kDense ? "step dense" : "step",
-                     path_of(train.size() <= kMostPoints ? plot.train : thinned(train), x, y));
-  svg += fmt::format("<path class=\"mean\" d=\"{}\"/>\n", path_of(thinned(mean), x, y));
+                     path_of(train.size() <= kMostPoints ? plot.train : thinned(train, kMostPoints), x, y));
+  svg += fmt::format("<path class=\"mean\" d=\"{}\"/>\n", path_of(thinned(mean, kMostPoints), x, y));
   if (valid.size() > 1) svg += fmt::format("<path class=\"valid\" d=\"{}\"/>\n", path_of(valid, x, y));
   svg += "</g>\n";
-  for (const LossPoint& point : valid)
-    svg += fmt::format("<circle class=\"point\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\"/>\n", x(point.step),
-                       y(point.loss), valid.size() > 40 ? 3 : 5);
+  for (const PlotPoint& point : valid)
+    svg += fmt::format("<circle class=\"point\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\"/>\n", x(point.x),
+                       y(point.y), valid.size() > 40 ? 3 : 5);
   for (size_t i = 0; i < valid.size(); ++i) {
     if (valid.size() > kMostLabels && i != 0 && i + 1 != valid.size()) continue;
-    double at = x(valid[i].step);
+    double at = x(valid[i].x);
     const char* anchor = at < kLeft + 24 ? "start" : at > kLeft + kPlotWidth - 24 ? "end" : "middle";
     double shift = at < kLeft + 24 ? 8 : 0;
     svg += fmt::format("<text class=\"value\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{:.3f}</text>\n",
-                       at + shift, std::max(kTop + 2, y(valid[i].loss) - 11), anchor, valid[i].loss);
+                       at + shift, std::max(kTop + 2, y(valid[i].y) - 11), anchor, valid[i].y);
   }
   if (empty)
     svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">no steps yet</text>\n",

@@ -5,21 +5,18 @@
 #include <utility>
 #include <vector>
 
-namespace gavel {
+#include "report/svg.h"
 
-struct LossPoint {
-  double step;
-  double loss;
-};
+namespace gavel {
 
 struct LossPlot {
   std::string title = "Loss";
   /** A smaller line below the title: model, data, what was measured. */
   std::string subtitle;
   /** Loss of each step, by rising step. Values that are not finite leave a gap. */
-  std::vector<LossPoint> train;
+  std::vector<PlotPoint> train;
   /** Loss on the validation rows. */
-  std::vector<LossPoint> valid;
+  std::vector<PlotPoint> valid;
   /** A dashed line to compare with: its height and its name ("guessing"). */
   std::optional<std::pair<double, std::string>> reference;
 };
@@ -31,13 +28,5 @@ std::string loss_svg(const LossPlot& plot);
 
 /** Writes loss_svg's text; what was there stays whole until it is complete. */
 void write_loss_svg(const std::filesystem::path& path, const LossPlot& plot);
-
-/** Mean of each point and its neighbours, `window` points in all (fewer at the ends); points whose loss is
- * not finite are left out. */
-std::vector<LossPoint> smoothed(const std::vector<LossPoint>& points, size_t window);
-
-/** Round numbers that cover [low, high] in about `count` intervals; the step is 1, 2, 2.5 or 5 times a power
- * of ten. */
-std::vector<double> round_ticks(double low, double high, int count);
 
 }  // namespace gavel

@@ -5,18 +5,14 @@
 
 namespace gavel {
 
-namespace {
-
-std::array<double, 3> softmax(std::span<const float> logits) {
+std::array<double, 3> softmax(const std::array<double, 3>& logits, double temperature) {
   double largest = *std::max_element(logits.begin(), logits.end());
   std::array<double, 3> p{};
   double sum = 0;
-  for (size_t i = 0; i < 3; ++i) sum += p[i] = std::exp(logits[i] - largest);
+  for (size_t i = 0; i < 3; ++i) sum += p[i] = std::exp((logits[i] - largest) / temperature);
   for (double& value : p) value /= sum;
   return p;
 }
-
-}  // namespace
 
 BatchOptions judging_options(const BatchOptions& training) {
   BatchOptions options = training;
@@ -34,6 +30,7 @@ Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& 
   const TokenizedDataset& dataset = batcher.dataset();
   Judgement result;
   result.probabilities.resize(static_cast<size_t>(dataset.num_rows()));
+  result.logits.resize(result.probabilities.size());
   double loss = 0, correct = 0;
   int64_t rows_done = 0;
   for (int64_t step = 0; step < batcher.steps_per_epoch(); ++step) {
@@ -42,7 +39,8 @@ Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& 
       auto logits = found.logits.as<float>();
       auto losses = found.losses.as<float>();
       for (size_t i = 0; i < batch.row_indices.size(); ++i) {
-        std::array<double, 3> p = softmax(logits.subspan(i * 3, 3));
+        std::array<double, 3> row_logits{logits[i * 3], logits[i * 3 + 1], logits[i * 3 + 2]};
+        std::array<double, 3> p = softmax(row_logits);
         auto label = dataset.label(batch.row_indices[i], batch.swapped[i] != 0);
         double weight = label[0] + label[1] + label[2];
         if (weight > 0) {
@@ -51,8 +49,12 @@ Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& 
           auto best = std::max_element(p.begin(), p.end()) - p.begin();
           if (label[static_cast<size_t>(best)] == *std::max_element(label.begin(), label.end())) correct += 1;
         }
-        if (batch.swapped[i] != 0) std::swap(p[0], p[1]);
+        if (batch.swapped[i] != 0) {
+          std::swap(p[0], p[1]);
+          std::swap(row_logits[0], row_logits[1]);
+        }
         result.probabilities[static_cast<size_t>(batch.row_indices[i])] = p;
+        result.logits[static_cast<size_t>(batch.row_indices[i])] = row_logits;
       }
       rows_done += batch.num_rows;
     }

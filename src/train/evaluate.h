@@ -12,6 +12,8 @@ namespace gavel {
 struct Judgement {
   /** {A, B, tie} per row of the dataset, each summing to 1; those of exchanged rows are put back in order. */
   std::vector<std::array<double, 3>> probabilities;
+  /** The same before the softmax. */
+  std::vector<std::array<double, 3>> logits;
   int64_t labelled_rows = 0;
   /** Mean over labelled rows of -sum(label * log p); NaN without labels. */
   double log_loss = 0;
@@ -21,6 +23,9 @@ struct Judgement {
 
 /** Called after each batch with rows done. */
 using RowsDone = std::function<void(int64_t)>;
+
+/** exp(logits / temperature), divided by their sum. */
+std::array<double, 3> softmax(const std::array<double, 3>& logits, double temperature = 1);
 
 /** Batches for judging every row of a dataset once: longest first, padded only as far as a small set of
  * lengths. */

@@ -13,7 +13,6 @@
 #include "report/metrics.h"
 #include "train/judge.h"
 #include "train/test_support.h"
-#include "train/tiny_tokenizer.h"
 #include "train/trainer.h"
 
 namespace gavel {

@@ -79,7 +79,7 @@ TEST(LossPlot, OddSeriesGiveFiniteCoordinates) {
 TEST(LossPlot, ASpikeDoesNotFlattenTheCurve) {
   LossPlot plot = example(500);
   double before = numbers(loss_svg(plot), "cy")[0] - numbers(loss_svg(plot), "cy")[1];
-  plot.train[100].loss = 50;
+  plot.train[100].y = 50;
   std::string svg = loss_svg(plot);
   // The smoothed line still has to fit, so some of the height goes.
   EXPECT_GT(std::abs(numbers(svg, "cy")[0] - numbers(svg, "cy")[1]), 0.2 * std::abs(before));
@@ -107,11 +107,11 @@ TEST(LossPlot, WritesAWholeFile) {
 TEST(Smoothed, IsTheCentredMean) {
   auto out = smoothed({{1, 0}, {2, 3}, {3, NAN}, {4, 6}, {5, 30}}, 3);
   ASSERT_EQ(out.size(), 4u);
-  EXPECT_DOUBLE_EQ(out[0].loss, 1.5);
-  EXPECT_DOUBLE_EQ(out[1].loss, 3);
-  EXPECT_DOUBLE_EQ(out[2].loss, 13);
-  EXPECT_DOUBLE_EQ(out[3].loss, 18);
-  EXPECT_EQ(out[2].step, 4);
+  EXPECT_DOUBLE_EQ(out[0].y, 1.5);
+  EXPECT_DOUBLE_EQ(out[1].y, 3);
+  EXPECT_DOUBLE_EQ(out[2].y, 13);
+  EXPECT_DOUBLE_EQ(out[3].y, 18);
+  EXPECT_EQ(out[2].x, 4);
   EXPECT_TRUE(smoothed({}, 5).empty());
 }
 

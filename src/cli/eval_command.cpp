@@ -1,0 +1,129 @@
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/judge_options.h"
+#include "report/progress.h"
+#include "report/table.h"
+#include "report/validation_file.h"
+#include "train/eval_file.h"
+
+namespace gavel {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json groups_json(const std::vector<GroupScore>& groups) {
+  Json list = Json::array();
+  for (const GroupScore& group : groups)
+    list.push_back({{"name", group.name},
+                    {"rows", group.rows},
+                    {"log_loss", group.log_loss},
+                    {"accuracy", group.accuracy}});
+  return list;
+}
+
+Json evaluation_json(const FileEvaluation& found, double temperature) {
+  const Scores& scores = found.scores;
+  Json json = {{"rows", scores.rows},
+               {"log_loss", scores.log_loss},
+               {"accuracy", scores.accuracy},
+               {"brier", scores.brier},
+               {"calibration_error", scores.calibration_error},
+               {"temperature", temperature}};
+  if (found.swapped_rows > 0) {
+    json["swapped_rows"] = found.swapped_rows;
+    json["flip_rate"] = static_cast<double>(found.flipped_rows) / static_cast<double>(found.swapped_rows);
+  }
+  json["constant_baseline"] = {{"log_loss", scores.constant_log_loss},
+                               {"accuracy", scores.constant_accuracy}};
+  json["length_baseline"] = {{"log_loss", found.lengths.log_loss},
+                             {"accuracy", found.lengths.accuracy},
+                             {"fitted_on", "this file, five-fold cross-validation"}};
+  for (size_t i = 0; i < 3; ++i) {
+    const ClassScore& c = scores.classes[i];
+    json["classes"][kOutcomes[i]] = {
+        {"rows", c.rows}, {"predicted", c.predicted}, {"precision", c.precision}, {"recall", c.recall},
+        {"f1", c.f1},     {"log_loss", c.log_loss}};
+  }
+  json["confusion"] = scores.confusion;
+  json["calibration"] = Json::array();
+  for (const ReliabilityBin& bin : scores.bins)
+    json["calibration"].push_back({{"low", bin.low},
+                                   {"high", bin.high},
+                                   {"rows", bin.rows},
+                                   {"confidence", bin.confidence},
+                                   {"accuracy", bin.accuracy}});
+  json["by_length"] = groups_json(scores.by_length);
+  json["by_turns"] = groups_json(scores.by_turns);
+  return json;
+}
+
+std::string summary(const FileEvaluation& found) {
+  const Scores& scores = found.scores;
+  std::string text =
+      fmt::format("rows {}\nlog loss {:.6f}\naccuracy {:.6f}\nBrier score {:.6f}\ncalibration error {:.6f}\n",
+                  scores.rows, scores.log_loss, scores.accuracy, scores.brier, scores.calibration_error);
+  text += fmt::format("always answering this file's label shares: log loss {:.6f}, accuracy {:.6f}\n",
+                      scores.constant_log_loss, scores.constant_accuracy);
+  if (std::isfinite(found.lengths.log_loss))
+    text += fmt::format(
+        "lengths alone (logistic regression, five-fold cross-validation on this file): log loss {:.6f}, "
+        "accuracy {:.6f}\n",
+        found.lengths.log_loss, found.lengths.accuracy);
+  if (std::string line = flip_line(found.swapped_rows, found.flipped_rows); !line.empty())
+    text += line + "\n";
+  return text + format_scores(scores);
+}
+
+void calibrate(const FileEvaluation& found, const JudgeArguments& arguments, const std::string& data) {
+  Calibration calibration;
+  calibration.temperature = fit_temperature(found.calibration_rows);
+  calibration.data = data;
+  calibration.rows = static_cast<int64_t>(found.calibration_rows.size());
+  calibration.swap_average = arguments.swap_average;
+  calibration.log_loss_before = log_loss_at(found.calibration_rows, 1);
+  calibration.log_loss_after = log_loss_at(found.calibration_rows, calibration.temperature);
+  write_calibration(arguments.adapter, calibration);
+  spdlog::info(
+      "temperature {:.4f} brings the log loss on these rows from {:.6f} to {:.6f}; wrote "
+      "{}/calibration.json, which "
+      "predict, eval, judge and serve now use",
+      calibration.temperature, calibration.log_loss_before, calibration.log_loss_after, arguments.adapter);
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& app) {
+  auto* command =
+      app.add_subcommand("eval", "Figures of a judge on labelled pairs, against simple baselines");
+  auto arguments = add_judge_options(*command);
+  auto data = std::make_shared<std::string>(), rows = std::make_shared<std::string>();
+  auto as_json = std::make_shared<bool>(false), fits = std::make_shared<bool>(false);
+  command->add_option("--data", *data, "CSV or JSONL file with labels")->required();
+  command->add_flag("--json", *as_json, "Print JSON");
+  command->add_option("--rows", *rows, "Also write what the judge said of each row (JSONL)");
+  command->add_flag(
+      "--calibrate", *fits,
+      "Fit a temperature on these rows and write it beside the adapter (use rows that training did not see)");
+  command->callback([=] {
+    Judge judge(arguments->options());
+    std::optional<Progress> progress;
+    FileEvaluation found =
+        evaluate_file(judge, *data, arguments->swap_average, [&](int64_t done, int64_t total) {
+          if (!progress) progress.emplace(total, "judge", "row");
+          progress->update(done);
+        });
+    if (progress) progress->finish();
+    spdlog::info("{}", found.report.format());
+    if (judge.temperature() != 1) spdlog::info("temperature {:.4f} (calibration.json)", judge.temperature());
+    std::string text = *as_json ? evaluation_json(found, judge.temperature()).dump(2) + "\n" : summary(found);
+    fmt::print("{}", text);
+    if (!rows->empty()) write_validation(*rows, 0, found.rows);
+    if (*fits) calibrate(found, *arguments, *data);
+  });
+}
+
+}  // namespace gavel

@@ -1,0 +1,27 @@
+#pragma once
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "train/judge.h"
+
+namespace gavel {
+
+/** Options of the commands that use a trained judge. */
+struct JudgeArguments {
+  std::string adapter, model;
+  std::vector<std::string> overrides;
+  double swap_average = 0;
+  bool no_temperature = false;
+
+  JudgeOptions options() const;
+};
+
+/** Adds --adapter, --model, --swap-average, --no-temperature and key=value settings to a command. */
+std::shared_ptr<JudgeArguments> add_judge_options(CLI::App& command, double swap_average = 0);
+
+/** One line on how often the order of the answers decided; "" when no row was judged both ways. */
+std::string flip_line(int64_t swapped_rows, int64_t flipped_rows);
+
+}  // namespace gavel

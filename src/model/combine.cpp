@@ -1,0 +1,153 @@
+#include "model/combine.h"
+
+#include <cstring>
+#include <map>
+
+#include "base/error.h"
+
+namespace gavel {
+
+namespace {
+
+/** weight [out, in] += scaling * b [out, r] * a [r, in] */
+void add_product(std::span<float> weight, std::span<const float> a, std::span<const float> b, size_t rank,
+                 float scaling) {
+  const size_t in = a.size() / rank, out = b.size() / rank;
+  for (size_t o = 0; o < out; ++o) {
+    float* row = weight.data() + o * in;
+    for (size_t k = 0; k < rank; ++k) {
+      const float factor = scaling * b[o * rank + k];
+      const float* from = a.data() + k * in;
+      for (size_t i = 0; i < in; ++i) row[i] += factor * from[i];
+    }
+  }
+}
+
+std::span<const float> layer_of(const HostTensor& stacked, size_t layer) {
+  auto all = stacked.as<float>();
+  size_t size = all.size() / static_cast<size_t>(stacked.shape()[0]);
+  return all.subspan(layer * size, size);
+}
+
+/** Mean over the adapters of one tensor, each times its factor. */
+HostTensor mean_of(const std::vector<LoadedAdapterWeights>& adapters, size_t index,
+                   const std::vector<double>& factors) {
+  const HostTensor& first = adapters[0].values[index];
+  HostTensor mean(DType::kF32, first.shape());
+  auto out = mean.as_mutable<float>();
+  std::vector<double> sums(out.size());
+  for (size_t i = 0; i < adapters.size(); ++i) {
+    auto values = adapters[i].values[index].as<float>();
+    for (size_t k = 0; k < sums.size(); ++k) sums[k] += factors[i] * static_cast<double>(values[k]);
+  }
+  for (size_t k = 0; k < sums.size(); ++k)
+    out[k] = static_cast<float>(sums[k] / static_cast<double>(adapters.size()));
+  return mean;
+}
+
+/** Stacks matrices [layers, rows, columns] along `axis` (1 or 2), each times its factor. */
+HostTensor joined(const std::vector<LoadedAdapterWeights>& adapters, size_t index, size_t axis,
+                  const std::vector<double>& factors) {
+  Shape shape = adapters[0].values[index].shape();
+  shape[axis] = 0;
+  for (const auto& adapter : adapters) shape[axis] += adapter.values[index].shape()[axis];
+  HostTensor whole(DType::kF32, shape);
+  auto out = whole.as_mutable<float>();
+  const auto columns = static_cast<size_t>(shape[2]), rows = static_cast<size_t>(shape[1]);
+  size_t row_at = 0, column_at = 0;
+  for (size_t i = 0; i < adapters.size(); ++i) {
+    const HostTensor& part = adapters[i].values[index];
+    const auto part_rows = static_cast<size_t>(part.shape()[1]),
+               part_columns = static_cast<size_t>(part.shape()[2]);
+    auto values = part.as<float>();
+    for (size_t layer = 0; layer < static_cast<size_t>(shape[0]); ++layer)
+      for (size_t r = 0; r < part_rows; ++r)
+        for (size_t c = 0; c < part_columns; ++c)
+          out[(layer * rows + row_at + r) * columns + column_at + c] = static_cast<float>(
+              factors[i] * static_cast<double>(values[(layer * part_rows + r) * part_columns + c]));
+    (axis == 1 ? row_at : column_at) += axis == 1 ? part_rows : part_columns;
+  }
+  return whole;
+}
+
+}  // namespace
+
+void merge_adapter(const ModelFiles& files, DType held, const AdapterConfig& adapter,
+                   const std::vector<HostTensor>& values, const std::filesystem::path& folder, DType dtype) {
+  const int64_t num_labels = values.back().shape()[0];
+  auto specs = trainable_parameters(files.config(), adapter.lora, num_labels);
+  if (specs.size() != values.size())
+    fail("merge: {} trainable tensors expected, {} given", specs.size(), values.size());
+  struct Update {
+    const HostTensor* a;
+    const HostTensor* b;
+    size_t layer;
+  };
+  std::map<std::string, Update> updates;  // by name of the base's weight
+  const std::string prefix = "base_model.model.", suffix = ".lora_A.weight";
+  for (size_t i = 0; i + 1 < specs.size(); i += 2)
+    for (size_t layer = 0; layer < specs[i].peft_names.size(); ++layer) {
+      std::string name = specs[i].peft_names[layer].substr(prefix.size());
+      updates[name.substr(0, name.size() - suffix.size()) + ".weight"] = {&values[i], &values[i + 1], layer};
+    }
+  ExportChanges changes;
+  changes.read = [&](const std::string& name) {
+    HostTensor base = files.read(name, held);
+    auto update = updates.find(name);
+    if (update == updates.end()) return base;
+    HostTensor wide = base.to(DType::kF32), sum(DType::kF32, wide.shape());
+    std::memcpy(sum.mutable_data(), wide.data(), wide.bytes());
+    add_product(sum.as_mutable<float>(), layer_of(*update->second.a, update->second.layer),
+                layer_of(*update->second.b, update->second.layer), static_cast<size_t>(adapter.lora.r),
+                static_cast<float>(adapter.lora.scaling()));
+    return sum;
+  };
+  changes.added = {{"score.weight", values.back()}};
+  export_folder(files, folder, dtype, num_labels, changes);
+}
+
+AverageMethod parse_average_method(std::string_view name) {
+  if (name == "exact") return AverageMethod::kExact;
+  if (name == "factors") return AverageMethod::kFactors;
+  fail("method: expected exact or factors, found '{}'{}", name, did_you_mean(name, {"exact", "factors"}));
+}
+
+LoadedAdapterWeights average_adapters(const std::vector<LoadedAdapterWeights>& adapters,
+                                      AverageMethod method) {
+  if (adapters.empty()) fail("average: there are no adapters");
+  const LoadedAdapterWeights& first = adapters[0];
+  for (const auto& adapter : adapters) {
+    if (adapter.config.lora.target_modules != first.config.lora.target_modules ||
+        adapter.values.size() != first.values.size())
+      fail("average: the adapters adapt different modules");
+    if (adapter.values.back().shape() != first.values.back().shape())
+      fail("average: the heads have shapes {} and {}", to_string(first.values.back().shape()),
+           to_string(adapter.values.back().shape()));
+    if (method == AverageMethod::kFactors && adapter.config.lora.r != first.config.lora.r)
+      fail("average: the adapters have ranks {} and {}; the method 'exact' takes any ranks",
+           first.config.lora.r, adapter.config.lora.r);
+  }
+  const std::vector<double> ones(adapters.size(), 1.0);
+  std::vector<double> scalings, shares;
+  LoadedAdapterWeights out;
+  out.config = first.config;
+  out.config.lora.r = 0;
+  for (const auto& adapter : adapters) {
+    scalings.push_back(adapter.config.lora.scaling());
+    shares.push_back(scalings.back() / static_cast<double>(adapters.size()));
+    out.config.lora.r += adapter.config.lora.r;
+  }
+  if (method == AverageMethod::kFactors) out.config.lora.r = first.config.lora.r;
+  // Each adapter's own scaling is in its B from here on.
+  out.config.lora.lora_alpha = static_cast<double>(out.config.lora.r);
+  out.config.lora.use_rslora = false;
+  for (size_t i = 0; i + 1 < first.values.size(); i += 2) {
+    bool exact = method == AverageMethod::kExact;
+    out.values.push_back(exact ? joined(adapters, i, 1, ones) : mean_of(adapters, i, ones));
+    out.values.push_back(exact ? joined(adapters, i + 1, 2, shares) : mean_of(adapters, i + 1, scalings));
+  }
+  out.values.push_back(mean_of(adapters, first.values.size() - 1, ones));
+  return out;
+}
+
+}  // namespace gavel

@@ -1,0 +1,41 @@
+#pragma once
+#include <filesystem>
+#include <string_view>
+#include <vector>
+
+#include "io/model_files.h"
+#include "model/adapter.h"
+
+namespace gavel {
+
+/** Writes base + scaling * B A, and the head as score.weight, as a folder that transformers opens as
+ * LlamaForSequenceClassification with no adapter. Sums are made in float32 from the base as a judge holds it
+ * (`held`: bfloat16 or float32), then written in `dtype`: with float32 the logits are the judge's own up to
+ * rounding. `values` are in the order of trainable_parameters. */
+void merge_adapter(const ModelFiles& files, DType held, const AdapterConfig& adapter,
+                   const std::vector<HostTensor>& values, const std::filesystem::path& folder, DType dtype);
+
+enum class AverageMethod : uint8_t {
+  /** The mean of the products B A, exactly: A's are stacked and B's set side by side, so the rank is the sum
+     of ranks. */
+  kExact,
+  /** The means of A and of B, which keep the rank. Their product is not the mean of the products (it has
+   * cross terms), so this is for adapters that went from one start and stayed near each other; all need the
+   * same rank. */
+  kFactors,
+};
+/** "exact" or "factors". */
+AverageMethod parse_average_method(std::string_view name);
+
+struct LoadedAdapterWeights {
+  AdapterConfig config;
+  std::vector<HostTensor> values;  // in the order of trainable_parameters
+};
+
+/** One adapter whose update of every weight is the mean of the given ones' (kExact: "model soups", Wortsman
+ * et al., 2022), and the mean of the heads. Its scaling is 1. Throws when target modules, labels or shapes
+ * differ. */
+LoadedAdapterWeights average_adapters(const std::vector<LoadedAdapterWeights>& adapters,
+                                      AverageMethod method);
+
+}  // namespace gavel

@@ -1,0 +1,93 @@
+#include "report/length_baseline.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+namespace gavel {
+
+namespace {
+
+constexpr size_t kFeatures = 6, kClasses = 3, kFolds = 5;
+constexpr int kIterations = 400;
+constexpr double kDecay = 1e-3;
+
+using Features = std::array<double, kFeatures>;
+using Weights = std::array<Features, kClasses>;
+using Label = std::array<double, kClasses>;
+
+Features features_of(const TextLengths& row) {
+  double prompt = std::log1p(static_cast<double>(row.prompt)),
+         a = std::log1p(static_cast<double>(row.response_a)),
+         b = std::log1p(static_cast<double>(row.response_b));
+  return {1, prompt, a, b, std::abs(a - b), std::log1p(static_cast<double>(row.turns))};
+}
+
+Label probabilities(const Weights& weights, const Features& x) {
+  Label z{};
+  for (size_t c = 0; c < kClasses; ++c)
+    for (size_t f = 0; f < kFeatures; ++f) z[c] += weights[c][f] * x[f];
+  double largest = *std::max_element(z.begin(), z.end()), sum = 0;
+  for (double& value : z) sum += value = std::exp(value - largest);
+  for (double& value : z) value /= sum;
+  return z;
+}
+
+/** All but `held_out` of the folds. Features are standardised, so one step size fits all. */
+Weights fit(const std::vector<Features>& x, std::span<const TextLengths> rows, size_t held_out) {
+  double count = 0;
+  for (size_t i = 0; i < x.size(); ++i) count += i % kFolds != held_out;
+  // The loss curves at most by half the mean squared length of a row, kFeatures here.
+  const double step = 1 / (0.5 * kFeatures + kDecay);
+  Weights weights{}, previous{}, ahead{};
+  for (int iteration = 0; iteration < kIterations; ++iteration) {
+    double momentum = static_cast<double>(iteration) / (iteration + 3);
+    for (size_t c = 0; c < kClasses; ++c)
+      for (size_t f = 0; f < kFeatures; ++f)
+        ahead[c][f] = weights[c][f] + momentum * (weights[c][f] - previous[c][f]);
+    Weights gradient{};
+    for (size_t i = 0; i < x.size(); ++i) {
+      if (i % kFolds == held_out) continue;
+      Label p = probabilities(ahead, x[i]);
+      for (size_t c = 0; c < kClasses; ++c)
+        for (size_t f = 0; f < kFeatures; ++f) gradient[c][f] += (p[c] - rows[i].label[c]) * x[i][f];
+    }
+    previous = weights;
+    for (size_t c = 0; c < kClasses; ++c)
+      for (size_t f = 0; f < kFeatures; ++f)
+        weights[c][f] = ahead[c][f] - step * (gradient[c][f] / count + (f == 0 ? 0 : kDecay * ahead[c][f]));
+  }
+  return weights;
+}
+
+}  // namespace
+
+BaselineScore length_baseline(std::span<const TextLengths> rows) {
+  if (rows.size() < 2 * kFolds) return {std::nan(""), std::nan("")};
+  std::vector<Features> x;
+  for (const TextLengths& row : rows) x.push_back(features_of(row));
+  auto count = static_cast<double>(x.size());
+  for (size_t f = 1; f < kFeatures; ++f) {
+    double mean = 0, square = 0;
+    for (const Features& row : x) mean += row[f] / count;
+    for (const Features& row : x) square += (row[f] - mean) * (row[f] - mean) / count;
+    double scale = square > 1e-12 ? 1 / std::sqrt(square) : 0;
+    for (Features& row : x) row[f] = (row[f] - mean) * scale;
+  }
+  BaselineScore score;
+  for (size_t fold = 0; fold < kFolds; ++fold) {
+    Weights weights = fit(x, rows, fold);
+    for (size_t i = fold; i < x.size(); i += kFolds) {
+      Label p = probabilities(weights, x[i]);
+      for (size_t c = 0; c < kClasses; ++c)
+        if (rows[i].label[c] > 0) score.log_loss -= rows[i].label[c] * std::log(p[c]);
+      auto best = static_cast<size_t>(std::max_element(p.begin(), p.end()) - p.begin());
+      score.accuracy += rows[i].label[best] == *std::max_element(rows[i].label.begin(), rows[i].label.end());
+    }
+  }
+  score.log_loss /= count;
+  score.accuracy /= count;
+  return score;
+}
+
+}  // namespace gavel

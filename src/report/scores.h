@@ -1,0 +1,79 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace gavel {
+
+/** Outcomes in the order used everywhere. */
+inline constexpr std::array<const char*, 3> kOutcomes = {"A", "B", "tie"};
+
+/** What a judge said of one labelled row. */
+struct JudgedRow {
+  std::string id;
+  int64_t row = 0;  // of the source file, from 1
+  int64_t tokens = 0;
+  int64_t turns = 0;  // 0 = not known
+  std::array<double, 3> label{}, probabilities{};
+
+  /** -sum(label * log p) */
+  double loss() const;
+  /** Places of the largest label and of the largest probability. */
+  size_t truth() const;
+  size_t verdict() const;
+  /** The verdict's label is the largest (of equal ones any counts). */
+  bool right() const;
+  /** Entropy of the probabilities over log 3: 0 = sure, 1 = no idea. */
+  double uncertainty() const;
+};
+
+struct ClassScore {
+  int64_t rows = 0;                          // whose label it is
+  int64_t predicted = 0;                     // whose verdict it is
+  double precision = 0, recall = 0, f1 = 0;  // NaN where nothing is to be divided by
+  double log_loss = 0;                       // of the rows whose label it is; NaN without any
+};
+
+/** Rows whose largest probability lies in [low, high). */
+struct ReliabilityBin {
+  double low = 0, high = 0;
+  int64_t rows = 0;
+  double confidence = 0;  // mean of the largest probability
+  double accuracy = 0;    // share of right verdicts
+};
+
+struct GroupScore {
+  std::string name;
+  int64_t rows = 0;
+  double log_loss = 0, accuracy = 0;
+};
+
+/** Figures of a judge on labelled rows. */
+struct Scores {
+  int64_t rows = 0;
+  double log_loss = 0, accuracy = 0;
+  /** Mean of the squared distance between probabilities and label, summed over the classes. */
+  double brier = 0;
+  /** Expected calibration error (Naeini et al., 2015; Guo et al., 2017): mean over the rows of the distance
+   * between accuracy and confidence of their bin, 15 bins of equal width. */
+  double calibration_error = 0;
+  std::vector<ReliabilityBin> bins;  // those with rows
+  std::array<ClassScore, 3> classes;
+  /** [label][verdict], by largest label. */
+  std::array<std::array<int64_t, 3>, 3> confusion{};
+  /** Quarters by tokens, and groups by rounds of the conversation (where known). */
+  std::vector<GroupScore> by_length, by_turns;
+  /** Log loss and accuracy of always answering the label shares of these very rows: the best constant answer.
+   */
+  double constant_log_loss = 0, constant_accuracy = 0;
+};
+
+/** Throws when there are no rows. */
+Scores score(std::span<const JudgedRow> rows);
+
+/** Tables for the terminal. */
+std::string format_scores(const Scores& scores);
+
+}  // namespace gavel

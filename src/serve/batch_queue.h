@@ -1,0 +1,72 @@
+#pragma once
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <future>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "data/preferences.h"
+#include "train/judge.h"
+
+namespace gavel {
+
+/** Judges rows, in order. Called from one thread. */
+using JudgeFunction = std::function<std::vector<Verdict>(std::span<const PreferenceRow>)>;
+
+struct BatchQueueOptions {
+  /** Pairs judged together at most. */
+  size_t batch_pairs = 8;
+  /** How long a pair waits for others to share its batch. */
+  std::chrono::milliseconds wait{10};
+  /** Pairs that may wait; what comes beyond is refused. */
+  size_t capacity = 64;
+};
+
+/** Gathers pairs from several callers into batches for one judging thread (dynamic batching), in the order
+ * they came. */
+class BatchQueue {
+ public:
+  BatchQueue(JudgeFunction judge, BatchQueueOptions options);
+  /** Judges what was taken in, then ends. */
+  ~BatchQueue();
+  BatchQueue(const BatchQueue&) = delete;
+  BatchQueue& operator=(const BatchQueue&) = delete;
+
+  /** Takes the pairs of one request in, all or none: empty when they do not fit. The future gives their
+   * verdicts, or what the judge threw. Pairs that still wait at `deadline` are not judged any more
+   * (std::future_error then). */
+  std::optional<std::future<std::vector<Verdict>>> submit(std::vector<PreferenceRow> rows,
+                                                          std::chrono::steady_clock::time_point deadline);
+
+  struct Counts {
+    uint64_t batches = 0, pairs = 0;
+    size_t waiting = 0;
+  };
+  Counts counts() const;
+
+ private:
+  struct Job {
+    std::vector<PreferenceRow> rows;
+    std::chrono::steady_clock::time_point deadline;
+    std::promise<std::vector<Verdict>> promise;
+  };
+  void work();
+  void judge(std::vector<Job>& jobs);
+
+  JudgeFunction judge_;
+  BatchQueueOptions options_;
+  mutable std::mutex mutex_;
+  std::condition_variable arrived_;
+  std::deque<Job> jobs_;
+  size_t waiting_ = 0;  // pairs in jobs_
+  bool ends_ = false;
+  Counts counts_;
+  std::thread thread_;
+};
+
+}  // namespace gavel

@@ -1,0 +1,41 @@
+#pragma once
+#include <array>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace gavel {
+
+/** A temperature that makes a judge's probabilities agree with how often it is right (Guo et al., "On
+ * Calibration of Modern Neural Networks", 2017): probabilities are softmax(logits / temperature). It changes
+ * no verdict of a single pass. Kept beside the adapter as calibration.json. */
+struct Calibration {
+  double temperature = 1;
+  /** What it was fitted on: file, rows, share of the rows judged both ways. */
+  std::string data;
+  int64_t rows = 0;
+  double swap_average = 0;
+  double log_loss_before = 0, log_loss_after = 0;
+};
+
+/** One labelled row: its logits, those of its A/B exchange put back in order where it was judged too, and the
+ * label. */
+struct CalibrationRow {
+  std::array<double, 3> logits{};
+  std::optional<std::array<double, 3>> swapped_logits;
+  std::array<double, 3> label{};
+};
+
+/** Mean of -sum(label * log p), p being the mean of both ways' probabilities where there are two. */
+double log_loss_at(std::span<const CalibrationRow> rows, double temperature);
+
+/** The temperature in [0.05, 20] with the least log loss. Throws when there are no rows. */
+double fit_temperature(std::span<const CalibrationRow> rows);
+
+/** calibration.json of an adapter's folder; none when there is no such file. Throws naming file and key. */
+std::optional<Calibration> read_calibration(const std::filesystem::path& folder);
+void write_calibration(const std::filesystem::path& folder, const Calibration& calibration);
+
+}  // namespace gavel

@@ -1,0 +1,40 @@
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/model_files.h"
+#include "model/combine.h"
+#include "recipe/recipe.h"
+#include "text/tokenizer.h"
+
+namespace gavel {
+
+/** Which judge, and with which settings. */
+struct JudgeOptions {
+  /** A folder that Gavel trained (with recipe.yaml) or that PEFT saved (adapter_config.json alone). */
+  std::filesystem::path adapter;
+  /** Base model in place of the one that the adapter's folder names. */
+  std::optional<std::string> model;
+  /** "section.key=value" over the adapter's recipe. */
+  std::vector<std::string> overrides;
+  /** Whether calibration.json beside the adapter counts. */
+  bool use_temperature = true;
+};
+
+/** All that belongs to a trained judge, read and checked; nothing is on a device yet. */
+struct LoadedAdapter {
+  /** The one beside the adapter; for an adapter of PEFT's the defaults. */
+  Recipe recipe;
+  LlamaConfig config;
+  ModelFiles files;
+  Tokenizer tokenizer;
+  LoadedAdapterWeights weights;
+  double temperature = 1;
+};
+
+/** Throws Error naming the file when something is missing, damaged, or does not belong together. */
+LoadedAdapter load_adapter(const JudgeOptions& options);
+
+}  // namespace gavel

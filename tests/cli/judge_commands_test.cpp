@@ -1,0 +1,315 @@
+// predict, eval and judge as a user runs them, on a tiny model.
+#include <gmock/gmock.h>
+#include <httplib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <csignal>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "cli/cli_fixture.h"
+#include "model/adapter.h"
+#include "report/validation_file.h"
+#include "train/predict.h"
+
+namespace gavel {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+
+class JudgeCommands : public Cli {
+ protected:
+  void SetUp() override {
+    Cli::SetUp();
+    ASSERT_EQ(run({"train", file("recipe.yaml").string(), "train.max_steps=3"}), 0);
+  }
+  JudgeOptions judge_options() const { return {file("run"), std::nullopt, {}, true}; }
+  std::string output_of(const std::vector<std::string>& arguments, int status = 0) const {
+    testing::internal::CaptureStdout();
+    EXPECT_EQ(run(arguments), status);
+    return testing::internal::GetCapturedStdout();
+  }
+  std::string adapter() const { return file("run").string(); }
+  std::string test_data() const { return file("test.csv").string(); }
+  std::string predict(const std::string& name, std::vector<std::string> more = {}) const {
+    std::vector<std::string> arguments = {"predict",   "--adapter", adapter(),          "--data",
+                                          test_data(), "--out",     file(name).string()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    EXPECT_EQ(run(arguments), 0);
+    return read_text(file(name));
+  }
+};
+
+TEST_F(JudgeCommands, PredictGivesTheSameInWindowsOfAnySizeUpToRounding) {
+  std::istringstream whole(predict("whole.csv")), parts(predict("parts.csv", {"--window", "5"}));
+  std::string a, b;
+  int rows = 0;
+  while (std::getline(whole, a)) {
+    ASSERT_TRUE(std::getline(parts, b));
+    EXPECT_EQ(a.substr(0, a.find(',')), b.substr(0, b.find(',')));
+    if (rows++ > 0) {
+      EXPECT_NEAR(std::stod(a.substr(a.find(',') + 1)), std::stod(b.substr(b.find(',') + 1)), 1e-5);
+    }
+  }
+  EXPECT_EQ(rows, 13);
+  EXPECT_FALSE(std::getline(parts, b));
+  EXPECT_FALSE(fs::exists(file("whole.csv.partial")));
+  EXPECT_FALSE(fs::exists(file("whole.csv.partial.json")));
+}
+
+TEST_F(JudgeCommands, PredictGoesOnWhereItWasStopped) {
+  std::string uninterrupted = predict("one.csv", {"--window", "4", "--swap-average", "0.5"});
+  PredictOptions options{file("test.csv"), file("two.csv"), 0.5, 4, false};
+  Judge judge(judge_options());
+  struct Stop {};
+  // Stopped in the second window; half a window's text is left behind, as a kill while writing does.
+  EXPECT_THROW(predict_file(judge, options,
+                            [](int64_t done, int64_t) {
+                              if (done > 4) throw Stop();
+                            }),
+               Stop);
+  EXPECT_FALSE(fs::exists(file("two.csv")));
+  { std::ofstream(file("two.csv.partial"), std::ios::app) << "torn,0.1"; }
+  PredictResult result = predict_file(judge, options);
+  EXPECT_EQ(result.resumed_rows, 4);
+  EXPECT_EQ(result.rows, 12);
+  EXPECT_EQ(result.swapped_rows, 6);
+  EXPECT_EQ(read_text(file("two.csv")), uninterrupted);
+}
+
+TEST_F(JudgeCommands, PredictSurvivesAKillAtAnyMoment) {
+  std::string uninterrupted = predict("one.csv", {"--window", "2"});
+  fs::path program = fs::path(GAVEL_BINARY_DIR) / "gavel";
+  if (!fs::exists(program)) GTEST_SKIP() << "the program is not built";
+  std::string out = file("killed.csv").string(), data = test_data(), folder = adapter();
+  int kills = 0;
+  for (int attempt = 0; attempt < 40 && !fs::exists(out); ++attempt) {
+    pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      ::execl(program.c_str(), "gavel", "--quiet", "predict", "--adapter", folder.c_str(), "--data",
+              data.c_str(), "--out", out.c_str(), "--window", "2", nullptr);
+      ::_exit(127);
+    }
+    // Later each time, so that it gets through in the end.
+    for (int i = 0; i <= attempt; ++i) ::usleep(40000 + 7000 * attempt);
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    if (WIFSIGNALED(status)) {
+      ++kills;
+    } else {
+      EXPECT_EQ(WEXITSTATUS(status), 0);
+    }
+  }
+  ASSERT_TRUE(fs::exists(out));
+  EXPECT_GT(kills, 0);
+  EXPECT_EQ(read_text(out), uninterrupted);
+}
+
+TEST_F(JudgeCommands, PredictRefusesWhatBelongsToSomethingElse) {
+  PredictOptions options{file("test.csv"), file("out.csv"), 0, 4, false};
+  Judge judge(judge_options());
+  struct Stop {};
+  EXPECT_THROW(predict_file(judge, options,
+                            [](int64_t done, int64_t) {
+                              if (done > 4) throw Stop();
+                            }),
+               Stop);
+  std::vector<std::string> other = {
+      "predict",  "--adapter", adapter(), "--data", test_data(), "--out", file("out.csv").string(),
+      "--window", "5"};
+  EXPECT_THAT(error_of(other), AllOf(HasSubstr("4 rows of another judge"), HasSubstr("--restart")));
+  other.push_back("--restart");
+  EXPECT_EQ(run(other), 0);
+  EXPECT_THAT(error_of({"predict", "--adapter", adapter(), "--data", test_data(), "--out",
+                        file("no/folder/out.csv").string()}),
+              HasSubstr("no/folder"));
+  EXPECT_THAT(error_of({"predict", "--adapter", adapter(), "--data", test_data(), "--swap-average", "2"}),
+              HasSubstr("swap-average"));
+}
+
+TEST_F(JudgeCommands, SwapAverageIsTheMeanOfBothOrders) {
+  Judge judge(judge_options());
+  std::vector<PreferenceRow> rows = read_preferences(file("test.csv"), ReadOptions{}).rows, exchanged;
+  for (const PreferenceRow& row : rows) exchanged.push_back(swapped(row));
+  auto there = judge.judge(rows), back = judge.judge(exchanged), both = judge.judge(rows, 1),
+       some = judge.judge(rows, 0.25);
+  int averaged = 0;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    double mean = (there[i].probabilities[0] + back[i].probabilities[1]) / 2;
+    EXPECT_NEAR(both[i].probabilities[0], mean, 1e-5);
+    EXPECT_NEAR(both[i].probabilities[2], (there[i].probabilities[2] + back[i].probabilities[2]) / 2, 1e-5);
+    EXPECT_FALSE(there[i].swapped_logits);
+    if (!some[i].swapped_logits) continue;
+    ++averaged;
+    EXPECT_NEAR(some[i].probabilities[0], mean, 1e-5);
+  }
+  EXPECT_EQ(averaged, 3);
+}
+
+TEST_F(JudgeCommands, CalibrationIsWrittenAndUsed) {
+  auto json_of = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {
+        "eval", "--adapter", adapter(), "--data", file("train.csv").string(), "--json"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return nlohmann::json::parse(output_of(arguments));
+  };
+  auto before = json_of({"--calibrate"});
+  EXPECT_EQ(before["temperature"], 1);
+  auto after = json_of({});
+  EXPECT_NE(after["temperature"], 1);
+  EXPECT_LT(after["log_loss"].get<double>(), before["log_loss"].get<double>());
+  EXPECT_EQ(after["accuracy"], before["accuracy"]);
+  EXPECT_EQ(json_of({"--no-temperature"})["log_loss"], before["log_loss"]);
+  EXPECT_EQ(before["length_baseline"]["fitted_on"], "this file, five-fold cross-validation");
+  EXPECT_NEAR(before["constant_baseline"]["log_loss"].get<double>(), 1.09, 0.05);
+
+  write_file(file("run") / "calibration.json", "{\"temperature\": 0}");
+  EXPECT_THAT(error_of({"eval", "--adapter", adapter(), "--data", test_data()}),
+              HasSubstr("calibration.json"));
+}
+
+TEST_F(JudgeCommands, EvalTellsItsFigures) {
+  std::string text = output_of({"eval", "--adapter", adapter(), "--data", test_data(), "--swap-average", "1",
+                                "--rows", file("rows.jsonl").string()});
+  for (const char* part : {"rows 12", "log loss", "lengths alone", "flip rate", "precision", "verdict tie",
+                           "confidence", "tokens"})
+    EXPECT_THAT(text, HasSubstr(part));
+  ValidationRows rows = read_validation(file("rows.jsonl"));
+  ASSERT_EQ(rows.rows.size(), 12u);
+  EXPECT_EQ(rows.rows[3].row, 4);
+  EXPECT_GT(rows.rows[3].tokens, 0);
+  write_file(file("unlabelled.csv"),
+             "id,prompt,response_a,response_b\n1,\"[\"\"p\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\"\n");
+  EXPECT_THAT(error_of({"eval", "--adapter", adapter(), "--data", file("unlabelled.csv").string()}),
+              HasSubstr("winner"));
+}
+
+TEST_F(JudgeCommands, JudgeTakesJson) {
+  auto judge = [&](const std::string& text, int status = 0) {
+    std::istringstream input(text);
+    auto* before = std::cin.rdbuf(input.rdbuf());
+    std::string out = output_of({"judge", "--adapter", adapter(), "--json", "--swap-average", "1"}, status);
+    std::cin.rdbuf(before);
+    std::cin.clear();
+    return out;
+  };
+  if (isatty(STDIN_FILENO) != 0) GTEST_SKIP() << "standard input is a terminal";
+  auto one = nlohmann::json::parse(
+      judge(R"({"id": "x<y", "prompt": ["p", "q"], "response_a": "good", "response_b": ["bad", null]})"));
+  EXPECT_EQ(one["id"], "x<y");
+  EXPECT_NEAR(one["probabilities"]["A"].get<double>() + one["probabilities"]["B"].get<double>() +
+                  one["probabilities"]["tie"].get<double>(),
+              1, 1e-9);
+  EXPECT_TRUE(one.contains("agrees"));
+  std::string lines = judge(
+      "{\"prompt\":\"a\",\"response_a\":\"b\",\"response_b\":\"c\"}\n\n{\"prompt\":\"\\ud800\",\"response_"
+      "a\":\"b\",\"response_b\":\"c\"}\n");
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 2);
+  for (const char* bad :
+       {"", "{", "[]", "{}", "{\"prompt\": 1, \"response_a\": \"a\", \"response_b\": \"b\"}", "\"text\"",
+        "{\"promt\": \"x\", \"response_a\": \"a\", \"response_b\": \"b\"}",
+        "{\"prompt\":\"a\xff\",\"response_a\":\"b\",\"response_b\":\"c\"}"}) {
+    testing::internal::CaptureStderr();
+    judge(bad, 1);
+    EXPECT_THAT(testing::internal::GetCapturedStderr(),
+                AllOf(HasSubstr("standard input"), testing::Not(HasSubstr("report it"))))
+        << bad;
+  }
+  EXPECT_THAT(error_of({"judge", "--adapter", adapter(), "--prompt", "p"}), HasSubstr("requires --"));
+}
+
+/** Largest difference of two judges' log probabilities on the test rows. */
+double distance(Judge& one, Judge& two, const fs::path& data) {
+  std::vector<PreferenceRow> rows = read_preferences(data, ReadOptions{}).rows;
+  auto a = one.judge(rows), b = two.judge(rows);
+  double worst = 0;
+  for (size_t i = 0; i < rows.size(); ++i)
+    for (size_t k = 0; k < 3; ++k)
+      worst = std::max(worst, std::abs(std::log(a[i].probabilities[k] / b[i].probabilities[k])));
+  return worst;
+}
+
+TEST_F(JudgeCommands, AMergedModelJudgesAsTheAdapterDid) {
+  ASSERT_EQ(run({"merge", "--adapter", adapter(), "--out", file("merged").string()}), 0);
+  EXPECT_TRUE(fs::exists(file("merged") / "tokenizer.json"));
+  // The merged model as a base, with an adapter that adds nothing and has the same head.
+  LoadedAdapter loaded = load_adapter(judge_options());
+  std::vector<HostTensor> nothing;
+  for (const HostTensor& value : loaded.weights.values) nothing.emplace_back(DType::kF32, value.shape());
+  nothing.back() = ModelFiles::open(file("merged")).read("score.weight", DType::kF32);
+  fs::create_directories(file("nothing"));
+  save_adapter(file("nothing"), loaded.config, loaded.weights.config, nothing);
+  fs::copy(file("run") / "recipe.yaml", file("nothing") / "recipe.yaml");
+  Judge before(judge_options()), after({file("nothing"), file("merged").string(), {}, true}),
+      base({file("nothing"), std::nullopt, {}, true});
+  EXPECT_LT(distance(before, after, file("test.csv")), 1e-5);
+  EXPECT_GT(distance(before, base, file("test.csv")), 1e-4);  // the adapter does something
+  EXPECT_THAT(error_of({"merge", "--adapter", adapter(), "--out", file("merged").string()}),
+              HasSubstr("holds model.safetensors already"));
+}
+
+TEST_F(JudgeCommands, TheAverageOfAJudgeWithItselfIsThatJudge) {
+  for (const char* method : {"exact", "factors"}) {
+    fs::path out = file(method);
+    ASSERT_EQ(run({"average", adapter(), adapter(), "--out", out.string(), "--method", method}), 0);
+    Judge before(judge_options()), after({out, std::nullopt, {}, true});
+    EXPECT_LT(distance(before, after, file("test.csv")), 1e-5) << method;
+  }
+  EXPECT_THAT(error_of({"average", adapter(), "--out", file("x").string()}), HasSubstr("adapters"));
+}
+
+TEST_F(JudgeCommands, ReportIsWrittenForARunAndForSeveral) {
+  ASSERT_EQ(run({"report", adapter()}), 0);
+  EXPECT_THAT(read_text(file("run") / "report.html"), HasSubstr("Training loss"));
+  ASSERT_EQ(run({"report", adapter(), adapter(), "--out", file("both.html").string()}), 0);
+  EXPECT_THAT(read_text(file("both.html")), HasSubstr("Comparison"));
+  EXPECT_THAT(error_of({"report", file("nowhere").string()}),
+              HasSubstr("expected the output folder of a run"));
+}
+
+TEST_F(JudgeCommands, ServeAnswersAndStopsGently) {
+  fs::path program = fs::path(GAVEL_BINARY_DIR) / "gavel";
+  if (!fs::exists(program)) GTEST_SKIP() << "the program is not built";
+  std::string log = file("serve.log").string(), folder = adapter();
+  pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    if (std::freopen(log.c_str(), "w", stderr) == nullptr) ::_exit(126);
+    ::execl(program.c_str(), "gavel", "serve", "--adapter", folder.c_str(), "--port", "0", "--batch", "2",
+            nullptr);
+    ::_exit(127);
+  }
+  int port = 0;
+  for (int i = 0; i < 1200 && port == 0; ++i) {
+    ::usleep(50000);
+    std::string text = fs::exists(log) ? read_text(log) : "";
+    if (auto at = text.find("listening on http://127.0.0.1:");
+        at != std::string::npos && text.find('/', at + 30) != std::string::npos)
+      port = std::stoi(text.substr(at + 30));
+  }
+  EXPECT_GT(port, 0) << read_text(log);
+  httplib::Client client("127.0.0.1", port);
+  client.set_read_timeout(60);
+  auto found = client.Post("/v1/judge", R"({"prompt":"p","response_a":"good","response_b":"bad"})",
+                           "application/json");
+  EXPECT_TRUE(found && found->status == 200);
+  if (found) {
+    EXPECT_TRUE(nlohmann::json::parse(found->body).contains("agrees"));
+  }
+  ::kill(child, SIGTERM);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  EXPECT_THAT(read_text(log), HasSubstr("stopped"));
+}
+
+}  // namespace
+}  // namespace gavel

@@ -1,0 +1,269 @@
+// The service with a judge of our own making, through real sockets.
+#include "serve/service.h"
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <httplib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+
+namespace gavel {
+namespace {
+
+using namespace std::chrono_literals;
+using Json = nlohmann::json;
+using testing::HasSubstr;
+
+/** A wins when its text is longer; slow or broken on demand. */
+std::vector<Verdict> by_length(std::span<const PreferenceRow> rows) {
+  std::vector<Verdict> verdicts;
+  for (const PreferenceRow& row : rows) {
+    if (row.prompt[0] == "slow") std::this_thread::sleep_for(400ms);
+    if (row.prompt[0] == "fail") fail("no judge today");
+    Verdict verdict;
+    double a = static_cast<double>(row.response_a[0].size()),
+           b = static_cast<double>(row.response_b[0].size());
+    verdict.probabilities = {a / (a + b + 1), b / (a + b + 1), 1 / (a + b + 1)};
+    verdict.length = verdict.full_length = 7;
+    verdicts.push_back(verdict);
+  }
+  return verdicts;
+}
+
+class ServiceTest : public testing::Test {
+ protected:
+  void start(ServiceOptions options = {}, JudgeFunction judge = by_length) {
+    options.port = 0;
+    service_ = std::make_unique<Service>(std::move(judge), options);
+    thread_ = std::thread([this] { service_->run(); });
+    for (int i = 0; i < 200; ++i)
+      if (auto found = client().Get("/health"); found && found->status == 200)
+        return;
+      else
+        std::this_thread::sleep_for(5ms);
+    FAIL() << "the service does not answer";
+  }
+  void stop() {
+    if (!thread_.joinable()) return;
+    service_->stop();
+    thread_.join();
+  }
+  void TearDown() override { stop(); }
+
+  httplib::Client client() const {
+    httplib::Client made("127.0.0.1", service_->port());
+    made.set_read_timeout(5);
+    return made;
+  }
+  int status_of(const std::string& body, const char* type = "application/json") const {
+    auto found = client().Post("/v1/judge", body, type);
+    if (!found) return -1;
+    if (found->status != 200) {
+      EXPECT_TRUE(Json::accept(found->body)) << found->body;
+      EXPECT_THAT(found->body, HasSubstr("\"error\""));
+    }
+    return found->status;
+  }
+  /** Sends raw bytes and returns all that comes back within `wait`. */
+  std::string raw(const std::string& bytes, std::chrono::milliseconds wait = 3000ms) const {
+    int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(service_->port()));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    timeval timeout{wait.count() / 1000, wait.count() % 1000 * 1000};
+    ::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    (void)!::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    std::string answer;
+    char part[4096];
+    for (ssize_t got; (got = ::recv(socket, part, sizeof part, 0)) > 0;)
+      answer.append(part, static_cast<size_t>(got));
+    ::close(socket);
+    return answer;
+  }
+  static std::string pair(const std::string& prompt = "p") {
+    return Json{{"prompt", prompt}, {"response_a", "long answer"}, {"response_b", "short"}}.dump();
+  }
+
+  std::unique_ptr<Service> service_;
+  std::thread thread_;
+};
+
+TEST_F(ServiceTest, AnswersPairsListsHealthMetricsAndThePage) {
+  start();
+  auto found = client().Post("/v1/judge", pair(), "application/json; charset=utf-8");
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->status, 200);
+  EXPECT_EQ(Json::parse(found->body)["verdict"], "A");
+  found = client().Post(
+      "/v1/judge",
+      "[" + pair() + "," + R"({"id":9,"prompt":["a","b"],"response_a":"x","response_b":"longer"})" + "]",
+      "application/json");
+  ASSERT_TRUE(found);
+  auto list = Json::parse(found->body);
+  ASSERT_EQ(list.size(), 2u);
+  EXPECT_EQ(list[1]["verdict"], "B");
+  EXPECT_EQ(list[1]["id"], "9");
+  EXPECT_THAT(client().Get("/")->body, HasSubstr("Which answer is better?"));
+  EXPECT_THAT(client().Get("/")->get_header_value("Content-Security-Policy"),
+              HasSubstr("default-src 'none'"));
+  std::string metrics = client().Get("/metrics")->body;
+  EXPECT_THAT(metrics, HasSubstr("gavel_requests_total{status=\"200\"} 2"));
+  EXPECT_THAT(metrics, HasSubstr("gavel_pairs_total 3"));
+  EXPECT_THAT(metrics, HasSubstr("gavel_request_seconds_bucket{le=\"+Inf\"} 2"));
+}
+
+TEST_F(ServiceTest, MalformedRequestsAreRefusedAndTheServiceLivesOn) {
+  ServiceOptions options;
+  options.max_body_bytes = 4096;
+  options.max_pairs = 3;
+  options.body_timeout = 600ms;
+  start(options);
+  std::string deep(3000, '[');
+  for (const std::string& body :
+       {std::string(), std::string("{"), std::string("[]"), std::string("null"),
+        std::string("{\"prompt\":\"a\"}"), std::string("\xff\xfe{"), deep,
+        std::string("{\"prompt\":[],\"response_a\":\"a\",\"response_b\":\"b\"}"),
+        std::string("{\"prompt\":{\"a\":1},\"response_a\":\"a\",\"response_b\":\"b\"}"),
+        std::string("{\"promt\":\"a\",\"response_a\":\"a\",\"response_b\":\"b\"}"),
+        "[" + pair() + "," + pair() + "," + pair() + "," + pair() + "]"})
+    EXPECT_EQ(status_of(body), 400) << body.substr(0, 60);
+  EXPECT_EQ(status_of(pair(), "text/plain"), 415);
+  EXPECT_EQ(status_of(std::string(5000, ' ')), 413);
+  EXPECT_EQ(client().Get("/v1/judge")->status, 405);
+  EXPECT_EQ(client().Get("/nothing")->status, 404);
+  EXPECT_EQ(client().Get("/../../etc/passwd")->status, 404);
+
+  const std::string head = "POST /v1/judge HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+  EXPECT_THAT(raw(head + "Content-Length: 100\r\n\r\n{\"prompt\""), HasSubstr(" 408 "));
+  EXPECT_THAT(raw(head + "Content-Length: 99999999999\r\n\r\nabc"), HasSubstr(" 413 "));
+  EXPECT_THAT(raw(head + "Content-Length: abc\r\n\r\n{}"), HasSubstr(" 400 "));
+  EXPECT_THAT(raw(head + "Content-Length: -5\r\n\r\n{}"), HasSubstr(" 400 "));
+  EXPECT_THAT(raw(head + "Connection: close\r\n\r\n"), HasSubstr(" 411 "));
+  EXPECT_THAT(raw(head + "Transfer-Encoding: chunked\r\n\r\nzz\r\n"), HasSubstr(" 400 "));
+  std::string chunk(4000, ' ');
+  EXPECT_THAT(raw(head + "Transfer-Encoding: chunked\r\n\r\nfa0\r\n" + chunk + "\r\nfa0\r\n" + chunk +
+                  "\r\n0\r\n\r\n"),
+              HasSubstr(" 413 "));
+  EXPECT_THAT(raw(head + "Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"), HasSubstr(" 4"));
+  // What follows a refused body is not taken for a request.
+  std::string smuggled = raw(head + "Content-Length: 99999\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(smuggled, HasSubstr(" 413 "));
+  EXPECT_THAT(smuggled, testing::Not(HasSubstr("gavel_requests_total")));
+  for (const std::string& bytes :
+       {std::string("\r\n\r\n"), std::string("garbage\r\n\r\n"), std::string("GET\r\n\r\n"),
+        std::string(20000, 'a'), std::string("\0\0\0\0", 4), std::string("GET / HTTP/9.9\r\n\r\n"),
+        "GET /" + std::string(9000, 'x') + " HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\n" + std::string("A: b\r\n") + std::string(9000, 'h') + ": x\r\n\r\n"})
+    raw(bytes, 1000ms);
+  EXPECT_EQ(status_of(pair()), 200);
+}
+
+TEST_F(ServiceTest, ATokenIsAskedFor) {
+  ServiceOptions options;
+  options.token = "secret";
+  start(options);
+  EXPECT_EQ(status_of(pair()), 401);
+  auto with = [&](const char* value) {
+    return client().Post("/v1/judge", {{"Authorization", value}}, pair(), "application/json")->status;
+  };
+  EXPECT_EQ(with("Bearer secre"), 401);
+  EXPECT_EQ(with("Bearer secrets"), 401);
+  EXPECT_EQ(with("secret"), 401);
+  EXPECT_EQ(with("Bearer secret"), 200);
+  EXPECT_EQ(client().Get("/metrics")->status, 401);
+  EXPECT_EQ(client().Get("/metrics", {{"Authorization", "Bearer secret"}})->status, 200);
+  EXPECT_EQ(client().Get("/health")->status, 200);
+  EXPECT_THAT(client().Get("/")->body, HasSubstr("id=\"token\""));
+}
+
+TEST_F(ServiceTest, ManyClientsShareBatchesAndEachGetsItsOwnAnswer) {
+  ServiceOptions options;
+  options.queue.wait = 20ms;
+  std::atomic<int> largest{0};
+  start(options, [&](std::span<const PreferenceRow> rows) {
+    largest = std::max(largest.load(), static_cast<int>(rows.size()));
+    std::this_thread::sleep_for(5ms);
+    return by_length(rows);
+  });
+  std::vector<std::thread> clients;
+  std::atomic<int> right{0};
+  for (int c = 0; c < 16; ++c)
+    clients.emplace_back([&, c] {
+      auto own = client();
+      own.set_keep_alive(true);
+      for (int i = 0; i < 20; ++i) {
+        std::string id = std::to_string(c * 100 + i);
+        bool a_wins = (c + i) % 2 == 0;
+        Json body = {{"id", id},
+                     {"prompt", "p"},
+                     {"response_a", a_wins ? "longer" : "s"},
+                     {"response_b", a_wins ? "s" : "longer"}};
+        auto found = own.Post("/v1/judge", body.dump(), "application/json");
+        if (!found || found->status != 200) continue;
+        auto json = Json::parse(found->body);
+        right += json["id"] == id && json["verdict"] == (a_wins ? "A" : "B");
+      }
+    });
+  for (auto& thread : clients) thread.join();
+  EXPECT_EQ(right, 320);
+  EXPECT_GT(largest, 1);
+  EXPECT_LE(largest, 8);
+}
+
+TEST_F(ServiceTest, OverloadIsToldAndNotQueuedForEver) {
+  ServiceOptions options;
+  options.queue = {1, 0ms, 2};
+  options.answer_timeout = 900ms;
+  start(options);
+  std::vector<std::thread> clients;
+  std::array<std::atomic<int>, 600> statuses{};
+  for (int c = 0; c < 8; ++c)
+    clients.emplace_back([&] {
+      auto found = client().Post("/v1/judge", pair("slow"), "application/json");
+      if (found) ++statuses[static_cast<size_t>(found->status)];
+    });
+  for (auto& thread : clients) thread.join();
+  EXPECT_GT(statuses[429], 0);
+  EXPECT_GT(statuses[200], 0);
+  EXPECT_EQ(statuses[200] + statuses[429] + statuses[504], 8);
+  EXPECT_EQ(status_of(pair()), 200);
+  EXPECT_EQ(status_of("[" + pair() + "," + pair() + "," + pair() + "]"), 429);
+}
+
+TEST_F(ServiceTest, AJudgeThatFailsIsTold) {
+  start();
+  EXPECT_EQ(status_of(pair("fail")), 500);
+  EXPECT_EQ(status_of(pair()), 200);
+}
+
+TEST_F(ServiceTest, StoppingAnswersWhatWasTakenIn) {
+  start();
+  int status = 0;
+  std::thread slow([&] {
+    auto found = client().Post("/v1/judge", pair("slow"), "application/json");
+    status = found ? found->status : -1;
+  });
+  std::this_thread::sleep_for(150ms);
+  stop();
+  slow.join();
+  EXPECT_EQ(status, 200);
+  EXPECT_FALSE(client().Get("/health"));
+}
+
+TEST(Service, APortThatIsTakenIsNamed) {
+  Service first(by_length, {.port = 0});
+  // httplib allows a second listener on a port by default (SO_REUSEPORT), which would split requests between
+  // programs.
+  EXPECT_THROW(Service(by_length, {.port = first.port()}), Error);
+}
+
+}  // namespace
+}  // namespace gavel
