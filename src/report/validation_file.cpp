@@ -24,13 +24,12 @@ void write_validation(const std::filesystem::path& path, int64_t step, std::span
   AtomicFile file(path);
   std::string text;
   for (const JudgedRow& row : rows) {
-    nlohmann::ordered_json line = {{"step", step},
-                                   {"row", row.row},
-                                   {"id", row.id},
-                                   {"label", row.label},
-                                   {"probabilities", row.probabilities},
-                                   {"loss", row.loss()},
-                                   {"tokens", row.tokens}};
+    nlohmann::ordered_json line = {{"step", step}, {"row", row.row}};
+    if (!row.id.empty()) line["id"] = row.id;
+    line["label"] = row.label;
+    line["probabilities"] = row.probabilities;
+    line["loss"] = row.loss();
+    line["tokens"] = row.tokens;
     if (row.turns > 0) line["turns"] = row.turns;
     text += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
     if (text.size() > size_t{1} << 20) {

@@ -63,6 +63,7 @@ struct Service::State {
   std::atomic<size_t> active{0};
   std::atomic<bool> draining{false};
   int port = 0;
+  socket_t listener = INVALID_SOCKET;
   httplib::Server server;
 };
 
@@ -265,9 +266,10 @@ void Service::State::add_routes() {
                               {"Cache-Control", "no-store"},
                               {"Referrer-Policy", "no-referrer"}});
   // The library's own options let two programs share a port, which then splits requests between them.
-  server.set_socket_options([](socket_t socket) {
+  server.set_socket_options([this](socket_t socket) {
     int yes = 1;
     ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    listener = socket;
   });
   server.set_keep_alive_max_count(1000);
   server.set_keep_alive_timeout(5);
@@ -295,6 +297,10 @@ Service::Service(JudgeFunction judge, ServiceOptions options)
   if (!bound)
     fail("serve: can't listen on {}:{}: {}; is another program there? (--port)", s.options.host,
          s.options.port, std::strerror(errno));
+  // The library lets five connections wait to be accepted. Linux drops what comes beyond: the client thinks
+  // it is connected and waits for seconds.
+  if (::listen(s.listener, SOMAXCONN) != 0)
+    fail("serve: {}:{}: listen: {}", s.options.host, s.port, std::strerror(errno));
 }
 
 Service::~Service() = default;

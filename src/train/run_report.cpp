@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/file.h"
 #include "data/row_stream.h"
 #include "recipe/recipe.h"
 #include "train/session.h"
@@ -13,6 +14,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr std::chrono::seconds kInterval{60};
+constexpr int kCostFactor = 50;                             // a page may take a fiftieth of the time
 constexpr size_t kMostBytes = 700;                          // of a text in the page
 constexpr uintmax_t kMostFileBytes = uintmax_t{512} << 20;  // of a data file that is searched for texts
 
@@ -59,6 +62,26 @@ std::string run_report(const std::vector<fs::path>& folders) {
   std::vector<RecordedRun> runs;
   for (const fs::path& folder : folders) runs.push_back(read_run(folder));
   return report_html(runs, {find_texts});
+}
+
+ReportWriter::ReportWriter(fs::path folder, std::function<void(const std::string&)> warn)
+    : folder_(std::move(folder)),
+      warn_(std::move(warn)),
+      due_(std::chrono::steady_clock::now() + kInterval) {}
+
+void ReportWriter::refresh() {
+  if (std::chrono::steady_clock::now() >= due_) write();
+}
+
+void ReportWriter::write() {
+  auto start = std::chrono::steady_clock::now();
+  try {
+    write_file(folder_ / "report.html", run_report({folder_}));
+  } catch (const std::exception& error) {
+    warn_(fmt::format("report.html is not up to date: {}", error.what()));
+  }
+  auto end = std::chrono::steady_clock::now();
+  due_ = end + std::max<std::chrono::steady_clock::duration>(kInterval, kCostFactor * (end - start));
 }
 
 }  // namespace gavel

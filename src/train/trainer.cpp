@@ -13,6 +13,7 @@
 #include "train/resume.h"
 #include "train/run_about.h"
 #include "train/run_data.h"
+#include "train/run_report.h"
 #include "train/session.h"
 #include "train/training_loop.h"
 
@@ -178,16 +179,21 @@ TrainingResult run_training(const Recipe& recipe, const RunOptions& run_options)
   if (saved) record.add_resume(begin.step);
   record.write("running", begin);
   signals.defer();
-  TrainingLoop loop(
-      {recipe, folder, engine, train, validation, layout, identity, signals, display, record,
-       [&] { return memory_in_use(*client); }, [&] { draw_loss(folder, recipe, validation); }, total_steps},
-      begin);
+  ReportWriter report(folder.path(), warn);
+  auto draw = [&] {
+    report.write();
+    draw_loss(folder, recipe, validation);
+  };
+  TrainingLoop loop({recipe, folder, engine, train, validation, layout, identity, signals, display, record,
+                     [&] { return memory_in_use(*client); }, draw, [&] { report.refresh(); }, total_steps},
+                    begin);
   auto note = [&](const std::string& status, const std::string& message) {
     try {
       record.write(status, loop.state(), message);
     } catch (const Error& error) {
       display.warn(error.what());
     }
+    report.write();
   };
   TrainingEnd end{};
   try {
@@ -225,8 +231,10 @@ TrainingResult run_training(const Recipe& recipe, const RunOptions& run_options)
   } catch (const Error& error) {
     display.warn(error.what());
   }
-  spdlog::info("saved {}: adapter, tokenizer, recipe.yaml, run.json, metrics.jsonl, loss.svg, checkpoints",
-               folder.path().string());
+  spdlog::info(
+      "saved {}: adapter, tokenizer, recipe.yaml, run.json, metrics.jsonl, loss.svg, report.html, "
+      "checkpoints",
+      folder.path().string());
   display.event(result.stopped_early ? "stopped" : "finished",
                 {{"step", state.step}, {"path", folder.path().string()}});
   return result;

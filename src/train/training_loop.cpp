@@ -91,6 +91,7 @@ void TrainingLoop::receive() {
     take(sent, sums);
   else
     skip(sent, sums);
+  p_.refresh();
 }
 
 void TrainingLoop::drain() {

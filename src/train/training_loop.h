@@ -34,6 +34,8 @@ struct TrainingParts {
   std::function<int64_t()> memory;
   /** Draws plots and reports from what is on disk; called after each evaluation. */
   std::function<void()> draw;
+  /** Brings reports up to date when it is time; called after each step. */
+  std::function<void()> refresh;
   int64_t total_steps;
 };
 

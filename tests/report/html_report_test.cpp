@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/random.h"
+#include "report/svg.h"
 
 namespace gavel {
 namespace {

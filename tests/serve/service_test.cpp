@@ -207,7 +207,11 @@ TEST_F(ServiceTest, ManyClientsShareBatchesAndEachGetsItsOwnAnswer) {
                      {"response_a", a_wins ? "longer" : "s"},
                      {"response_b", a_wins ? "s" : "longer"}};
         auto found = own.Post("/v1/judge", body.dump(), "application/json");
-        if (!found || found->status != 200) continue;
+        if (!found || found->status != 200) {
+          ADD_FAILURE() << "client " << c << ", request " << i << ": "
+                        << (found ? found->body : httplib::to_string(found.error()));
+          continue;
+        }
         auto json = Json::parse(found->body);
         right += json["id"] == id && json["verdict"] == (a_wins ? "A" : "B");
       }
