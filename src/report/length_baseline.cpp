@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 namespace gavel {
@@ -10,9 +11,10 @@ namespace {
 
 constexpr size_t kFeatures = 6, kClasses = 3, kFolds = 5;
 constexpr int kIterations = 400;
-/** Weights are drawn towards zero as by this many rows: with little, 20 to 50 rows are fitted by heart
- * (docs/decisions.md); from some thousand on it changes nothing. */
-constexpr double kPriorRows = 20;
+/** Weights are drawn towards zero as by one of these numbers of rows, whichever predicts rows held out of the
+ * fit best; a few dozen rows would else be learnt by heart. With many rows it makes no difference. */
+constexpr std::array<double, 4> kPriorRows = {0.1, 1, 10, 100};
+constexpr size_t kManyRows = 2000;
 
 using Features = std::array<double, kFeatures>;
 using Weights = std::array<Features, kClasses>;
@@ -35,12 +37,15 @@ Label probabilities(const Weights& weights, const Features& x) {
   return z;
 }
 
-/** All but `held_out` of the folds. Features are standardised, so one step size fits all. */
-Weights fit(const std::vector<Features>& x, std::span<const TextLengths> rows, size_t held_out) {
+using Folds = std::array<bool, kFolds>;
+
+/** Fits the rows of all folds but those left out. Features are standardised, so one step size fits all. */
+Weights fit(const std::vector<Features>& x, std::span<const TextLengths> rows, const Folds& left_out,
+            double prior_rows) {
   double count = 0;
-  for (size_t i = 0; i < x.size(); ++i) count += i % kFolds != held_out;
+  for (size_t i = 0; i < x.size(); ++i) count += !left_out[i % kFolds];
   // The loss curves at most by half the mean squared length of a row, kFeatures here.
-  const double decay = kPriorRows / count, step = 1 / (0.5 * kFeatures + decay);
+  const double decay = prior_rows / count, step = 1 / (0.5 * kFeatures + decay);
   Weights weights{}, previous{}, ahead{};
   for (int iteration = 0; iteration < kIterations; ++iteration) {
     double momentum = static_cast<double>(iteration) / (iteration + 3);
@@ -49,7 +54,7 @@ Weights fit(const std::vector<Features>& x, std::span<const TextLengths> rows, s
         ahead[c][f] = weights[c][f] + momentum * (weights[c][f] - previous[c][f]);
     Weights gradient{};
     for (size_t i = 0; i < x.size(); ++i) {
-      if (i % kFolds == held_out) continue;
+      if (left_out[i % kFolds]) continue;
       Label p = probabilities(ahead, x[i]);
       for (size_t c = 0; c < kClasses; ++c)
         for (size_t f = 0; f < kFeatures; ++f) gradient[c][f] += (p[c] - rows[i].label[c]) * x[i][f];
@@ -60,6 +65,47 @@ Weights fit(const std::vector<Features>& x, std::span<const TextLengths> rows, s
         weights[c][f] = ahead[c][f] - step * (gradient[c][f] / count + decay * ahead[c][f]);
   }
   return weights;
+}
+
+/** Sums over the rows of one fold. */
+BaselineScore score_fold(const Weights& weights, const std::vector<Features>& x,
+                         std::span<const TextLengths> rows, size_t fold) {
+  BaselineScore sum;
+  for (size_t i = fold; i < x.size(); i += kFolds) {
+    Label p = probabilities(weights, x[i]);
+    for (size_t c = 0; c < kClasses; ++c)
+      if (rows[i].label[c] > 0) sum.log_loss -= rows[i].label[c] * std::log(p[c]);
+    auto best = static_cast<size_t>(std::max_element(p.begin(), p.end()) - p.begin());
+    sum.accuracy += rows[i].label[best] == *std::max_element(rows[i].label.begin(), rows[i].label.end());
+  }
+  return sum;
+}
+
+/** For each fold the prior that does best on the others, each of them held out in turn: the fold itself has
+ * no say. */
+std::array<double, kFolds> choose_priors(const std::vector<Features>& x, std::span<const TextLengths> rows) {
+  std::array<double, kFolds> chosen{};
+  chosen.fill(kPriorRows[0]);
+  if (x.size() >= kManyRows) return chosen;
+  std::array<double, kFolds> least{};
+  least.fill(std::numeric_limits<double>::infinity());
+  for (double prior : kPriorRows) {
+    std::array<double, kFolds> losses{};
+    for (size_t one = 0; one < kFolds; ++one)
+      for (size_t two = one + 1; two < kFolds; ++two) {
+        Folds left_out{};
+        left_out[one] = left_out[two] = true;
+        Weights weights = fit(x, rows, left_out, prior);
+        losses[one] += score_fold(weights, x, rows, two).log_loss;
+        losses[two] += score_fold(weights, x, rows, one).log_loss;
+      }
+    for (size_t fold = 0; fold < kFolds; ++fold)
+      if (losses[fold] < least[fold]) {
+        least[fold] = losses[fold];
+        chosen[fold] = prior;
+      }
+  }
+  return chosen;
 }
 
 }  // namespace
@@ -77,15 +123,13 @@ BaselineScore length_baseline(std::span<const TextLengths> rows) {
     for (Features& row : x) row[f] = (row[f] - mean) * scale;
   }
   BaselineScore score;
+  std::array<double, kFolds> priors = choose_priors(x, rows);
   for (size_t fold = 0; fold < kFolds; ++fold) {
-    Weights weights = fit(x, rows, fold);
-    for (size_t i = fold; i < x.size(); i += kFolds) {
-      Label p = probabilities(weights, x[i]);
-      for (size_t c = 0; c < kClasses; ++c)
-        if (rows[i].label[c] > 0) score.log_loss -= rows[i].label[c] * std::log(p[c]);
-      auto best = static_cast<size_t>(std::max_element(p.begin(), p.end()) - p.begin());
-      score.accuracy += rows[i].label[best] == *std::max_element(rows[i].label.begin(), rows[i].label.end());
-    }
+    Folds left_out{};
+    left_out[fold] = true;
+    BaselineScore sum = score_fold(fit(x, rows, left_out, priors[fold]), x, rows, fold);
+    score.log_loss += sum.log_loss;
+    score.accuracy += sum.accuracy;
   }
   score.log_loss /= count;
   score.accuracy /= count;

@@ -16,10 +16,10 @@ struct BaselineScore {
 };
 
 /** What lengths alone say of who wins: multinomial logistic regression on the logarithms of the three
- * lengths, the distance of the answers' and the turns, with weight decay as of 20 more rows, fitted by
- * accelerated gradient descent. Measured by five-fold cross-validation on the rows (row i is in fold i mod
- * 5): no row is judged by a model that saw it. A judge that does not beat this has learnt little but lengths.
- * NaN with fewer than ten rows. */
+ * lengths, the distance of the answers' and the turns, with a weight decay chosen within the rows it is
+ * fitted to, by accelerated gradient descent. Measured by five-fold cross-validation on the rows (row i is in
+ * fold i mod 5): no row is judged by a model that saw it. A judge that does not beat this has learnt little
+ * but lengths. NaN with fewer than ten rows. */
 BaselineScore length_baseline(std::span<const TextLengths> rows);
 
 }  // namespace gavel

@@ -190,9 +190,9 @@ EventWriter::EventWriter(const fs::path& folder, int64_t first_step) {
   ::gethostname(host, sizeof host);
   auto nanoseconds = std::chrono::system_clock::now().time_since_epoch().count();
   // Files are read in the order of their names: seconds in ten digits, as TensorFlow writes them, then parts
-  // of one.
-  path_ = folder / fmt::format("events.out.tfevents.{:010}.{}.{}.{:09}", nanoseconds / 1'000'000'000, host,
-                               ::getpid(), nanoseconds % 1'000'000'000);
+  // of one, for a run that is resumed within the same second.
+  path_ = folder / fmt::format("events.out.tfevents.{:010}.{:09}.{}.{}", nanoseconds / 1'000'000'000,
+                               nanoseconds % 1'000'000'000, host, ::getpid());
   descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail("{}: can't be opened for writing: {}", path_.string(), std::strerror(errno));
   try {
