@@ -38,20 +38,21 @@ th { color: var(--quiet); font-weight: 500; font-size: 12.5px; } td, th { paddin
 tr:last-child td { border-bottom: 0; } td:first-child, th:first-child { text-align: left; padding-left: 0; }
 table.numbers td:not(:first-child), table.numbers th:not(:first-child) { text-align: right; white-space: nowrap; }
 table.text td { text-align: left; } table.text th { text-align: left; } table.text td:first-child { white-space: nowrap; color: var(--quiet); padding-right: 16px; }
-.any { overflow-wrap: anywhere; }
+.any { overflow-wrap: anywhere; white-space: normal; }
 .chip { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 7px; background: var(--own); }
-pre { margin: 0; max-height: 420px; overflow: auto; font: 12.5px/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
+pre { margin: 0; max-height: 720px; overflow: auto; white-space: pre-wrap; overflow-wrap: anywhere; font: 12.5px/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
 code { font: 12.5px ui-monospace, "DejaVu Sans Mono", monospace; }
 .confusion { margin-top: 4px; } .confusion td { text-align: center; padding: 11px 6px; border: 2px solid var(--card); border-radius: 8px; }
 .confusion td.heat { background: rgba(var(--heat), var(--share)); } .confusion td.hit { outline: 1px solid rgba(var(--heat), 0.9); outline-offset: -3px; }
-.confusion th, .confusion td:first-child { text-align: center; } .confusion small { display: block; color: var(--quiet); font-size: 12px; }
+.confusion th, .confusion td:first-child { text-align: center; border: 0; vertical-align: middle; } .confusion small { display: block; color: var(--quiet); font-size: 12px; }
 .rows { display: grid; gap: 8px; }
 .row { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 9px 14px; }
-.row summary { cursor: pointer; display: grid; grid-template-columns: minmax(90px, 1.2fr) minmax(120px, 2fr) repeat(4, minmax(66px, auto)); gap: 4px 14px; align-items: center; list-style: none; }
+.row summary { cursor: pointer; display: grid; grid-template-columns: minmax(90px, 1.2fr) minmax(120px, 2fr) 90px 90px 100px; gap: 4px 14px; align-items: center; list-style: none; }
 .row summary::-webkit-details-marker { display: none; } .row .nothing { cursor: default; }
+.row summary:not(.nothing) .id::before { content: "▸"; color: var(--quiet); font-weight: 400; margin-right: 8px; } .row[open] summary:not(.nothing) .id::before { content: "▾"; }
 .row .id { font-weight: 600; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .row .number { text-align: right; font-variant-numeric: tabular-nums; font-size: 13.5px; white-space: nowrap; } .row .number i { font-style: normal; color: var(--quiet); font-size: 12px; margin-right: 5px; }
-@media (max-width: 760px) { .row summary { grid-template-columns: 1fr 1fr; } .row .bar3 { grid-column: 1 / -1; order: 5; } .row .number { text-align: left; } }
+@media (max-width: 760px) { .row summary { grid-template-columns: 1fr 1fr 1fr; } .row .id { grid-column: 1 / -1; } .row .bar3 { grid-column: 1 / -1; order: 5; } .row .number { text-align: left; } }
 .bar3 { display: flex; height: 18px; border-radius: 5px; overflow: hidden; font-size: 11px; line-height: 18px; color: #fff; text-align: center; }
 .bar3 span { overflow: hidden; white-space: nowrap; } .bar3 .a { background: #2f6fde; } .bar3 .b { background: #c2500a; } .bar3 .t { background: #6b7280; }
 .texts { margin: 10px 0 2px; display: grid; gap: 10px; grid-template-columns: repeat(auto-fit, minmax(min(260px, 100%), 1fr)); }

@@ -155,10 +155,11 @@ std::string comparison(const std::vector<RecordedRun>& runs, const std::vector<s
   std::vector<std::vector<std::string>> differences;
   for (const std::string& key : keys) {
     auto in_first = settings[0].find(key);
-    bool same = in_first != settings[0].end() && std::all_of(settings.begin(), settings.end(), [&](const auto& own) {
-                  auto found = own.find(key);
-                  return found != own.end() && found->second == in_first->second;
-                });
+    bool same =
+        in_first != settings[0].end() && std::all_of(settings.begin(), settings.end(), [&](const auto& own) {
+          auto found = own.find(key);
+          return found != own.end() && found->second == in_first->second;
+        });
     if (same) continue;
     differences.push_back({"<code>" + escape_markup(key) + "</code>"});
     for (auto& own : settings) differences.back().push_back(own.contains(key) ? cell(own[key]) : "–");
@@ -169,6 +170,16 @@ std::string comparison(const std::vector<RecordedRun>& runs, const std::vector<s
     out += "<h3>Settings that differ</h3>" + html::table(header, differences, html::Columns::kText);
   }
   return html::section("Comparison", out);
+}
+
+/** A card whose chart is drawn for wide windows and once more for phones: scaled from one to the other, its
+ * letters would be too large or too small. */
+std::string wide_card(Chart chart, double width, double height) {
+  std::string narrow = chart_svg(chart);
+  chart.width = width;
+  chart.height = height;
+  return html::card("<div class=\"only-wide\">" + chart_svg(chart) + "</div><div class=\"only-narrow\">" +
+                    narrow + "</div>");
 }
 
 std::string training_charts(const std::vector<RecordedRun>& runs, const std::vector<std::string>& names) {
@@ -188,12 +199,8 @@ std::string training_charts(const std::vector<RecordedRun>& runs, const std::vec
     speed.series.push_back({"", tokens, Mark::kFaint, i});
     speed.series.push_back({several ? names[i] : "", moving_mean(tokens), Mark::kLine, i});
   }
-  Chart wide = loss;
-  wide.width = 1180;
-  wide.height = 330;
-  return html::section("Training", "<div class=\"card only-wide\">" + chart_svg(wide) +
-                                       "</div><div class=\"cards\"><div class=\"card only-narrow\">" +
-                                       chart_svg(loss) + "</div>" + html::card(chart_svg(rate)) +
+  return html::section("Training", "<div class=\"cards\">" + wide_card(loss, 1180, 330) +
+                                       "</div><div class=\"cards\">" + html::card(chart_svg(rate)) +
                                        html::card(chart_svg(norm)) + html::card(chart_svg(speed)) + "</div>");
 }
 
@@ -213,8 +220,8 @@ std::string validation_charts(const std::vector<RecordedRun>& runs, const std::v
     loss.reference = {scores[0]->constant_log_loss, "label shares"};
     accuracy.reference = {scores[0]->constant_accuracy, "most frequent label"};
   }
-  return html::section("Validation", "<div class=\"cards\">" + html::card(chart_svg(loss)) +
-                                         html::card(chart_svg(accuracy)) + "</div>");
+  return html::section("Validation", "<div class=\"cards\">" + wide_card(loss, 580, 280) +
+                                         wide_card(accuracy, 580, 280) + "</div>");
 }
 
 std::string lengths_chart(const std::vector<JudgedRow>& rows) {
@@ -307,6 +314,7 @@ std::string facts_tables(const RecordedRun& run) {
     };
     both("file", [&](const char* part) { return fact(data, {part, "path"}); });
     both("rows", [&](const char* part) { return fact(data, {part, "rows"}); });
+    both("shortened", [&](const char* part) { return fact(data, {part, "cut_rows"}); });
     for (size_t i = 0; i < 3; ++i)
       both(fmt::format("label {}", kOutcomes[i]), [&](const char* part) -> std::string {
         if (!data.contains(part) || !data[part].is_object() || !data[part].contains("labels")) return "";
@@ -320,7 +328,8 @@ std::string facts_tables(const RecordedRun& run) {
       if (data.contains(part) && data[part].is_object() && data[part].contains("tokens") &&
           data[part]["tokens"].is_object())
         for (const auto& [name, value] : data[part]["tokens"].items())
-          if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+          if (name != "count" && std::find(names.begin(), names.end(), name) == names.end())
+            names.push_back(name);
     for (const std::string& name : names)
       both("tokens " + name, [&](const char* part) -> std::string {
         if (!data.contains(part) || !data[part].is_object() || !data[part].contains("tokens")) return "";

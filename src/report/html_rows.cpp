@@ -58,10 +58,9 @@ std::string row_list(const std::vector<JudgedRow>& rows, const std::map<int64_t,
     std::string summary = fmt::format(
         "<span class=\"id\">{}</span><span class=\"bar3\">{}</span><span "
         "class=\"number\"><i>label</i>{}</span><span "
-        "class=\"number\"><i>loss</i>{:.3f}</span><span class=\"number\"><i>tokens</i>{}</span><span "
-        "class=\"number\"><i>row</i>{}</span>",
+        "class=\"number\"><i>loss</i>{:.3f}</span><span class=\"number\"><i>tokens</i>{}</span>",
         row.id.empty() ? fmt::format("row {}", format_count(row.row)) : escape_markup(row.id), bar, label,
-        row.loss(), format_count(row.tokens), format_count(row.row));
+        row.loss(), format_count(row.tokens));
     auto found = texts.find(row.row);
     if (found == texts.end()) {
       out += "<details class=\"row\"><summary class=\"nothing\">" + summary + "</summary></details>";

@@ -250,6 +250,9 @@ void Service::State::add_routes() {
     response.set_header("Allow", "POST");
   };
   server.Get("/v1/judge", other_method);
+  server.Put("/v1/judge", other_method);
+  server.Patch("/v1/judge", other_method);
+  server.Delete("/v1/judge", other_method);
   server.Options("/v1/judge", other_method);
   server.set_error_handler(
       httplib::Server::HandlerWithResponse([](const httplib::Request&, httplib::Response& response) {

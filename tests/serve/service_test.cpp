@@ -138,6 +138,7 @@ TEST_F(ServiceTest, MalformedRequestsAreRefusedAndTheServiceLivesOn) {
   EXPECT_EQ(status_of(pair(), "text/plain"), 415);
   EXPECT_EQ(status_of(std::string(5000, ' ')), 413);
   EXPECT_EQ(client().Get("/v1/judge")->status, 405);
+  EXPECT_EQ(client().Put("/v1/judge", "{}", "application/json")->status, 405);
   EXPECT_EQ(client().Get("/nothing")->status, 404);
   EXPECT_EQ(client().Get("/../../etc/passwd")->status, 404);
 
