@@ -27,8 +27,9 @@ header p { margin: 4px 0 0; color: var(--quiet); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(145px, 1fr)); gap: 12px; margin-top: 20px; }
 .tile { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 12px 14px; display: flex; flex-direction: column; }
 .tile strong { font-size: 23px; line-height: 1.3; font-variant-numeric: tabular-nums; } .tile span { color: var(--quiet); font-size: 12.5px; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(330px, 100%), 1fr)); gap: 14px; margin-top: 14px; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(290px, 100%), 1fr)); gap: 14px; margin-top: 14px; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px; min-width: 0; }
+.stack { display: grid; gap: 14px; }
 .only-narrow { display: none; }
 @media (max-width: 760px) { body { padding: 16px 12px 40px; } .only-wide { display: none; } .only-narrow { display: block; }
   .tiles { grid-template-columns: 1fr 1fr; } .card { padding: 12px; } }
@@ -36,7 +37,7 @@ header p { margin: 4px 0 0; color: var(--quiet); }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 th { color: var(--quiet); font-weight: 500; font-size: 12.5px; } td, th { padding: 5px 8px; border-bottom: 1px solid var(--line); vertical-align: top; }
 tr:last-child td { border-bottom: 0; } td:first-child, th:first-child { text-align: left; padding-left: 0; }
-table.numbers td:not(:first-child), table.numbers th:not(:first-child) { text-align: right; white-space: nowrap; }
+table.numbers td:first-child { min-width: 92px; } table.numbers td:not(:first-child), table.numbers th:not(:first-child) { text-align: right; white-space: nowrap; }
 table.text td { text-align: left; } table.text th { text-align: left; } table.text td:first-child { white-space: nowrap; color: var(--quiet); padding-right: 16px; }
 .any { overflow-wrap: anywhere; white-space: normal; }
 .chip { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 7px; background: var(--own); }

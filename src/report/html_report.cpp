@@ -139,9 +139,9 @@ std::string comparison(const std::vector<RecordedRun>& runs, const std::vector<s
              : "–",
          number(last_metric(run.train, "tokens_per_second"), 0)});
   }
-  std::string out = html::table({"run", "status", "steps", "mean loss", "log loss", "best", "accuracy",
-                                 "calibration error", "time", "tokens/s"},
-                                table);
+  std::string out = html::card(html::table({"run", "status", "steps", "mean loss", "log loss", "best",
+                                            "accuracy", "calibration error", "time", "tokens/s"},
+                                           table));
 
   // Settings that differ, in the order of the recipe.
   std::vector<std::map<std::string, std::string>> settings(runs.size());
@@ -167,9 +167,10 @@ std::string comparison(const std::vector<RecordedRun>& runs, const std::vector<s
   if (!differences.empty()) {
     std::vector<std::string> header = {"setting"};
     for (const std::string& name : names) header.push_back(escape_markup(name));
-    out += "<h3>Settings that differ</h3>" + html::table(header, differences, html::Columns::kText);
+    out +=
+        html::card("<h3>Settings that differ</h3>" + html::table(header, differences, html::Columns::kText));
   }
-  return html::section("Comparison", out);
+  return html::section("Comparison", "<div class=\"stack\">" + out + "</div>");
 }
 
 /** A card whose chart is drawn for wide windows and once more for phones: scaled from one to the other, its
@@ -216,7 +217,12 @@ std::string validation_charts(const std::vector<RecordedRun>& runs, const std::v
         {several ? names[i] : "", points_of(runs[i].evals, "accuracy"), Mark::kPoints, i});
   }
   if (!any) return "";
-  if (scores[0]) {
+  // One line for all runs is only right if they are judged on the same labels.
+  bool same_labels =
+      scores[0] && std::all_of(scores.begin(), scores.end(), [&](const auto& own) {
+        return own && own->rows == scores[0]->rows && own->constant_log_loss == scores[0]->constant_log_loss;
+      });
+  if (same_labels) {
     loss.reference = {scores[0]->constant_log_loss, "label shares"};
     accuracy.reference = {scores[0]->constant_accuracy, "most frequent label"};
   }
