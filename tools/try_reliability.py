@@ -50,16 +50,18 @@ def write_model(folder):
 class Bench:
     """A folder with model, data and recipe, and runs in it."""
 
-    def __init__(self, gavel, folder):
+    def __init__(self, gavel, folder, model=None):
         self.gavel, self.folder = Path(gavel).resolve(), Path(folder)
-        write_model(self.folder / "model")
-        subprocess.run([self.gavel, "--quiet", "data", "make-sample", "--out", self.folder / "data"], check=True,
-                       stdout=subprocess.DEVNULL)
+        self.slow = model is not None  # steps take tenths of a second instead of thousandths
+        if not model:
+            write_model(self.folder / "model")
+        subprocess.run([self.gavel, "--quiet", "data", "make-sample", "--out", self.folder / "data", "--rows", "320",
+                        "--test-rows", "24" if model else "120"], check=True, stdout=subprocess.DEVNULL)
         self.recipe = self.folder / "recipe.yaml"
-        self.recipe.write_text(f"""model: {{path: {self.folder}/model, random_init: true, dtype: float32}}
+        self.recipe.write_text(f"""model: {{{"path: " + model if model else f"path: {self.folder}/model, random_init: true, dtype: float32"}}}
 lora: {{r: 4, lora_alpha: 8, lora_dropout: 0.1, target_modules: all-linear}}
 data: {{train: {self.folder}/data/train.csv, valid: {self.folder}/data/test.csv, max_length: 96, batching: bucketed, swap: random}}
-train: {{max_steps: 200, batch_size: 8, warmup_steps: 5, learning_rate: 0.003, log_every: 20, save_every: 3, eval_every: 10}}
+train: {{max_steps: {48 if model else 200}, batch_size: {2 if model else 8}, warmup_steps: 5, learning_rate: {0.0003 if model else 0.003}, log_every: 20, save_every: 3, eval_every: {8 if model else 10}}}
 """)
 
     def start(self, output, *more, json_lines=True, **settings):
@@ -142,13 +144,14 @@ def kills(bench, count, seed):
     output = bench.folder / "killed-0"
     while done < count:
         want = ("step", "saving", "evaluation")[done % 3]
-        ahead = rng.randint(1, 1 if want == "evaluation" else 4)
+        ahead = rng.randint(1, 1 if want == "evaluation" else 2 if bench.slow else 4)
         process, killed = bench.start(output, "--resume"), False
         starts += 1
         for line in follow(process):
             ahead -= phase_of(line) == want
             if ahead <= 0:
-                time.sleep(rng.random() * (0.01 if want == "saving" else 0.05))
+                longest = 0.01 if want == "saving" else 0.05
+                time.sleep(rng.random() * longest * (8 if bench.slow else 1))
                 process.send_signal(signal.SIGKILL)
                 killed, phase = True, want
                 break
@@ -344,11 +347,40 @@ class Faults:
         check_same(output, self.reference)
         return "said, training went on, checkpoints as they were; writable again: nothing missing"
 
+    def read_only_mount(self):
+        output = self.output("mounted")
+        process = self.bench.start(output)
+        until_step(process, 31)
+        before = {p.name for p in (output / "checkpoints").glob("step-*")}
+        # Only now: a mount through which files are open for writing can't be made read-only.
+        subprocess.run(["mount", "--bind", output, output], check=True)
+        try:
+            subprocess.run(["mount", "-o", "remount,bind,ro", output], check=True)
+            status, errors = finish(process)
+            assert status == 1 and "Read-only file system" in errors and "training goes on" in errors, (status, errors)
+            after = {p.name for p in (output / "checkpoints").glob("step-*")}
+            assert before and before <= after, (before, after)
+            refuge = Path(errors.split("the trained adapter is in ")[1].split(" instead")[0])
+            name = "adapter_model.safetensors"
+            assert (refuge / name).read_bytes() == (self.reference / name).read_bytes(), "the adapter differs"
+            shutil.rmtree(refuge)
+            status, errors = self.bench.run(output, "--resume")
+            assert status == 1 and "Read-only file system" in errors and str(output) in errors, (status, errors)
+            subprocess.run(["mount", "-o", "remount,bind,rw", output], check=True)
+            self.bench.run_whole(output, "--resume")
+            check_same(output, self.reference)
+        finally:
+            subprocess.run(["umount", "-l", output], check=False)
+        return ("said, training went on, checkpoints as they were, adapter saved in the temporary folder; a start there is "
+                "refused; writable again: resumed run identical")
+
     def removed_folder(self):
         output = self.output("removed")
         process = self.bench.start(output)
         until_step(process, 50)
-        shutil.rmtree(output)
+        gone = output.with_name("gone")
+        output.rename(gone)  # in one step: the run goes on writing into a folder that is removed file by file
+        shutil.rmtree(gone)
         status, errors = finish(process)
         assert status == 0 and "was removed" in errors, (status, errors)
         name = "adapter_model.safetensors"
@@ -390,12 +422,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["kills", "faults"])
     parser.add_argument("--gavel", default="build/release/gavel")
+    parser.add_argument("--model", help="kills: a real model instead, such as smollm2-135m-instruct (about a quarter of an hour)")
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", help="names of cases")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gavel_reliability_") as folder:
-        bench = Bench(arguments.gavel, folder)
+        bench = Bench(arguments.gavel, folder, arguments.model)
         if arguments.what == "kills":
             kills(bench, arguments.kills, arguments.seed)
         else:
