@@ -134,7 +134,8 @@ def check_same(output, reference):
     assert steps == list(range(1, len(steps) + 1)), "steps are not 1, 2, 3, …"
     assert scalar_steps(output) == [(("train" if r["kind"] == "train" else "valid"), r["step"]) for r in ours], \
         "event files differ from metrics.jsonl"
-    assert not list((output / "checkpoints").glob(".*")), "leftovers in checkpoints"
+    leftovers = [*output.glob(".*"), *(output / "checkpoints").glob(".*")]
+    assert not leftovers, f"leftovers: {leftovers}"
 
 
 def kills(bench, count, seed):

@@ -60,7 +60,7 @@ std::string read_text(const fs::path& path) {
 }
 
 AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
-  std::string name = path_.string() + ".XXXXXX";
+  std::string name = (path_.parent_path() / fmt::format(".{}.XXXXXX", path_.filename().string())).string();
   descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
   if (descriptor_ < 0) fail("{}: can't be written: {}", path_.string(), std::strerror(errno));
   temporary_ = name;
@@ -101,6 +101,15 @@ void write_file(const fs::path& path, std::string_view text) {
   AtomicFile file(path);
   file.write(text);
   file.commit();
+}
+
+void remove_unfinished(const fs::path& path) {
+  std::string begin = fmt::format(".{}.", path.filename().string());
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(path.parent_path(), ignored)) {
+    std::string name = entry.path().filename().string();
+    if (name.starts_with(begin) && name.size() == begin.size() + 6) fs::remove(entry.path(), ignored);
+  }
 }
 
 void make_folder(const fs::path& path) {

@@ -56,6 +56,9 @@ class AtomicFile {
 /** AtomicFile in one call. */
 void write_file(const std::filesystem::path& path, std::string_view text);
 
+/** Removes what killed processes left of an AtomicFile at `path`, which must have no writer now. */
+void remove_unfinished(const std::filesystem::path& path);
+
 /** Creates the folder and its parents; an Error names it when that fails. */
 void make_folder(const std::filesystem::path& path);
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <climits>
 #include <cstring>
@@ -23,6 +24,8 @@ namespace gavel {
 namespace fs = std::filesystem;
 
 namespace {
+
+constexpr std::string_view kEventFile = "events.out.tfevents.";
 
 // Field numbers of event.proto and summary.proto.
 constexpr uint32_t kWallTime = 1, kStep = 2, kFileVersion = 3, kSummary = 5, kSessionLog = 7;
@@ -183,16 +186,31 @@ void for_each_event(const fs::path& path, std::string_view text,
   }
 }
 
+/** The latest time in the names of event files; -1: there are none. */
+int64_t newest_seconds(const fs::path& folder) {
+  int64_t newest = -1;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    std::string name = entry.path().filename().string();
+    int64_t seconds = 0;
+    if (!name.starts_with(kEventFile)) continue;
+    std::from_chars(name.data() + kEventFile.size(), name.data() + name.size(), seconds);
+    newest = std::max(newest, seconds);
+  }
+  return newest;
+}
+
 }  // namespace
 
 EventWriter::EventWriter(const fs::path& folder, int64_t first_step) {
   char host[HOST_NAME_MAX + 1] = "localhost";
   ::gethostname(host, sizeof host);
   auto nanoseconds = std::chrono::system_clock::now().time_since_epoch().count();
-  // Files are read in the order of their names: seconds in ten digits, as TensorFlow writes them, then parts
-  // of one, for a run that is resumed within the same second.
-  path_ = folder / fmt::format("events.out.tfevents.{:010}.{:09}.{}.{}", nanoseconds / 1'000'000'000,
-                               nanoseconds % 1'000'000'000, host, ::getpid());
+  // Files are read in the order of their names: seconds in ten digits, as TensorFlow writes them. Runs that
+  // start within one second, or after the clock was set back, take a later one.
+  int64_t seconds = std::max<int64_t>(nanoseconds / 1'000'000'000, newest_seconds(folder) + 1);
+  path_ = folder / fmt::format("{}{:010}.{}.{}.{:09}", kEventFile, seconds, host, ::getpid(),
+                               nanoseconds % 1'000'000'000);
   descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail("{}: can't be opened for writing: {}", path_.string(), std::strerror(errno));
   try {
@@ -256,7 +274,7 @@ std::vector<TensorboardEvent> read_events(const fs::path& path) {
 
 void cut_events(const fs::path& folder, int64_t step, int64_t evaluated_step) {
   for (const auto& entry : fs::directory_iterator(folder)) {
-    if (!entry.path().filename().string().starts_with("events.out.tfevents.")) continue;
+    if (!entry.path().filename().string().starts_with(kEventFile)) continue;
     size_t kept = 0, size = 0;
     {
       auto file = MappedFile::open(entry.path());

@@ -45,8 +45,9 @@ void TrainingDisplay::log(const StepFigures& f) {
 void TrainingDisplay::row(const MetricRow& row) {
   if (mode_ != Mode::kJson) return;
   std::string line = to_json_line(row) + '\n';
-  std::fwrite(line.data(), 1, line.size(), stdout);
-  std::fflush(stdout);
+  bool written = std::fwrite(line.data(), 1, line.size(), stdout) == line.size() && std::fflush(stdout) == 0;
+  if (!written && !output_lost_) spdlog::warn("standard output can't be written any more; training goes on");
+  output_lost_ = !written;
 }
 
 void TrainingDisplay::event(const std::string& name, const MetricRow& more) {

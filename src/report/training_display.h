@@ -51,6 +51,7 @@ class TrainingDisplay {
  private:
   Mode mode_;
   int64_t total_steps_ = 0;
+  bool output_lost_ = false;
   std::unique_ptr<Progress> progress_;
 };
 

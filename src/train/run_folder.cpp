@@ -18,6 +18,18 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kLock = ".lock";
+/** What a run replaces as a whole. */
+constexpr const char* kFiles[] = {"recipe.yaml",
+                                  "run.json",
+                                  "metrics.jsonl",
+                                  "validation.jsonl",
+                                  "loss.svg",
+                                  "report.html",
+                                  "adapter_config.json",
+                                  "tokenizer.json",
+                                  "adapter_model.safetensors",
+                                  "tokenizer_config.json",
+                                  "special_tokens_map.json"};
 
 }  // namespace
 
@@ -30,7 +42,10 @@ RunFolder::RunFolder(fs::path path, Existing existing) : path_(std::move(path)) 
   bool refused = existing == Existing::kRefuse
                      ? !found.empty()
                      : fs::exists(path_ / "adapter_model.safetensors") && !fs::exists(checkpoints());
-  if (!refused) return;
+  if (!refused) {
+    for (const char* name : kFiles) remove_unfinished(path_ / name);
+    return;
+  }
   // The destructor does not run.
   ::unlink((path_ / kLock).c_str());
   ::close(lock_);

@@ -15,15 +15,30 @@ namespace gavel {
 
 namespace {
 
+/** Takes the cursor off the line of a progress bar. */
+void leave_bar() {
+  if (::isatty(STDERR_FILENO) == 0) return;
+  [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, "\n", 1);
+}
+
 [[noreturn]] void end_at_once(int signal) {
-  spdlog::default_logger()->flush();
+  // Not through the logger: another thread may be inside it, held up by a terminal.
+  std::string text =
+      fmt::format("{}: stopped at once; what was saved before is whole\n", signal_name(signal));
+  leave_bar();
+  [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
   ::_exit(128 + signal);
+}
+
+bool is_ignored(int signal) {
+  struct sigaction now {};
+  return ::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
 }
 
 }  // namespace
 
 const char* signal_name(int signal) {
-  return signal == SIGINT ? "SIGINT" : "SIGTERM";
+  return signal == SIGINT ? "SIGINT" : signal == SIGHUP ? "SIGHUP" : "SIGTERM";
 }
 
 StopSignals::StopSignals() {
@@ -31,6 +46,10 @@ StopSignals::StopSignals() {
   ::sigemptyset(&taken);
   ::sigaddset(&taken, SIGINT);
   ::sigaddset(&taken, SIGTERM);
+  if (!is_ignored(SIGHUP)) ::sigaddset(&taken, SIGHUP);
+  struct sigaction ignore {};
+  ignore.sa_handler = SIG_IGN;
+  ::sigaction(SIGPIPE, &ignore, &pipe_before_);
   ::pthread_sigmask(SIG_BLOCK, &taken, &before_);
   signals_ = ::signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
   end_ = ::eventfd(0, EFD_CLOEXEC);
@@ -45,6 +64,7 @@ StopSignals::~StopSignals() {
   ::close(signals_);
   ::close(end_);
   ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  ::sigaction(SIGPIPE, &pipe_before_, nullptr);
 }
 
 void StopSignals::watch() {
@@ -57,6 +77,7 @@ void StopSignals::watch() {
     auto signal = static_cast<int>(info.ssi_signo);
     if (!deferring_ || received_ != 0) end_at_once(signal);
     received_ = signal;
+    leave_bar();
     spdlog::warn("{}: finishing this step and saving; once more stops at once", signal_name(signal));
   }
 }

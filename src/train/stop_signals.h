@@ -5,8 +5,10 @@
 
 namespace gavel {
 
-/** Takes SIGINT and SIGTERM for as long as it lives, on a thread of its own, so that no code runs inside a
- * signal handler. Make it before other threads: they inherit the mask that keeps these signals from them.
+/** Takes SIGINT, SIGTERM and SIGHUP (a closed terminal; not under nohup) for as long as it lives, on a thread
+ * of its own, so that no code runs inside a signal handler. Make it before other threads: they inherit the
+ * mask that keeps these signals from them. A reader of our output that goes away (SIGPIPE) is no reason to
+ * end.
  *
  * Until defer() a signal ends the process at once (exit status 128 + signal). After it, the first signal is
  * only noted, for the run to save and stop; the second ends the process at once. Ending at once harms no
@@ -19,13 +21,14 @@ class StopSignals {
   StopSignals& operator=(const StopSignals&) = delete;
 
   void defer() { deferring_ = true; }
-  /** SIGINT or SIGTERM, or 0. */
+  /** The first signal that came, or 0. */
   int received() const { return received_; }
 
  private:
   void watch();
 
   sigset_t before_{};
+  struct sigaction pipe_before_ {};
   int signals_ = -1;  // signalfd
   int end_ = -1;      // eventfd
   std::atomic<bool> deferring_ = false;
@@ -33,7 +36,7 @@ class StopSignals {
   std::thread thread_;
 };
 
-/** "SIGINT" or "SIGTERM". */
+/** "SIGINT", "SIGTERM" or "SIGHUP". */
 const char* signal_name(int signal);
 
 }  // namespace gavel

@@ -27,6 +27,16 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+/** As one word of a shell. */
+std::string quoted(const fs::path& path) {
+  std::string text = path.string(), safe;
+  if (text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@%") ==
+      std::string::npos)
+    return text;
+  for (char c : text) safe += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return "'" + safe + "'";
+}
+
 /** Prints a text of several lines through the logger. */
 void print_lines(std::string_view text) {
   while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
@@ -216,7 +226,7 @@ TrainingResult run_training(const Recipe& recipe, const RunOptions& run_options)
     std::string from = loop.saved_step() ? fmt::format("step {}", *loop.saved_step()) : "the start";
     spdlog::warn("{} after step {} of {}; go on from {} with:\n  gavel train {} --resume",
                  signal_name(result.signal), state.step, total_steps, from,
-                 folder.file("recipe.yaml").string());
+                 quoted(folder.file("recipe.yaml")));
     return result;
   }
   result.stopped_early = end == TrainingEnd::kStoppedEarly;

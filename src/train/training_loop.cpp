@@ -17,11 +17,20 @@ namespace gavel {
 namespace {
 
 constexpr int64_t kMostSkippedInARow = 10;
-constexpr double kExplosion = 10;      // times the smoothed loss
+// A loss has exploded at so many times the smoothed loss and at least twice that of guessing (a batch of a
+// nearly perfect judge may well be ten times its mean), or at five times that of guessing, where no judge
+// belongs.
+constexpr double kJump = 10, kAtLeast = 2, kHopeless = 5;
+constexpr int64_t kFirstWarned = 25;   // fresh heads may begin anywhere
 constexpr int64_t kStepsOfQuiet = 50;  // after a warning of one
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/** Not "-nan", whose sign says nothing. */
+double without_sign(double value) {
+  return std::isnan(value) ? std::abs(value) : value;
 }
 
 /** Leaves an evaluation. */
@@ -143,20 +152,24 @@ void TrainingLoop::stop_at_bad_step(const Sent& sent, const PendingStats::Sums& 
 }
 
 void TrainingLoop::warn_of_explosion(const Sent& sent, double loss) {
-  double usual = state_.smoothed.value();
+  double usual = state_.smoothed.value(),
+         guessing = std::log(static_cast<double>(p_.recipe.model.num_labels));
   bool quiet = warned_step_ >= 0 && sent.step - warned_step_ < kStepsOfQuiet;
-  if (sent.step < kStepsOfQuiet / 2 || quiet || !(loss > kExplosion * usual)) return;
+  bool exploded = (loss > kJump * usual && loss > kAtLeast * guessing) || loss > kHopeless * guessing;
+  if (sent.step < kFirstWarned || quiet || !exploded) return;
   warned_step_ = sent.step;
-  p_.display.warn(fmt::format("step {}: the loss jumped to {:.4f} from about {:.4f}, on {}", sent.step + 1,
-                              loss, usual, name_rows(sent)));
+  p_.display.warn(fmt::format(
+      "step {}: the loss explodes: {:.4f} after about {:.4f} (guessing gives {:.4f}), on {}; if it "
+      "stays so, stop and try a smaller train.learning_rate or train.max_grad_norm=1",
+      sent.step + 1, loss, usual, guessing, name_rows(sent)));
 }
 
 std::string TrainingLoop::what_is_bad(const Sent& sent, const PendingStats::Sums& sums) const {
   double loss = sums.loss / static_cast<double>(sent.rows);
-  std::string what =
-      std::isfinite(loss) && std::isfinite(sums.gradient_norm)
-          ? fmt::format("the loss is {:.4f}, above train.max_loss", loss)
-          : fmt::format("the loss is {:.4f} and the gradient norm {:.4g}", loss, sums.gradient_norm);
+  std::string what = std::isfinite(loss) && std::isfinite(sums.gradient_norm)
+                         ? fmt::format("the loss is {:.4f}, above train.max_loss", loss)
+                         : fmt::format("the loss is {:.4f} and the gradient norm {:.4g}", without_sign(loss),
+                                       without_sign(sums.gradient_norm));
   return fmt::format("step {}: {}, on {}", sent.step + 1, what, name_rows(sent));
 }
 

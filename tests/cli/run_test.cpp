@@ -17,6 +17,7 @@
 #include "report/metrics.h"
 #include "report/tensorboard.h"
 #include "train/checkpoint.h"
+#include "train/stop_signals.h"
 
 namespace gavel {
 namespace {
@@ -38,6 +39,7 @@ class TrainProcess {
     pointers.push_back(nullptr);
     process_ = ::fork();
     if (process_ == 0) {
+      for (int signal : {SIGINT, SIGHUP}) ::signal(signal, SIG_DFL);  // whatever the tests were started with
       ::dup2(ends[1], STDOUT_FILENO);
       ::dup2(::open(messages.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644), STDERR_FILENO);
       ::close(ends[0]);
@@ -53,7 +55,11 @@ class TrainProcess {
       send(SIGKILL);
       wait();
     }
-    std::fclose(out_);
+    close_output();
+  }
+  void close_output() {
+    if (out_ != nullptr) std::fclose(out_);
+    out_ = nullptr;
   }
 
   /** Reads lines until one has all the texts; false at the end of the run. */
@@ -175,19 +181,58 @@ TEST_F(Run, KilledAtRandomMomentsAndResumedIsTheSame) {
 
 TEST_F(Run, SignalsSaveAndSayHowToGoOn) {
   ASSERT_EQ(train("whole"), 0);
-  for (int signal : {SIGINT, SIGTERM}) {
+  for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
     std::string name = fmt::format("signal-{}", signal);
     TrainProcess process = start(name);
     ASSERT_TRUE(process.until({"\"train\"", "\"step\":3"}));
     process.send(signal);
     EXPECT_EQ(process.wait(), 128 + signal);
-    EXPECT_THAT(process.messages(),
-                AllOf(HasSubstr(signal == SIGINT ? "SIGINT" : "SIGTERM"), HasSubstr("--resume")));
+    EXPECT_THAT(process.messages(), AllOf(HasSubstr(signal_name(signal)), HasSubstr("--resume")));
     EXPECT_THAT(read_text(file(name) / "run.json"), HasSubstr("interrupted"));
     EXPECT_FALSE(fs::exists(file(name) / "adapter_model.safetensors"));
     ASSERT_EQ(train(name, {"--resume"}), 0);
     expect_same(name, "whole");
   }
+}
+
+TEST_F(Run, ASecondSignalEndsItAtOnceAndHarmsNothing) {
+  ASSERT_EQ(train("whole"), 0);
+  TrainProcess process = start("twice");
+  ASSERT_TRUE(process.until({"\"saving\"", "\"step\":4"}));
+  process.send(SIGINT);
+  process.send(SIGTERM);
+  int status = process.wait();
+  EXPECT_TRUE(status == 128 + SIGINT || status == 128 + SIGTERM) << status;
+  ASSERT_EQ(train("twice", {"--resume"}), 0);
+  expect_same("twice", "whole");
+}
+
+TEST_F(Run, AReaderThatGoesAwayDoesNotEndIt) {
+  ASSERT_EQ(train("whole"), 0);
+  TrainProcess process = start("unread");
+  ASSERT_TRUE(process.until({"\"train\""}));
+  process.close_output();
+  EXPECT_EQ(process.wait(), 0);
+  EXPECT_THAT(process.messages(), HasSubstr("standard output can't be written"));
+  expect_same("unread", "whole");
+}
+
+TEST_F(Run, WhatAKilledProcessLeftUnfinishedIsRemoved) {
+  ASSERT_EQ(train("run"), 0);
+  fs::path unfinished = file("run") / ".metrics.jsonl.a1B2c3", other = file("run") / ".notes.a1B2c3";
+  write_file(unfinished, "{");
+  write_file(other, "not ours");
+  ASSERT_EQ(train("run", {"--resume"}), 0);
+  EXPECT_FALSE(fs::exists(unfinished));
+  EXPECT_TRUE(fs::exists(other));
+}
+
+TEST_F(Run, AnExplodingLossIsNamedWithItsRows) {
+  testing::internal::CaptureStderr();
+  run({"train", file("recipe.yaml").string(), "output=" + file("exploding").string(), "train.max_steps=40",
+       "train.learning_rate=100", "train.schedule=constant"});
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              AllOf(HasSubstr("the loss explodes"), HasSubstr("rows "), HasSubstr("train.csv")));
 }
 
 TEST_F(Run, ASecondRunInTheFolderIsRefused) {

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/file.h"
 
@@ -44,6 +46,14 @@ TEST_F(TensorboardTest, AResumedRunSaysWhereItGoesOn) {
   ASSERT_EQ(events.size(), 2u);
   EXPECT_TRUE(events[1].starts_session);
   EXPECT_EQ(events[1].step, 12);
+}
+
+TEST_F(TensorboardTest, TheNamesOfLaterFilesSortLater) {
+  std::vector<fs::path> paths;
+  for (int i = 0; i < 5; ++i) paths.push_back(EventWriter(folder_, i).path());
+  EXPECT_TRUE(std::is_sorted(paths.begin(), paths.end()));
+  write_file(folder_ / "events.out.tfevents.4000000000.elsewhere.1.0", "");  // the clock was set back
+  EXPECT_GT(EventWriter(folder_, 5).path(), folder_ / "events.out.tfevents.4000000000.elsewhere.1.0");
 }
 
 TEST_F(TensorboardTest, CutsBackToAStepAndTakesATornEndAway) {
