@@ -6,8 +6,8 @@
   tools/try_reliability.py faults  full disk, read-only and removed folder, signals, damaged checkpoints, changed
                                    settings, a second run, a loss that is not finite (root: mounts a small tmpfs)
 
-Prints one line a case and a summary; exits with 1 if a case failed. The model is made here: random weights over the
-bytes of the sample that `gavel data make-sample` writes.
+Prints one line a case and a summary; exits with 1 if a case failed. Without --model the model is made here: random
+weights over the bytes of the sample that `gavel data make-sample` writes.
 """
 import argparse
 import json
@@ -52,6 +52,7 @@ class Bench:
 
     def __init__(self, gavel, folder, model=None):
         self.gavel, self.folder = Path(gavel).resolve(), Path(folder)
+        self.process = None  # the latest
         self.slow = model is not None  # steps take tenths of a second instead of thousandths
         if not model:
             write_model(self.folder / "model")
@@ -67,7 +68,14 @@ train: {{max_steps: {48 if model else 200}, batch_size: {2 if model else 8}, war
     def start(self, output, *more, json_lines=True, **settings):
         command = [self.gavel, "train", self.recipe, f"output={output}", *more,
                    *(f"{key}={value}" for key, value in settings.items())] + (["--json"] if json_lines else [])
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return self.process
+
+    def end(self):
+        """Leaves nothing running after a case that failed."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
 
     def run(self, output, *more, **settings):
         """(exit status, what it wrote to standard error)"""
@@ -352,15 +360,17 @@ class Faults:
         output = self.output("mounted")
         process = self.bench.start(output)
         until_step(process, 31)
-        before = {p.name for p in (output / "checkpoints").glob("step-*")}
-        # Only now: a mount through which files are open for writing can't be made read-only.
+        # Only now, and while nothing is opened: a mount through which files are open for writing can't be read-only.
+        process.send_signal(signal.SIGSTOP)
         subprocess.run(["mount", "--bind", output, output], check=True)
         try:
             subprocess.run(["mount", "-o", "remount,bind,ro", output], check=True)
+            before = {p.name for p in (output / "checkpoints").glob("step-*")}
+            process.send_signal(signal.SIGCONT)
             status, errors = finish(process)
             assert status == 1 and "Read-only file system" in errors and "training goes on" in errors, (status, errors)
             after = {p.name for p in (output / "checkpoints").glob("step-*")}
-            assert before and before <= after, (before, after)
+            assert before and before == after, (before, after)
             refuge = Path(errors.split("the trained adapter is in ")[1].split(" instead")[0])
             name = "adapter_model.safetensors"
             assert (refuge / name).read_bytes() == (self.reference / name).read_bytes(), "the adapter differs"
@@ -414,6 +424,7 @@ def faults(bench, only):
             print(f"{name}: {getattr(cases, name)()}", flush=True)
         except (AssertionError, subprocess.CalledProcessError, OSError) as error:
             failed += 1
+            bench.end()
             print(f"{name}: FAILED: {error}", flush=True)
     if failed:
         sys.exit(1)
@@ -423,7 +434,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["kills", "faults"])
     parser.add_argument("--gavel", default="build/release/gavel")
-    parser.add_argument("--model", help="kills: a real model instead, such as smollm2-135m-instruct (about a quarter of an hour)")
+    parser.add_argument("--model", help="kills: a real model instead, such as smollm2-135m-instruct (some ten minutes)")
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", help="names of cases")

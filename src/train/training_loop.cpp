@@ -131,23 +131,24 @@ void TrainingLoop::skip(const Sent& sent, const PendingStats::Sums& sums) {
   if (state_.skipped_in_a_row >= kMostSkippedInARow)
     fail(
         "{} steps in a row were left out because their loss or gradient was not finite: this run can't go "
-        "on; try a "
-        "smaller train.learning_rate from an earlier checkpoint",
-        state_.skipped_in_a_row);
+        "on. Go back to a checkpoint before them (remove the later ones from {}) with --resume "
+        "--allow-changes "
+        "and a smaller train.learning_rate or train.max_grad_norm=1",
+        state_.skipped_in_a_row, store_.folder().string());
 }
 
 void TrainingLoop::stop_at_bad_step(const Sent& sent, const PendingStats::Sums& sums) {
   // The graph has kept the state of the step before (StepOptions), whatever was sent since.
   sent_.clear();
   std::string problem = what_is_bad(sent, sums);
-  if (saved_step_ != state_.step) save();
+  if (saved_step_ != state_.step) save(Earlier::kStay);
   std::string kept = saved_step_ == state_.step
                          ? fmt::format("the state before it is kept in {}", store_.path(state_.step).string())
                          : "the state before it could not be saved";
   fail(
-      "{}; {}. Look at these rows; or go on with --resume and train.skip_nonfinite=true (leaves such steps "
-      "out), or with "
-      "--resume --allow-changes and a smaller train.learning_rate or train.max_grad_norm=1",
+      "{}; {}, and the checkpoints before it. Look at these rows; or go on with --resume and "
+      "train.skip_nonfinite=true (leaves such steps out), or with --resume --allow-changes and a smaller "
+      "train.learning_rate or train.max_grad_norm=1; where that does not help, remove the newest checkpoints",
       problem, kept);
 }
 
@@ -299,7 +300,7 @@ bool TrainingLoop::evaluate() {
   return true;
 }
 
-void TrainingLoop::save() {
+void TrainingLoop::save(Earlier earlier) {
   restore_folder();
   p_.display.event("saving", {{"step", state_.step}});
   try {
@@ -316,7 +317,9 @@ void TrainingLoop::save() {
   saved_step_ = state_.step;
   p_.display.event("saved", {{"step", state_.step}, {"path", store_.path(state_.step).string()}});
   try {
-    store_.prune(p_.recipe.train.keep_last, state_.best ? std::optional(state_.best->step) : std::nullopt);
+    // The weights of now may be what makes the steps bad.
+    if (earlier == Earlier::kMayGo && state_.skipped_in_a_row == 0)
+      store_.prune(p_.recipe.train.keep_last, state_.best ? std::optional(state_.best->step) : std::nullopt);
     p_.record.write("running", state_);
   } catch (const Error& error) {
     p_.display.warn(error.what());

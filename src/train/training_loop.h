@@ -89,7 +89,9 @@ class TrainingLoop {
   bool stopped_early() const;
   /** False when a signal came meanwhile. */
   bool evaluate();
-  void save();
+  /** Checkpoints beyond train.keep_last go after this one is whole, unless they are to stay. */
+  enum class Earlier : uint8_t { kMayGo, kStay };
+  void save(Earlier earlier = Earlier::kMayGo);
   void restore_folder();
   TrainingEnd interrupted();
 

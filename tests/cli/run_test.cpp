@@ -306,6 +306,16 @@ TEST_F(Run, AStepThatIsNotFiniteIsNamedAndTheStateBeforeItKept) {
   EXPECT_THAT(error("nan", {"train.learning_rate=1e30"}), HasSubstr("gradient norm"));
 }
 
+TEST_F(Run, WhileStepsAreLeftOutNoCheckpointGoes) {
+  std::vector<std::string> settings = {"train.keep_last=1", "train.eval_every=0"};
+  ASSERT_EQ(train("run", settings), 0);
+  EXPECT_EQ(checkpoints("run").steps(), (std::vector<int64_t>{12}));
+  settings.insert(settings.end(), {"--resume", "--allow-changes", "train.max_steps=30",
+                                   "train.max_loss=0.0001", "train.skip_nonfinite=true"});
+  EXPECT_THAT(error("run", settings), AllOf(HasSubstr("10 steps in a row"), HasSubstr("checkpoints")));
+  EXPECT_EQ(checkpoints("run").steps(), (std::vector<int64_t>{12, 14, 16, 18, 20}));
+}
+
 TEST_F(Run, StopsEarlyAndLoadsTheBest) {
   std::vector<std::string> settings = {"train.eval_every=1",          "train.early_stopping_patience=2",
                                        "train.learning_rate=0.3",     "train.max_steps=40",
