@@ -2,6 +2,7 @@
 
 #include <httplib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstring>
@@ -63,7 +64,8 @@ struct Service::State {
   std::atomic<size_t> active{0};
   std::atomic<bool> draining{false};
   int port = 0;
-  socket_t listener = INVALID_SOCKET;
+  socket_t listener = INVALID_SOCKET;  // the library closes it, but only at the end of a run
+  bool ran = false;
   httplib::Server server;
 };
 
@@ -306,13 +308,16 @@ Service::Service(JudgeFunction judge, ServiceOptions options)
     fail("serve: {}:{}: listen: {}", s.options.host, s.port, std::strerror(errno));
 }
 
-Service::~Service() = default;
+Service::~Service() {
+  if (!state_->ran) ::close(state_->listener);
+}
 
 int Service::port() const {
   return state_->port;
 }
 
 void Service::run() {
+  state_->ran = true;
   state_->server.listen_after_bind();
 }
 

@@ -76,7 +76,7 @@ function showVerdict(found) {
 at("form").addEventListener("submit", async event => {
   event.preventDefault();
   const headers = { "Content-Type": "application/json" };
-  if (at("token")) headers.Authorization = "Bearer " + at("token").value;
+  if (at("token")?.value) headers.Authorization = "Bearer " + at("token").value;
   at("go").disabled = true;
   try {
     const body = JSON.stringify({ prompt: at("prompt").value, response_a: at("a").value, response_b: at("b").value });

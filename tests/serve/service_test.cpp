@@ -267,7 +267,15 @@ TEST(Service, APortThatIsTakenIsNamed) {
   Service first(by_length, {.port = 0});
   // httplib allows a second listener on a port by default (SO_REUSEPORT), which would split requests between
   // programs.
-  EXPECT_THROW(Service(by_length, {.port = first.port()}), Error);
+  const int port = first.port();
+  EXPECT_THROW(Service(by_length, {.port = port}), Error);
+  // One that never ran gives its port back.
+  int freed = 0;
+  {
+    Service second(by_length, {.port = 0});
+    freed = second.port();
+  }
+  EXPECT_EQ(Service(by_length, {.port = freed}).port(), freed);
 }
 
 }  // namespace
