@@ -72,20 +72,30 @@ DatasetBuilder::DatasetBuilder(TokenizeOptions options, const TextEncoder& encod
 }
 
 void DatasetBuilder::add(std::span<const PreferenceRow> rows) {
-  struct Encoded {
-    EncodedText text, swapped;
-  };
   constexpr size_t kBlock = 4096;  // rows in flight
-  std::vector<Encoded> block;
+  const TokenizeShare& share = options_.share;
+  std::vector<EncodedRow> block;
   for (size_t start = 0; start < rows.size(); start += kBlock) {
     auto part = rows.subspan(start, std::min(kBlock, rows.size() - start));
-    block.assign(part.size(), Encoded());
-    parallel_for(part.size(), 16, options_.threads, [&](size_t begin, size_t end) {
-      for (size_t i = begin; i < end; ++i) {
+    block.assign(part.size(), EncodedRow());
+    auto part_of = [&](int64_t process) {
+      auto rows_here = static_cast<int64_t>(part.size());
+      auto first = static_cast<size_t>(share.first(process, rows_here));
+      return std::span(block).subspan(first, static_cast<size_t>(share.first(process + 1, rows_here)) - first);
+    };
+    const std::span<EncodedRow> own = part_of(share.index);
+    const auto own_first = static_cast<size_t>(own.data() - block.data());
+    parallel_for(own.size(), 16, options_.threads, [&](size_t begin, size_t end) {
+      for (size_t i = own_first + begin; i < own_first + end; ++i) {
         block[i].text = encode_row(part[i], false, options_, encoder_);
         if (options_.with_swapped) block[i].swapped = encode_row(part[i], true, options_, encoder_);
       }
     });
+    if (share.count > 1) {
+      std::vector<std::string> all = share.exchange(pack_rows(own));
+      for (int64_t process = 0; process < share.count; ++process)
+        if (process != share.index) unpack_rows(all.at(static_cast<size_t>(process)), part_of(process));
+    }
     for (size_t i = 0; i < part.size(); ++i) {
       add_tokens(std::move(block[i].text.ids), part[i].has_label ? part[i].label : std::array<float, 3>{},
                  std::move(block[i].swapped.ids));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/encode.h"
+#include "data/shared_rows.h"
 
 namespace gavel {
 
@@ -56,6 +57,8 @@ struct TokenizeOptions : EncodeOptions {
   bool with_swapped = false;
   /** 0 = all cores. */
   int threads = 0;
+  /** This process's part of the work. */
+  TokenizeShare share;
 };
 
 /** Collects tokenized rows in order. */
@@ -64,7 +67,7 @@ class DatasetBuilder {
   /** With `sink`, tokens go there and are not kept; finish() is then given them back. */
   using TokenSink = std::function<void(std::span<const int32_t>)>;
   DatasetBuilder(TokenizeOptions options, const TextEncoder& encoder, TokenSink sink = {});
-  /** Tokenizes the rows on all threads and appends them. */
+  /** Tokenizes the rows on all threads and appends them; with several processes, each calls it with the same rows. */
   void add(std::span<const PreferenceRow> rows);
   /** Appends one row that is tokens already (tests, parity); `swapped` is needed with with_swapped. */
   void add_tokens(std::vector<int32_t> tokens, std::array<float, 3> label, std::vector<int32_t> swapped = {});

@@ -66,6 +66,20 @@ std::unique_ptr<TokenFileWriter> try_open(const std::filesystem::path& path, Tok
   }
 }
 
+/** Whether all processes of a run have what this one `has`, for the same file: they must all read it from the cache, or
+ * all tokenize their share. */
+bool all_have(bool has, const TokenKey& key, const std::filesystem::path& path, const TokenizeShare& share) {
+  if (share.count == 1) return has;
+  const std::string name = key.hex();
+  for (const std::string& text : share.exchange(name + (has ? "+" : "-"))) {
+    if (text.substr(0, text.size() - 1) != name)
+      fail("{}: the file, the tokenizer or the program differ between the processes of this run: give all the same",
+           path.string());
+    if (text.back() != '+') has = false;
+  }
+  return has;
+}
+
 }  // namespace
 
 std::filesystem::path token_cache_folder() {
@@ -108,7 +122,8 @@ LoadedDataset load_dataset(const std::filesystem::path& path, const ReadOptions&
   if (cache && !encoder.fingerprint.empty()) {
     key = token_key(path, read, tokenize, encoder);
     cached = *cache / (key.hex() + kSuffix);
-    if (auto found = open_token_file(cached, key, true)) {
+    auto found = open_token_file(cached, key, true);
+    if (all_have(found.has_value(), key, path, tokenize.share)) {
       mark_used(cached);
       return std::move(*found);
     }
@@ -127,6 +142,9 @@ LoadedDataset load_dataset(const std::filesystem::path& path, const ReadOptions&
     stream_rows(path, read, builder, out, done);
     as_cache_error([&] { writer->commit(builder.take_parts(), out); });
   } catch (const CacheError& error) {
+    // Beginning anew is nothing that the other processes would wait for.
+    if (tokenize.share.count > 1)
+      fail("{}; the run ends, since its processes read together: make room, or set data.cache=false", error.what());
     spdlog::warn("{}; the tokens stay in memory", error.what());
     writer.reset();
     return load_dataset(path, read, tokenize, encoder, std::nullopt, done);

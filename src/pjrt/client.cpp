@@ -2,11 +2,13 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 
 #include "base/random.h"
 #include "pjrt/api.h"
+#include "pjrt/key_value_callbacks.h"
 
 namespace gavel::pjrt {
 
@@ -52,14 +54,17 @@ void release_host_hold(PJRT_Error* error, void* argument) {
 
 }  // namespace
 
-std::shared_ptr<Client> Client::create(std::shared_ptr<const Plugin> plugin, Options options) {
+std::shared_ptr<Client> Client::create(std::shared_ptr<const Plugin> plugin, Options options,
+                                       std::shared_ptr<KeyValueStore> store) {
   std::shared_ptr<Client> client(new Client(plugin));
+  client->store_ = std::move(store);
   // The CPU plugin makes four devices when it is not told; every other plugin refuses the option.
   if (is_cpu(*plugin) && !options.contains("cpu_device_count")) options["cpu_device_count"] = int64_t{1};
   auto values = to_named_values(options);
   auto create = make_args<PJRT_Client_Create_Args>();
   create.create_options = values.data();
   create.num_options = values.size();
+  if (client->store_) attach(create, *client->store_);
   call(*plugin, &PJRT_Api::PJRT_Client_Create, create, "creating a client");
   client->handle_ = create.client;
 
@@ -79,7 +84,9 @@ std::shared_ptr<Client> Client::create(std::shared_ptr<const Plugin> plugin, Opt
   auto all = make_args<PJRT_Client_Devices_Args>();
   all.client = client->handle_;
   call(*plugin, &PJRT_Api::PJRT_Client_Devices, all, "listing devices");
-  client->num_global_devices_ = static_cast<int>(all.num_devices);
+  for (size_t i = 0; i < all.num_devices; ++i) client->global_devices_.push_back(client->describe(all.devices[i]));
+  std::sort(client->global_devices_.begin(), client->global_devices_.end(),
+            [](const Device& a, const Device& b) { return a.id < b.id; });
   auto own = make_args<PJRT_Client_AddressableDevices_Args>();
   own.client = client->handle_;
   call(*plugin, &PJRT_Api::PJRT_Client_AddressableDevices, own, "listing this process's devices");
@@ -217,7 +224,7 @@ Buffer Client::to_device(const HostTensor& tensor, const Device& device, HostMem
 
 std::string Client::fingerprint() const {
   std::string text = fmt::format("{}\n{} {}\n{} global devices", plugin_->fingerprint(), platform_name_,
-                                 platform_version_, num_global_devices_);
+                                 platform_version_, global_devices_.size());
   for (const Device& device : devices_)
     text += fmt::format("\n{} {} {}", device.id, device.kind, device.process_index);
   text += fmt::format("\n{} threads", cpu_threads());

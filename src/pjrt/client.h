@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/key_value.h"
 #include "pjrt/buffer.h"
 #include "pjrt/compile_options.h"
 #include "pjrt/executable.h"
@@ -14,7 +15,7 @@ struct PJRT_Device;
 
 namespace gavel::pjrt {
 
-/** One device that this process can use. Lives as long as its client. */
+/** One device of the run. Lives as long as its client. */
 struct Device {
   PJRT_Device* handle = nullptr;
   int id = 0;  // global, as in device assignments
@@ -36,8 +37,9 @@ class Client : public std::enable_shared_from_this<Client> {
  public:
   /** Options depend on the plugin, which refuses names that it does not know. CPU: cpu_device_count (int64;
    * set to 1 here when not given, since the plugin's default is 4). CUDA: memory_fraction, preallocate,
-   * visible_devices, … */
-  static std::shared_ptr<Client> create(std::shared_ptr<const Plugin> plugin, Options options = {});
+   * visible_devices, …; with `store`, by which the processes of a run meet, also node_id and num_nodes. */
+  static std::shared_ptr<Client> create(std::shared_ptr<const Plugin> plugin, Options options = {},
+                                        std::shared_ptr<KeyValueStore> store = nullptr);
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
@@ -50,8 +52,10 @@ class Client : public std::enable_shared_from_this<Client> {
   int process_index() const { return process_index_; }
   /** The devices of this process, in the plugin's order. */
   const std::vector<Device>& devices() const { return devices_; }
-  /** Devices of all processes. */
-  int num_global_devices() const { return num_global_devices_; }
+  /** Devices of all processes, by id: the same list in each process. */
+  const std::vector<Device>& global_devices() const { return global_devices_; }
+  /** Whether this process can use the device. */
+  bool is_own(const Device& device) const { return device.process_index == process_index_; }
   /** Throws Error when the index is not in range. */
   const Device& device(size_t index) const;
   /** Fields are -1 when the plugin does not report memory. */
@@ -83,12 +87,12 @@ class Client : public std::enable_shared_from_this<Client> {
   Device describe(PJRT_Device* handle) const;
 
   std::shared_ptr<const Plugin> plugin_;
+  std::shared_ptr<KeyValueStore> store_;
   PJRT_Client* handle_ = nullptr;
   std::string platform_name_;
   std::string platform_version_;
   int process_index_ = 0;
-  int num_global_devices_ = 0;
-  std::vector<Device> devices_;
+  std::vector<Device> devices_, global_devices_;
 };
 
 }  // namespace gavel::pjrt

@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "base/error.h"
@@ -131,6 +132,7 @@ struct Instruction {
   std::string_view opcode;
   HloShape shape;
   uint64_t id = 0;
+  uint64_t channel = 0;  // 0: none
   std::vector<uint64_t> operands, called;
   std::string_view backend_config;
 };
@@ -151,6 +153,9 @@ Instruction parse_instruction(std::string_view bytes) {
         break;
       case 3:
         instruction.shape = parse_shape(field->bytes);
+        break;
+      case 26:
+        instruction.channel = field->integer;
         break;
       case 35:
         instruction.id = field->integer;
@@ -203,20 +208,25 @@ class Counter {
  public:
   Counter(const Module& module, int64_t unknown_trips) : module_(module), unknown_trips_(unknown_trips) {}
 
-  void visit(uint64_t id, int64_t times, int depth = 0) {
+  /** `loop` stands for one run of the innermost loop's body. */
+  void visit(uint64_t id, int64_t times, int loop = 0, int depth = 0) {
     auto found = module_.computations.find(id);
     if (found == module_.computations.end() || depth > 64) return;
     std::map<uint64_t, const Instruction*> by_id;
     for (const Instruction& instruction : found->second) by_id[instruction.id] = &instruction;
     for (const Instruction& instruction : found->second) {
-      count(instruction, by_id, times);
+      count(instruction, by_id, times, loop);
+      // The end of an asynchronous call names the computation that its start did.
+      if (instruction.opcode == "async-update" || instruction.opcode == "async-done") continue;
       int64_t inner = times;
+      int inner_loop = loop;
       if (instruction.opcode == "while") {
         auto trips = trip_count(instruction.backend_config);
         if (!trips) ++result.unknown_loops;
         inner = times * trips.value_or(unknown_trips_);
+        inner_loop = ++loops_;
       }
-      for (uint64_t called : instruction.called) visit(called, inner, depth + 1);
+      for (uint64_t called : instruction.called) visit(called, inner, inner_loop, depth + 1);
     }
   }
 
@@ -224,12 +234,14 @@ class Counter {
 
  private:
   void count(const Instruction& instruction, const std::map<uint64_t, const Instruction*>& by_id,
-             int64_t times) {
+             int64_t times, int loop) {
     for (std::string_view kind : {"all-gather", "all-reduce", "reduce-scatter", "all-to-all",
                                   "ragged-all-to-all", "collective-permute", "collective-broadcast"}) {
       bool starts =
           instruction.opcode.starts_with(kind) && instruction.opcode.substr(kind.size()) == "-start";
       if (instruction.opcode != kind && !starts) continue;
+      // A compiler that spreads a transfer over several fused computations repeats it in each, with its channel.
+      if (instruction.channel != 0 && !seen_.emplace(loop, instruction.channel).second) continue;
       double bytes = instruction.shape.total();
       // A start gives its operands too: (operands, results, …).
       if (starts && kind != "all-reduce" && instruction.shape.parts.size() > 1)
@@ -246,6 +258,8 @@ class Counter {
 
   const Module& module_;
   int64_t unknown_trips_;
+  int loops_ = 0;
+  std::set<std::pair<int, uint64_t>> seen_;  // loop and channel
 };
 
 }  // namespace

@@ -60,24 +60,41 @@ void paste_tensor(HostTensor& whole, const Shard& shard, const HostTensor& part)
                [&](size_t at, size_t in_part, size_t bytes) { std::memcpy(to + at, from + in_part, bytes); });
 }
 
+std::vector<HostTensor> parts_of(const HostTensor& tensor, const Mesh& mesh, const DimensionAxes& axes,
+                                 const std::vector<int64_t>& places) {
+  std::vector<Shard> shards;
+  std::vector<HostTensor> parts;
+  for (int64_t place : places) {
+    Shard shard = shard_of(mesh, axes, tensor.shape(), place);
+    auto found = std::find(shards.begin(), shards.end(), shard);
+    parts.push_back(found == shards.end() ? slice_tensor(tensor, shard)
+                                          : parts[static_cast<size_t>(found - shards.begin())]);
+    shards.push_back(std::move(shard));
+  }
+  return parts;
+}
+
 DeviceMesh::DeviceMesh(std::shared_ptr<pjrt::Client> client, const Mesh& mesh)
     : client_(std::move(client)), mesh_(mesh) {
-  if (client_->devices().size() < size())
-    fail("mesh: {} is {} devices, {} has {}", to_string(mesh_), size(), client_->platform_name(),
-         client_->devices().size());
+  const std::vector<pjrt::Device>& all = client_->global_devices();
+  if (all.size() < size())
+    fail("mesh: {} is {} devices, {} has {}", to_string(mesh_), size(), client_->platform_name(), all.size());
+  for (size_t place = 0; place < size(); ++place) {
+    ids_.push_back(all[place].id);
+    if (!client_->is_own(all[place])) continue;
+    places_.push_back(static_cast<int64_t>(place));
+    devices_.push_back(&all[place]);
+  }
+  if (places_.empty())
+    fail("mesh: {} leaves process {} of the run without a device; set one axis to -1 to use all {}", to_string(mesh_),
+         client_->process_index(), all.size());
 }
 
 ShardedArray DeviceMesh::to_devices(const HostTensor& tensor, const DimensionAxes& axes,
                                     pjrt::HostMemory use) const {
   ShardedArray array;
-  std::vector<std::pair<Shard, HostTensor>> parts;
-  for (size_t device = 0; device < size(); ++device) {
-    Shard shard = shard_of(mesh_, axes, tensor.shape(), static_cast<int64_t>(device));
-    auto found =
-        std::find_if(parts.begin(), parts.end(), [&](const auto& part) { return part.first == shard; });
-    if (found == parts.end()) found = parts.insert(parts.end(), {shard, slice_tensor(tensor, shard)});
-    array.shards.push_back(client_->to_device(found->second, device, use));
-  }
+  std::vector<HostTensor> parts = parts_of(tensor, mesh_, axes, places_);
+  for (size_t own = 0; own < parts.size(); ++own) array.shards.push_back(to_device(parts[own], own, use));
   return array;
 }
 
@@ -90,12 +107,17 @@ HostTensor DeviceMesh::to_host(const ShardedArray& array, const DimensionAxes& a
   if (shard_of(mesh_, axes, shape, 0).shape == shape) return array.shards.at(0).to_host();
   HostTensor whole(array.shards.at(0).dtype(), shape);
   std::vector<Shard> done;
-  for (size_t device = 0; device < size(); ++device) {
-    Shard shard = shard_of(mesh_, axes, shape, static_cast<int64_t>(device));
+  int64_t elements = 0;
+  for (size_t own = 0; own < places_.size(); ++own) {
+    Shard shard = shard_of(mesh_, axes, shape, places_[own]);
     if (std::find(done.begin(), done.end(), shard) != done.end()) continue;
-    paste_tensor(whole, shard, array.shards.at(device).to_host());
-    done.push_back(shard);
+    paste_tensor(whole, shard, array.shards.at(own).to_host());
+    elements += num_elements(shard.shape);
+    done.push_back(std::move(shard));
   }
+  if (elements != num_elements(shape))
+    fail("mesh {}: an array {} lies in part with other processes; it must be gathered on the devices first",
+         to_string(mesh_), to_string(shape));
   return whole;
 }
 
@@ -103,7 +125,7 @@ pjrt::CompileOptions DeviceMesh::compile_options() const {
   pjrt::CompileOptions options;
   if (size() == 1) return options;
   options.num_partitions = mesh_.devices();
-  for (size_t device = 0; device < size(); ++device) options.device_ids.push_back(client_->device(device).id);
+  options.device_ids.assign(ids_.begin(), ids_.end());
   return options;
 }
 
@@ -112,18 +134,21 @@ std::vector<ShardedArray> DeviceMesh::execute(const pjrt::Executable& program,
   // The program's order of devices is the plugin's business; ours is the mesh's.
   std::vector<size_t> place;
   for (int id : program.device_ids())
-    for (size_t device = 0; device < size(); ++device)
-      if (client_->device(device).id == id) place.push_back(device);
-  if (place.size() != size()) fail("{}: compiled for other devices than the mesh's", program.name());
+    for (size_t own = 0; own < devices_.size(); ++own)
+      if (devices_[own]->id == id) place.push_back(own);
+  if (place.size() != devices_.size()) fail("{}: compiled for other devices than the mesh's", program.name());
   std::vector<pjrt::Executable::Arguments> lists;
   for (size_t device : place) {
     pjrt::Executable::Arguments list;
     for (const ShardedArray* array : arguments) list.push_back(&array->shards.at(device));
     lists.push_back(std::move(list));
   }
-  auto outputs = program.execute(lists);
+  pjrt::ExecuteOptions options;
+  // By their numbers the devices of several processes know that they run the same program.
+  if (!is_whole()) options.launch_id = ++launches_;
+  auto outputs = program.execute(lists, options);
   std::vector<ShardedArray> arrays(program.num_outputs());
-  for (ShardedArray& array : arrays) array.shards.resize(size());
+  for (ShardedArray& array : arrays) array.shards.resize(devices_.size());
   for (size_t i = 0; i < place.size(); ++i)
     for (size_t k = 0; k < arrays.size(); ++k) arrays[k].shards[place[i]] = std::move(outputs[i][k]);
   return arrays;

@@ -7,7 +7,7 @@
 
 namespace gavel {
 
-/** An array that lies on the devices of a mesh: one buffer per device, in the mesh's order. */
+/** An array that lies on the devices of a mesh: one buffer per device of this process, in the mesh's order. */
 struct ShardedArray {
   std::vector<pjrt::Buffer> shards;
 };
@@ -17,21 +17,33 @@ HostTensor slice_tensor(const HostTensor& tensor, const Shard& shard);
 /** Writes `part` into `whole` where `shard` says. */
 void paste_tensor(HostTensor& whole, const Shard& shard, const HostTensor& part);
 
-/** The first devices of a client as a mesh, and how arrays come to them and back. */
+/** What the devices at `places` of the mesh hold of a tensor, in their order; equal parts share their memory. */
+std::vector<HostTensor> parts_of(const HostTensor& tensor, const Mesh& mesh, const DimensionAxes& axes,
+                                 const std::vector<int64_t>& places);
+
+/** The first devices of a run as a mesh, and how arrays come to those of this process and back. Each process of a run
+ * makes the same calls in the same order, with the same whole arrays. */
 class DeviceMesh {
  public:
-  /** Throws Error when the client has fewer devices than the mesh. */
+  /** Throws Error when there are fewer devices than the mesh has, or none of them is this process's. */
   DeviceMesh(std::shared_ptr<pjrt::Client> client, const Mesh& mesh);
 
   const Mesh& mesh() const { return mesh_; }
   pjrt::Client& client() const { return *client_; }
   size_t size() const { return static_cast<size_t>(mesh_.devices()); }
+  /** Places in the mesh of this process's devices, in order. */
+  const std::vector<int64_t>& own_places() const { return places_; }
+  /** Whether all devices are this process's. */
+  bool is_whole() const { return places_.size() == size(); }
+  pjrt::Buffer to_device(const HostTensor& part, size_t own, pjrt::HostMemory use) const {
+    return client_->to_device(part, *devices_.at(own), use);
+  }
 
-  /** Each device gets its part; equal parts share one host tensor. */
+  /** Each device of this process gets its part. */
   ShardedArray to_devices(const HostTensor& tensor, const DimensionAxes& axes,
                           pjrt::HostMemory use = pjrt::HostMemory::kCopy) const;
   ShardedArray to_devices(const HostTensor& tensor) const;  // whole on each
-  /** `shape`: of the whole array. Waits for it. */
+  /** `shape`: of the whole array. Waits for it. Throws Error when a part lies with another process alone. */
   HostTensor to_host(const ShardedArray& array, const DimensionAxes& axes, const Shape& shape) const;
 
   pjrt::CompileOptions compile_options() const;
@@ -42,6 +54,10 @@ class DeviceMesh {
  private:
   std::shared_ptr<pjrt::Client> client_;
   Mesh mesh_;
+  std::vector<int> ids_;                      // of all devices, in the mesh's order
+  std::vector<int64_t> places_;               // of this process's devices
+  std::vector<const pjrt::Device*> devices_;  // at places_
+  mutable int launches_ = 0;
 };
 
 }  // namespace gavel

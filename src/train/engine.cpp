@@ -16,6 +16,27 @@ std::string key_of(const char* name, const BatchShape& s) {
   return fmt::format("{} {} {} {}", name, s.sequences, s.length, s.rows);
 }
 
+using Arguments = std::vector<const ShardedArray*>;
+
+void append(Arguments& arguments, const std::vector<ShardedArray>& arrays) {
+  for (const ShardedArray& array : arrays) arguments.push_back(&array);
+}
+
+/** Moves the next `count` outputs out. */
+std::vector<ShardedArray> take_outputs(std::vector<ShardedArray>& outputs, size_t& at, size_t count) {
+  std::vector<ShardedArray> taken;
+  for (size_t i = 0; i < count; ++i) taken.push_back(std::move(outputs[at++]));
+  return taken;
+}
+
+/** Of an array that is whole on each device. */
+const pjrt::Buffer& first(const ShardedArray& array) { return array.shards.front(); }
+
+/** A different number for every step; the layers' masks are drawn from it. */
+uint32_t dropout_key(uint64_t seed, int64_t step) {
+  return static_cast<uint32_t>(random_bits(mix64(seed) ^ 0xd10u, static_cast<uint64_t>(step)));
+}
+
 }  // namespace
 
 BatchShape shape_of(const Batch& batch) {
@@ -31,7 +52,8 @@ PendingStats::Sums PendingStats::get() {
 Engine::Engine(std::shared_ptr<pjrt::Client> client, StepOptions options, std::filesystem::path cache)
     : devices_(std::move(client), options.model.placement.mesh()),
       options_(std::move(options)),
-      cache_(std::move(cache)),
+      // A cached program is one process's; with several, all must compile or none.
+      cache_(devices_.is_whole() ? std::move(cache) : std::filesystem::path()),
       specs_(trainable_parameters(options_.model.config, options_.model.lora, options_.model.num_labels)),
       trainable_axes_(trainable_axes(options_.model)) {}
 
@@ -50,8 +72,9 @@ ShardedArray Engine::place_frozen(const FrozenParameter& parameter,
     std::vector<size_t> devices;
   };
   std::vector<Part> parts;
-  for (size_t device = 0; device < devices_.size(); ++device) {
-    Shard shard = shard_of(devices_.mesh(), axes, parameter.shape, static_cast<int64_t>(device));
+  const std::vector<int64_t>& places = devices_.own_places();
+  for (size_t device = 0; device < places.size(); ++device) {
+    Shard shard = shard_of(devices_.mesh(), axes, parameter.shape, places[device]);
     auto same = std::find_if(parts.begin(), parts.end(), [&](const Part& part) { return part.shard == shard; });
     if (same == parts.end()) same = parts.insert(parts.end(), {shard, {}, {}});
     same->devices.push_back(device);
@@ -69,13 +92,13 @@ ShardedArray Engine::place_frozen(const FrozenParameter& parameter,
     }
   };
   ShardedArray array;
-  array.shards.resize(devices_.size());
+  array.shards.resize(places.size());
   bool stays_on_host = devices_.client().platform_name() == "cpu";
   if (stays_on_host) fill(parts);
   for (Part& part : parts) {
     if (!stays_on_host) fill({&part, 1});
     for (size_t device : part.devices)
-      array.shards[device] = devices_.client().to_device(part.values, device, pjrt::HostMemory::kShare);
+      array.shards[device] = devices_.to_device(part.values, device, pjrt::HostMemory::kShare);
     for (size_t device : part.devices) array.shards[device].wait();
     part.values = {};
   }
@@ -143,16 +166,24 @@ void Engine::set_state(const TrainedState& state) {
   stats_ = devices_.to_devices(HostTensor::from<float>({0, 0, 0, 1}, {4}));  // as after a good step
 }
 
-std::vector<HostTensor> Engine::trainable_to_host(const Arrays& arrays) const {
+std::vector<HostTensor> Engine::trainable_to_host(const Arrays& arrays) {
   std::vector<HostTensor> values;
+  if (!devices_.is_whole()) {
+    // Other processes hold parts of what is split.
+    const pjrt::Executable& gather = compiled("gather", [&] { return gather_program(options_); }).executable;
+    Arguments arguments;
+    append(arguments, arrays);
+    for (ShardedArray& array : devices_.execute(gather, arguments)) values.push_back(first(array).to_host());
+    return values;
+  }
   for (size_t i = 0; i < specs_.size(); ++i)
     values.push_back(devices_.to_host(arrays[i], trainable_axes_[i], specs_[i].shape));
   return values;
 }
 
-std::vector<HostTensor> Engine::trainable() const { return trainable_to_host(trainable_); }
+std::vector<HostTensor> Engine::trainable() { return trainable_to_host(trainable_); }
 
-TrainedState Engine::state() const {
+TrainedState Engine::state() {
   return {trainable_to_host(trainable_), trainable_to_host(m_), trainable_to_host(v_)};
 }
 
@@ -190,31 +221,6 @@ Engine::Arrays Engine::upload(const Batch& batch, uint32_t dropout_key) const {
   arrays.push_back(devices_.to_devices(HostTensor::from<uint32_t>({dropout_key}, {})));
   return arrays;
 }
-
-namespace {
-
-using Arguments = std::vector<const ShardedArray*>;
-
-void append(Arguments& arguments, const std::vector<ShardedArray>& arrays) {
-  for (const ShardedArray& array : arrays) arguments.push_back(&array);
-}
-
-/** Moves the next `count` outputs out. */
-std::vector<ShardedArray> take_outputs(std::vector<ShardedArray>& outputs, size_t& at, size_t count) {
-  std::vector<ShardedArray> taken;
-  for (size_t i = 0; i < count; ++i) taken.push_back(std::move(outputs[at++]));
-  return taken;
-}
-
-/** Of an array that is whole on each device. */
-const pjrt::Buffer& first(const ShardedArray& array) { return array.shards.front(); }
-
-/** A different number for every step; the layers' masks are drawn from it. */
-uint32_t dropout_key(uint64_t seed, int64_t step) {
-  return static_cast<uint32_t>(random_bits(mix64(seed) ^ 0xd10u, static_cast<uint64_t>(step)));
-}
-
-}  // namespace
 
 PendingStats Engine::keep_trained(Arrays& outputs) {
   size_t at = 0, count = trainable_.size();

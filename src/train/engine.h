@@ -79,10 +79,10 @@ class Engine {
 
   /** In the order of trainable_parameters, float32; also clears the AdamW state. */
   void set_trainable(const std::vector<HostTensor>& values);
-  std::vector<HostTensor> trainable() const;
+  std::vector<HostTensor> trainable();
   /** What training changes; state() waits for the steps sent so far. */
   void set_state(const TrainedState& state);
-  TrainedState state() const;
+  TrainedState state();
 
   /** One optimizer step on micro-batches (one: a single fused program). Returns before the device is done.
    * `step` counts from 0. */
@@ -113,7 +113,7 @@ class Engine {
   ShardedArray upload_scalars(const StepScalars& scalars) const;
   Arrays upload(const Batch& batch, uint32_t dropout_key) const;
   PendingStats keep_trained(Arrays& outputs);
-  std::vector<HostTensor> trainable_to_host(const Arrays& arrays) const;
+  std::vector<HostTensor> trainable_to_host(const Arrays& arrays);
 
   DeviceMesh devices_;
   StepOptions options_;

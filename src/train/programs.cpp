@@ -269,4 +269,10 @@ ProgramText gradients_program(const StepOptions& options, const BatchShape& shap
   return builder.finish(sized("gradients", shape), outputs, {}, 1);
 }
 
+ProgramText gather_program(const StepOptions& options) {
+  ProgramBuilder builder(options);
+  std::vector<Value> trainable = builder.declare_trainable("");
+  return builder.finish("gather", trainable, {}, 0);
+}
+
 }  // namespace gavel

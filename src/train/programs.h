@@ -53,5 +53,7 @@ ProgramText accumulate_program(const StepOptions& options, const BatchShape& sha
 ProgramText apply_program(const StepOptions& options);
 ProgramText evaluate_program(const StepOptions& options, const BatchShape& shape);
 ProgramText gradients_program(const StepOptions& options, const BatchShape& shape);
+/** trainable… → the same, whole on each device. */
+ProgramText gather_program(const StepOptions& options);
 
 }  // namespace gavel

@@ -54,14 +54,15 @@ std::string describe_data(const Recipe& recipe, const RunData& data) {
   return out;
 }
 
-RunDataLoader::RunDataLoader(const Recipe& recipe, const Tokenizer& tokenizer, Purpose purpose) {
+RunDataLoader::RunDataLoader(const Recipe& recipe, const Tokenizer& tokenizer, Purpose purpose,
+                             const ProcessGroup& group) {
   for (const fs::path& file : data_files(recipe)) {
     RowStream check(file, read_options(recipe, purpose));
     total_bytes_ += static_cast<int64_t>(fs::file_size(file));
   }
-  result_ = std::async(std::launch::async, [this, recipe, purpose, encode = encode_options(recipe, tokenizer),
+  result_ = std::async(std::launch::async, [this, recipe, purpose, group, encode = encode_options(recipe, tokenizer),
                                             encoder = make_encoder(tokenizer)] {
-    return load(recipe, purpose, encode, encoder);
+    return load(recipe, purpose, encode, encoder, group);
   });
 }
 
@@ -70,8 +71,9 @@ RunDataLoader::~RunDataLoader() {
 }
 
 RunData RunDataLoader::load(const Recipe& recipe, Purpose purpose, EncodeOptions encode,
-                            const TextEncoder& encoder) {
+                            const TextEncoder& encoder, const ProcessGroup& group) {
   TokenizeOptions options{std::move(encode)};
+  options.share = {group.index, group.count, Exchange(group, "data")};
   std::optional<fs::path> cache;
   if (recipe.data.cache) cache = token_cache_folder();
   int64_t bytes_before = 0;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cluster/process_group.h"
 #include "data/cleaning.h"
 #include "data/dataset.h"
 #include "recipe/recipe.h"
@@ -34,11 +35,13 @@ struct RunData {
 std::string describe_data(const Recipe& recipe, const RunData& data);
 
 /** Reads a recipe's data on a thread of its own, so that the device can be made ready meanwhile. The tokens
- * are kept in token_cache_folder() when data.cache is set. */
+ * are kept in token_cache_folder() when data.cache is set. With several processes each makes a loader: each tokenizes its
+ * share, and all get all rows. */
 class RunDataLoader {
  public:
   /** Throws at once when a file or one of its columns is missing; starts reading else. */
-  RunDataLoader(const Recipe& recipe, const Tokenizer& tokenizer, Purpose purpose = Purpose::kTrain);
+  RunDataLoader(const Recipe& recipe, const Tokenizer& tokenizer, Purpose purpose = Purpose::kTrain,
+                const ProcessGroup& group = {});
   /** Stops reading. */
   ~RunDataLoader();
   RunDataLoader(const RunDataLoader&) = delete;
@@ -48,7 +51,8 @@ class RunDataLoader {
   RunData get();
 
  private:
-  RunData load(const Recipe& recipe, Purpose purpose, EncodeOptions encode, const TextEncoder& encoder);
+  RunData load(const Recipe& recipe, Purpose purpose, EncodeOptions encode, const TextEncoder& encoder,
+               const ProcessGroup& group);
 
   int64_t total_bytes_ = 0;
   std::atomic<int64_t> done_bytes_{0};

@@ -88,10 +88,20 @@ BatchOptions batch_options(const Recipe& recipe, const Mesh& mesh) {
   return options;
 }
 
-std::shared_ptr<pjrt::Client> make_client(const std::string& device, int64_t cpu_devices) {
+std::shared_ptr<pjrt::Client> make_client(const std::string& device, int64_t cpu_devices, const ProcessGroup& group) {
   pjrt::Options options;
-  if (device == "cpu") options["cpu_device_count"] = cpu_devices;
-  auto client = pjrt::Client::create(pjrt::Plugin::load(device), options);
+  if (device == "cpu") {
+    if (group.count > 1)
+      fail("device: cpu: this is one of {} processes, and the CPU plugin can't join several (it has no option for it); start "
+           "gavel once, or take device=cuda or device=tpu",
+           group.count);
+    options["cpu_device_count"] = cpu_devices;
+  } else if (group.count > 1 && device != "tpu") {
+    // TPU hosts know of each other by their own environment.
+    options["node_id"] = int64_t{group.index};
+    options["num_nodes"] = int64_t{group.count};
+  }
+  auto client = pjrt::Client::create(pjrt::Plugin::load(device), options, group.store);
   if (best_kernels(*client) == Kernels::kCpu) register_cpu_kernels(client->plugin());
   return client;
 }
@@ -100,15 +110,15 @@ Kernels best_kernels(const pjrt::Client& client) {
   return client.platform_name() == "cpu" && pjrt::has_ffi(client.plugin()) ? Kernels::kCpu : Kernels::kPlain;
 }
 
-std::shared_ptr<pjrt::Client> open_device(const Recipe& recipe) {
+std::shared_ptr<pjrt::Client> open_device(const Recipe& recipe, const ProcessGroup& group) {
   int64_t named = 1;
   for (int64_t size : {recipe.mesh.dp, recipe.mesh.fsdp, recipe.mesh.mp})
     if (size > 0) named *= size;
-  return make_client(recipe.device, named);
+  return make_client(recipe.device, named, group);
 }
 
 Mesh mesh_of(const Recipe& recipe, const pjrt::Client& client) {
-  return resolve_mesh({recipe.mesh.dp, recipe.mesh.fsdp, recipe.mesh.mp}, static_cast<int64_t>(client.devices().size()));
+  return resolve_mesh({recipe.mesh.dp, recipe.mesh.fsdp, recipe.mesh.mp}, static_cast<int64_t>(client.global_devices().size()));
 }
 
 Placement placement_of(const Recipe& recipe, const Mesh& mesh, const LlamaConfig& config) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "cluster/process_group.h"
 #include "data/batcher.h"
 #include "data/preferences.h"
 #include "io/model_files.h"
@@ -31,15 +32,17 @@ ReadOptions read_options(const Recipe& recipe, Purpose purpose);
 BatchOptions batch_options(const Recipe& recipe, const Mesh& mesh = {});
 
 /** A client of the device; on the CPU with the kernels of src/kernels registered, where the plugin takes them. `cpu_devices`: virtual devices
- * that share the processor, on the CPU only: for trying out a mesh. */
-std::shared_ptr<pjrt::Client> make_client(const std::string& device, int64_t cpu_devices = 1);
+ * that share the processor, on the CPU only: for trying out a mesh. With several processes each sees the devices of all;
+ * on the CPU that throws, since its plugin joins none. */
+std::shared_ptr<pjrt::Client> make_client(const std::string& device, int64_t cpu_devices = 1,
+                                          const ProcessGroup& group = {});
 /** What `auto` chooses on this client: the CPU kernels where they are registered, else plain StableHLO. */
 Kernels best_kernels(const pjrt::Client& client);
 
 /** The recipe's device; on the CPU with as many virtual devices as the mesh names (an axis of -1 counts 1). */
-std::shared_ptr<pjrt::Client> open_device(const Recipe& recipe);
+std::shared_ptr<pjrt::Client> open_device(const Recipe& recipe, const ProcessGroup& group = {});
 
-/** The mesh over the client's devices. Throws when it does not fit them. */
+/** The mesh over the devices of all processes. Throws when it does not fit them. */
 Mesh mesh_of(const Recipe& recipe, const pjrt::Client& client);
 
 /** How the model lies on the mesh by the recipe's rules. */

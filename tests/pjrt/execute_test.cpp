@@ -43,7 +43,7 @@ INSTANTIATE_TEST_SUITE_P(Plugins, Execute, ::testing::Values("default", "older")
 
 TEST_P(Execute, DescribesItsDevice) {
   ASSERT_EQ(client_->devices().size(), 1u);
-  EXPECT_EQ(client_->num_global_devices(), 1);
+  EXPECT_EQ(client_->global_devices().size(), 1u);
   EXPECT_EQ(client_->platform_name(), "cpu");
   EXPECT_EQ(client_->process_index(), 0);
   EXPECT_FALSE(client_->device(0).kind.empty());

@@ -83,6 +83,32 @@ TEST(HloStats, CountsEachKindAndLoopsAsOftenAsTheyRun) {
   }
 }
 
+std::string on_channel(const std::string& instruction, uint64_t channel) { return instruction + number(26, channel); }
+
+TEST(HloStats, ATransferInSeveralFusionsIsOne) {
+  // A loop whose body has one transfer spread over three fusions, and another one beside them; the same channel's twin in
+  // a second loop is a transfer of its own, and so are two without a channel.
+  std::string gather = on_channel(instruction("all-gather", array(kBF16, {8, 4}), 41), 7);
+  std::string other = on_channel(instruction("all-gather", array(kBF16, {8, 4}), 42), 8);
+  std::string fused = computation(4, {gather}), again = computation(5, {gather}), beside = computation(6, {other});
+  std::string body = computation(2, {instruction("fusion", array(kF32, {1}), 21, {}, {4}),
+                                     instruction("fusion", array(kF32, {1}), 22, {}, {5}),
+                                     instruction("async-start", tuple({}), 23, {}, {6}),
+                                     instruction("async-update", tuple({}), 24, {23}, {6}),
+                                     instruction("async-done", array(kBF16, {8, 4}), 25, {24}, {6})});
+  std::string second = computation(3, {instruction("fusion", array(kF32, {1}), 31, {}, {4}),
+                                       instruction("all-gather", array(kBF16, {2}), 32),
+                                       instruction("all-gather", array(kBF16, {2}), 33)});
+  std::string trips = R"({"known_trip_count":{"n":"10"}})";
+  std::string entry = computation(1, {instruction("while", tuple({}), 11, {}, {2}, trips),
+                                      instruction("while", tuple({}), 12, {}, {3}, trips)});
+  std::string module = text(1, "module");
+  for (const std::string& part : {fused, again, beside, body, second, entry}) module += text(3, part);
+  Collectives found = count_collectives(module + number(6, 1), 1);
+  EXPECT_EQ(found.calls.at("all-gather"), 10 * 2 + 10 * 3);
+  EXPECT_EQ(found.bytes.at("all-gather"), 10 * (64 + 64) + 10 * (64 + 4 + 4));
+}
+
 TEST(HloStats, WhatIsNoProgramIsRefused) {
   EXPECT_THROW(count_collectives("", 1), Error);
   EXPECT_THROW(count_collectives("\xff\xff\xff", 1), Error);

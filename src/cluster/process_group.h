@@ -1,0 +1,50 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/key_value.h"
+
+namespace gavel {
+
+/** The place of this process among those of one run, and how they talk. */
+struct ProcessGroup {
+  int index = 0;
+  int count = 1;
+  /** Null when there is one process. */
+  std::shared_ptr<KeyValueStore> store;
+
+  bool is_first() const { return index == 0; }
+};
+
+/** From the launcher's environment: mpirun, prterun or srun --mpi=pmix. Without one of them, or with one
+ * process: a single process, and the launcher is not spoken to. Throws Error when there are several and they
+ * can't meet. To be called once: the connection ends with the last copy of `store`. */
+ProcessGroup join_process_group();
+
+/** All processes give a text and receive everybody's, in the order of the processes; again and again. Each
+ * process must make the same Exchanges, of different names, and call each as often as the others do. A
+ * process waits for the others up to `timeout_ms` before it throws Error. */
+class Exchange {
+ public:
+  Exchange(ProcessGroup group, std::string name, int timeout_ms = 3'600'000);
+  std::vector<std::string> operator()(const std::string& own);
+
+ private:
+  std::string key(int64_t round, int process, size_t piece) const;
+
+  ProcessGroup group_;
+  std::string name_;
+  int timeout_ms_;
+  int64_t round_ = 0;
+  size_t last_pieces_ = 0;
+};
+
+/** Throws Error when a process gave another text than the first: `what` says what differs. */
+void require_same(const ProcessGroup& group, const std::string& name, const std::string& text,
+                  const std::string& what);
+
+/** Ends all processes of the run: called when this one fails, so that the others do not wait for it. */
+void abort_process_group(const ProcessGroup& group, int status);
+
+}  // namespace gavel
