@@ -131,8 +131,4 @@ ProcessGroup join_with_pmix() {
   return group;
 }
 
-void abort_process_group(const ProcessGroup& group, int status) {
-  if (group.count > 1) PMIx_Abort(status, "", nullptr, 0);
-}
-
 }  // namespace gavel

@@ -38,7 +38,7 @@ std::string Exchange::key(int64_t round, int process, size_t piece) const {
 }
 
 std::vector<std::string> Exchange::operator()(const std::string& own) {
-  if (group_.count == 1) return {own};
+  if (!group_.store) return {own};
   const int64_t round = round_++;
   KeyValueStore& store = *group_.store;
   // The first piece says how many there are.
@@ -66,6 +66,18 @@ std::vector<std::string> Exchange::operator()(const std::string& own) {
     for (size_t piece = 0; piece < last_pieces_; ++piece) store.erase(key(round - 1, group_.index, piece));
   last_pieces_ = pieces;
   return all;
+}
+
+std::string Announcement::operator()(const std::string& own) {
+  if (!group_.store) return own;
+  constexpr int64_t kKept = 64;
+  constexpr int kTimeoutMs = 3'600'000;
+  const int64_t round = round_++;
+  auto key = [&](int64_t number) { return fmt::format("announcement/{}/{}", name_, number); };
+  if (!group_.is_first()) return group_.store->get(key(round), kTimeoutMs);
+  group_.store->put(key(round), own);
+  if (round >= kKept) group_.store->erase(key(round - kKept));
+  return own;
 }
 
 void require_same(const ProcessGroup& group, const std::string& name, const std::string& text,

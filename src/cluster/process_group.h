@@ -11,7 +11,7 @@ namespace gavel {
 struct ProcessGroup {
   int index = 0;
   int count = 1;
-  /** Null when there is one process. */
+  /** Null when there is one process, and on TPU hosts that no launcher started. */
   std::shared_ptr<KeyValueStore> store;
 
   bool is_first() const { return index == 0; }
@@ -40,11 +40,21 @@ class Exchange {
   size_t last_pieces_ = 0;
 };
 
+/** What process 0 gives, for all: each process calls it with the same frequency, and only what process 0 says counts.
+ * Process 0 does not wait; the others must not fall more than 64 calls behind it. Without a store each hears itself. */
+class Announcement {
+ public:
+  Announcement(ProcessGroup group, std::string name) : group_(std::move(group)), name_(std::move(name)) {}
+  std::string operator()(const std::string& own);
+
+ private:
+  ProcessGroup group_;
+  std::string name_;
+  int64_t round_ = 0;
+};
+
 /** Throws Error when a process gave another text than the first: `what` says what differs. */
 void require_same(const ProcessGroup& group, const std::string& name, const std::string& text,
                   const std::string& what);
-
-/** Ends all processes of the run: called when this one fails, so that the others do not wait for it. */
-void abort_process_group(const ProcessGroup& group, int status);
 
 }  // namespace gavel

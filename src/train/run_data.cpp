@@ -73,7 +73,8 @@ RunDataLoader::~RunDataLoader() {
 RunData RunDataLoader::load(const Recipe& recipe, Purpose purpose, EncodeOptions encode,
                             const TextEncoder& encoder, const ProcessGroup& group) {
   TokenizeOptions options{std::move(encode)};
-  options.share = {group.index, group.count, Exchange(group, "data")};
+  // TPU hosts without a launcher can't tell each other: each tokenizes all.
+  if (group.store) options.share = {group.index, group.count, Exchange(group, "data")};
   std::optional<fs::path> cache;
   if (recipe.data.cache) cache = token_cache_folder();
   int64_t bytes_before = 0;

@@ -35,8 +35,8 @@ struct RunData {
 std::string describe_data(const Recipe& recipe, const RunData& data);
 
 /** Reads a recipe's data on a thread of its own, so that the device can be made ready meanwhile. The tokens
- * are kept in token_cache_folder() when data.cache is set. With several processes each makes a loader: each tokenizes its
- * share, and all get all rows. */
+ * are kept in token_cache_folder() when data.cache is set. With several processes that have a store each makes a loader: each
+ * tokenizes its share, and all get all rows. */
 class RunDataLoader {
  public:
   /** Throws at once when a file or one of its columns is missing; starts reading else. */

@@ -117,6 +117,14 @@ std::shared_ptr<pjrt::Client> open_device(const Recipe& recipe, const ProcessGro
   return make_client(recipe.device, named, group);
 }
 
+ProcessGroup processes_of(const ProcessGroup& launched, const pjrt::Client& client) {
+  if (launched.count > 1) return launched;
+  ProcessGroup group;
+  group.index = client.process_index();
+  for (const pjrt::Device& device : client.global_devices()) group.count = std::max(group.count, device.process_index + 1);
+  return group;
+}
+
 Mesh mesh_of(const Recipe& recipe, const pjrt::Client& client) {
   return resolve_mesh({recipe.mesh.dp, recipe.mesh.fsdp, recipe.mesh.mp}, static_cast<int64_t>(client.global_devices().size()));
 }

@@ -42,6 +42,10 @@ Kernels best_kernels(const pjrt::Client& client);
 /** The recipe's device; on the CPU with as many virtual devices as the mesh names (an axis of -1 counts 1). */
 std::shared_ptr<pjrt::Client> open_device(const Recipe& recipe, const ProcessGroup& group = {});
 
+/** This process among those of a run: the launcher's group, or where there is none but the plugin knows of several hosts
+ * (TPU pods) the plugin's, without a store. */
+ProcessGroup processes_of(const ProcessGroup& launched, const pjrt::Client& client);
+
 /** The mesh over the devices of all processes. Throws when it does not fit them. */
 Mesh mesh_of(const Recipe& recipe, const pjrt::Client& client);
 

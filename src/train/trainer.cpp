@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -92,9 +93,8 @@ class Results {
 /** The weights that the run ends with. */
 std::vector<HostTensor> final_weights(const Recipe& recipe, const RunFolder& folder,
                                       const CheckpointLayout& layout, const RunState& state,
-                                      const Engine& engine) {
-  if (!recipe.train.load_best_at_end || !state.best || state.best->step == state.step)
-    return engine.trainable();
+                                      std::vector<HostTensor> last) {
+  if (!recipe.train.load_best_at_end || !state.best || state.best->step == state.step) return last;
   CheckpointStore store(folder.checkpoints());
   try {
     auto weights = store.load(open_checkpoint(store.path(state.best->step)), layout).weights;
@@ -104,7 +104,61 @@ std::vector<HostTensor> final_weights(const Recipe& recipe, const RunFolder& fol
   } catch (const Error& error) {
     spdlog::warn("the best checkpoint can't be loaded, so the weights are those of the last step: {}",
                  error.what());
-    return engine.trainable();
+    return last;
+  }
+}
+
+/** Where a process writes: the run's folder, or, for all but the first of several, one that goes when it is over. */
+class OwnFolder {
+ public:
+  OwnFolder(const Recipe& recipe, const ProcessGroup& group) : path_(recipe.output), scratch_(!group.is_first()) {
+    if (!scratch_) return;
+    std::string name = (fs::temp_directory_path() / "gavel-process-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) fail("{}: the folder can't be made", name);
+    path_ = name;
+  }
+  ~OwnFolder() {
+    std::error_code ignored;
+    if (scratch_) fs::remove_all(path_, ignored);
+  }
+  OwnFolder(const OwnFolder&) = delete;
+  OwnFolder& operator=(const OwnFolder&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+  bool scratch_;
+};
+
+/** The processes of the run. Where they are several, the device is opened too, and all but the first say no more than
+ * errors. */
+ProcessGroup meet(const Recipe& recipe, std::shared_ptr<pjrt::Client>& client) {
+  ProcessGroup group = join_process_group();
+  if (group.count == 1 && recipe.device != "tpu") return group;
+  client = open_device(recipe, group);
+  group = processes_of(group, *client);
+  if (!group.is_first()) spdlog::set_level(spdlog::level::err);
+  return group;
+}
+
+std::string what_must_be_same(const Recipe& recipe, const RunIdentity& identity) {
+  std::string text = to_yaml(recipe);
+  for (const SourceFile& file : identity.files) text += fmt::format("{} {} {:016x}\n", file.key, file.digest.bytes, file.digest.crc64);
+  return text;
+}
+
+/** All processes go on from the checkpoint that the first has found. */
+void follow(const ProcessGroup& group, const Recipe& recipe, std::optional<SavedRun>& saved) {
+  std::string path = Announcement(group, "checkpoint")(saved ? fs::absolute(saved->path).string() : "");
+  if (group.is_first()) return;
+  try {
+    if (!group.store)
+      saved = CheckpointStore(fs::path(recipe.output) / "checkpoints").newest([](const std::string&) {});
+    else if (!path.empty())
+      saved = open_checkpoint(path);
+  } catch (const Error& error) {
+    fail("process {} can't go on from the checkpoint of process 0: {}; output must be a folder that all hosts see", group.index,
+         error.what());
   }
 }
 
@@ -112,15 +166,21 @@ std::vector<HostTensor> final_weights(const Recipe& recipe, const RunFolder& fol
 
 TrainingResult run_training(const Recipe& recipe, const RunOptions& run_options) {
   StopSignals signals;
-  TrainingDisplay display(run_options.json ? TrainingDisplay::Mode::kJson : TrainingDisplay::Mode::kText);
+  std::shared_ptr<pjrt::Client> client;
+  const ProcessGroup group = meet(recipe, client);
+  OwnFolder own(recipe, group);
+  bool json = run_options.json && group.is_first();
+  TrainingDisplay display(json ? TrainingDisplay::Mode::kJson : TrainingDisplay::Mode::kText);
   auto warn = [&](const std::string& text) { display.warn(text); };
   bool resume = recipe.train.resume == Recipe::Resume::kAuto;
-  RunFolder folder(recipe.output, resume ? RunFolder::Existing::kResume : RunFolder::Existing::kRefuse);
+  RunFolder folder(own.path(), resume ? RunFolder::Existing::kResume : RunFolder::Existing::kRefuse);
   CheckpointStore store(folder.checkpoints());
   store.clean();
   RunIdentity identity = identify(recipe);
+  require_same(group, "run", what_must_be_same(recipe, identity), "the recipe, the model or the data");
   std::optional<SavedRun> saved;
-  if (resume) saved = find_saved_run(folder, identity, run_options.allow_changes, warn);
+  if (resume && group.is_first()) saved = find_saved_run(folder, identity, run_options.allow_changes, warn);
+  if (resume) follow(group, recipe, saved);
 
   std::optional<ModelFiles> files;
   LlamaConfig config = load_config(recipe, files);
@@ -133,8 +193,8 @@ TrainingResult run_training(const Recipe& recipe, const RunOptions& run_options)
     spdlog::warn("{}: {} tensors are not used, such as '{}'", recipe.model.path, files->unused().size(),
                  files->unused()[0]);
 
-  RunDataLoader loader(recipe, tokenizer);
-  std::shared_ptr<pjrt::Client> client = open_device(recipe);
+  RunDataLoader loader(recipe, tokenizer, Purpose::kTrain, group);
+  if (!client) client = open_device(recipe);
   const Mesh mesh = mesh_of(recipe, *client);
   StepOptions options = step_options(recipe, config, *client);
   std::string devices = mesh.devices() == 1 ? "" : fmt::format(", mesh {} (dp x fsdp x mp)", to_string(mesh));
@@ -188,14 +248,15 @@ TrainingResult run_training(const Recipe& recipe, const RunOptions& run_options)
   RunState begin = saved ? saved->state : RunState{};
   if (saved) record.add_resume(begin.step);
   record.write("running", begin);
-  signals.defer();
+  // Without a store the processes can't agree on the step to stop at.
+  if (group.count == 1 || group.store) signals.defer();
   ReportWriter report(folder.path(), warn);
   auto draw = [&] {
     report.write();
     draw_loss(folder, recipe, validation);
   };
   TrainingLoop loop({recipe, folder, engine, train, validation, layout, identity, signals, display, record,
-                     [&] { return memory_in_use(*client); }, draw, [&] { report.refresh(); }, total_steps},
+                     [&] { return memory_in_use(*client); }, draw, [&] { report.refresh(); }, total_steps, group},
                     begin);
   auto note = [&](const std::string& status, const std::string& message) {
     try {
@@ -221,7 +282,7 @@ TrainingResult run_training(const Recipe& recipe, const RunOptions& run_options)
   result.valid_log_loss = loop.valid_log_loss();
   result.valid_accuracy = loop.valid_accuracy();
   if (end == TrainingEnd::kInterrupted) {
-    result.signal = signals.received();
+    result.signal = loop.signal();
     note("interrupted", signal_name(result.signal));
     std::string from = loop.saved_step() ? fmt::format("step {}", *loop.saved_step()) : "the start";
     spdlog::warn("{} after step {} of {}; go on from {} with:\n  gavel train {} --resume",
@@ -234,7 +295,9 @@ TrainingResult run_training(const Recipe& recipe, const RunOptions& run_options)
     spdlog::info(
         "stopped early after step {} of {}: {} evaluations in a row were no better than {:.4f} at step {}",
         state.step, total_steps, state.evaluations_without_gain, state.best->log_loss, state.best->step);
-  Results(layout, tokenizer, final_weights(recipe, folder, layout, state, engine)).write(folder);
+  std::vector<HostTensor> last = engine.trainable();
+  if (!group.is_first()) return result;
+  Results(layout, tokenizer, final_weights(recipe, folder, layout, state, std::move(last))).write(folder);
   note(result.stopped_early ? "stopped" : "finished", "");
   try {
     draw_loss(folder, recipe, validation);

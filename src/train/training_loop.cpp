@@ -44,6 +44,8 @@ TrainingLoop::TrainingLoop(const TrainingParts& parts, RunState state)
       log_(parts.folder.path(), parts.recipe.train.tensorboard, state_.step == 0 ? 0 : state_.step + 1,
            [this](const std::string& text) { p_.display.warn(text); }),
       store_(parts.folder.checkpoints()),
+      signal_said_(parts.group, "signal"),
+      saved_said_(parts.group, "saved"),
       valid_log_loss_(std::nan("")),
       valid_accuracy_(std::nan("")) {
   std::vector<int64_t> saved = store_.steps();
@@ -261,7 +263,8 @@ bool TrainingLoop::evaluate() {
     auto bar = p_.display.evaluation(rows);
     found = judge_dataset(p_.engine, *p_.valid, [&](int64_t done) {
       bar->update(done);
-      if (p_.signals.received() != 0) throw SignalCame{};
+      // Several processes stop between steps, where they can agree.
+      if (p_.group.count == 1 && stop_signal() != 0) throw SignalCame{};
     });
   } catch (const SignalCame&) {
     return false;
@@ -303,17 +306,20 @@ bool TrainingLoop::evaluate() {
 void TrainingLoop::save(Earlier earlier) {
   restore_folder();
   p_.display.event("saving", {{"step", state_.step}});
+  bool written = true;
+  TrainedState trained = p_.engine.state();  // of several processes all must take part
   try {
     // Its rows must be on disk before the checkpoint that says they are written.
     log_.sync();
-    store_.save(p_.layout, state_, p_.identity, p_.engine.state());
+    if (p_.group.is_first()) store_.save(p_.layout, state_, p_.identity, trained);
   } catch (const Error& error) {
+    written = false;
     p_.display.warn(
         fmt::format("checkpoint step-{} could not be written: {}; training goes on, and earlier checkpoints "
                     "are as they were",
                     state_.step, error.what()));
-    return;
   }
+  if (saved_said_(written ? "yes" : "no") != "yes") return;
   saved_step_ = state_.step;
   p_.display.event("saved", {{"step", state_.step}, {"path", store_.path(state_.step).string()}});
   try {
@@ -343,6 +349,11 @@ void TrainingLoop::restore_folder() {
   }
 }
 
+int TrainingLoop::stop_signal() {
+  signal_ = std::stoi(signal_said_(std::to_string(p_.signals.received())));
+  return signal_;
+}
+
 TrainingEnd TrainingLoop::interrupted() {
   drain();
   if (saved_step_ != state_.step) save();
@@ -359,7 +370,7 @@ TrainingEnd TrainingLoop::run() {
   int64_t next = state_.step;
   clock_ = now();
   while (next < p_.total_steps && !stopped_early()) {
-    if (p_.signals.received() != 0) return interrupted();
+    if (stop_signal() != 0) return interrupted();
     send(next++, batches.next());
     while (sent_.size() >= p_.engine.steps_in_flight()) receive();
     if (!evaluates_at(next) && !saves_at(next)) continue;

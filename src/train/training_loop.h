@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cluster/process_group.h"
 #include "data/batcher.h"
 #include "recipe/recipe.h"
 #include "report/run_log.h"
@@ -37,6 +38,8 @@ struct TrainingParts {
   /** Brings reports up to date when it is time; called after each step. */
   std::function<void()> refresh;
   int64_t total_steps;
+  /** Of several processes the first alone keeps what it writes; what it decides, all do. */
+  ProcessGroup group = {};
 };
 
 enum class TrainingEnd : uint8_t { kFinished, kStoppedEarly, kInterrupted };
@@ -54,6 +57,8 @@ class TrainingLoop {
   TrainingEnd run();
 
   const RunState& state() const { return state_; }
+  /** That ended the run, or 0. */
+  int signal() const { return signal_; }
   /** NaN, or of the last evaluation of this process. */
   double valid_log_loss() const { return valid_log_loss_; }
   double valid_accuracy() const { return valid_accuracy_; }
@@ -94,6 +99,8 @@ class TrainingLoop {
   void save(Earlier earlier = Earlier::kMayGo);
   void restore_folder();
   TrainingEnd interrupted();
+  /** The signal that the run is to stop for, the same in all processes; 0: none. */
+  int stop_signal();
 
   TrainingParts p_;
   RunState state_;
@@ -101,6 +108,8 @@ class TrainingLoop {
   CheckpointStore store_;
   std::deque<Sent> sent_;
   std::optional<int64_t> saved_step_;
+  Announcement signal_said_, saved_said_;
+  int signal_ = 0;
   double valid_log_loss_, valid_accuracy_;
   double clock_ = 0;  // when elapsed_seconds was last brought up to date
   int64_t warned_step_ = -1;

@@ -59,6 +59,12 @@ void probe_store(const ProcessGroup& group) {
     waited = true;
   }
   expect(waited, "waiting for a key that is never put to end");
+  Announcement announcement(group, "said");
+  for (int round = 0; round < 200; ++round) {
+    std::string said = announcement(fmt::format("{} by {}", round, group.index));
+    expect(said == fmt::format("{} by 0", round), "process 0's word, found " + said);
+    if (round % 50 == 0) together("");
+  }
   require_same(group, "same", "text", "the text");
   bool refused = false;
   try {
