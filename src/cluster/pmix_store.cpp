@@ -17,7 +17,8 @@ namespace {
 void check(pmix_status_t status, const char* what) {
   if (status == PMIX_ERR_NOT_SUPPORTED || status == PMIX_ERR_NOT_IMPLEMENTED)
     fail(
-        "the launcher can't pass values between processes (PMIx: no publish and lookup; Slurm's srun has none): start the run "
+        "the launcher can't pass values between processes (PMIx: no publish and lookup; Slurm's srun has "
+        "none): start the run "
         "with OpenMPI's `mpirun`, within a Slurm job too");
   if (status != PMIX_SUCCESS)
     fail("the launcher (PMIx) failed at {}: {}; did another process of the run end?", what,
@@ -60,7 +61,8 @@ class PmixStore : public KeyValueStore {
   }
 
   std::string get(const std::string& key, int timeout_ms) override {
-    // Asking again and again: OpenMPI's launcher never ends a lookup that waits (PMIX_WAIT), whatever PMIX_TIMEOUT says.
+    // Asking again and again: OpenMPI's launcher never ends a lookup that waits (PMIX_WAIT), whatever
+    // PMIX_TIMEOUT says.
     using namespace std::chrono;
     const auto end = steady_clock::now() + milliseconds(timeout_ms);
     for (auto pause = microseconds(200);; pause = std::min<microseconds>(pause * 2, milliseconds(20))) {
@@ -82,7 +84,8 @@ class PmixStore : public KeyValueStore {
     if (status == PMIX_SUCCESS && data.value.type == PMIX_BYTE_OBJECT)
       result.emplace(data.value.data.bo.bytes, data.value.data.bo.size);
     PMIX_PDATA_DESTRUCT(&data);
-    if (status != PMIX_ERR_NOT_FOUND && status != PMIX_ERR_PARTIAL_SUCCESS) check(status, "looking up a value");
+    if (status != PMIX_ERR_NOT_FOUND && status != PMIX_ERR_PARTIAL_SUCCESS)
+      check(status, "looking up a value");
     return result;
   }
 

@@ -28,6 +28,8 @@ ProcessGroup join_process_group();
 class Exchange {
  public:
   Exchange(ProcessGroup group, std::string name, int timeout_ms = 3'600'000);
+  Exchange(const Exchange&) = delete;  // a copy would count its calls anew
+  Exchange& operator=(const Exchange&) = delete;
   std::vector<std::string> operator()(const std::string& own);
 
  private:
@@ -40,11 +42,14 @@ class Exchange {
   size_t last_pieces_ = 0;
 };
 
-/** What process 0 gives, for all: each process calls it with the same frequency, and only what process 0 says counts.
- * Process 0 does not wait; the others must not fall more than 64 calls behind it. Without a store each hears itself. */
+/** What process 0 gives, for all: each process calls it with the same frequency, and only what process 0 says
+ * counts. Process 0 does not wait; the others must not fall more than 64 calls behind it. Without a store
+ * each hears itself. */
 class Announcement {
  public:
   Announcement(ProcessGroup group, std::string name) : group_(std::move(group)), name_(std::move(name)) {}
+  Announcement(const Announcement&) = delete;
+  Announcement& operator=(const Announcement&) = delete;
   std::string operator()(const std::string& own);
 
  private:

@@ -16,7 +16,9 @@ void put(std::string& out, const std::vector<int32_t>& ids) {
   for (int32_t id : ids) put(out, static_cast<uint32_t>(id));
 }
 
-[[noreturn]] void refuse() { fail("rows from another process: their bytes are damaged"); }
+[[noreturn]] void refuse() {
+  fail("rows from another process: their bytes are damaged");
+}
 
 uint64_t take(std::string_view& bytes) {
   uint64_t value = 0;

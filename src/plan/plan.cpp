@@ -179,11 +179,16 @@ void bound_time(const StepOptions& step, Plan& plan) {
   if (model.placement.mesh().fsdp > 1) plan.estimated_gather_bytes = repeats * passes * gathered;
 }
 
-std::optional<DataPlan> plan_data(const Recipe& recipe, const Mesh& mesh, std::vector<std::string>& notes) {
+std::optional<DataPlan> plan_data(const Recipe& recipe, const LlamaConfig& config, const Mesh& mesh,
+                                  std::vector<std::string>& notes) {
   if (!fs::exists(recipe.data.train)) return std::nullopt;
+  if (!recipe.model.tokenizer && !fs::exists(recipe.model.path) && recipe.model.path != "smollm2-135m-instruct") {
+    notes.push_back(fmt::format(
+        "data {}: not counted: {} has no tokenizer here; name one with model.tokenizer (a tokenizer.json or its folder)",
+        recipe.data.train, recipe.model.path));
+    return std::nullopt;
+  }
   try {
-    std::optional<ModelFiles> files;
-    LlamaConfig config = load_config(recipe, files);
     RunData rows = RunDataLoader(recipe, load_tokenizer(recipe, config)).get();
     Batcher batcher(std::move(rows.train.tokens), batch_options(recipe, mesh));
     DataPlan data;
@@ -288,7 +293,9 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options) {
   bound_time(step, plan);
   if (!plan.fits && options.remedies) find_remedies(recipe, config, compiler, plan);
 
-  plan.data = plan_data(recipe, plan.mesh, plan.notes);
+  Recipe there = recipe;
+  there.device = plan.target.plugin;  // batches are laid out for the device
+  plan.data = plan_data(there, config, plan.mesh, plan.notes);
   if (recipe.train.max_steps)
     plan.total_steps = *recipe.train.max_steps;
   else if (plan.data)

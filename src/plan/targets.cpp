@@ -116,6 +116,8 @@ Target find_target(const std::string& name, int64_t cpu_devices) {
       if (name != fmt::format("tpu-{}-{}", tpu.name, chips * tpu.cores_per_chip)) continue;
       target.plugin = "tpu";
       target.topology = fmt::format("{}:{}", tpu.name, shape);
+      // Two cores that appear as one device; libtpu has them apart unless it is told.
+      if (tpu.name == "v4") target.options = {{"chip_config_name", std::string("megacore")}};
       target.devices = chips * tpu.devices_per_chip;
       target.device_name = tpu.device;
       target.capacity_bytes = tpu.capacity_bytes;

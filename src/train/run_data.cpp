@@ -74,7 +74,10 @@ RunData RunDataLoader::load(const Recipe& recipe, Purpose purpose, EncodeOptions
                             const TextEncoder& encoder, const ProcessGroup& group) {
   TokenizeOptions options{std::move(encode)};
   // TPU hosts without a launcher can't tell each other: each tokenizes all.
-  if (group.store) options.share = {group.index, group.count, Exchange(group, "data")};
+  if (group.store) {
+    auto exchange = std::make_shared<Exchange>(group, "data");
+    options.share = {group.index, group.count, [exchange](const std::string& own) { return (*exchange)(own); }};
+  }
   std::optional<fs::path> cache;
   if (recipe.data.cache) cache = token_cache_folder();
   int64_t bytes_before = 0;

@@ -130,15 +130,12 @@ class OwnFolder {
   bool scratch_;
 };
 
-/** The processes of the run. Where they are several, the device is opened too, and all but the first say no more than
- * errors. */
+/** The processes of the run. Where a launcher or the device joins several, the device is opened too. */
 ProcessGroup meet(const Recipe& recipe, std::shared_ptr<pjrt::Client>& client) {
   ProcessGroup group = join_process_group();
   if (group.count == 1 && recipe.device != "tpu") return group;
   client = open_device(recipe, group);
-  group = processes_of(group, *client);
-  if (!group.is_first()) spdlog::set_level(spdlog::level::err);
-  return group;
+  return processes_of(group, *client);
 }
 
 std::string what_must_be_same(const Recipe& recipe, const RunIdentity& identity) {
@@ -167,7 +164,8 @@ void follow(const ProcessGroup& group, const Recipe& recipe, std::optional<Saved
 TrainingResult run_training(const Recipe& recipe, const RunOptions& run_options) {
   StopSignals signals;
   std::shared_ptr<pjrt::Client> client;
-  const ProcessGroup group = meet(recipe, client);
+  const ProcessGroup group = run_options.group ? *run_options.group : meet(recipe, client);
+  if (!group.is_first()) spdlog::set_level(spdlog::level::err);
   OwnFolder own(recipe, group);
   bool json = run_options.json && group.is_first();
   TrainingDisplay display(json ? TrainingDisplay::Mode::kJson : TrainingDisplay::Mode::kText);

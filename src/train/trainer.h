@@ -1,4 +1,7 @@
 #pragma once
+#include <optional>
+
+#include "cluster/process_group.h"
 #include "recipe/recipe.h"
 
 namespace gavel {
@@ -9,6 +12,9 @@ struct RunOptions {
   bool allow_changes = false;
   /** JSON lines on standard output instead of text for people on standard error. */
   bool json = false;
+  /** The processes of the run, when they have met already; else run_training joins those that a launcher started. Each
+   * opens the recipe's device by itself. */
+  std::optional<ProcessGroup> group = std::nullopt;
 };
 
 /** What a run ends with. */

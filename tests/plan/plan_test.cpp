@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "pjrt/topology.h"
+
 namespace gavel {
 namespace {
 
@@ -79,12 +81,28 @@ TEST(Plan, AnUnknownModelIsAnError) {
               HasSubstr("nowhere/at-all"));
 }
 
+bool has_tpu_compiler() {
+  for (const auto& path : pjrt::plugin_candidates("tpu"))
+    if (std::filesystem::exists(path)) return true;
+  return false;
+}
+
+TEST(Targets, TheTpuPluginDescribesAsManyDevices) {
+  if (!has_tpu_compiler()) GTEST_SKIP() << "libtpu was not fetched (gavel doctor --fetch tpu)";
+  prepare_environment(find_target("tpu-v3-8"));
+  auto plugin = pjrt::Plugin::load("tpu");
+  for (const std::string& name : target_names()) {
+    Target target = find_target(name);
+    if (target.plugin != "tpu" || target.devices > 64) continue;
+    auto topology = pjrt::Topology::create(plugin, target.topology, target.options);
+    EXPECT_EQ(static_cast<int64_t>(topology.devices().size()), target.devices) << name;
+  }
+}
+
 /** One compilation for hardware that is not there, where its compiler was fetched (gavel doctor --fetch tpu).
  */
 TEST(Plan, CompilesForAbsentTpu) {
-  bool found = false;
-  for (const auto& path : pjrt::plugin_candidates("tpu")) found = found || std::filesystem::exists(path);
-  if (!found) GTEST_SKIP() << "libtpu was not fetched (gavel doctor --fetch tpu)";
+  if (!has_tpu_compiler()) GTEST_SKIP() << "libtpu was not fetched (gavel doctor --fetch tpu)";
   Plan plan = make_plan(
       recipe_with({"model.path=models/SmolLM2-135M-Instruct", "train.batch_size=8", "data.max_length=128"}),
       {"tpu-v3-8"});

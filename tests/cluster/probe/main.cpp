@@ -1,17 +1,22 @@
-// One of the processes that tests/cluster/processes_test.cpp has mpirun start. Exit status 0: all was as it should be.
+// One of the processes that tests/cluster/processes_test.cpp has mpirun start. Exit status 0: all was as it
+// should be.
 #include <fmt/format.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <thread>
 
 #include "base/error.h"
 #include "cluster/process_group.h"
 #include "pjrt/key_value_callbacks.h"
+#include "report/metrics.h"
 #include "train/device_mesh.h"
 #include "train/programs.h"
 #include "train/run_data.h"
 #include "train/session.h"
+#include "train/trainer.h"
 
 namespace gavel {
 namespace {
@@ -28,13 +33,15 @@ void probe_store(const ProcessGroup& group) {
   const int other = 1 - group.index;
   // Every byte, and more of them than one message of the launcher's takes.
   std::string large(20 << 20, '\0');
-  for (size_t i = 0; i < large.size(); ++i) large[i] = static_cast<char>(i * 7 + static_cast<size_t>(group.index));
+  for (size_t i = 0; i < large.size(); ++i)
+    large[i] = static_cast<char>(i * 7 + static_cast<size_t>(group.index));
   std::string long_key(2000, 'k');
   if (group.index == 0) expect(!store.try_get("late/1"), "nothing under a key that is put later");
   Exchange together(group, "together");
   together("");
   store.put(fmt::format("late/{}", group.index), fmt::format("from {}", group.index));
-  expect(store.get(fmt::format("late/{}", other), 60000) == fmt::format("from {}", other), "the other's value");
+  expect(store.get(fmt::format("late/{}", other), 60000) == fmt::format("from {}", other),
+         "the other's value");
   expect(store.try_get(fmt::format("late/{}", other)).has_value(), "a value that is there without waiting");
   store.put(long_key + std::to_string(group.index), "long");
   expect(store.get(long_key + std::to_string(other), 60000) == "long", "a value under a long key");
@@ -46,7 +53,8 @@ void probe_store(const ProcessGroup& group) {
       fail("expected: the other's text, byte {} differs", i);
   for (int round = 0; round < 50; ++round) {
     std::string own = fmt::format("{} of {}", round, group.index);
-    expect(together(own)[static_cast<size_t>(other)] == fmt::format("{} of {}", round, other), "round after round");
+    expect(together(own)[static_cast<size_t>(other)] == fmt::format("{} of {}", round, other),
+           "round after round");
   }
   together("");
   if (group.index == 0) store.erase("late/0");
@@ -86,7 +94,8 @@ void probe_callbacks(const ProcessGroup& group) {
     last_error.assign(text, size);
     return reinterpret_cast<PJRT_Error*>(&last_error);
   };
-  const std::string own = fmt::format("topology/{}", group.index), others = fmt::format("topology/{}", 1 - group.index);
+  const std::string own = fmt::format("topology/{}", group.index),
+                    others = fmt::format("topology/{}", 1 - group.index);
   const std::string value("a\0b", 3);
   auto put = pjrt::make_args<PJRT_KeyValuePutCallback_Args>();
   put.key = own.data(), put.key_size = own.size();
@@ -106,9 +115,11 @@ void probe_callbacks(const ProcessGroup& group) {
   expect(std::string(try_get.value, try_get.value_size) == value, "the other's value");
   try_get.value_deleter_callback(try_get.value);
   try_get.key = "nothing", try_get.key_size = 7;
-  expect(create.kv_try_get_callback(&try_get) != nullptr && last_code == PJRT_Error_Code_NOT_FOUND, "NOT_FOUND");
+  expect(create.kv_try_get_callback(&try_get) != nullptr && last_code == PJRT_Error_Code_NOT_FOUND,
+         "NOT_FOUND");
   get.key = "nothing", get.key_size = 7, get.timeout_in_ms = 500;
-  expect(create.kv_get_callback(&get) != nullptr && last_code == PJRT_Error_Code_DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED");
+  expect(create.kv_get_callback(&get) != nullptr && last_code == PJRT_Error_Code_DEADLINE_EXCEEDED,
+         "DEADLINE_EXCEEDED");
 }
 
 std::vector<const HostTensor*> tensors(const Batch& batch) {
@@ -120,11 +131,15 @@ std::string bytes_of(const HostTensor& tensor) {
   return {static_cast<const char*>(tensor.data()), tensor.bytes()};
 }
 
-/** What this process's devices (four of eight) get of each batch, put together with what the other's get, is the batch
- * that one process makes. */
+/** What this process's devices (four of eight) get of each batch, put together with what the other's get, is
+ * the batch that one process makes. */
 void probe_data(const ProcessGroup& group, const fs::path& folder, const std::vector<std::string>& settings) {
-  std::vector<std::string> all = {"model.path=none", "output=none", "data.max_length=64", "data.valid=0.2",
-                                  "data.train=" + (folder / "train.csv").string(), "train.batch_size=8"};
+  std::vector<std::string> all = {"model.path=none",
+                                  "output=none",
+                                  "data.max_length=64",
+                                  "data.valid=0.2",
+                                  "data.train=" + (folder / "train.csv").string(),
+                                  "train.batch_size=8"};
   all.insert(all.end(), settings.begin(), settings.end());
   Recipe recipe = parse_recipe("", "probe", all);
   Tokenizer tokenizer = Tokenizer::load(folder / "tokenizer.json");
@@ -163,7 +178,8 @@ void probe_data(const ProcessGroup& group, const fs::path& folder, const std::ve
             HostTensor part(again.dtype(), shard.shape);
             const std::string& from = parts[static_cast<size_t>(place / 4)];
             expect(from.size() == 4 * part.bytes(), "parts of the size of the mesh's");
-            std::memcpy(part.mutable_data(), from.data() + static_cast<size_t>(place % 4) * part.bytes(), part.bytes());
+            std::memcpy(part.mutable_data(), from.data() + static_cast<size_t>(place % 4) * part.bytes(),
+                        part.bytes());
             paste_tensor(again, shard, part);
           }
           expect(bytes_of(again) == bytes_of(*tensors(one.micro[micro])[t]),
@@ -177,7 +193,33 @@ void probe_data(const ProcessGroup& group, const fs::path& folder, const std::ve
   compare(data.train.tokens, alone ? &alone->train.tokens : nullptr, options);
   options.shuffle = options.drop_last = false;
   compare(data.valid->tokens, alone ? &alone->valid->tokens : nullptr, options);
-  if (group.is_first()) fmt::print("{} steps, tokens {}\n", steps, data.from_cache ? "from the cache" : "made together");
+  if (group.is_first())
+    fmt::print("{} steps, tokens {}\n", steps, data.from_cache ? "from the cache" : "made together");
+}
+
+/** Both processes run all of it on a device of their own, since the CPU plugin joins none: what they do
+ * together (data, folder, signals, checkpoints) is as it is with a device that does. With `stop`, process 0
+ * gets a signal after two steps. */
+void probe_train(const ProcessGroup& group, const fs::path& recipe_file, bool stop,
+                 const std::vector<std::string>& settings) {
+  Recipe recipe = load_recipe(recipe_file, settings);
+  std::thread signaller;
+  if (stop && group.is_first())
+    signaller = std::thread([file = fs::path(recipe.output) / "metrics.jsonl"] {
+      using namespace std::chrono_literals;
+      for (int tries = 0; tries < 3000; ++tries, std::this_thread::sleep_for(20ms)) {
+        if (!fs::exists(file) || read_metrics(file).size() < 3) continue;
+        ::kill(::getpid(), SIGTERM);
+        return;
+      }
+    });
+  RunOptions options;
+  options.group = group;
+  TrainingResult result = run_training(recipe, options);
+  if (signaller.joinable()) signaller.join();
+  expect((result.signal != 0) == stop, "both processes to stop for the signal that one of them got");
+  std::vector<std::string> steps = Exchange(group, "steps")(std::to_string(result.steps));
+  expect(steps[0] == steps[1], fmt::format("the same steps, found {} and {}", steps[0], steps[1]));
 }
 
 /** For the error of a plugin that is asked to join processes although it can't. */
@@ -194,12 +236,19 @@ void probe_plugin(const ProcessGroup& group) {
 }
 
 int run(int argc, char** argv) {
+  // Before there are threads: a signal is for those that run_training makes to take it.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   ProcessGroup group = join_process_group();
   try {
     std::string what = argc > 1 ? argv[1] : "";
     if (what == "store") probe_store(group);
     if (what == "callbacks") probe_callbacks(group);
     if (what == "data") probe_data(group, argv[2], {argv + 3, argv + argc});
+    if (what == "train") probe_train(group, argv[2], false, {argv + 3, argv + argc});
+    if (what == "train-and-stop") probe_train(group, argv[2], true, {argv + 3, argv + argc});
     if (what == "plugin") probe_plugin(group);
   } catch (const std::exception& error) {
     fmt::print(stderr, "process {}: {}\n", group.index, error.what());
@@ -212,4 +261,6 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace gavel
 
-int main(int argc, char** argv) { return gavel::run(argc, argv); }
+int main(int argc, char** argv) {
+  return gavel::run(argc, argv);
+}
