@@ -181,6 +181,39 @@ TEST(MeshTraining, AdaptersMayBeSplitByRule) {
   expect_same(one, train(step, {2, 4, 1}, rules, Batching::kPadded, 8, 1), "split adapters");
 }
 
+/** What several processes run before a checkpoint: each then holds all on its first device. */
+TEST(MeshTraining, SplitAdaptersAreGatheredOnTheDevices) {
+  StepOptions step = small_options(Kernels::kPlain, LayerForm::kScan, 0);
+  Mesh mesh{2, 4, 1};
+  step.model.placement = Placement(
+      mesh, parse_rules("lora_A$: [null, fsdp]\nlora_B$: [[dp, fsdp], null]\n", "rules"), step.model.config);
+  DeviceMesh devices(eight_devices(), mesh);
+  std::vector<ShardedArray> arrays;
+  std::vector<HostTensor> values;
+  auto specs = trainable_parameters(step.model.config, step.model.lora, step.model.num_labels);
+  auto axes = trainable_axes(step.model);
+  std::vector<const ShardedArray*> arguments;
+  bool split = false;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    values.push_back(initial_value(specs[i], 0.2, i));
+    auto numbers = values.back().as_mutable<float>();
+    for (size_t k = 0; k < numbers.size(); ++k) numbers[k] = static_cast<float>(k + i);
+    arrays.push_back(devices.to_devices(values.back(), axes[i]));
+    split = split || arrays.back().shards[0].shape() != specs[i].shape;
+  }
+  EXPECT_TRUE(split);
+  for (const ShardedArray& array : arrays) arguments.push_back(&array);
+  ProgramText text = gather_program(step);
+  auto gathered = devices.execute(eight_devices()->compile(text.text, devices.compile_options(), text.name), arguments);
+  ASSERT_EQ(gathered.size(), values.size());
+  for (size_t i = 0; i < values.size(); ++i)
+    for (const pjrt::Buffer& shard : gathered[i].shards) {
+      HostTensor found = shard.to_host();
+      ASSERT_EQ(found.shape(), values[i].shape());
+      EXPECT_TRUE(std::ranges::equal(found.as<float>(), values[i].as<float>())) << specs[i].name;
+    }
+}
+
 TEST(MeshTraining, HeadsThatDoNotDivideStayTogether) {
   StepOptions step = small_options(Kernels::kPlain, LayerForm::kUnrolled, 0);
   step.model.placement = Placement({1, 1, 8}, default_rules(), step.model.config);  // 4 key-value heads
