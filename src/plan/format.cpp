@@ -100,10 +100,8 @@ std::string format_plan(const Plan& plan) {
     if (plan.collectives->unknown_loops > 0)
       line("                     ({} loops do not state how often they run; counted once per layer)",
            plan.collectives->unknown_loops);
-  } else if (plan.target.devices > 1) {
-    line(
-        "  all-gather         about {} of weights per device: an estimate from the sharding (the plugin "
-        "gives no program)",
+  } else if (plan.estimated_gather_bytes > 0) {
+    line("  all-gather         about {} of weights per device: an estimate from the sharding (there is no program to read)",
         gigabytes(plan.estimated_gather_bytes));
   }
   out += "\n";

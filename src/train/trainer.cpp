@@ -3,8 +3,8 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <cmath>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
@@ -254,7 +254,8 @@ TrainingResult run_training(const Recipe& recipe, const RunOptions& run_options)
     draw_loss(folder, recipe, validation);
   };
   TrainingLoop loop({recipe, folder, engine, train, validation, layout, identity, signals, display, record,
-                     [&] { return memory_in_use(*client); }, draw, [&] { report.refresh(); }, total_steps, group},
+                     [&] { return memory_in_use(*client); }, draw, [&] { report.refresh(); }, total_steps, group,
+                     saved ? std::optional(saved->state.step) : std::nullopt},
                     begin);
   auto note = [&](const std::string& status, const std::string& message) {
     try {

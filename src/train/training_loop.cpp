@@ -44,13 +44,11 @@ TrainingLoop::TrainingLoop(const TrainingParts& parts, RunState state)
       log_(parts.folder.path(), parts.recipe.train.tensorboard, state_.step == 0 ? 0 : state_.step + 1,
            [this](const std::string& text) { p_.display.warn(text); }),
       store_(parts.folder.checkpoints()),
+      saved_step_(parts.saved_step),
       signal_said_(parts.group, "signal"),
       saved_said_(parts.group, "saved"),
       valid_log_loss_(std::nan("")),
-      valid_accuracy_(std::nan("")) {
-  std::vector<int64_t> saved = store_.steps();
-  if (!saved.empty()) saved_step_ = saved.back();
-}
+      valid_accuracy_(std::nan("")) {}
 
 /** A forward pass before training, on a batch that training does not lose. */
 void TrainingLoop::first_look() {

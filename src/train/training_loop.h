@@ -40,6 +40,8 @@ struct TrainingParts {
   int64_t total_steps;
   /** Of several processes the first alone keeps what it writes; what it decides, all do. */
   ProcessGroup group = {};
+  /** The checkpoint that the run goes on from, the same in all processes. */
+  std::optional<int64_t> saved_step = std::nullopt;
 };
 
 enum class TrainingEnd : uint8_t { kFinished, kStoppedEarly, kInterrupted };
