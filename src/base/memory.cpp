@@ -2,7 +2,7 @@
 
 #include <malloc.h>
 
-#include <cstddef>
+#include <cstdlib>
 
 // jemalloc's, in programs that are linked with it.
 extern "C" __attribute__((weak)) int mallctl(const char* name, void* old_value, size_t* old_size,
@@ -15,6 +15,13 @@ void release_freed_memory() {
     mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0);  // 4096 = MALLCTL_ARENAS_ALL
   else
     ::malloc_trim(0);
+}
+
+void release_freed_memory_but_reserve(size_t bytes) {
+  release_freed_memory();
+  // Never touched, so it costs no memory; volatile, since compilers leave out a block that nobody uses.
+  void* volatile block = std::malloc(bytes);
+  std::free(block);
 }
 
 }  // namespace gavel

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstddef>
 
 namespace gavel {
 
@@ -6,5 +7,9 @@ namespace gavel {
  * training wants; work that frees as much as it takes, block after block, would hold a growing share of it
  * idle. */
 void release_freed_memory();
+
+/** The same, and sets addresses aside for `bytes` in one piece: blocks of up to that size, of whatever sizes in turn, then
+ * take each other's memory. Without it the allocator keeps a freed block of every size that was ever asked for. */
+void release_freed_memory_but_reserve(size_t bytes);
 
 }  // namespace gavel

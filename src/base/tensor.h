@@ -39,6 +39,8 @@ class HostTensor {
   int64_t size() const { return num_elements(shape_); }
   size_t bytes() const { return static_cast<size_t>(size()) * byte_size(dtype_); }
   const void* data() const { return data_; }
+  /** Not owned: the data are where keep_alive's owner has them. */
+  bool is_view() const { return owned_ == nullptr; }
   /** Throws when the tensor is a view. */
   void* mutable_data();
 

@@ -247,6 +247,11 @@ HostTensor GgufFile::read(const std::string& name) const {
   return out;
 }
 
+void GgufFile::release(const std::string& name) const {
+  auto found = tensors_.find(name);
+  if (found != tensors_.end()) file_->release(found->second.offset, found->second.bytes);
+}
+
 void GgufFile::read_elements(const std::string& name, int64_t first, int64_t count, float* out) const {
   auto found = tensors_.find(name);
   if (found == tensors_.end()) fail("{}: no tensor '{}'", path().string(), name);

@@ -72,6 +72,8 @@ class GgufFile {
 
   /** The tensor dequantised to float32. */
   HostTensor read(const std::string& name) const;
+  /** Tells the system that the tensor's pages are not needed again soon. */
+  void release(const std::string& name) const;
   /** `count` elements from element `first` on, dequantised to `out`; both must be whole blocks. */
   void read_elements(const std::string& name, int64_t first, int64_t count, float* out) const;
 

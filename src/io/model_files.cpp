@@ -249,7 +249,10 @@ HostTensor ModelFiles::read(const std::string& name, DType dtype) const {
 
 void ModelFiles::release(const std::string& name) const {
   const Source& from = source(name);
-  if (from.safetensors) from.safetensors->release(from.name);
+  if (from.safetensors)
+    from.safetensors->release(from.name);
+  else
+    from.gguf->release(from.name);
 }
 
 void export_folder(const ModelFiles& files, const fs::path& folder, DType dtype, int64_t num_labels,

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <numbers>
 
+#include "base/memory.h"
 #include "base/random.h"
 #include "pjrt/compile_cache.h"
 
@@ -112,7 +113,9 @@ void Engine::load_frozen(const ModelFiles& files) {
     bool copied = parameter.stacked() || devices_.size() > 1;
     frozen_.push_back(place_frozen(parameter, [&](size_t layer) {
       if (layer > 0) files.release(parameter.sources[layer - 1]);
-      return files.read(parameter.sources[layer], dtype);
+      HostTensor tensor = files.read(parameter.sources[layer], dtype);
+      copied = copied || !tensor.is_view();
+      return tensor;
     }));
     // A tensor that the one device uses where it is mapped keeps its pages.
     if (copied) files.release(parameter.sources.back());
@@ -192,7 +195,15 @@ const EngineProgram& Engine::compiled(const std::string& key, Make make) {
   auto found = programs_.find(key);
   if (found != programs_.end()) return found->second;
   ProgramText text = make();
+  // On the CPU the temporaries are this process's memory, kept when freed. The compiler must not come on top of them, nor
+  // stay beside them, nor each program (one for every length of batch) have a block of its own size.
+  const bool in_host_memory = devices_.client().platform_name() == "cpu";
+  if (in_host_memory) release_freed_memory();
   auto result = pjrt::compile_cached(devices_.client(), text.text, devices_.compile_options(), {cache_}, text.name);
+  if (in_host_memory) {
+    largest_temporaries_ = std::max(largest_temporaries_, result.executable.memory().temporaries);
+    release_freed_memory_but_reserve(static_cast<size_t>(largest_temporaries_) * devices_.size());
+  }
   return programs_
       .emplace(key, EngineProgram{std::move(result.executable), std::move(text.flops_by_op), result.hit, result.seconds})
       .first->second;

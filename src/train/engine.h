@@ -123,6 +123,7 @@ class Engine {
   Arrays frozen_, trainable_, m_, v_;
   ShardedArray stats_;  // of the last step
   std::map<std::string, EngineProgram> programs_;
+  int64_t largest_temporaries_ = 0;  // bytes on a device, of the programs so far
 };
 
 BatchShape shape_of(const Batch& batch);
