@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "data/prefetch.h"
 #include "kernels/thread_pool.h"
 #include "report/progress.h"
@@ -221,6 +222,7 @@ BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
   if (result.platform == "cpu") {
     result.threads = kernel_threads();
     result.product_limit = measure_product_limit(step.model.compute_dtype);
+    release_freed_memory();  // its matrices are not the run's
   }
   spdlog::info("{} programs ready after {} ({} from the cache); running", result.programs,
                format_duration(result.compile_seconds), result.programs_from_cache);
