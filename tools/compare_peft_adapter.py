@@ -6,21 +6,18 @@ peft, in an environment of its own. BASE is what `gavel export --model … --out
 usage: compare_peft_adapter.py GAVEL BASE ADAPTER CSV MAX_LENGTH [ROWS]
 With ADAPTER = "new": makes a PEFT adapter of its own with random weights first, in BASE/../peft-adapter.
 """
-import csv
-import json
 import pathlib
-import subprocess
 import sys
-import tempfile
 
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from transformers import AutoTokenizer, LlamaForSequenceClassification
 
+from judged_rows import judge_first_rows, origin_text
+
 gavel, base, adapter, data, max_length = sys.argv[1:6]
 rows = int(sys.argv[6]) if len(sys.argv) > 6 else 16
 torch.manual_seed(0)
-csv.field_size_limit(10**9)
 
 model = LlamaForSequenceClassification.from_pretrained(base, num_labels=3, dtype=torch.float32)
 if adapter == "new":
@@ -35,31 +32,15 @@ if adapter == "new":
 model = PeftModel.from_pretrained(model, adapter).eval()
 tokenizer = AutoTokenizer.from_pretrained(base)
 
-with open(data, newline="") as stream:
-    chosen = list(csv.DictReader(stream))[:rows]
-with tempfile.TemporaryDirectory() as scratch:
-    part, out = pathlib.Path(scratch) / "part.csv", pathlib.Path(scratch) / "out.csv"
-    with open(part, "w", newline="") as stream:
-        writer = csv.DictWriter(stream, chosen[0].keys())
-        writer.writeheader()
-        writer.writerows(chosen)
-    subprocess.run([gavel, "--quiet", "predict", "--adapter", adapter, "--model", base, "--data", part, "--out", out,
-                    f"data.max_length={max_length}", "model.dtype=float32", "model.compute_dtype=float32",
-                    "train.batch_size=8"], check=True)
-    with open(out, newline="") as stream:
-        judged = list(csv.DictReader(stream))
+judged = judge_first_rows(gavel, data, rows, ["--adapter", adapter, "--model", base, f"data.max_length={max_length}",
+                                              "model.dtype=float32", "model.compute_dtype=float32", "train.batch_size=8"])
 
 worst = 0.0
-for row, mine in zip(chosen, judged, strict=True):
-    assert row["id"] == mine["id"]
-    join = lambda key: " ".join(turn or "" for turn in json.loads(row[key])).encode("utf-16", "surrogatepass") \
-        .decode("utf-16", "replace")
-    text = (f"User prompt: {join('prompt')}\n\nModel A :\n{join('response_a')}\n\n--------\n\n"
-            f"Model B:\n{join('response_b')}")
-    ids = tokenizer(text, return_tensors="pt", truncation=True, max_length=int(max_length))
+for row, probabilities in judged:
+    ids = tokenizer(origin_text(row), return_tensors="pt", truncation=True, max_length=int(max_length))
     with torch.no_grad():
         logits = model(**ids).logits[0].double()
-    found = torch.tensor([float(mine[k]) for k in ("winner_model_a", "winner_model_b", "winner_tie")]).double()
+    found = torch.tensor(probabilities).double()
     # Probabilities give logits up to a constant.
     difference = (found.log() - found.log().mean()) - (logits - logits.mean())
     worst = max(worst, difference.abs().max().item())

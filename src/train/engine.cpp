@@ -94,10 +94,9 @@ ShardedArray Engine::place_frozen(const FrozenParameter& parameter,
   };
   ShardedArray array;
   array.shards.resize(places.size());
-  bool stays_on_host = devices_.client().platform_name() == "cpu";
-  if (stays_on_host) fill(parts);
+  if (in_host_memory()) fill(parts);
   for (Part& part : parts) {
-    if (!stays_on_host) fill({&part, 1});
+    if (!in_host_memory()) fill({&part, 1});
     for (size_t device : part.devices)
       array.shards[device] = devices_.to_device(part.values, device, pjrt::HostMemory::kShare);
     for (size_t device : part.devices) array.shards[device].wait();
@@ -197,10 +196,9 @@ const EngineProgram& Engine::compiled(const std::string& key, Make make) {
   ProgramText text = make();
   // On the CPU the temporaries are this process's memory, kept when freed. The compiler must not come on top of them, nor
   // stay beside them, nor each program (one for every length of batch) have a block of its own size.
-  const bool in_host_memory = devices_.client().platform_name() == "cpu";
-  if (in_host_memory) release_freed_memory();
+  if (in_host_memory()) release_freed_memory();
   auto result = pjrt::compile_cached(devices_.client(), text.text, devices_.compile_options(), {cache_}, text.name);
-  if (in_host_memory) {
+  if (in_host_memory()) {
     largest_temporaries_ = std::max(largest_temporaries_, result.executable.memory().temporaries);
     release_freed_memory_but_reserve(static_cast<size_t>(largest_temporaries_) * devices_.size());
   }

@@ -102,9 +102,11 @@ class Engine {
   const StepOptions& options() const { return options_; }
   /** Steps worth sending before the oldest one's numbers are read. An accelerator needs the next step waiting; the CPU
    * plugin would only take the temporaries' memory twice. */
-  size_t steps_in_flight() const { return devices_.client().platform_name() == "cpu" ? 1 : 2; }
+  size_t steps_in_flight() const { return in_host_memory() ? 1 : 2; }
 
  private:
+  /** The devices' memory is this process's: weights stay where they were filled in, temporaries come from its allocator. */
+  bool in_host_memory() const { return devices_.client().platform_name() == "cpu"; }
   using Arrays = std::vector<ShardedArray>;
   template <class Make>
   const EngineProgram& compiled(const std::string& key, Make make);

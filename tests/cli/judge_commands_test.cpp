@@ -49,6 +49,15 @@ class JudgeCommands : public Cli {
     EXPECT_EQ(run(arguments), 0);
     return read_text(file(name));
   }
+  /** Predicts and stops in the second window, as a kill does. */
+  static void predict_and_stop(Judge& judge, const PredictOptions& options) {
+    struct Stop {};
+    EXPECT_THROW(predict_file(judge, options,
+                              [](int64_t done, int64_t) {
+                                if (done > 4) throw Stop();
+                              }),
+                 Stop);
+  }
 };
 
 TEST_F(JudgeCommands, PredictGivesTheSameInWindowsOfAnySizeUpToRounding) {
@@ -72,13 +81,8 @@ TEST_F(JudgeCommands, PredictGoesOnWhereItWasStopped) {
   std::string uninterrupted = predict("one.csv", {"--window", "4", "--swap-average", "0.5"});
   PredictOptions options{file("test.csv"), file("two.csv"), 0.5, 4, false};
   Judge judge(judge_options());
-  struct Stop {};
-  // Stopped in the second window; half a window's text is left behind, as a kill while writing does.
-  EXPECT_THROW(predict_file(judge, options,
-                            [](int64_t done, int64_t) {
-                              if (done > 4) throw Stop();
-                            }),
-               Stop);
+  // Half a window's text is left behind, as a kill while writing does.
+  predict_and_stop(judge, options);
   EXPECT_FALSE(fs::exists(file("two.csv")));
   { std::ofstream(file("two.csv.partial"), std::ios::app) << "torn,0.1"; }
   PredictResult result = predict_file(judge, options);
@@ -121,12 +125,7 @@ TEST_F(JudgeCommands, PredictSurvivesAKillAtAnyMoment) {
 TEST_F(JudgeCommands, PredictRefusesWhatBelongsToSomethingElse) {
   PredictOptions options{file("test.csv"), file("out.csv"), 0, 4, false};
   Judge judge(judge_options());
-  struct Stop {};
-  EXPECT_THROW(predict_file(judge, options,
-                            [](int64_t done, int64_t) {
-                              if (done > 4) throw Stop();
-                            }),
-               Stop);
+  predict_and_stop(judge, options);
   std::vector<std::string> other = {
       "predict",  "--adapter", adapter(), "--data", test_data(), "--out", file("out.csv").string(),
       "--window", "5"};
