@@ -12,6 +12,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 #include "kernels/linear.h"
+#include "kernels/mlp.h"
 #include "kernels/thread_pool.h"
 
 namespace gavel {
@@ -112,6 +113,19 @@ void lora_grad(benchmark::State& state) {
     linear_lora_gradients(s, dy.matrix(), x.matrix(), w.matrix(), xa.floats(), weights,
                           {dx.matrix(), {}, da.floats(), db.floats()});
   report(state, 2.0 * static_cast<double>(s.rows * s.in * s.out));
+}
+
+void mlp(benchmark::State& state) {
+  const DType type = type_of(state.range(0));
+  const bool keeps = state.range(1) != 0;
+  const MlpShape s{kTokens, 576, 1536};
+  Array h(type, s.rows * s.hidden, 1), norm(DType::kF32, s.hidden, 2), gate(type, s.hidden * s.intermediate, 3),
+      up(type, s.hidden * s.intermediate, 4), down(type, s.hidden * s.intermediate, 5), y = h,
+      g(type, s.rows * s.intermediate, 6), u = g;
+  const MlpWeights weights{norm.matrix(), 1e-5f, gate.matrix(), up.matrix(), down.matrix()};
+  for (auto _ : state)
+    mlp_forward(s, type, h.data(), weights, y.data(), keeps ? g.data() : nullptr, keeps ? u.data() : nullptr);
+  report(state, 6.0 * static_cast<double>(s.rows * s.hidden * s.intermediate));
 }
 
 /** Counts the half of the scores that the causal mask keeps. */
@@ -240,6 +254,7 @@ BENCHMARK(linear)->Apply(shapes)->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(linear_dx)->Apply(shapes)->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(lora)->Apply(lora_shapes)->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(lora_grad)->Apply(lora_shapes)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(mlp)->ArgNames({"bf16", "keeps"})->ArgsProduct({{1, 0}, {0, 1}})->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(attention)->Apply(attention_shapes)->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(attention_grad)->Apply(attention_shapes)->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(norm)->Apply(types)->MeasureProcessCPUTime()->UseRealTime();

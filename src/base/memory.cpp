@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 
+#include <cstdint>
 #include <cstdlib>
 
 // jemalloc's, in programs that are linked with it.
@@ -15,6 +16,16 @@ void release_freed_memory() {
     mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0);  // 4096 = MALLCTL_ARENAS_ALL
   else
     ::malloc_trim(0);
+}
+
+std::optional<size_t> allocated_memory() {
+  if (mallctl == nullptr) return {};
+  uint64_t epoch = 1;  // its figures are those of the last epoch
+  size_t bytes = 0, size = sizeof(bytes);
+  if (mallctl("epoch", nullptr, nullptr, &epoch, sizeof(epoch)) != 0 ||
+      mallctl("stats.allocated", &bytes, &size, nullptr, 0) != 0)
+    return {};
+  return bytes;
 }
 
 void release_freed_memory_but_reserve(size_t bytes) {

@@ -52,8 +52,8 @@ HWY_INLINE void gradient_tile(const float* scores, const float* dp, Rows rows, i
         }
         ds[j] = hn::Mul(p[j], hn::Sub(hn::LoadU(d, dp + at), minus));
         if constexpr (kPairs) {
-          store_bf16(d, p[j], reinterpret_cast<uint16_t*>(to.p) + at);
-          store_bf16(d, ds[j], reinterpret_cast<uint16_t*>(to.ds) + at);
+          store_lanes(d, p[j], reinterpret_cast<NativeBf16*>(to.p) + at);
+          store_lanes(d, ds[j], reinterpret_cast<NativeBf16*>(to.ds) + at);
         } else {
           hn::StoreU(p[j], d, to.p + at);
           hn::StoreU(ds[j], d, to.ds + at);
@@ -192,7 +192,8 @@ class BackwardTask {
 
     transpose_units(dq_, kBlock, padded_, columns, dq_rows_, padded_);
     for (int64_t i = 0; i < valid; ++i)
-      write_row(dq_rows_ + i * padded_, job_.scale, s_.head_dim, dq + i * stride);
+      write_row(dq_rows_ + i * padded_, job_.scale, s_.head_dim,
+                reinterpret_cast<Stored<T, kPairs>*>(dq + i * stride));
   }
 
   void key_block(int64_t j, bool meet_all, int64_t columns, const BlockQueries& queries, float* dk,
@@ -297,8 +298,8 @@ void run_backward(KernelCall& call, const AttentionJob& job) {
     const int64_t stride = s.kv_heads * s.head_dim, batch = head / s.kv_heads;
     for (int64_t i = 0; i < std::min(kBlock, s.keys - first); ++i) {
       const int64_t at = (batch * s.keys + first + i) * stride + head % s.kv_heads * s.head_dim;
-      write_row(dk + i * padded, job.scale, s.head_dim, static_cast<T*>(job.dk) + at);
-      write_row(dv + i * padded, 1.0f, s.head_dim, static_cast<T*>(job.dv) + at);
+      write_row(dk + i * padded, job.scale, s.head_dim, static_cast<Stored<T, kPairs>*>(job.dk) + at);
+      write_row(dv + i * padded, 1.0f, s.head_dim, static_cast<Stored<T, kPairs>*>(job.dv) + at);
     }
   });
 }

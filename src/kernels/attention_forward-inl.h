@@ -23,8 +23,8 @@ struct Softmax {
   float* alpha;  // [64] what older sums are to be multiplied by
 };
 
-/** scores[rows, strip] becomes probabilities (in the layout of a b operand) for queries [first_column,
- * last_column); the state moves on. Returns whether older sums must be rescaled. */
+/** scores[rows, kStrip] becomes probabilities (in the layout of a b operand) for queries [first_column, last_column), which
+ * are a strip of the block; the state moves on. Returns whether older sums must be rescaled. */
 template <bool kPairs, bool kMasked>
 HWY_INLINE bool softmax_tile(float* scores, Rows rows, int64_t first_column, int64_t last_column, float scale,
                              const BlockQueries& queries, const int32_t* segments, int64_t valid,
@@ -35,26 +35,28 @@ HWY_INLINE bool softmax_tile(float* scores, Rows rows, int64_t first_column, int
   const Float factor = hn::Set(d, scale);
   bool rescale = false;
   for (int64_t column = first_column; column < last_column; column += lanes) {
-    Float most = minus, most2 = minus;
-    for (int64_t i = rows.first; i < rows.last; i += 2) {
-      Float s0 = hn::LoadU(d, scores + i * kBlock + column);
-      Float s1 = hn::LoadU(d, scores + (i + 1) * kBlock + column);
-      if constexpr (kMasked) {
-        const auto mask = [&](int64_t row, Float s) {
-          if (row >= valid || segments[row] == 0) return minus;
-          const auto position = static_cast<int32_t>(first_key + row);
-          return hn::IfThenElse(sees(d, queries, column, segments[row], position), s, minus);
-        };
-        s0 = mask(i, s0);
-        s1 = mask(i + 1, s1);
-        hn::StoreU(s0, d, scores + i * kBlock + column);
-        hn::StoreU(s1, d, scores + (i + 1) * kBlock + column);
+    const int64_t inside = column - first_column;
+    Float most[4] = {minus, minus, minus, minus};
+    for (int64_t i = rows.first; i < rows.last; i += 4) {
+#pragma GCC unroll 4
+      for (int64_t j = 0; j < 4; ++j) {
+        Float s = hn::LoadU(d, scores + (i + j) * kStrip + inside);
+        if constexpr (kMasked) {
+          const int64_t row = i + j;
+          if (row >= valid || segments[row] == 0) {
+            s = minus;
+          } else {
+            const auto position = static_cast<int32_t>(first_key + row);
+            s = hn::IfThenElse(sees(d, queries, column, segments[row], position), s, minus);
+          }
+          hn::StoreU(s, d, scores + row * kStrip + inside);
+        }
+        most[j] = hn::Max(most[j], s);
       }
-      most = hn::Max(most, s0);
-      most2 = hn::Max(most2, s1);
     }
+    const Float most_of_all = hn::Max(hn::Max(most[0], most[1]), hn::Max(most[2], most[3]));
     const Float old = hn::LoadU(d, state.high + column);
-    const Float high = hn::Max(old, hn::Mul(hn::Max(most, most2), factor));
+    const Float high = hn::Max(old, hn::Mul(most_of_all, factor));
     // Nothing seen so far: any finite number serves, as all scores are minus infinity.
     const Float base = hn::IfThenElse(hn::Eq(high, minus), hn::Zero(d), high);
     const Float alpha = exp2_lanes(d, hn::Sub(old, base));
@@ -62,17 +64,20 @@ HWY_INLINE bool softmax_tile(float* scores, Rows rows, int64_t first_column, int
     hn::StoreU(high, d, state.high + column);
     hn::StoreU(alpha, d, state.alpha + column);
     Float sum = hn::Mul(hn::LoadU(d, state.sum + column), alpha), sum2 = hn::Zero(d);
-    for (int64_t i = rows.first; i < rows.last; i += 2) {
-      const Float p0 = exp2_lanes(d, hn::MulSub(hn::LoadU(d, scores + i * kBlock + column), factor, base));
-      const Float p1 =
-          exp2_lanes(d, hn::MulSub(hn::LoadU(d, scores + (i + 1) * kBlock + column), factor, base));
-      sum = hn::Add(sum, p0);
-      sum2 = hn::Add(sum2, p1);
+    for (int64_t i = rows.first; i < rows.last; i += 4) {
+      Float p[4];
+#pragma GCC unroll 4
+      for (int64_t j = 0; j < 4; ++j)
+        p[j] = hn::MulSub(hn::LoadU(d, scores + (i + j) * kStrip + inside), factor, base);
+      exp2_lanes(d, p);
+      sum = hn::Add(sum, hn::Add(p[0], p[1]));
+      sum2 = hn::Add(sum2, hn::Add(p[2], p[3]));
       if constexpr (kPairs) {
-        hn::StoreU(make_pairs(d, p0, p1), d, probabilities + i / 2 * kBlock + column);
+        hn::StoreU(make_pairs(d, p[0], p[1]), d, probabilities + i / 2 * kStrip + inside);
+        hn::StoreU(make_pairs(d, p[2], p[3]), d, probabilities + (i / 2 + 1) * kStrip + inside);
       } else {
-        hn::StoreU(p0, d, probabilities + i * kBlock + column);
-        hn::StoreU(p1, d, probabilities + (i + 1) * kBlock + column);
+#pragma GCC unroll 4
+        for (int64_t j = 0; j < 4; ++j) hn::StoreU(p[j], d, probabilities + (i + j) * kStrip + inside);
       }
     }
     hn::StoreU(hn::Add(sum, sum2), d, state.sum + column);
@@ -110,7 +115,7 @@ void pack_keys(KernelCall& call, const AttentionJob& job, float* packed) {
 
 template <class T, bool kPairs>
 void forward_block(const AttentionJob& job, const float* packed, int64_t batch, int64_t head, int64_t block,
-                   Carver memory) {
+                   int threads, Carver memory) {
   constexpr int64_t kPer = kPairs ? 2 : 1;
   const FloatTag d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -126,66 +131,70 @@ void forward_block(const AttentionJob& job, const float* packed, int64_t batch, 
   const BlockRange& range = plan.queries(batch, block);
 
   float* rows = memory.take<float>(tile);
-  float* q = memory.take<float>(tile);
-  float* scores = memory.take<float>(kBlock * kBlock);
-  float* probabilities = memory.take<float>(kBlock * kBlock / kPer);
-  float* sums = memory.take<float>(padded * kBlock);
   float* out = memory.take<float>(padded * kBlock);
+  // Of one strip, without gaps: what lies a block's row apart meets in few sets of the first-level cache.
+  float* q = memory.take<float>(padded / kPer * kStrip);
+  float* scores = memory.take<float>(kBlock * kStrip);
+  float* probabilities = memory.take<float>(kBlock / kPer * kStrip);
+  float* sums = memory.take<float>(padded * kStrip);
   const Softmax state{memory.take<float>(kBlock), memory.take<float>(kBlock), memory.take<float>(kBlock)};
   const BlockQueries queries(plan, batch, block, valid);
   for (int64_t i = 0; i < kBlock; ++i) {
     state.high[i] = -std::numeric_limits<float>::infinity();
     state.sum[i] = 0;
   }
-  std::memset(sums, 0, static_cast<size_t>(padded * kBlock) * sizeof(float));
-  if (!range.empty()) {
+  if (!range.empty())
     copy_rows<T, kPairs>(static_cast<const T*>(job.q) + offset, stride, valid, kBlock, s.head_dim, padded,
                          queries.segments, rows);
-    transpose_units(rows, padded / kPer, kBlock, padded / kPer, q, kBlock);
-  }
   prefetch_rows(o, stride, valid, s.head_dim);
-  if (head + 1 < s.heads)  // most likely this thread's next task
-    prefetch_rows(static_cast<const T*>(job.q) + offset + s.head_dim, stride, valid, s.head_dim);
+  if (head + threads < s.heads)  // most likely this thread's next task
+    prefetch_rows(static_cast<const T*>(job.q) + offset + threads * s.head_dim, stride, valid, s.head_dim);
 
   const float scale = job.scale * 1.44269504f;
   const int64_t kv_head = head / (s.heads / s.kv_heads);
-  for (int64_t j = 0; j < plan.key_blocks(); ++j) {
-    const BlockRange& key_range = plan.keys(batch, j);
-    const Meeting meeting = meet(range, key_range);
-    if (meeting == Meeting::kNone) continue;
-    const float* keys = packed + ((batch * s.kv_heads + kv_head) * plan.key_blocks() + j) * 2 * tile;
-    const int64_t valid_keys = std::min(kBlock, s.keys - j * kBlock);
-    const int32_t* segments = plan.key_segments(batch, j);
-    const bool all = meeting == Meeting::kAll && valid_keys == kBlock;
-    for (int64_t first = 0; first < columns; first += kStrip) {
-      const int64_t last = std::min(columns, first + kStrip), width = last - first;
+  for (int64_t first = 0; first < columns; first += kStrip) {
+    const int64_t last = std::min(columns, first + kStrip), width = last - first;
+    bool any_before = false;
+    if (!range.empty())
+      transpose_units(rows + first * padded / kPer, padded / kPer, width, padded / kPer, q, kStrip);
+    for (int64_t j = 0; j < plan.key_blocks(); ++j) {
+      const Meeting meeting = meet(range, plan.keys(batch, j));
+      if (meeting == Meeting::kNone) continue;
+      const float* keys = packed + ((batch * s.kv_heads + kv_head) * plan.key_blocks() + j) * 2 * tile;
+      const int64_t valid_keys = std::min(kBlock, s.keys - j * kBlock);
+      const int32_t* segments = plan.key_segments(batch, j);
+      const bool all = meeting == Meeting::kAll && valid_keys == kBlock;
       const Rows seen =
           all ? Rows{0, kBlock} : queries.seen(first / kStrip, segments, valid_keys, j * kBlock);
       if (seen.empty()) continue;
-      tile_product<kPairs>(seen.count(), width, depth, keys + seen.first * padded / kPer, padded / kPer,
-                           q + first, kBlock, scores + seen.first * kBlock + first, kBlock, false);
+      tile_product<kPairs>(seen.count(), width, depth, keys + seen.first * padded / kPer, padded / kPer, q, kStrip,
+                           scores + seen.first * kStrip, kStrip, false);
       const auto soften = [&](auto masked) {
         return softmax_tile<kPairs, decltype(masked)::value>(scores, seen, first, last, scale, queries,
                                                              segments, valid_keys, j * kBlock, state,
                                                              probabilities);
       };
-      if (all ? soften(std::false_type()) : soften(std::true_type())) {
+      const bool rescale = all ? soften(std::false_type()) : soften(std::true_type());
+      if (rescale && any_before) {
         for (int64_t r = 0; r < padded; ++r)
-          for (int64_t c = first; c < last; c += lanes)
-            hn::StoreU(hn::Mul(hn::LoadU(d, sums + r * kBlock + c), hn::LoadU(d, state.alpha + c)), d,
-                       sums + r * kBlock + c);
+          for (int64_t c = 0; c < width; c += lanes)
+            hn::StoreU(hn::Mul(hn::LoadU(d, sums + r * kStrip + c), hn::LoadU(d, state.alpha + first + c)), d,
+                       sums + r * kStrip + c);
       }
       const int64_t at = seen.first / kPer;
       tile_product<kPairs>(padded, width, seen.count() / kPer, keys + tile + at, kBlock / kPer,
-                           probabilities + at * kBlock + first, kBlock, sums + first, kBlock, true);
+                           probabilities + at * kStrip, kStrip, sums, kStrip, any_before);
+      any_before = true;
     }
+    if (!any_before) std::memset(sums, 0, static_cast<size_t>(padded * kStrip) * sizeof(float));
+    transpose_units(sums, kStrip, padded, width, out + first * padded, padded);
   }
 
-  transpose_units(sums, kBlock, padded, columns, out, padded);
   for (int64_t i = 0; i < valid; ++i) {
     const bool any = state.sum[i] != 0 && queries.segments[i] != 0;
     if (!any) std::memset(out + i * padded, 0, static_cast<size_t>(padded) * sizeof(float));
-    write_row(out + i * padded, any ? 1 / state.sum[i] : 0.0f, s.head_dim, o + i * stride);
+    write_row(out + i * padded, any ? 1 / state.sum[i] : 0.0f, s.head_dim,
+              reinterpret_cast<Stored<T, kPairs>*>(o + i * stride));
     lse[i] = any ? (state.high[i] + std::log2(state.sum[i])) * 0.693147181f : 0.0f;
   }
 }
@@ -200,13 +209,13 @@ void run_forward(KernelCall& call, const AttentionJob& job) {
   auto* packed = static_cast<float*>(call.shared(static_cast<size_t>(key_tiles * 2 * tile) * sizeof(float)));
   pack_keys<T, kPairs>(call, job, packed);
   const size_t bytes =
-      static_cast<size_t>(2 * tile + 2 * kBlock * kBlock + 2 * padded * kBlock + 3 * kBlock) * sizeof(float) +
+      static_cast<size_t>(tile + padded * kBlock + (2 * padded + 2 * kBlock) * kStrip + 3 * kBlock) * sizeof(float) +
       1024;
   call.run(heads * blocks, [&](int64_t task, int worker) {
     // Last blocks first: under the causal mask they are the longest, and long ones at the end would leave the
     // other threads waiting.
     const int64_t block = blocks - 1 - task / heads, head = task % heads;
-    forward_block<T, kPairs>(job, packed, head / s.heads, head % s.heads, block,
+    forward_block<T, kPairs>(job, packed, head / s.heads, head % s.heads, block, call.threads(),
                              Carver(call.local(worker, bytes)));
   });
 }

@@ -19,22 +19,23 @@
 HWY_BEFORE_NAMESPACE();
 namespace gavel::HWY_NAMESPACE {
 
+inline constexpr bool kCanPair = kMayHaveBf16;
+inline constexpr int64_t kStrip = 32;  // queries that go through a tile together: half a block
+
 #if HWY_TARGET == HWY_AVX3
-inline constexpr bool kCanPair = true;
 inline constexpr int kVectorsAtOnce = 4;
 // 6 x 4 sums, 4 of b and 1 of a: 29 of 32 registers. Strips are 2 wide and most often a multiple of 8 high.
 constexpr int rows_at_once(int vectors) {
   return vectors > 2 ? 6 : 8;
 }
 #else
-inline constexpr bool kCanPair = false;
 inline constexpr int kVectorsAtOnce = 2;
 constexpr int rows_at_once(int) {
   return 6;
 }  // 6 x 2 sums, 2 of b and 1 of a: 15 of 16 registers
 #endif
 
-// Highway 1.0.3 has no names for the two instructions of AVX-512 BF16; has_native_bf16() guards their use.
+// Highway 1.0.3 has no name for the product of AVX-512 BF16; has_native_bf16() guards its use.
 HWY_INLINE Float dot_pairs(Float sum, Float a, Float b) {
 #if HWY_TARGET == HWY_AVX3
   asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
@@ -42,18 +43,6 @@ HWY_INLINE Float dot_pairs(Float sum, Float a, Float b) {
   (void)a, (void)b;
 #endif
   return sum;
-}
-
-/** One row of bf16 from one vector of float32. */
-HWY_INLINE void store_bf16(FloatTag d, Float v, uint16_t* to) {
-#if HWY_TARGET == HWY_AVX3
-  (void)d;
-  __m256i half;
-  asm("vcvtneps2bf16 %1, %0" : "=v"(half) : "v"(v.raw));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), half);
-#else
-  store_lanes(d, v, to);
-#endif
 }
 
 /** Units of two rows: `even` in the lower halves, `odd` in the upper; halves are rounded away from zero,
@@ -66,9 +55,11 @@ HWY_INLINE Float make_pairs(FloatTag d, Float even, Float odd) {
   return hn::BitCast(d, hn::Or(low, high));
 }
 
-template <bool kPairs, int kRows, int kVectors>
+/** kLeading: that of c where it is known beforehand (addresses then cost nothing), else 0. */
+template <bool kPairs, int kRows, int kVectors, int64_t kLeading>
 HWY_NOINLINE void micro_product(int64_t depth, const float* a, int64_t a_leading, const float* b,
-                                int64_t b_leading, float* c, int64_t c_leading, bool accumulate) {
+                                int64_t b_leading, float* c, int64_t any_leading, bool accumulate) {
+  const int64_t c_leading = kLeading > 0 ? kLeading : any_leading;
   const FloatTag d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   Float sums[kRows][kVectors];
@@ -105,22 +96,40 @@ HWY_NOINLINE void micro_product(int64_t depth, const float* a, int64_t a_leading
     for (int v = 0; v < kVectors; ++v) hn::StoreU(sums[r][v], d, c + r * c_leading + v * lanes);
 }
 
-template <bool kPairs, int kVectors>
-HWY_INLINE void panel_product(int64_t m, int64_t depth, const float* a, int64_t a_leading, const float* b,
+template <bool kPairs, int kVectors, int64_t kLeading>
+HWY_INLINE void column_product(int64_t m, int64_t depth, const float* a, int64_t a_leading, const float* b,
                               int64_t b_leading, float* c, int64_t c_leading, bool accumulate) {
   constexpr int kRowsAtOnce = rows_at_once(kVectors);
   int64_t r = 0;
   for (; r + kRowsAtOnce <= m; r += kRowsAtOnce)
-    micro_product<kPairs, kRowsAtOnce, kVectors>(depth, a + r * a_leading, a_leading, b, b_leading,
+    micro_product<kPairs, kRowsAtOnce, kVectors, kLeading>(depth, a + r * a_leading, a_leading, b, b_leading,
                                                  c + r * c_leading, c_leading, accumulate);
   if (m - r >= 4) {
-    micro_product<kPairs, 4, kVectors>(depth, a + r * a_leading, a_leading, b, b_leading, c + r * c_leading,
+    micro_product<kPairs, 4, kVectors, kLeading>(depth, a + r * a_leading, a_leading, b, b_leading, c + r * c_leading,
                                        c_leading, accumulate);
     r += 4;
   }
   for (; r + 2 <= m; r += 2)
-    micro_product<kPairs, 2, kVectors>(depth, a + r * a_leading, a_leading, b, b_leading, c + r * c_leading,
+    micro_product<kPairs, 2, kVectors, kLeading>(depth, a + r * a_leading, a_leading, b, b_leading, c + r * c_leading,
                                        c_leading, accumulate);
+}
+
+template <bool kPairs, int64_t kLeading>
+HWY_INLINE void tile_columns(int64_t m, int64_t n, int64_t depth, const float* a, int64_t a_leading,
+                             const float* b, int64_t b_leading, float* c, int64_t c_leading,
+                             bool accumulate) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
+  int64_t column = 0;
+  const auto go = [&](auto vectors) {
+    constexpr int kVectors = decltype(vectors)::value;
+    for (; column + kVectors * lanes <= n; column += kVectors * lanes)
+      column_product<kPairs, kVectors, kLeading>(m, depth, a, a_leading, b + column, b_leading, c + column,
+                                                 c_leading, accumulate);
+  };
+  go(std::integral_constant<int, kVectorsAtOnce>());
+  if constexpr (kVectorsAtOnce > 3) go(std::integral_constant<int, 3>());
+  if constexpr (kVectorsAtOnce > 2) go(std::integral_constant<int, 2>());
+  go(std::integral_constant<int, 1>());
 }
 
 /** c[m, n] (+)= a[m, depth] b[depth, n] in units; m is even, n a multiple of 16. */
@@ -129,18 +138,12 @@ HWY_INLINE void tile_product(int64_t m, int64_t n, int64_t depth, const float* a
                              const float* b, int64_t b_leading, float* c, int64_t c_leading,
                              bool accumulate) {
   if constexpr (kPairs && !kCanPair) return;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
-  int64_t column = 0;
-  const auto go = [&](auto vectors) {
-    constexpr int kVectors = decltype(vectors)::value;
-    for (; column + kVectors * lanes <= n; column += kVectors * lanes)
-      panel_product<kPairs, kVectors>(m, depth, a, a_leading, b + column, b_leading, c + column, c_leading,
-                                      accumulate);
-  };
-  go(std::integral_constant<int, kVectorsAtOnce>());
-  if constexpr (kVectorsAtOnce > 3) go(std::integral_constant<int, 3>());
-  if constexpr (kVectorsAtOnce > 2) go(std::integral_constant<int, 2>());
-  go(std::integral_constant<int, 1>());
+  if (c_leading == kBlock)
+    tile_columns<kPairs, kBlock>(m, n, depth, a, a_leading, b, b_leading, c, c_leading, accumulate);
+  else if (c_leading == kStrip)
+    tile_columns<kPairs, kStrip>(m, n, depth, a, a_leading, b, b_leading, c, c_leading, accumulate);
+  else
+    tile_columns<kPairs, 0>(m, n, depth, a, a_leading, b, b_leading, c, c_leading, accumulate);
 }
 
 /** to[columns, rows] = from[rows, columns]^T in units; both multiples of 4. */
@@ -205,8 +208,9 @@ HWY_INLINE void copy_rows(const T* from, int64_t stride, int64_t valid, int64_t 
       int64_t i = 0;
       for (; i + step <= columns; i += step)
         hn::StoreU(hn::LoadU(dt, in + i), dt, reinterpret_cast<T*>(out) + i);
-      std::memcpy(out + static_cast<size_t>(i) * sizeof(T), in + i,
-                  static_cast<size_t>(columns - i) * sizeof(T));
+      if (i < columns)
+        std::memcpy(out + static_cast<size_t>(i) * sizeof(T), in + i,
+                    static_cast<size_t>(columns - i) * sizeof(T));
     } else {
       int64_t i = 0;
       for (; i + lanes <= columns; i += lanes)
@@ -236,6 +240,10 @@ HWY_INLINE void pair_rows(const float* from, int64_t rows, int64_t padded, float
   }
 }
 
+/** How a row of T is stored: with kPairs the processor has an instruction for it. */
+template <class T, bool kPairs>
+using Stored = std::conditional_t<kPairs, NativeBf16, T>;
+
 /** One row of `count` values, times scale. */
 template <class T>
 HWY_INLINE void write_row(const float* from, float scale, int64_t count, T* to) {
@@ -246,8 +254,6 @@ HWY_INLINE void write_row(const float* from, float scale, int64_t count, T* to) 
   for (; i + lanes <= count; i += lanes) store_lanes(d, hn::Mul(hn::LoadU(d, from + i), factor), to + i);
   for (; i < count; ++i) from_float(from[i] * scale, to + i);
 }
-
-inline constexpr int64_t kStrip = 32;  // queries that go through a tile together: half a block
 
 /** Rows [first, last) of a tile. */
 struct Rows {

@@ -2,6 +2,7 @@
 
 #include "base/dtype.h"
 
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/convert.cpp"
 #include <hwy/foreach_target.h>
@@ -20,13 +21,21 @@ void widen_all(const uint16_t* from, float* to, size_t count) {
   for (; i < count; ++i) to[i] = bf16_to_f32(from[i]);
 }
 
-void narrow_all(const float* from, uint16_t* to, size_t count, float scale) {
+template <class T>
+HWY_INLINE void narrow_to(const float* from, T* to, size_t count, float scale) {
   const FloatTag d;
   const size_t lanes = hn::Lanes(d);
   const auto factor = hn::Set(d, scale);
   size_t i = 0;
   for (; i + lanes <= count; i += lanes) store_lanes(d, hn::Mul(hn::LoadU(d, from + i), factor), to + i);
-  for (; i < count; ++i) to[i] = f32_to_bf16(from[i] * scale);
+  for (; i < count; ++i) from_float(from[i] * scale, to + i);
+}
+
+void narrow_all(const float* from, uint16_t* to, size_t count, float scale) {
+  if (kMayHaveBf16 && has_native_bf16())
+    narrow_to(from, reinterpret_cast<NativeBf16*>(to), count, scale);
+  else
+    narrow_to(from, to, count, scale);
 }
 
 }  // namespace gavel::HWY_NAMESPACE

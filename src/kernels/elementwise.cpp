@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "kernels/convert.h"
 #include "kernels/elementwise_rows.h"
 #include "kernels/product.h"
 
@@ -137,7 +138,7 @@ HWY_INLINE void for_vectors(int64_t count, const Body& body) {
 }
 
 template <class T>
-HWY_INLINE void swiglu_range(int64_t count, const T* gate, const T* up, T* y) {
+HWY_INLINE void swiglu_row(int64_t count, const T* gate, const T* up, T* y) {
   const FloatTag d;
   for_vectors(count, [&](const auto& load, const auto& store) {
     const Float g = load(gate);
@@ -146,7 +147,7 @@ HWY_INLINE void swiglu_range(int64_t count, const T* gate, const T* up, T* y) {
 }
 
 template <class T>
-HWY_INLINE void swiglu_gradient_range(int64_t count, const T* gate, const T* up, const T* dy, T* d_gate,
+HWY_INLINE void swiglu_gradient_row(int64_t count, const T* gate, const T* up, const T* dy, T* d_gate,
                                       T* d_up) {
   const FloatTag d;
   for_vectors(count, [&](const auto& load, const auto& store) {
@@ -180,6 +181,8 @@ template <class F>
 HWY_INLINE void with_type(DType type, const F& f) {
   if (type == DType::kF32)
     f(float());
+  else if (kMayHaveBf16 && has_native_bf16())
+    f(NativeBf16());
   else
     f(uint16_t());
 }
@@ -205,30 +208,24 @@ void norm_gradient_rows(DType type, int64_t first, int64_t last, int64_t size, c
   });
 }
 
-void swiglu_part(DType type, int64_t first, int64_t count, const void* gate, const void* up, void* y) {
+void swiglu_part(DType type, int64_t rows, int64_t columns, const void* gate, const void* up, int64_t from, void* y,
+                 int64_t to) {
   with_type(type, [&](auto tag) {
     using T = decltype(tag);
-    swiglu_range(count, static_cast<const T*>(gate) + first, static_cast<const T*>(up) + first,
-                 static_cast<T*>(y) + first);
+    for (int64_t r = 0; r < rows; ++r)
+      swiglu_row(columns, static_cast<const T*>(gate) + r * from, static_cast<const T*>(up) + r * from,
+                 static_cast<T*>(y) + r * to);
   });
 }
 
-void swiglu_gradient_part(DType type, int64_t first, int64_t count, const void* gate, const void* up,
-                          const void* dy, void* d_gate, void* d_up) {
+void swiglu_gradient_part(DType type, int64_t rows, int64_t columns, const void* gate, const void* up, int64_t from,
+                          const void* dy, int64_t gradient, void* d_gate, void* d_up, int64_t to) {
   with_type(type, [&](auto tag) {
     using T = decltype(tag);
-    swiglu_gradient_range(count, static_cast<const T*>(gate) + first, static_cast<const T*>(up) + first,
-                          static_cast<const T*>(dy) + first, static_cast<T*>(d_gate) + first,
-                          static_cast<T*>(d_up) + first);
-  });
-}
-
-void add_part(DType type, int64_t count, const void* x, const float* term, void* y) {
-  with_type(type, [&](auto tag) {
-    using T = decltype(tag);
-    for_vectors(count, [&](const auto& load, const auto& store) {
-      store(hn::Add(load(static_cast<const T*>(x)), load(term)), static_cast<T*>(y));
-    });
+    for (int64_t r = 0; r < rows; ++r)
+      swiglu_gradient_row(columns, static_cast<const T*>(gate) + r * from, static_cast<const T*>(up) + r * from,
+                          static_cast<const T*>(dy) + r * gradient, static_cast<T*>(d_gate) + r * to,
+                          static_cast<T*>(d_up) + r * to);
   });
 }
 
@@ -255,7 +252,6 @@ HWY_EXPORT(norm_rows);
 HWY_EXPORT(norm_gradient_rows);
 HWY_EXPORT(swiglu_part);
 HWY_EXPORT(swiglu_gradient_part);
-HWY_EXPORT(add_part);
 HWY_EXPORT(rotate_tokens);
 
 void check(const char* what, DType type) {
@@ -284,17 +280,15 @@ void rms_norm_gradient_rows(DType type, int64_t first, int64_t last, int64_t siz
   HWY_DYNAMIC_DISPATCH(norm_gradient_rows)(type, first, last, size, h, weight, eps, dy, d_residual, dh);
 }
 
-void swiglu_range(DType type, int64_t count, const void* gate, const void* up, void* y) {
-  HWY_DYNAMIC_DISPATCH(swiglu_part)(type, 0, count, gate, up, y);
+void swiglu_columns(DType type, int64_t rows, int64_t columns, const void* gate, const void* up, int64_t from, void* y,
+                    int64_t to) {
+  HWY_DYNAMIC_DISPATCH(swiglu_part)(type, rows, columns, gate, up, from, y, to);
 }
 
-void swiglu_gradient_range(DType type, int64_t count, const void* gate, const void* up, const void* dy, void* d_gate,
-                           void* d_up) {
-  HWY_DYNAMIC_DISPATCH(swiglu_gradient_part)(type, 0, count, gate, up, dy, d_gate, d_up);
-}
-
-void add_range(DType type, int64_t count, const void* x, const float* term, void* y) {
-  HWY_DYNAMIC_DISPATCH(add_part)(type, count, x, term, y);
+void swiglu_gradient_columns(DType type, int64_t rows, int64_t columns, const void* gate, const void* up, int64_t from,
+                             const void* dy, int64_t gradient, void* d_gate, void* d_up, int64_t to) {
+  HWY_DYNAMIC_DISPATCH(swiglu_gradient_part)
+  (type, rows, columns, gate, up, from, dy, gradient, d_gate, d_up, to);
 }
 
 void rms_norm_forward(int64_t rows, int64_t size, DType type, const void* x, const void* residual,
@@ -324,7 +318,8 @@ void swiglu_forward(int64_t count, DType type, const void* gate, const void* up,
   check("swiglu", type);
   KernelCall call;
   in_pieces(call, count, 1, [&](int64_t first, int64_t last, int) {
-    HWY_DYNAMIC_DISPATCH(swiglu_part)(type, first, last - first, gate, up, y);
+    const auto at = [&](auto* array) { return element(ConstMatrix(type, array), first); };
+    swiglu_columns(type, 1, last - first, at(gate), at(up), 0, element(Matrix{type, y}, first), 0);
   });
 }
 
@@ -333,7 +328,9 @@ void swiglu_gradient(int64_t count, DType type, const void* gate, const void* up
   check("swiglu", type);
   KernelCall call;
   in_pieces(call, count, 1, [&](int64_t first, int64_t last, int) {
-    HWY_DYNAMIC_DISPATCH(swiglu_gradient_part)(type, first, last - first, gate, up, dy, d_gate, d_up);
+    const auto at = [&](auto* array) { return element(ConstMatrix(type, array), first); };
+    swiglu_gradient_columns(type, 1, last - first, at(gate), at(up), 0, at(dy), 0, element(Matrix{type, d_gate}, first),
+                            element(Matrix{type, d_up}, first), 0);
   });
 }
 

@@ -12,10 +12,11 @@ void rms_norm_rows(DType type, int64_t first, int64_t last, int64_t size, const 
 /** Rows [first, last) of rms_norm_gradient. */
 void rms_norm_gradient_rows(DType type, int64_t first, int64_t last, int64_t size, const void* h,
                             const float* weight, float eps, const void* dy, const void* d_residual, void* dh);
-void swiglu_range(DType type, int64_t count, const void* gate, const void* up, void* y);
-void swiglu_gradient_range(DType type, int64_t count, const void* gate, const void* up, const void* dy,
-                           void* d_gate, void* d_up);
-/** y = x + term, in float32 and rounded once. */
-void add_range(DType type, int64_t count, const void* x, const float* term, void* y);
+/** Columns of swiglu_forward: gate and up have rows `from` elements apart, y `to`. */
+void swiglu_columns(DType type, int64_t rows, int64_t columns, const void* gate, const void* up, int64_t from, void* y,
+                    int64_t to);
+/** Columns of swiglu_gradient: gate and up have rows `from` elements apart, dy `gradient`, d_gate and d_up `to`. */
+void swiglu_gradient_columns(DType type, int64_t rows, int64_t columns, const void* gate, const void* up, int64_t from,
+                             const void* dy, int64_t gradient, void* d_gate, void* d_up, int64_t to);
 
 }  // namespace gavel

@@ -21,16 +21,4 @@ struct GemmOperand {
 void gemm(int64_t m, int64_t n, int64_t k, const GemmOperand& a, const GemmOperand& b, DType c_dtype, void* c,
           int64_t c_leading, bool accumulate = false, const float* bias = nullptr);
 
-/** The bytes that b[k, n] of `type` takes once packed. */
-size_t packed_bytes(DType type, int64_t k, int64_t n);
-/** Columns [first, first + count) of b[k, n], of either type, in the order in which oneDNN's products read
- * them, as `type`; a product of few rows then costs no more per row than one of many. `first` is a multiple
- * of kPackingStep, so is `count` but at the end. `b` and `to` (64-byte aligned) are where the whole of both
- * begins. */
-inline constexpr int64_t kPackingStep = 192;
-void pack_b(DType type, int64_t k, int64_t n, const GemmOperand& b, int64_t first, int64_t count, void* to);
-/** gemm() with a packed b; the rows of c are n apart. */
-void gemm_packed(int64_t m, int64_t n, int64_t k, const GemmOperand& a, const void* b, DType c_dtype, void* c,
-                 bool accumulate = false, const float* bias = nullptr);
-
 }  // namespace gavel

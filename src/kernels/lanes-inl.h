@@ -9,6 +9,7 @@
 
 #include <hwy/highway.h>
 
+#include <cmath>
 #include <cstdint>
 
 #include "base/dtype.h"
@@ -50,11 +51,43 @@ HWY_INLINE void store_lanes(FloatTag d, Float v, uint16_t* to) {
   hn::StoreU(hn::DemoteTo(dh, hn::BitCast(di, round_bf16(d, v))), dh, to);
 }
 
+/** A bf16 where has_native_bf16() says that the processor rounds to it itself, in one instruction instead of eight; it
+ * takes denormals for zero. */
+struct NativeBf16 {
+  uint16_t bits;
+};
+#if HWY_TARGET == HWY_AVX3
+inline constexpr bool kMayHaveBf16 = true;
+#else
+inline constexpr bool kMayHaveBf16 = false;
+#endif
+
+HWY_INLINE Float load_lanes(FloatTag d, const NativeBf16* from) {
+  return load_lanes(d, &from->bits);
+}
+HWY_INLINE void store_lanes(FloatTag d, Float v, NativeBf16* to) {
+#if HWY_TARGET == HWY_AVX3
+  // Highway 1.0.3 has no name for it.
+  (void)d;
+  __m256i half;
+  asm("vcvtneps2bf16 %1, %0" : "=v"(half) : "v"(v.raw));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), half);
+#else
+  store_lanes(d, v, &to->bits);
+#endif
+}
+
 HWY_INLINE float to_float(float v) {
   return v;
 }
 HWY_INLINE float to_float(uint16_t v) {
   return bf16_to_f32(v);
+}
+HWY_INLINE float to_float(NativeBf16 v) {
+  return bf16_to_f32(v.bits);
+}
+HWY_INLINE void from_float(float v, NativeBf16* to) {
+  to->bits = f32_to_bf16(std::fpclassify(v) == FP_SUBNORMAL ? std::copysign(0.0f, v) : v);
 }
 HWY_INLINE void from_float(float v, float* to) {
   *to = v;
@@ -72,28 +105,46 @@ inline constexpr float kExp2[] = {1.0f,          0.693147182f,   0.240223497f,
                                   0.0555038117f, 0.00966636837f, 0.00133813021f};  // f in [-1/2, 1/2]
 #endif
 
-/** 2^x. 0 for x below -126 (with AVX-512 below -149, denormal before) and minus infinity, NaN for NaN; x is
- * at most 127. */
-HWY_INLINE Float exp2_lanes(FloatTag d, Float x) {
+/** 2^x of kCount vectors, step by step for all of them, so that none waits for its own last step. 0 for x below -126 (with
+ * AVX-512 below -149, denormal before) and minus infinity, NaN for NaN; x is at most 127. */
+template <int kCount>
+HWY_INLINE void exp2_lanes(FloatTag d, Float (&x)[kCount]) {
+  Float f[kCount], p[kCount];
 #if HWY_TARGET == HWY_AVX3
   // x - floor(x) and p * 2^floor(x) are one instruction each, for which Highway 1.0.3 has no names.
-  const Float f{_mm512_reduce_ps(x.raw, _MM_FROUND_TO_NEG_INF)};
+#pragma GCC unroll 8
+  for (int j = 0; j < kCount; ++j) f[j] = Float{_mm512_reduce_ps(x[j].raw, _MM_FROUND_TO_NEG_INF)};
 #else
   const hn::RebindToSigned<FloatTag> di;
   const Float magic = hn::Set(d, 12582912.0f);  // 3 * 2^22: the sum's low bits are x rounded to an integer
-  const Float shifted = hn::Add(x, magic);
-  const Float f = hn::Sub(x, hn::Sub(shifted, magic));
-#endif
-  Float p = hn::Set(d, kExp2[5]);
+  Float shifted[kCount];
 #pragma GCC unroll 8
-  for (int i = 4; i >= 0; --i) p = hn::MulAdd(p, f, hn::Set(d, kExp2[i]));
-#if HWY_TARGET == HWY_AVX3
-  return Float{_mm512_scalef_ps(p.raw, x.raw)};
-#else
-  const auto power = hn::ShiftLeft<23>(hn::BitCast(di, shifted));
-  const Float result = hn::BitCast(d, hn::Add(hn::BitCast(di, p), power));
-  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -126.0f)), result);
+  for (int j = 0; j < kCount; ++j) {
+    shifted[j] = hn::Add(x[j], magic);
+    f[j] = hn::Sub(x[j], hn::Sub(shifted[j], magic));
+  }
 #endif
+#pragma GCC unroll 8
+  for (int j = 0; j < kCount; ++j) p[j] = hn::MulAdd(hn::Set(d, kExp2[5]), f[j], hn::Set(d, kExp2[4]));
+#pragma GCC unroll 8
+  for (int i = 3; i >= 0; --i)
+#pragma GCC unroll 8
+    for (int j = 0; j < kCount; ++j) p[j] = hn::MulAdd(p[j], f[j], hn::Set(d, kExp2[i]));
+#pragma GCC unroll 8
+  for (int j = 0; j < kCount; ++j) {
+#if HWY_TARGET == HWY_AVX3
+    x[j] = Float{_mm512_scalef_ps(p[j].raw, x[j].raw)};
+#else
+    const auto power = hn::ShiftLeft<23>(hn::BitCast(di, shifted[j]));
+    const Float result = hn::BitCast(d, hn::Add(hn::BitCast(di, p[j]), power));
+    x[j] = hn::IfThenZeroElse(hn::Lt(x[j], hn::Set(d, -126.0f)), result);
+#endif
+  }
+}
+HWY_INLINE Float exp2_lanes(FloatTag d, Float x) {
+  Float one[1] = {x};
+  exp2_lanes(d, one);
+  return one[0];
 }
 
 }  // namespace gavel::HWY_NAMESPACE

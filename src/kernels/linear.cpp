@@ -1,39 +1,44 @@
 #include "kernels/linear.h"
 
+#include <algorithm>
 #include <vector>
 
+#include "kernels/packed_weight.h"
 #include "kernels/product.h"
 
 namespace gavel {
+namespace {
+
+/** y[rows, n] = x[rows, k] b (+ bias), by blocks of rows. */
+void product(int64_t rows, int64_t k, int64_t n, ConstMatrix x, const PanelSource& b, ConstMatrix bias, Matrix y,
+             Compute compute) {
+  if (rows == 0) return;
+  const std::vector<float> bias_f32 = widened_vector(bias, n);
+  const DType type = product_type(compute, x.dtype, b.w.dtype, k);
+  KernelCall call;
+  PackedWeight weight(type, k, n);
+  const Packing packing{&weight, b};
+  pack_weights(call, {&packing, 1});
+  const int64_t block = even_block(rows, call.threads());
+  call.run((rows + block - 1) / block, [&](int64_t task, int worker) {
+    const int64_t first = task * block, some = std::min(block, rows - first);
+    void* copy = call.local(worker, static_cast<size_t>(copy_bytes(type, x.dtype, some * k)));
+    const void* a = as_type(type, {x.dtype, element(x, first * k)}, some * k, copy);
+    weight.multiply(some, a, {y.dtype, element(y, first * n)}, bias.data ? bias_f32.data() : nullptr);
+  });
+}
+
+}  // namespace
 
 void linear_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix w, ConstMatrix bias, Matrix y,
                     Compute compute) {
   check_linear(shape, {x.dtype, w.dtype, y.dtype});
-  const std::vector<float> bias_f32 = widened_vector(bias, shape.out);
-  KernelCall call;
-  run_product(call, {.m = shape.rows,
-                     .n = shape.out,
-                     .k = shape.in,
-                     .x = x,
-                     .w = w,
-                     .w_transposed = true,
-                     .bias = bias.data ? bias_f32.data() : nullptr,
-                     .y = y,
-                     .type = product_type(compute, x.dtype, w.dtype)});
+  product(shape.rows, shape.in, shape.out, x, {w, true}, bias, y, compute);
 }
 
-void linear_input_gradient(const LinearShape& shape, ConstMatrix dy, ConstMatrix w, Matrix dx,
-                           Compute compute) {
+void linear_input_gradient(const LinearShape& shape, ConstMatrix dy, ConstMatrix w, Matrix dx, Compute compute) {
   check_linear(shape, {dy.dtype, w.dtype, dx.dtype});
-  KernelCall call;
-  run_product(call, {.m = shape.rows,
-                     .n = shape.in,
-                     .k = shape.out,
-                     .x = dy,
-                     .w = w,
-                     .w_transposed = false,
-                     .y = dx,
-                     .type = product_type(compute, dy.dtype, w.dtype)});
+  product(shape.rows, shape.out, shape.in, dy, {w, false}, {}, dx, compute);
 }
 
 }  // namespace gavel

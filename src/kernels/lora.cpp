@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <vector>
 
 #include "base/error.h"
 #include "kernels/gemm.h"
+#include "kernels/packed_weight.h"
 #include "kernels/product.h"
 
 namespace gavel {
@@ -12,36 +14,25 @@ void check_lora(const Lora& lora) {
     fail("lora: rank {} or no matrices", lora.rank);
 }
 
-/** a in the product's type: itself, or rounded into `copy`. */
-ConstMatrix in_type(DType type, const float* from, uint16_t* copy, int64_t count) {
-  if (type == DType::kF32) return {DType::kF32, from};
-  copy_block(DType::kF32, from, count, DType::kBF16, copy, count, 1, count);
-  return {DType::kBF16, copy};
-}
+/** A LoRA pair with its rank filled up by zeros to an even one where products of bf16 need that. */
+struct EvenLora {
+  std::vector<float> a_copy, b_copy;
+  int64_t rank;
+  ConstMatrix a, b;  // [rank, in], [out, rank]
 
-/** w[n, k] with extra[n, rank] * scale behind every row, in bf16. */
-void append_columns(KernelCall& call, ConstMatrix w, const float* extra, float scale, int64_t n, int64_t k,
-                    int64_t rank, uint16_t* to) {
-  const int64_t step = 64;
-  call.run((n + step - 1) / step, [&](int64_t task, int) {
-    const int64_t row = task * step, rows = std::min(step, n - row);
-    uint16_t* target = to + row * (k + rank);
-    copy_block(w.dtype, element(w, row * k), k, DType::kBF16, target, k + rank, rows, k);
-    copy_block(DType::kF32, extra + row * rank, rank, DType::kBF16, target + k, k + rank, rows, rank, scale);
-  });
-}
-
-/** w[n, k] with extra[rank, k] under it, in bf16. */
-void append_rows(KernelCall& call, ConstMatrix w, const float* extra, int64_t n, int64_t k, int64_t rank,
-                 uint16_t* to) {
-  const int64_t step = 64;
-  call.run((n + rank + step - 1) / step, [&](int64_t task, int) {
-    const int64_t row = task * step, end = std::min(n + rank, row + step);
-    const int64_t middle = std::clamp(n, row, end);
-    copy_block(w.dtype, element(w, row * k), k, DType::kBF16, to + row * k, k, middle - row, k);
-    copy_block(DType::kF32, extra + (middle - n) * k, k, DType::kBF16, to + middle * k, k, end - middle, k);
-  });
-}
+  EvenLora(DType type, const LinearShape& s, const Lora& lora)
+      : rank(type == DType::kBF16 ? (lora.rank + 1) / 2 * 2 : lora.rank),
+        a(DType::kF32, lora.a),
+        b(DType::kF32, lora.b) {
+    if (rank == lora.rank) return;
+    a_copy.assign(lora.a, lora.a + lora.rank * s.in);
+    a_copy.resize(static_cast<size_t>(rank * s.in));
+    b_copy.resize(static_cast<size_t>(s.out * rank));
+    copy_block(DType::kF32, lora.b, lora.rank, DType::kF32, b_copy.data(), rank, s.out, lora.rank);
+    a.data = a_copy.data();
+    b.data = b_copy.data();
+  }
+};
 
 /** out[rank, n] = left[m, rank]^T right[m, n], in blocks of rows, one partial sum a part; the caller adds the
  * parts. Worker-local memory holds the block of left transposed and, where the types differ, of right. */
@@ -90,49 +81,37 @@ void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl
                          ConstMatrix bias, const Lora& lora, Matrix y, float* xa, Compute compute) {
   check_linear(shape, {x.dtype, xl.dtype, w.dtype, y.dtype});
   check_lora(lora);
+  if (shape.rows == 0) return;
   const std::vector<float> bias_f32 = widened_vector(bias, shape.out);
-  const DType type = product_type(compute, x.dtype, w.dtype);
   const auto [rows, in, out] = shape;
-  const int64_t rank = lora.rank;
+  const DType type = product_type(compute, x.dtype, w.dtype, in);
+  const EvenLora even(type, shape, lora);
   KernelCall call;
-  uint16_t *a_copy = nullptr, *w_copy = nullptr;
-  float* right = nullptr;
-  auto carve = [&, in = in, out = out](Carver carver) {
-    if (type == DType::kBF16) {
-      a_copy = carver.take<uint16_t>(rank * in);
-      w_copy = carver.take<uint16_t>(out * (in + rank));
-    } else {
-      right = carver.take<float>(out * rank);
-    }
-    return carver.used();
-  };
-  carve(Carver(call.shared(carve(Carver(nullptr)))));
-
-  const ConstMatrix a = in_type(type, lora.a, a_copy, rank * in);
-  run_product(call, {.m = rows,
-                     .n = rank,
-                     .k = in,
-                     .x = xl,
-                     .w = a,
-                     .w_transposed = true,
-                     .y = {DType::kF32, xa},
-                     .type = type});
-  if (type == DType::kBF16)
-    append_columns(call, w, lora.b, lora.scale, out, in, rank, w_copy);
-  else
-    copy_block(DType::kF32, lora.b, rank, DType::kF32, right, rank, out, rank, lora.scale);
-  run_product(call, {.m = rows,
-                     .n = out,
-                     .k = in,
-                     .x = x,
-                     .w = type == DType::kBF16 ? ConstMatrix(DType::kBF16, w_copy) : w,
-                     .w_transposed = true,
-                     .bias = bias.data ? bias_f32.data() : nullptr,
-                     .y = y,
-                     .type = type,
-                     .rank = rank,
-                     .left = xa,
-                     .right = right});
+  const LowRankWeight a(type, in, even.rank, {even.a, true});
+  PackedWeight weight(type, in, out), b(type, even.rank, out);
+  const Packing packings[] = {{&weight, {w, true}}, {&b, {even.b, true, lora.scale}}};
+  pack_weights(call, packings);
+  const int64_t block = even_block(rows, call.threads());
+  call.run((rows + block - 1) / block, [&, rows = rows, in = in, out = out](int64_t task, int worker) {
+    const int64_t first = task * block, some = std::min(block, rows - first);
+    char *x_copy = nullptr, *xl_copy = nullptr, *xa_copy = nullptr;
+    float* sums = nullptr;
+    auto carve = [&](Carver carver) {
+      x_copy = carver.take<char>(copy_bytes(type, x.dtype, some * in));
+      xl_copy = carver.take<char>(copy_bytes(type, xl.dtype, some * in));
+      xa_copy = carver.take<char>(copy_bytes(type, DType::kF32, some * even.rank));
+      sums = carver.take<float>(some * even.rank);
+      return carver.used();
+    };
+    carve(Carver(call.local(worker, carve(Carver(nullptr)))));
+    a.multiply(some, as_type(type, {xl.dtype, element(xl, first * in)}, some * in, xl_copy), sums);
+    copy_block(DType::kF32, sums, even.rank, DType::kF32, xa + first * lora.rank, lora.rank, some, lora.rank);
+    const PanelTerm terms[] = {
+        weight.term(as_type(type, {x.dtype, element(x, first * in)}, some * in, x_copy), in),
+        b.term(as_type(type, {DType::kF32, sums}, some * even.rank, xa_copy), even.rank)};
+    panel_product(type, some, out, terms,
+                  {{y.dtype, element(y, first * out)}, out, bias.data ? bias_f32.data() : nullptr, {}});
+  });
 }
 
 void linear_lora_gradients(const LinearShape& shape, ConstMatrix dy, ConstMatrix xl, ConstMatrix w,
@@ -140,9 +119,9 @@ void linear_lora_gradients(const LinearShape& shape, ConstMatrix dy, ConstMatrix
                            Compute compute) {
   check_linear(shape, {dy.dtype, xl.dtype, w.dtype});
   check_lora(lora);
-  const DType type = product_type(compute, dy.dtype, w.dtype);
   const auto [rows, in, out] = shape;
-  const int64_t rank = lora.rank;
+  const DType type = product_type(compute, dy.dtype, w.dtype, out);
+  const EvenLora even(type, shape, lora);
   const bool fused = gradients.dx.data && !gradients.dxl.data;
   const bool need_u = gradients.dx.data || gradients.dxl.data || gradients.da;
 
@@ -150,55 +129,46 @@ void linear_lora_gradients(const LinearShape& shape, ConstMatrix dy, ConstMatrix
   // One part a thread, but none of so few rows that its sum costs more than it saves.
   const int64_t parts = std::clamp<int64_t>(rows / 256, 1, call.threads());
   const int64_t part_rows = (rows + parts - 1) / parts;
-  uint16_t *a_copy = nullptr, *b_copy = nullptr, *w_copy = nullptr;
-  float *u = nullptr, *b_scaled = nullptr, *da_parts = nullptr, *db_parts = nullptr;
+  const LowRankWeight b(type, out, even.rank, {even.b, false, lora.scale});
+  PackedWeight weight(type, out, in), a(type, even.rank, in);
+  std::vector<Packing> packings;  // none is read when there is no row
+  if (rows > 0 && gradients.dx.data) packings.push_back({&weight, {w, false}});
+  if (rows > 0 && (fused || gradients.dxl.data)) packings.push_back({&a, {even.a, false}});
+  float *u = nullptr, *da_parts = nullptr, *db_parts = nullptr;
   auto carve = [&, rows = rows, in = in, out = out](Carver carver) {
-    u = carver.take<float>(rows * rank);
-    da_parts = carver.take<float>(gradients.da ? parts * rank * in : 0);
-    db_parts = carver.take<float>(gradients.db ? parts * rank * out : 0);
-    b_scaled = carver.take<float>(out * rank);
-    if (type == DType::kBF16) {
-      b_copy = carver.take<uint16_t>(out * rank);
-      if (gradients.dxl.data) a_copy = carver.take<uint16_t>(rank * in);
-      if (fused) w_copy = carver.take<uint16_t>((out + rank) * in);
-    }
+    u = carver.take<float>(rows * even.rank);
+    da_parts = carver.take<float>(gradients.da ? parts * even.rank * in : 0);
+    db_parts = carver.take<float>(gradients.db ? parts * lora.rank * out : 0);
     return carver.used();
   };
-  carve(Carver(call.shared(carve(Carver(nullptr)))));
+  carve(Carver(pack_weights(call, packings, carve(Carver(nullptr)))));
 
-  if (need_u) {
-    copy_block(DType::kF32, lora.b, rank, DType::kF32, b_scaled, rank, out, rank, lora.scale);
-    run_product(call, {.m = rows,
-                       .n = rank,
-                       .k = out,
-                       .x = dy,
-                       .w = in_type(type, b_scaled, b_copy, out * rank),
-                       .y = {DType::kF32, u},
-                       .type = type});
-  }
-  if (gradients.dx.data) {
-    Product p{.m = rows, .n = in, .k = out, .x = dy, .w = w, .y = gradients.dx, .type = type};
-    if (fused) {
-      p.rank = rank;
-      p.left = u;
-      p.right = lora.a;
-      if (type == DType::kBF16) {
-        append_rows(call, w, lora.a, out, in, rank, w_copy);
-        p.w = ConstMatrix(DType::kBF16, w_copy);
+  const int64_t block = even_block(rows, call.threads());
+  if (need_u)
+    call.run((rows + block - 1) / block, [&, rows = rows, in = in, out = out](int64_t task, int worker) {
+      const int64_t first = task * block, some = std::min(block, rows - first);
+      char *dy_copy = nullptr, *u_copy = nullptr;
+      auto carve_block = [&](Carver carver) {
+        dy_copy = carver.take<char>(copy_bytes(type, dy.dtype, some * out));
+        u_copy = carver.take<char>(copy_bytes(type, DType::kF32, some * even.rank));
+        return carver.used();
+      };
+      carve_block(Carver(call.local(worker, carve_block(Carver(nullptr)))));
+      const void* dy_typed = as_type(type, {dy.dtype, element(dy, first * out)}, some * out, dy_copy);
+      float* u_block = u + first * even.rank;
+      b.multiply(some, dy_typed, u_block);
+      const void* u_typed = as_type(type, {DType::kF32, u_block}, some * even.rank, u_copy);
+      if (gradients.dx.data) {
+        const PanelTerm terms[] = {weight.term(dy_typed, out), a.term(u_typed, even.rank)};
+        panel_product(type, some, in, std::span(terms, fused ? 2 : 1),
+                      {{gradients.dx.dtype, element(gradients.dx, first * in)}, in, nullptr, {}});
       }
-    }
-    run_product(call, p);
-  }
-  if (gradients.dxl.data)
-    run_product(call, {.m = rows,
-                       .n = in,
-                       .k = rank,
-                       .x = {DType::kF32, u},
-                       .w = in_type(type, lora.a, a_copy, rank * in),
-                       .y = gradients.dxl,
-                       .type = type});
+      if (gradients.dxl.data)
+        a.multiply(some, u_typed, {gradients.dxl.dtype, element(gradients.dxl, first * in)});
+    });
 
-  const TransposedProduct da{rows, rank, in, u, xl, type, da_parts};
+  const int64_t rank = lora.rank;
+  const TransposedProduct da{rows, even.rank, in, u, xl, type, da_parts};
   const TransposedProduct db{rows, rank, out, xa, dy, type, db_parts};
   if ((gradients.da || gradients.db) && rows > 0) {
     call.run(2 * parts, [&, rows = rows](int64_t task, int worker) {
@@ -212,7 +182,7 @@ void linear_lora_gradients(const LinearShape& shape, ConstMatrix dy, ConstMatrix
   if (gradients.da)
     for (int64_t i = 0; i < rank * in; ++i) {
       float sum = 0;
-      for (int64_t part = 0; part < used; ++part) sum += da_parts[part * rank * in + i];
+      for (int64_t part = 0; part < used; ++part) sum += da_parts[part * even.rank * in + i];
       gradients.da[i] = sum;
     }
   if (gradients.db)

@@ -19,6 +19,10 @@ void check(const MlpShape& s, DType type, const MlpWeights& w) {
   check_linear({s.rows, s.hidden, s.intermediate}, {type, w.gate.dtype, w.up.dtype, w.down.dtype});
 }
 
+// Of gate and up that are multiplied, gated and forgotten at a time: with all of them a block of rows would not stay in the
+// second-level cache.
+constexpr int64_t kColumns = 256;
+
 size_t bytes_of(DType type, int64_t count) {
   return static_cast<size_t>(count) * byte_size(type);
 }
@@ -29,29 +33,22 @@ struct PackedMlp {
   PackedWeight gate, up, down;
 
   PackedMlp(KernelCall& call, const MlpShape& s, DType type, const MlpWeights& w, bool transposed)
-      : gate(type, transposed ? s.hidden : s.intermediate, transposed ? s.intermediate : s.hidden, call.threads()),
+      : gate(type, transposed ? s.hidden : s.intermediate, transposed ? s.intermediate : s.hidden),
         up(gate),
-        down(type, transposed ? s.intermediate : s.hidden, transposed ? s.hidden : s.intermediate, call.threads()) {
-    auto* memory = static_cast<char*>(call.shared(gate.bytes() + up.bytes() + down.bytes()));
-    gate.place(memory);
-    up.place(memory + gate.bytes());
-    down.place(memory + gate.bytes() + up.bytes());
-    struct Part {
-      const PackedWeight* to;
-      ConstMatrix from;
-      int64_t part;
-    };
-    std::vector<Part> parts;
-    for (auto [to, from] : {std::pair{&gate, w.gate}, {&up, w.up}, {&down, w.down}})
-      for (int64_t i = 0; i < to->parts(); ++i) parts.push_back({to, from, i});
-    call.run(static_cast<int64_t>(parts.size()), [&](int64_t i, int) {
-      const Part& part = parts[static_cast<size_t>(i)];
-      part.to->pack(part.part, part.from, transposed);
-    });
+        down(type, gate.n(), gate.k()) {
+    const Packing packings[] = {
+        {&gate, {w.gate, transposed}}, {&up, {w.up, transposed}}, {&down, {w.down, transposed}}};
+    pack_weights(call, packings);
   }
 };
 
-/** Kernel by kernel, for processors that do not multiply the type of the arrays themselves. */
+/** Whether the products can be of the arrays' own type, all in one kernel. */
+bool is_fused(const MlpShape& s, DType type, const MlpWeights& w, Compute compute) {
+  return product_type(compute, type, w.gate.dtype, s.hidden) == type &&
+         product_type(compute, type, w.gate.dtype, s.intermediate) == type;
+}
+
+/** Kernel by kernel, for arrays of a type that is not multiplied as it is. */
 void forward_apart(const MlpShape& s, DType type, const void* h, const MlpWeights& w, void* y, void* gate,
                    void* up, Compute compute) {
   const int64_t wide = s.rows * s.intermediate;
@@ -67,9 +64,12 @@ void forward_apart(const MlpShape& s, DType type, const void* h, const MlpWeight
   linear_forward(in, {type, normed.data()}, w.gate, {}, {type, gate}, compute);
   linear_forward(in, {type, normed.data()}, w.up, {}, {type, up}, compute);
   swiglu_forward(wide, type, gate, up, gated.data());
-  std::vector<float> sum(static_cast<size_t>(s.rows * s.hidden));
+  const int64_t count = s.rows * s.hidden;
+  std::vector<float> sum(static_cast<size_t>(count)), residual(sum.size());
   linear_forward(out, {type, gated.data()}, w.down, {}, {DType::kF32, sum.data()}, compute);
-  add_range(type, s.rows * s.hidden, h, sum.data(), y);
+  copy_block(type, h, count, DType::kF32, residual.data(), count, 1, count);
+  for (size_t i = 0; i < sum.size(); ++i) sum[i] += residual[i];
+  copy_block(DType::kF32, sum.data(), count, type, y, count, 1, count);
 }
 
 void gradient_apart(const MlpShape& s, DType type, const void* h, const MlpWeights& w, const void* gate,
@@ -95,7 +95,7 @@ void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights&
   check(s, type, w);
   if ((gate == nullptr) != (up == nullptr)) fail("mlp: only one of gate and up is to be written");
   if (s.rows == 0) return;
-  if (product_type(compute, type, w.gate.dtype) != type)
+  if (!is_fused(s, type, w, compute))
     return forward_apart(s, type, h, w, y, gate, up, compute);
   const std::vector<float> norm = widened_vector(w.norm, s.hidden);
   KernelCall call;
@@ -104,27 +104,34 @@ void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights&
   call.run((s.rows + block - 1) / block, [&](int64_t task, int worker) {
     const int64_t first = task * block, rows = std::min(block, s.rows - first);
     const int64_t narrow = rows * s.hidden, wide = rows * s.intermediate;
+    // Where the caller does not want gate and up they live from one product to the next.
+    const int64_t leading = gate ? s.intermediate : kColumns;
     char *normed = nullptr, *gated = nullptr, *own_gate = nullptr, *own_up = nullptr;
-    float *sums = nullptr, *down = nullptr;
+    float* sums = nullptr;
     auto carve = [&](Carver carver) {
       normed = carver.take<char>(static_cast<int64_t>(bytes_of(type, narrow)));
       gated = carver.take<char>(static_cast<int64_t>(bytes_of(type, wide)));
-      own_gate = carver.take<char>(gate ? 0 : static_cast<int64_t>(bytes_of(type, wide)));
-      own_up = carver.take<char>(gate ? 0 : static_cast<int64_t>(bytes_of(type, wide)));
+      own_gate = carver.take<char>(gate ? 0 : static_cast<int64_t>(bytes_of(type, rows * kColumns)));
+      own_up = carver.take<char>(gate ? 0 : static_cast<int64_t>(bytes_of(type, rows * kColumns)));
       sums = carver.take<float>(s.hidden);
-      down = carver.take<float>(narrow);
       return carver.used();
     };
     carve(Carver(call.local(worker, carve(Carver(nullptr)))));
     const char* x = element(ConstMatrix(type, h), first * s.hidden);
-    char* g = gate ? element(Matrix{type, gate}, first * s.intermediate) : own_gate;
-    char* u = up ? element(Matrix{type, up}, first * s.intermediate) : own_up;
     rms_norm_rows(type, 0, rows, s.hidden, x, nullptr, norm.data(), w.eps, nullptr, normed, sums);
-    packed.gate.multiply(rows, normed, s.hidden, {type, g});
-    packed.up.multiply(rows, normed, s.hidden, {type, u});
-    swiglu_range(type, wide, g, u, gated);
-    packed.down.multiply(rows, gated, s.intermediate, {DType::kF32, down});
-    add_range(type, narrow, x, down, element(Matrix{type, y}, first * s.hidden));
+    for (int64_t column = 0; column < s.intermediate; column += kColumns) {
+      const int64_t columns = std::min(kColumns, s.intermediate - column), at = first * s.intermediate + column;
+      char* g = gate ? element(Matrix{type, gate}, at) : own_gate;
+      char* u = up ? element(Matrix{type, up}, at) : own_up;
+      for (const auto& [weight, to] : {std::pair(&packed.gate, g), std::pair(&packed.up, u)}) {
+        const PanelTerm term = weight->term(normed, s.hidden, column);
+        panel_product(type, rows, columns, {&term, 1}, {{type, to}, leading, nullptr, {}});
+      }
+      swiglu_columns(type, rows, columns, g, u, leading, element(Matrix{type, gated}, column), s.intermediate);
+    }
+    const PanelTerm term = packed.down.term(gated, s.intermediate);
+    panel_product(type, rows, s.hidden, {&term, 1},
+                  {{type, element(Matrix{type, y}, first * s.hidden)}, s.hidden, nullptr, {type, x}});
   });
 }
 
@@ -132,7 +139,7 @@ void mlp_gradient(const MlpShape& s, DType type, const void* h, const MlpWeights
                   const void* up, const void* dy, void* dh, Compute compute) {
   check(s, type, w);
   if (s.rows == 0) return;
-  if (product_type(compute, type, w.gate.dtype) != type)
+  if (!is_fused(s, type, w, compute))
     return gradient_apart(s, type, h, w, gate, up, dy, dh, compute);
   const std::vector<float> norm = widened_vector(w.norm, s.hidden);
   KernelCall call;
@@ -142,23 +149,25 @@ void mlp_gradient(const MlpShape& s, DType type, const void* h, const MlpWeights
     const int64_t first = task * block, rows = std::min(block, s.rows - first);
     const int64_t narrow = rows * s.hidden, wide = rows * s.intermediate;
     char *d_gated = nullptr, *d_gate = nullptr, *d_up = nullptr, *d_normed = nullptr;
-    float* sum = nullptr;
     auto carve = [&](Carver carver) {
-      d_gated = carver.take<char>(static_cast<int64_t>(bytes_of(type, wide)));
+      d_gated = carver.take<char>(static_cast<int64_t>(bytes_of(type, rows * kColumns)));
       d_gate = carver.take<char>(static_cast<int64_t>(bytes_of(type, wide)));
       d_up = carver.take<char>(static_cast<int64_t>(bytes_of(type, wide)));
       d_normed = carver.take<char>(static_cast<int64_t>(bytes_of(type, narrow)));
-      sum = carver.take<float>(narrow);
       return carver.used();
     };
     carve(Carver(call.local(worker, carve(Carver(nullptr)))));
     const char* out = element(ConstMatrix(type, dy), first * s.hidden);
-    packed.down.multiply(rows, out, s.hidden, {type, d_gated});
-    swiglu_gradient_range(type, wide, element(ConstMatrix(type, gate), first * s.intermediate),
-                          element(ConstMatrix(type, up), first * s.intermediate), d_gated, d_gate, d_up);
-    packed.gate.multiply(rows, d_gate, s.intermediate, {DType::kF32, sum});
-    packed.up.multiply(rows, d_up, s.intermediate, {DType::kF32, sum}, true);
-    copy_block(DType::kF32, sum, narrow, type, d_normed, narrow, 1, narrow);
+    for (int64_t column = 0; column < s.intermediate; column += kColumns) {
+      const int64_t columns = std::min(kColumns, s.intermediate - column), at = first * s.intermediate + column;
+      const PanelTerm term = packed.down.term(out, s.hidden, column);
+      panel_product(type, rows, columns, {&term, 1}, {{type, d_gated}, kColumns, nullptr, {}});
+      swiglu_gradient_columns(type, rows, columns, element(ConstMatrix(type, gate), at), element(ConstMatrix(type, up), at),
+                              s.intermediate, d_gated, kColumns, element(Matrix{type, d_gate}, column),
+                              element(Matrix{type, d_up}, column), s.intermediate);
+    }
+    const PanelTerm terms[] = {packed.gate.term(d_gate, s.intermediate), packed.up.term(d_up, s.intermediate)};
+    panel_product(type, rows, s.hidden, terms, {{type, d_normed}, s.hidden, nullptr, {}});
     rms_norm_gradient_rows(type, 0, rows, s.hidden, element(ConstMatrix(type, h), first * s.hidden),
                            norm.data(), w.eps, d_normed, out, element(Matrix{type, dh}, first * s.hidden));
   });

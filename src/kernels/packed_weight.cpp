@@ -1,36 +1,51 @@
 #include "kernels/packed_weight.h"
 
 #include <algorithm>
-
-#include "kernels/gemm.h"
-#include "kernels/product.h"
+#include <vector>
 
 namespace gavel {
 
-PackedWeight::PackedWeight(DType type, int64_t k, int64_t n, int threads) : type_(type), k_(k), n_(n) {
-  const int64_t steps = (n + kPackingStep - 1) / kPackingStep;
-  width_ = (steps + threads - 1) / threads * kPackingStep;
-  parts_ = (n + width_ - 1) / width_;
+void* pack_weights(KernelCall& call, std::span<const Packing> packings, size_t more) {
+  size_t bytes = more;
+  for (const Packing& packing : packings) bytes += packing.to->bytes();
+  auto* memory = static_cast<char*>(call.shared(bytes));
+  struct Panel {
+    const Packing* packing;
+    int64_t column;
+  };
+  std::vector<Panel> panels;
+  for (const Packing& packing : packings) {
+    packing.to->memory_ = memory;
+    memory += packing.to->bytes();
+    for (int64_t column = 0; column < packing.to->n_; column += kPanelColumns) panels.push_back({&packing, column});
+  }
+  call.run(static_cast<int64_t>(panels.size()), [&](int64_t task, int) {
+    const auto& [packing, column] = panels[static_cast<size_t>(task)];
+    const PackedWeight& to = *packing->to;
+    pack_panels(to.type_, to.k_, to.n_, packing->from, column, std::min(to.n_, column + kPanelColumns), to.memory_);
+  });
+  return memory;
 }
 
-size_t PackedWeight::bytes() const {
-  return (packed_bytes(type_, k_, n_) + 63) / 64 * 64;
+LowRankWeight::LowRankWeight(DType type, int64_t k, int64_t n, const PanelSource& from)
+    : type_(type), k_(k), n_(n), narrow_(is_narrow(type, k, n)) {
+  memory_.resize((narrow_ ? narrow_bytes(k, n) : panel_bytes(type, k, n)) / sizeof(float));
+  if (narrow_)
+    pack_narrow(k, n, from, memory_.data());
+  else
+    pack_panels(type, k, n, from, 0, n, memory_.data());
 }
 
-void PackedWeight::pack(int64_t part, ConstMatrix w, bool transposed) const {
-  const int64_t first = part * width_;
-  pack_b(type_, k_, n_, {w.dtype, w.data, transposed ? k_ : n_, transposed}, first,
-         std::min(width_, n_ - first), memory_);
-}
-
-void PackedWeight::multiply(int64_t rows, const void* a, int64_t a_leading, Matrix c, bool accumulate,
-                            const float* bias) const {
-  gemm_packed(rows, n_, k_, {type_, a, a_leading}, memory_, c.dtype, c.data, accumulate, bias);
+void LowRankWeight::multiply(int64_t rows, const void* a, float* c) const {
+  if (narrow_) return narrow_product(rows, k_, n_, a, memory_.data(), c);
+  const PanelTerm one{k_, a, k_, memory_.data()};
+  panel_product(type_, rows, n_, {&one, 1}, {{DType::kF32, c}, n_, nullptr, {}});
 }
 
 int64_t even_block(int64_t rows, int threads) {
   const int64_t rounds = std::max<int64_t>(1, (rows + threads * 96 - 1) / (threads * 96));
-  return ((rows + threads * rounds - 1) / (threads * rounds) + 7) / 8 * 8;
+  const int64_t share = (rows + threads * rounds - 1) / (threads * rounds);
+  return std::max<int64_t>(1, (share + 11) / 12) * 12;
 }
 
 }  // namespace gavel

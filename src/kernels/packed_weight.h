@@ -1,36 +1,62 @@
 #pragma once
-#include "kernels/linear.h"
+#include <span>
+#include <vector>
+
+#include "kernels/panels.h"
 #include "kernels/thread_pool.h"
 
 namespace gavel {
 
-/** A weight b[k, n] in oneDNN's own layout, in parts by columns, so that all threads pack it together and
- * blocks of few rows are multiplied with it as fast as many. Packed anew in each call, which costs about a
- * hundredth of the product: a copy that outlived the call would double the base weights' memory. */
+/** A weight b[k, n] in panels, in memory of a kernel call. Packed anew in each call, which costs about a hundredth of the
+ * product: a copy that outlived the call would double the base weights' memory. */
 class PackedWeight {
  public:
-  PackedWeight(DType type, int64_t k, int64_t n, int threads);
+  PackedWeight(DType type, int64_t k, int64_t n) : type_(type), k_(k), n_(n) {}
 
-  size_t bytes() const;
-  /** Ranges of columns that the threads pack. */
-  int64_t parts() const { return parts_; }
-  /** Where bytes() of 64-byte aligned memory are. */
-  void place(void* memory) { memory_ = memory; }
-  /** b is w[k, n], or w[n, k] transposed. */
-  void pack(int64_t part, ConstMatrix w, bool transposed) const;
-  /** c[rows, n] (+)= a[rows, k] b, on the calling thread. a has the weight's type; c is either (bf16 only
-   * with bf16). */
-  void multiply(int64_t rows, const void* a, int64_t a_leading, Matrix c, bool accumulate = false,
-                const float* bias = nullptr) const;
+  int64_t k() const { return k_; }
+  int64_t n() const { return n_; }
+  size_t bytes() const { return (panel_bytes(type_, k_, n_) + 63) / 64 * 64; }
+  /** a[rows, k], whose rows are `leading` elements apart, as a term of a product with this weight, or with its columns
+   * from `column` on (a multiple of kPanelColumns). */
+  PanelTerm term(const void* a, int64_t leading, int64_t column = 0) const {
+    return {k_, a, leading, static_cast<const char*>(memory_) + panel_bytes(type_, k_, column)};
+  }
+  /** c[rows, n] = a[rows, k] b (+ bias), on the calling thread. a has the weight's type; c is either. */
+  void multiply(int64_t rows, const void* a, Matrix c, const float* bias = nullptr) const {
+    const PanelTerm one = term(a, k_);
+    panel_product(type_, rows, n_, {&one, 1}, {c, n_, bias, {}});
+  }
 
  private:
+  friend void* pack_weights(KernelCall& call, std::span<const struct Packing> packings, size_t more);
   DType type_;
-  int64_t k_, n_, width_, parts_;
+  int64_t k_, n_;
   void* memory_ = nullptr;
 };
 
-/** Rows of a block when `rows` are shared by `threads`: about 96, and each thread gets the same number of
- * blocks. */
+struct Packing {
+  PackedWeight* to;
+  PanelSource from;
+};
+/** The same for a weight that is multiplied alone, whose few columns may fill no panel (is_narrow). */
+class LowRankWeight {
+ public:
+  LowRankWeight(DType type, int64_t k, int64_t n, const PanelSource& from);
+  /** c[rows, n] = a[rows, k] b in float32, on the calling thread. a has the weight's type and no gaps. */
+  void multiply(int64_t rows, const void* a, float* c) const;
+
+ private:
+  DType type_;
+  int64_t k_, n_;
+  bool narrow_;
+  std::vector<float> memory_;
+};
+
+/** Packs weights with all threads of the call, whose shared memory they take, with `more` bytes that are returned. */
+void* pack_weights(KernelCall& call, std::span<const Packing> packings, size_t more = 0);
+
+/** Rows of a block when `rows` are shared by `threads`: about 96, a multiple of what the product's inner loop takes at a
+ * time, and the same number of blocks for each thread. */
 int64_t even_block(int64_t rows, int threads);
 
 }  // namespace gavel

@@ -11,8 +11,9 @@ namespace gavel {
 /** Throws Error unless the sizes make a product and every type is float32 or bfloat16. */
 void check_linear(const LinearShape& shape, std::initializer_list<DType> types);
 
-/** The type in which operands stored as a and b are multiplied on this processor. */
-DType product_type(Compute compute, DType a, DType b);
+/** The type in which operands stored as a and b are multiplied on this processor, k products to a sum. bf16 are taken in
+ * pairs: with an odd k it is float32. */
+DType product_type(Compute compute, DType a, DType b, int64_t k);
 
 /** A bias or a norm's weight in float32; empty for a null one. */
 std::vector<float> widened_vector(ConstMatrix bias, int64_t size);
@@ -28,23 +29,9 @@ inline char* element(Matrix m, int64_t index) {
 void copy_block(DType from_type, const void* from, int64_t from_leading, DType to_type, void* to,
                 int64_t to_leading, int64_t rows, int64_t columns, float scale = 1);
 
-/** y[m, n] = x[m, k] w' + bias, w' being w[n, k]^T or w[k, n]; with rank > 0, y = [x | left] [w' ; right'].
- *
- * The low-rank columns, by type:
- *   kBF16: w is bf16 and holds right' already, as rank more columns (transposed) or rows;
- *   kF32:  right[n, rank] (transposed) or [rank, n] in float32. */
-struct Product {
-  int64_t m = 0, n = 0, k = 0;
-  ConstMatrix x;
-  ConstMatrix w;
-  bool w_transposed = false;
-  const float* bias = nullptr;
-  Matrix y;
-  DType type = DType::kF32;
-  int64_t rank = 0;
-  const float* left = nullptr;  // [m, rank]
-  const float* right = nullptr;
-};
-void run_product(KernelCall& call, const Product& product);
+/** The bytes that as_type needs: none where the types are the same. */
+int64_t copy_bytes(DType type, DType from, int64_t count);
+/** `count` values at `from` as `type`: where they are, or converted into `copy`. */
+const void* as_type(DType type, ConstMatrix from, int64_t count, void* copy);
 
 }  // namespace gavel

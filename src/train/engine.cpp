@@ -1,9 +1,11 @@
 #include "train/engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <numbers>
+#include <thread>
 
 #include "base/memory.h"
 #include "base/random.h"
@@ -172,10 +174,10 @@ std::vector<HostTensor> Engine::trainable_to_host(const Arrays& arrays) {
   std::vector<HostTensor> values;
   if (!devices_.is_whole()) {
     // Other processes hold parts of what is split.
-    const pjrt::Executable& gather = compiled("gather", [&] { return gather_program(options_); }).executable;
+    const EngineProgram& gather = compiled("gather", [&] { return gather_program(options_); });
     Arguments arguments;
     append(arguments, arrays);
-    for (ShardedArray& array : devices_.execute(gather, arguments)) values.push_back(first(array).to_host());
+    for (ShardedArray& array : execute(gather, arguments)) values.push_back(first(array).to_host());
     return values;
   }
   for (size_t i = 0; i < specs_.size(); ++i)
@@ -215,6 +217,24 @@ const EngineProgram& Engine::evaluation_program(const BatchShape& shape) {
   return compiled(key_of("evaluate", shape), [&] { return evaluate_program(options_, shape); });
 }
 
+void Engine::await_freed_temporaries() const {
+  if (!allocated_before_) return;
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
+  while (allocated_memory().value_or(0) > *allocated_before_ + sent_temporaries_ / 2 &&
+         std::chrono::steady_clock::now() < give_up)
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+}
+
+Engine::Arrays Engine::execute(const EngineProgram& program, const std::vector<const ShardedArray*>& arguments) {
+  if (in_host_memory()) {
+    await_freed_temporaries();
+    sent_temporaries_ = static_cast<size_t>(program.executable.memory().temporaries) * devices_.size();
+    // Of less than this the rest of the program's memory tells nothing.
+    allocated_before_ = sent_temporaries_ > (64 << 20) ? allocated_memory() : std::nullopt;
+  }
+  return devices_.execute(program.executable, arguments);
+}
+
 ShardedArray Engine::upload_scalars(const StepScalars& scalars) const { return devices_.to_devices(to_tensor(scalars)); }
 
 Engine::Arrays Engine::upload(const Batch& batch, uint32_t dropout_key) const {
@@ -247,14 +267,14 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
   uint32_t key = dropout_key(seed, step);
 
   if (micro_batches.size() == 1) {
-    const pjrt::Executable& step_program = train_program(shape_of(micro_batches[0])).executable;
+    const EngineProgram& step_program = train_program(shape_of(micro_batches[0]));
     Arrays batch = upload(micro_batches[0], key);
     Arguments arguments;
     for (const auto* group : {&frozen_, &trainable_, &m_, &v_}) append(arguments, *group);
     arguments.push_back(&stats_);
     arguments.push_back(&scalars);
     append(arguments, batch);
-    auto outputs = devices_.execute(step_program, arguments);
+    auto outputs = execute(step_program, arguments);
     return keep_trained(outputs);
   }
 
@@ -265,42 +285,43 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
   ShardedArray sums = devices_.to_devices(HostTensor(DType::kF32, {4}));
   for (const Batch& micro : micro_batches) {
     BatchShape shape = shape_of(micro);
-    const pjrt::Executable& accumulate =
-        compiled(key_of("accumulate", shape), [&] { return accumulate_program(options_, shape); }).executable;
+    const EngineProgram& accumulate =
+        compiled(key_of("accumulate", shape), [&] { return accumulate_program(options_, shape); });
     Arrays batch = upload(micro, key);
     Arguments arguments;
     for (const auto* group : {&frozen_, &trainable_, &gradients}) append(arguments, *group);
     arguments.push_back(&sums);
     arguments.push_back(&scalars);
     append(arguments, batch);
-    auto outputs = devices_.execute(accumulate, arguments);
+    auto outputs = execute(accumulate, arguments);
     size_t at = 0;
     gradients = take_outputs(outputs, at, count);
     sums = std::move(outputs[at]);
+    if (in_host_memory()) first(sums).wait();  // the plugin takes the memory of whatever is sent at once
   }
-  const pjrt::Executable& apply = compiled("apply", [&] { return apply_program(options_); }).executable;
+  const EngineProgram& apply = compiled("apply", [&] { return apply_program(options_); });
   Arguments arguments;
   for (const auto* group : {&trainable_, &m_, &v_, &gradients}) append(arguments, *group);
   arguments.push_back(&stats_);
   arguments.push_back(&sums);
   arguments.push_back(&scalars);
-  auto outputs = devices_.execute(apply, arguments);
+  auto outputs = execute(apply, arguments);
   return keep_trained(outputs);
 }
 
 PendingEvaluation Engine::start_evaluation(const Batch& batch) {
-  const pjrt::Executable& evaluate = evaluation_program(shape_of(batch)).executable;
+  const EngineProgram& evaluate = evaluation_program(shape_of(batch));
   Arrays uploaded = upload(batch, 0);
   Arguments arguments;
   for (const auto* group : {&frozen_, &trainable_, &uploaded}) append(arguments, *group);
-  auto outputs = devices_.execute(evaluate, arguments);
+  auto outputs = execute(evaluate, arguments);
   return {first(outputs[0]).to_host_async(), first(outputs[1]).to_host_async()};
 }
 
 std::pair<std::vector<HostTensor>, HostTensor> Engine::gradients(const Batch& batch, uint64_t seed) {
   BatchShape shape = shape_of(batch);
-  const pjrt::Executable& program =
-      compiled(key_of("gradients", shape), [&] { return gradients_program(options_, shape); }).executable;
+  const EngineProgram& program =
+      compiled(key_of("gradients", shape), [&] { return gradients_program(options_, shape); });
   double weight = 0;
   for (float w : batch.weights.as<float>()) weight += w;
   ShardedArray scalars = upload_scalars(step_scalars(options_.adam, 0, 0, weight));
@@ -309,7 +330,7 @@ std::pair<std::vector<HostTensor>, HostTensor> Engine::gradients(const Batch& ba
   for (const auto* group : {&frozen_, &trainable_}) append(arguments, *group);
   arguments.push_back(&scalars);
   append(arguments, uploaded);
-  auto outputs = devices_.execute(program, arguments);
+  auto outputs = execute(program, arguments);
   size_t at = 0;
   Arrays found = take_outputs(outputs, at, trainable_.size());
   return {trainable_to_host(found), first(outputs[at]).to_host()};

@@ -115,6 +115,10 @@ class Engine {
   ShardedArray upload_scalars(const StepScalars& scalars) const;
   Arrays upload(const Batch& batch, uint32_t dropout_key) const;
   PendingStats keep_trained(Arrays& outputs);
+  Arrays execute(const EngineProgram& program, const std::vector<const ShardedArray*>& arguments);
+  /** The CPU plugin says that a step is done a moment before it frees the step's temporaries: a step sent in that moment
+   * would have them a second time. */
+  void await_freed_temporaries() const;
   std::vector<HostTensor> trainable_to_host(const Arrays& arrays);
 
   DeviceMesh devices_;
@@ -126,6 +130,9 @@ class Engine {
   ShardedArray stats_;  // of the last step
   std::map<std::string, EngineProgram> programs_;
   int64_t largest_temporaries_ = 0;  // bytes on a device, of the programs so far
+  // Before the last program was sent: what was allocated, if that can be known, and what it would take.
+  std::optional<size_t> allocated_before_;
+  size_t sent_temporaries_ = 0;
 };
 
 BatchShape shape_of(const Batch& batch);

@@ -5,7 +5,6 @@
 #include "base/error.h"
 #include "kernels/convert.h"
 #include "kernels/gemm.h"
-#include "kernels/packed_weight.h"
 #include "kernels/product.h"
 #include "kernels/reference.h"
 #include "kernels/thread_pool.h"
@@ -109,46 +108,6 @@ TEST(Mlp, BadArgumentsAreErrors) {
   float one = 1;
   EXPECT_THROW(mlp_forward({1, 1, 1}, DType::kF32, &one, {}, &one, &one, nullptr), Error);
   mlp_forward({0, 4, 4}, DType::kF32, nullptr, {}, nullptr, nullptr, nullptr);
-}
-
-TEST(PackedWeight, MultipliesAsTheWeightItself) {
-  for (DType type : {DType::kF32, DType::kBF16}) {
-    if (type == DType::kBF16 && !has_native_bf16()) continue;
-    for (DType stored : {DType::kF32, DType::kBF16})
-      for (bool transposed : {false, true})
-        for (auto [k, n] : {std::pair<int64_t, int64_t>{1, 1},
-                            {5, 70},
-                            {32, 64},
-                            {64, 448},
-                            {96, 200},
-                            {576, 576},
-                            {33, 384}}) {
-          SCOPED_TRACE(fmt::format("{} as {}, {} x {}{}", dtype_name(stored), dtype_name(type), k, n,
-                                   transposed ? ", transposed" : ""));
-          const int64_t rows = 13;
-          const Buffer a = Buffer::random(type, rows * k, 1), w = Buffer::random(stored, k * n, 2);
-          Buffer c(DType::kF32, rows * n);
-          PackedWeight packed(type, k, n, 3);
-          KernelCall call;
-          packed.place(call.shared(packed.bytes()));
-          for (int64_t part = 0; part < packed.parts(); ++part)
-            packed.pack(part, {stored, w.data()}, transposed);
-          packed.multiply(rows, a.data(), k, {DType::kF32, c.data()});
-          EXPECT_LT(relative_error(c, matmul(a.doubles(), w.doubles(), rows, n, k, false, transposed)),
-                    tolerance(type == stored ? DType::kF32 : type));
-        }
-  }
-}
-
-TEST(PackedWeight, BlocksAreEven) {
-  EXPECT_EQ(even_block(3648, 2), 96);
-  EXPECT_EQ(even_block(1, 2), 8);
-  for (int64_t rows : {1, 95, 193, 1000, 4096})
-    for (int threads : {1, 2, 7}) {
-      const int64_t block = even_block(rows, threads);
-      EXPECT_EQ(block % 8, 0);
-      EXPECT_LE(block, 104);
-    }
 }
 
 }  // namespace

@@ -1,0 +1,58 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "kernels/linear.h"
+
+// Products with a packed weight by our own inner loop. With AVX-512 BF16 it reaches 97 % of the pair products that the
+// processor can do, oneDNN 91 % (docs/decisions.md).
+namespace gavel {
+
+inline constexpr int64_t kPanelColumns = 64;
+
+/** Whether b[k, n] of `type` can be packed: float32 always, bf16 where the processor multiplies it (has_native_bf16) and k
+ * is even. The functions below throw Error otherwise. */
+bool packs_into_panels(DType type, int64_t k);
+
+/** The bytes of b[k, n] in panels of 64 columns, each [k, 64] in float32 and [k / 2, 64] pairs of rows in bf16; columns
+ * past n are zeros. */
+size_t panel_bytes(DType type, int64_t k, int64_t n);
+
+/** b[k, n] is w[k, n], or w[n, k] transposed, times scale (other than 1 only from float32). */
+struct PanelSource {
+  ConstMatrix w;
+  bool transposed = false;
+  float scale = 1;
+};
+/** Packs columns [first, last) of b as `type`, rounded where it has to be; first is a multiple of kPanelColumns, so is last
+ * unless it is n. `to` (64-byte aligned) is where the whole begins. */
+void pack_panels(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t first, int64_t last, void* to);
+
+/** a[m, k] times panels of b[k, n]; rows of a are `leading` elements apart (an even number in bf16). */
+struct PanelTerm {
+  int64_t k = 0;
+  const void* a = nullptr;
+  int64_t leading = 0;
+  const void* panels = nullptr;
+};
+/** Where a product goes. */
+struct PanelTarget {
+  Matrix c;  // [m, n], float32 or bf16
+  int64_t leading = 0;
+  const float* bias = nullptr;  // [n]
+  ConstMatrix addend;           // of c's type and shape, or null; may be c itself
+};
+/** c[m, n] = the sum of the terms, all of `type` (+ bias + addend), on the calling thread. Sums are float32, over the terms
+ * in order, and rounded once; a row's result is the same in whatever block of rows it is computed. */
+void panel_product(DType type, int64_t m, int64_t n, std::span<const PanelTerm> terms, const PanelTarget& target);
+
+/** Weights of few columns, as LoRA's are: a panel would be mostly zeros, so they are kept as rows, and a product is dot
+ * products of rows. Whether b[k, n] of `type` is one: at most 8 columns of bf16, k a multiple of 32. */
+bool is_narrow(DType type, int64_t k, int64_t n);
+size_t narrow_bytes(int64_t k, int64_t n);
+void pack_narrow(int64_t k, int64_t n, const PanelSource& b, void* to);
+/** c[m, n] = a[m, k] b, on the calling thread; a is bf16 without gaps. */
+void narrow_product(int64_t m, int64_t k, int64_t n, const void* a, const void* b, float* c);
+
+}  // namespace gavel

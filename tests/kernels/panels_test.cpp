@@ -1,0 +1,151 @@
+#include "kernels/panels.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "kernels/convert.h"
+#include "kernels/packed_weight.h"
+#include "kernels/reference.h"
+
+namespace gavel {
+namespace {
+
+using namespace testing_kernels;
+
+const DType kTypes[] = {DType::kF32, DType::kBF16};
+
+TEST(PackedWeight, MultipliesAsTheWeightItself) {
+  for (DType type : kTypes)
+    for (DType stored : kTypes)
+      for (bool transposed : {false, true})
+        for (auto [k, n] : {std::pair<int64_t, int64_t>{1, 1},
+                            {2, 3},
+                            {6, 70},
+                            {32, 64},
+                            {64, 448},
+                            {96, 200},
+                            {576, 576},
+                            {33, 384},
+                            {130, 127}}) {
+          if (!packs_into_panels(type, k)) continue;
+          for (int64_t rows : {1, 2, 3, 4, 5, 6, 13, 23}) {
+            SCOPED_TRACE(fmt::format("{} rows of {} as {}, {} x {}{}", rows, dtype_name(stored), dtype_name(type), k, n,
+                                     transposed ? ", transposed" : ""));
+            const Buffer a = Buffer::random(type, rows * k, 1), w = Buffer::random(stored, k * n, 2);
+            Buffer c(DType::kF32, rows * n);
+            PackedWeight packed(type, k, n);
+            KernelCall call;
+            const Packing packing{&packed, {{stored, w.data()}, transposed}};
+            pack_weights(call, {&packing, 1});
+            packed.multiply(rows, a.data(), {DType::kF32, c.data()});
+            EXPECT_LT(relative_error(c, matmul(a.doubles(), w.doubles(), rows, n, k, false, transposed)),
+                      tolerance(type == stored ? DType::kF32 : type));
+          }
+        }
+}
+
+/** Two weights in one product, with all that may be asked for beside. */
+TEST(Panels, TermsBiasAndSumsAddUp) {
+  const int64_t rows = 11, k = 48, rank = 6;
+  for (DType type : kTypes)
+    for (int64_t n : {64, 100, 208}) {
+      if (!packs_into_panels(type, k)) continue;
+      SCOPED_TRACE(fmt::format("{} x {}", dtype_name(type), n));
+      const Buffer a = Buffer::random(type, rows * k, 1), w = Buffer::random(type, k * n, 2),
+                   left = Buffer::random(type, rows * rank, 3), b = Buffer::random(DType::kF32, n * rank, 4),
+                   bias = Buffer::random(DType::kF32, n, 5);
+      PackedWeight base(type, k, n), low(type, rank, n);
+      KernelCall call;
+      const Packing packings[] = {{&base, {{type, w.data()}, false}}, {&low, {{DType::kF32, b.data()}, true, 0.5f}}};
+      pack_weights(call, packings);
+      const PanelTerm terms[] = {base.term(a.data(), k), low.term(left.data(), rank)};
+      std::vector<double> wanted = matmul(a.doubles(), w.doubles(), rows, n, k);
+      const std::vector<double> update = matmul(left.doubles(), b.doubles(), rows, n, rank, false, true);
+      for (size_t i = 0; i < wanted.size(); ++i) wanted[i] += 0.5 * update[i] + bias[static_cast<int64_t>(i) % n];
+      for (DType out : kTypes) {
+        Buffer c(out, rows * n);
+        panel_product(type, rows, n, terms, {{out, c.data()}, n, bias.floats(), {}});
+        EXPECT_LT(relative_error(c, wanted), tolerance(type == DType::kBF16 ? type : out));
+        // A row comes out the same in another block of rows.
+        Buffer last(out, n);
+        const PanelTerm of_last[] = {
+            base.term(static_cast<const char*>(a.data()) + (rows - 1) * k * static_cast<int64_t>(byte_size(type)), k),
+            low.term(static_cast<const char*>(left.data()) + (rows - 1) * rank * static_cast<int64_t>(byte_size(type)),
+                     rank)};
+        panel_product(type, 1, n, of_last, {{out, last.data()}, n, bias.floats(), {}});
+        for (int64_t i = 0; i < n; ++i) ASSERT_EQ(last[i], c[(rows - 1) * n + i]) << i;
+      }
+      // Into part of a wider matrix, with something added; the second time to itself.
+      for (DType out : kTypes) {
+        const int64_t leading = n + 7;
+        Buffer c(out, rows * leading), more = Buffer::random(out, rows * leading, 6);
+        for (int64_t i = 0; i < c.size(); ++i) c.set(i, 9);
+        panel_product(type, rows, n, terms, {{out, c.data()}, leading, bias.floats(), {out, more.data()}});
+        std::vector<double> sums = more.doubles();
+        for (int64_t r = 0; r < rows; ++r)
+          for (int64_t i = 0; i < leading; ++i) {
+            const auto at = static_cast<size_t>(r * leading + i);
+            sums[at] = i < n ? sums[at] + wanted[static_cast<size_t>(r * n + i)] : 9;
+          }
+        EXPECT_LT(relative_error(c, sums), tolerance(type == DType::kBF16 ? type : out));
+        panel_product(type, rows, n, terms, {{out, more.data()}, leading, bias.floats(), {out, more.data()}});
+        for (int64_t r = 0; r < rows; ++r)
+          for (int64_t i = 0; i < n; ++i) ASSERT_EQ(more[r * leading + i], c[r * leading + i]);
+      }
+      // The second panel by itself.
+      if (n > kPanelColumns) {
+        Buffer c(DType::kF32, rows * n), part(DType::kF32, rows * (n - kPanelColumns));
+        base.multiply(rows, a.data(), {DType::kF32, c.data()});
+        const PanelTerm later = base.term(a.data(), k, kPanelColumns);
+        panel_product(type, rows, n - kPanelColumns, {&later, 1},
+                      {{DType::kF32, part.data()}, n - kPanelColumns, nullptr, {}});
+        for (int64_t r = 0; r < rows; ++r)
+          for (int64_t i = kPanelColumns; i < n; ++i)
+            ASSERT_EQ(part[r * (n - kPanelColumns) + i - kPanelColumns], c[r * n + i]);
+      }
+    }
+}
+
+TEST(LowRankWeight, MultipliesAsTheWeightItself) {
+  for (DType type : kTypes)
+    for (bool transposed : {false, true})
+      for (int64_t k : {32, 96, 576, 50})
+        for (int64_t n : {1, 4, 6, 8, 16}) {
+          if (!packs_into_panels(type, k)) continue;
+          for (int64_t rows : {1, 6, 17}) {
+            SCOPED_TRACE(fmt::format("{} rows, {}, {} x {}{}", rows, dtype_name(type), k, n, transposed ? ", transposed" : ""));
+            const Buffer a = Buffer::random(type, rows * k, 1), w = Buffer::random(DType::kF32, k * n, 2);
+            Buffer c(DType::kF32, rows * n);
+            LowRankWeight(type, k, n, {{DType::kF32, w.data()}, transposed, 0.5f}).multiply(rows, a.data(), c.floats());
+            std::vector<double> wanted = matmul(a.doubles(), w.doubles(), rows, n, k, false, transposed);
+            for (double& value : wanted) value *= 0.5;
+            EXPECT_LT(relative_error(c, wanted), tolerance(type));
+          }
+        }
+}
+
+TEST(Panels, WhatCannotBeMultipliedIsAnError) {
+  EXPECT_FALSE(packs_into_panels(DType::kBF16, 3));
+  EXPECT_FALSE(packs_into_panels(DType::kI32, 2));
+  std::vector<float> memory(1024), c(64);
+  EXPECT_THROW(pack_panels(DType::kBF16, 3, 1, {{DType::kF32, memory.data()}}, 0, 1, memory.data()), Error);
+  const PanelTerm odd{3, memory.data(), 3, memory.data()};
+  EXPECT_THROW(panel_product(DType::kBF16, 1, 1, {&odd, 1}, {{DType::kF32, c.data()}, 1, nullptr, {}}), Error);
+  const PanelTerm term{4, memory.data(), 4, memory.data()};
+  EXPECT_THROW(panel_product(DType::kF32, 1, 1, {&term, 1}, {{DType::kBF16, c.data()}, 1, nullptr, {DType::kF32, c.data()}}), Error);
+}
+
+TEST(PackedWeight, BlocksAreEven) {
+  EXPECT_EQ(even_block(3648, 2), 96);
+  EXPECT_EQ(even_block(1, 2), 12);
+  EXPECT_EQ(even_block(0, 2), 12);
+  for (int64_t rows : {1, 95, 193, 1000, 4096})
+    for (int threads : {1, 2, 7}) {
+      const int64_t block = even_block(rows, threads);
+      EXPECT_EQ(block % 12, 0);
+      EXPECT_LE(block, 108);
+    }
+}
+
+}  // namespace
+}  // namespace gavel
