@@ -20,45 +20,47 @@ HWY_BEFORE_NAMESPACE();
 namespace gavel::HWY_NAMESPACE {
 
 inline constexpr int kDots = 4;  // columns of a narrow weight at a time
-// Packing works on tiles of 64 columns by 16 units.
-inline constexpr int64_t kTileUnits = 16;
+// A panel is as wide as the vectors that are multiplied at once, so that it is read without gaps.
+inline constexpr int64_t kWidth = kVectorsAtOnce * static_cast<int64_t>(hn::MaxLanes(FloatTag()));
+static_assert(kPanelColumns % kWidth == 0);
+inline constexpr int64_t kTileUnits = 16;  // of a panel that are packed at a time
 
-/** w[n, k]: 64 rows of w become the columns of a panel. */
+/** w[n, k]: rows of w become the columns of a panel. */
 void pack_transposed(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t first, int64_t last, float* to) {
   const int64_t per = type == DType::kBF16 ? 2 : 1, units = k / per;
-  HWY_ALIGN float tile[kPanelColumns * kTileUnits];
-  HWY_ALIGN float turned[kPanelColumns * kTileUnits];
-  for (int64_t column = first; column < last; column += kPanelColumns) {
-    const int64_t columns = std::min(kPanelColumns, n - column);
+  HWY_ALIGN float tile[kWidth * kTileUnits];
+  HWY_ALIGN float turned[kWidth * kTileUnits];
+  for (int64_t column = first; column < last; column += kWidth) {
+    const int64_t columns = std::min(kWidth, n - column);
     float* panel = to + column * units;
     for (int64_t unit = 0; unit < units; unit += kTileUnits) {
       const int64_t some = std::min(kTileUnits, units - unit);
       const char* from = element(b.w, column * k + unit * per);
-      const bool whole = columns == kPanelColumns && some == kTileUnits;
-      // 64 rows are more streams than processors foresee, and weights come from memory.
+      const bool whole = columns == kWidth && some == kTileUnits;
+      // So many rows are more streams than processors foresee, and weights come from memory.
       if (unit + 2 * kTileUnits < units) {
         const int64_t size = static_cast<int64_t>(byte_size(b.w.dtype)), tile_bytes = kTileUnits * per * size;
         prefetch_rows(from + 2 * tile_bytes, k * size, columns, tile_bytes);
       }
       if (whole && b.w.dtype == type && b.scale == 1) {
-        transpose_units(reinterpret_cast<const float*>(from), units, kPanelColumns, kTileUnits,
-                        panel + unit * kPanelColumns, kPanelColumns);
+        transpose_units(reinterpret_cast<const float*>(from), units, kWidth, kTileUnits,
+                        panel + unit * kWidth, kWidth);
         continue;
       }
       if (!whole) std::memset(tile, 0, sizeof(tile));
       copy_block(b.w.dtype, from, k, type, tile, kTileUnits * per, columns, some * per, b.scale);
-      transpose_units(tile, kTileUnits, kPanelColumns, kTileUnits, turned, kPanelColumns);
-      std::memcpy(panel + unit * kPanelColumns, turned, static_cast<size_t>(some * kPanelColumns) * sizeof(float));
+      transpose_units(tile, kTileUnits, kWidth, kTileUnits, turned, kWidth);
+      std::memcpy(panel + unit * kWidth, turned, static_cast<size_t>(some * kWidth) * sizeof(float));
     }
   }
 }
 
-/** to[64] = pairs of even[64] and odd[64]. */
+/** to[kWidth] = pairs of even and odd. */
 HWY_INLINE void interleave_rows(const uint16_t* even, const uint16_t* odd, float* to) {
   const FloatTag d;
   const hn::RebindToUnsigned<FloatTag> du;
   const hn::Rebind<uint16_t, FloatTag> dh;
-  for (int64_t i = 0; i < kPanelColumns; i += static_cast<int64_t>(hn::Lanes(d))) {
+  for (int64_t i = 0; i < kWidth; i += static_cast<int64_t>(hn::Lanes(d))) {
     const auto low = hn::PromoteTo(du, hn::LoadU(dh, even + i));
     const auto high = hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(dh, odd + i)));
     hn::StoreU(hn::BitCast(d, hn::Or(low, high)), d, to + i);
@@ -68,9 +70,9 @@ HWY_INLINE void interleave_rows(const uint16_t* even, const uint16_t* odd, float
 /** w[k, n] as it lies; in bf16 two rows are interleaved. */
 void pack_rows(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t first, int64_t last, float* to) {
   const int64_t per = type == DType::kBF16 ? 2 : 1, units = k / per;
-  HWY_ALIGN uint16_t tile[2 * kPanelColumns];
-  for (int64_t column = first; column < last; column += kPanelColumns) {
-    const int64_t columns = std::min(kPanelColumns, n - column);
+  HWY_ALIGN uint16_t tile[2 * kWidth];
+  for (int64_t column = first; column < last; column += kWidth) {
+    const int64_t columns = std::min(kWidth, n - column);
     float* panel = to + column * units;
     for (int64_t unit = 0; unit < units; ++unit) {
       const char* from = element(b.w, unit * per * n + column);
@@ -78,16 +80,16 @@ void pack_rows(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t f
         const int64_t size = static_cast<int64_t>(byte_size(b.w.dtype));
         prefetch_rows(from + kTileUnits * per * n * size, n * size, per, columns * size);
       }
-      float* target = panel + unit * kPanelColumns;
+      float* target = panel + unit * kWidth;
       if (per == 1) {
-        if (columns < kPanelColumns) std::memset(target, 0, kPanelColumns * sizeof(float));
-        copy_block(b.w.dtype, from, n, type, target, kPanelColumns, 1, columns, b.scale);
-      } else if (columns == kPanelColumns && b.w.dtype == type) {
+        if (columns < kWidth) std::memset(target, 0, kWidth * sizeof(float));
+        copy_block(b.w.dtype, from, n, type, target, kWidth, 1, columns, b.scale);
+      } else if (columns == kWidth && b.w.dtype == type) {
         interleave_rows(reinterpret_cast<const uint16_t*>(from), reinterpret_cast<const uint16_t*>(from) + n, target);
       } else {
-        if (columns < kPanelColumns) std::memset(tile, 0, sizeof(tile));
-        copy_block(b.w.dtype, from, n, type, tile, kPanelColumns, per, columns, b.scale);
-        interleave_rows(tile, tile + kPanelColumns, target);
+        if (columns < kWidth) std::memset(tile, 0, sizeof(tile));
+        copy_block(b.w.dtype, from, n, type, tile, kWidth, per, columns, b.scale);
+        interleave_rows(tile, tile + kWidth, target);
       }
     }
   }
@@ -129,7 +131,7 @@ template <bool kPairs, int kRows, int kVectors>
 HWY_NOINLINE void panel_tile(std::span<const UnitTerm> terms, int64_t row, int64_t column, const Target& c) {
   const FloatTag d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const int64_t inside = column % kPanelColumns;
+  const int64_t inside = column % kWidth;
   Float sums[kRows][kVectors];
 #pragma GCC unroll 8
   for (int v = 0; v < kVectors; ++v) {
@@ -144,7 +146,7 @@ HWY_NOINLINE void panel_tile(std::span<const UnitTerm> terms, int64_t row, int64
     for (int64_t i = 0; i < term.units; ++i) {
       Float bs[kVectors];
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) bs[v] = hn::LoadU(d, b + i * kPanelColumns + v * lanes);
+      for (int v = 0; v < kVectors; ++v) bs[v] = hn::LoadU(d, b + i * kWidth + v * lanes);
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         const Float av = hn::Set(d, a[r * leading + i]);
@@ -268,8 +270,8 @@ void dots(int64_t m, int64_t n, int64_t k, const uint16_t* a, const uint16_t* b,
 template <bool kPairs>
 void product_of(int64_t m, int64_t n, std::span<const UnitTerm> terms, const Target& c) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
-  for (int64_t column = 0; column < n; column += kPanelColumns) {
-    const int64_t last = std::min(n, column + kPanelColumns), whole = column + (last - column) / lanes * lanes;
+  for (int64_t column = 0; column < n; column += kWidth) {
+    const int64_t last = std::min(n, column + kWidth), whole = column + (last - column) / lanes * lanes;
     tile_columns<kPairs>(m, terms, column, whole, c);
     if (whole < last) ragged_columns<kPairs>(m, terms, whole, last, c);
   }

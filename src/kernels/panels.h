@@ -9,14 +9,15 @@
 // processor can do, oneDNN 91 % (docs/decisions.md).
 namespace gavel {
 
+/** Columns that belong together: a weight is packed, and multiplied in part, by multiples of these. */
 inline constexpr int64_t kPanelColumns = 64;
 
 /** Whether b[k, n] of `type` can be packed: float32 always, bf16 where the processor multiplies it (has_native_bf16) and k
  * is even. The functions below throw Error otherwise. */
 bool packs_into_panels(DType type, int64_t k);
 
-/** The bytes of b[k, n] in panels of 64 columns, each [k, 64] in float32 and [k / 2, 64] pairs of rows in bf16; columns
- * past n are zeros. */
+/** The bytes of b[k, n] in panels, each [k, columns] in float32 and [k / 2, columns] pairs of rows in bf16, as wide as the
+ * processor's inner loop (64 columns with AVX-512, 16 with AVX2); columns past n are zeros. */
 size_t panel_bytes(DType type, int64_t k, int64_t n);
 
 /** b[k, n] is w[k, n], or w[n, k] transposed, times scale (other than 1 only from float32). */

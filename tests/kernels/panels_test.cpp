@@ -1,6 +1,7 @@
 #include "kernels/panels.h"
 
 #include <fmt/format.h>
+#include <hwy/targets.h>
 
 #include "base/error.h"
 #include "kernels/convert.h"
@@ -42,6 +43,31 @@ TEST(PackedWeight, MultipliesAsTheWeightItself) {
                       tolerance(type == stored ? DType::kF32 : type));
           }
         }
+}
+
+/** Panels have another width on each; in float32, since a target without pairs can't stand in for one with them. */
+TEST(PackedWeight, EveryInstructionSetMultipliesAlike) {
+  const int64_t rows = 11, k = 70, n = 150;
+  const Buffer a = Buffer::random(DType::kF32, rows * k, 1), w = Buffer::random(DType::kF32, k * n, 2);
+  const int64_t supported = hwy::SupportedTargets();
+  for (int64_t target : {HWY_AVX3, HWY_AVX2, HWY_SCALAR, HWY_EMU128}) {
+    if ((supported & target) == 0) continue;
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().DeInit();
+    for (bool transposed : {false, true}) {
+      Buffer c(DType::kF32, rows * n);
+      PackedWeight packed(DType::kF32, k, n);
+      KernelCall call;
+      const Packing packing{&packed, {{DType::kF32, w.data()}, transposed}};
+      pack_weights(call, {&packing, 1});
+      packed.multiply(rows, a.data(), {DType::kF32, c.data()});
+      EXPECT_LT(relative_error(c, matmul(a.doubles(), w.doubles(), rows, n, k, false, transposed)),
+                tolerance(DType::kF32))
+          << hwy::TargetName(target);
+    }
+    hwy::SetSupportedTargetsForTest(0);
+    hwy::GetChosenTarget().DeInit();
+  }
 }
 
 /** Two weights in one product, with all that may be asked for beside. */
