@@ -18,7 +18,7 @@ namespace gavel::HWY_NAMESPACE {
 
 /** Softmax state of one block of queries, in units of log2. */
 struct Softmax {
-  float* high;   // [64] running maximum
+  float* high;   // [64] what exponents are taken from: at most 8 below the running maximum
   float* sum;    // [64] running denominator
   float* alpha;  // [64] what older sums are to be multiplied by
 };
@@ -56,7 +56,10 @@ HWY_INLINE bool softmax_tile(float* scores, Rows rows, int64_t first_column, int
     }
     const Float most_of_all = hn::Max(hn::Max(most[0], most[1]), hn::Max(most[2], most[3]));
     const Float old = hn::LoadU(d, state.high + column);
-    const Float high = hn::Max(old, hn::Mul(most_of_all, factor));
+    const Float most_now = hn::Mul(most_of_all, factor);
+    // A base a little too low costs no precision, since what is summed stays far from float32's limits; moving it costs a
+    // pass over the sums.
+    const Float high = hn::IfThenElse(hn::Gt(most_now, hn::Add(old, hn::Set(d, 8.0f))), most_now, old);
     // Nothing seen so far: any finite number serves, as all scores are minus infinity.
     const Float base = hn::IfThenElse(hn::Eq(high, minus), hn::Zero(d), high);
     const Float alpha = exp2_lanes(d, hn::Sub(old, base));
@@ -146,9 +149,16 @@ void forward_block(const AttentionJob& job, const float* packed, int64_t batch, 
   if (!range.empty())
     copy_rows<T, kPairs>(static_cast<const T*>(job.q) + offset, stride, valid, kBlock, s.head_dim, padded,
                          queries.segments, rows);
-  prefetch_rows(o, stride, valid, s.head_dim);
-  if (head + threads < s.heads)  // most likely this thread's next task
-    prefetch_rows(static_cast<const T*>(job.q) + offset + threads * s.head_dim, stride, valid, s.head_dim);
+  // Of what this thread writes, and most likely reads next, a few rows at a time: more than the processor can wait for at
+  // once would only stop it.
+  const T* next = head + threads < s.heads ? static_cast<const T*>(job.q) + offset + threads * s.head_dim : nullptr;
+  int64_t fetched = 0;
+  const auto fetch = [&] {
+    const int64_t some = std::min<int64_t>(8, valid - fetched);
+    prefetch_rows(o + fetched * stride, stride, some, s.head_dim);
+    if (next) prefetch_rows(next + fetched * stride, stride, some, s.head_dim);
+    fetched += some;
+  };
 
   const float scale = job.scale * 1.44269504f;
   const int64_t kv_head = head / (s.heads / s.kv_heads);
@@ -160,6 +170,7 @@ void forward_block(const AttentionJob& job, const float* packed, int64_t batch, 
     for (int64_t j = 0; j < plan.key_blocks(); ++j) {
       const Meeting meeting = meet(range, plan.keys(batch, j));
       if (meeting == Meeting::kNone) continue;
+      fetch();
       const float* keys = packed + ((batch * s.kv_heads + kv_head) * plan.key_blocks() + j) * 2 * tile;
       const int64_t valid_keys = std::min(kBlock, s.keys - j * kBlock);
       const int32_t* segments = plan.key_segments(batch, j);

@@ -19,6 +19,7 @@ void check(const MlpShape& s, DType type, const MlpWeights& w) {
   check_linear({s.rows, s.hidden, s.intermediate}, {type, w.gate.dtype, w.up.dtype, w.down.dtype});
 }
 
+constexpr int64_t kRows = 96;  // that go through the block together
 // Of gate and up that are multiplied, gated and forgotten at a time: with all of them a block of rows would not stay in the
 // second-level cache.
 constexpr int64_t kColumns = 256;
@@ -100,7 +101,7 @@ void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights&
   const std::vector<float> norm = widened_vector(w.norm, s.hidden);
   KernelCall call;
   const PackedMlp packed(call, s, type, w, true);
-  const int64_t block = even_block(s.rows, call.threads());
+  const int64_t block = even_block(s.rows, call.threads(), kRows);
   call.run((s.rows + block - 1) / block, [&](int64_t task, int worker) {
     const int64_t first = task * block, rows = std::min(block, s.rows - first);
     const int64_t narrow = rows * s.hidden, wide = rows * s.intermediate;
@@ -144,7 +145,7 @@ void mlp_gradient(const MlpShape& s, DType type, const void* h, const MlpWeights
   const std::vector<float> norm = widened_vector(w.norm, s.hidden);
   KernelCall call;
   const PackedMlp packed(call, s, type, w, false);
-  const int64_t block = even_block(s.rows, call.threads());
+  const int64_t block = even_block(s.rows, call.threads(), kRows);
   call.run((s.rows + block - 1) / block, [&](int64_t task, int worker) {
     const int64_t first = task * block, rows = std::min(block, s.rows - first);
     const int64_t narrow = rows * s.hidden, wide = rows * s.intermediate;

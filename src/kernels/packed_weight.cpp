@@ -42,8 +42,8 @@ void LowRankWeight::multiply(int64_t rows, const void* a, float* c) const {
   panel_product(type_, rows, n_, {&one, 1}, {{DType::kF32, c}, n_, nullptr, {}});
 }
 
-int64_t even_block(int64_t rows, int threads) {
-  const int64_t rounds = std::max<int64_t>(1, (rows + threads * 96 - 1) / (threads * 96));
+int64_t even_block(int64_t rows, int threads, int64_t wanted) {
+  const int64_t rounds = std::max<int64_t>(1, (rows + threads * wanted - 1) / (threads * wanted));
   const int64_t share = (rows + threads * rounds - 1) / (threads * rounds);
   return std::max<int64_t>(1, (share + 11) / 12) * 12;
 }

@@ -55,8 +55,8 @@ class LowRankWeight {
 /** Packs weights with all threads of the call, whose shared memory they take, with `more` bytes that are returned. */
 void* pack_weights(KernelCall& call, std::span<const Packing> packings, size_t more = 0);
 
-/** Rows of a block when `rows` are shared by `threads`: about 96, a multiple of what the product's inner loop takes at a
- * time, and the same number of blocks for each thread. */
-int64_t even_block(int64_t rows, int threads);
+/** Rows of a block when `rows` are shared by `threads`: about as many as wanted, a multiple of what the product's inner loop
+ * takes at a time, and the same number of blocks for each thread. Fewer rows leave less to wait for at the end. */
+int64_t even_block(int64_t rows, int threads, int64_t wanted = 48);
 
 }  // namespace gavel

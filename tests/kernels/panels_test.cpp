@@ -162,12 +162,13 @@ TEST(Panels, WhatCannotBeMultipliedIsAnError) {
 }
 
 TEST(PackedWeight, BlocksAreEven) {
-  EXPECT_EQ(even_block(3648, 2), 96);
+  EXPECT_EQ(even_block(3648, 2, 96), 96);
+  EXPECT_EQ(even_block(3648, 2), 48);
   EXPECT_EQ(even_block(1, 2), 12);
   EXPECT_EQ(even_block(0, 2), 12);
   for (int64_t rows : {1, 95, 193, 1000, 4096})
     for (int threads : {1, 2, 7}) {
-      const int64_t block = even_block(rows, threads);
+      const int64_t block = even_block(rows, threads, 96);
       EXPECT_EQ(block % 12, 0);
       EXPECT_LE(block, 108);
     }
