@@ -1,4 +1,4 @@
-// Small dense products and the operand layouts that attention needs, for every target of Highway. "Units" are
+// Small dense products and the operand layouts that attention and the panels need, for every target of Highway. "Units" are
 // 32 bits: one float32, or two bf16 that are neighbours along the contracted dimension (kPairs).
 #if defined(GAVEL_KERNELS_ATTENTION_TILES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef GAVEL_KERNELS_ATTENTION_TILES_INL_H_

@@ -20,7 +20,7 @@ using dnnl::memory;
 struct Key {
   int64_t m, n, k, a_leading, b_leading, c_leading;
   DType type, c_type;
-  bool a_transposed, b_transposed, accumulate, bias;
+  bool a_transposed, b_transposed, accumulate;
   auto operator<=>(const Key&) const = default;
 };
 
@@ -44,30 +44,6 @@ memory::dims strides(int64_t leading, bool transposed) {
   return transposed ? memory::dims{1, leading} : memory::dims{leading, 1};
 }
 
-/** Things that are slow to make, by what they are made from; at most 512. */
-template <class Key, class Value>
-class Cache {
- public:
-  template <class Make>
-  std::shared_ptr<const Value> get(const Key& key, const Make& make) {
-    {
-      std::shared_lock lock(mutex_);
-      auto found = entries_.find(key);
-      if (found != entries_.end()) return found->second;
-    }
-    // Made under the lock: all workers come here at once with the same shape.
-    std::lock_guard lock(mutex_);
-    auto found = entries_.find(key);
-    if (found != entries_.end()) return found->second;
-    if (entries_.size() >= 512) entries_.clear();
-    return entries_.emplace(key, make()).first->second;
-  }
-
- private:
-  std::shared_mutex mutex_;
-  std::map<Key, std::shared_ptr<const Value>> entries_;
-};
-
 std::shared_ptr<const Primitive> create(const Key& key) {
   memory::desc a({key.m, key.k}, dnnl_type(key.type), strides(key.a_leading, key.a_transposed));
   memory::desc b({key.k, key.n}, dnnl_type(key.type), strides(key.b_leading, key.b_transposed));
@@ -80,15 +56,32 @@ std::shared_ptr<const Primitive> create(const Key& key) {
     attributes.set_post_ops(sum);
   }
   auto primitive = std::make_shared<Primitive>();
-  if (key.bias) {
-    memory::desc bias({1, key.n}, memory::data_type::f32, memory::format_tag::ab);
-    primitive->description = {dnnl::matmul::desc(a, b, bias, c), attributes, cpu_engine()};
-  } else {
-    primitive->description = {dnnl::matmul::desc(a, b, c), attributes, cpu_engine()};
-  }
+  primitive->description = {dnnl::matmul::desc(a, b, c), attributes, cpu_engine()};
   primitive->matmul = dnnl::matmul(primitive->description);
   return primitive;
 }
+
+/** Primitives are slow to make; at most 512 are kept. */
+class PrimitiveCache {
+ public:
+  std::shared_ptr<const Primitive> get(const Key& key) {
+    {
+      std::shared_lock lock(mutex_);
+      auto found = entries_.find(key);
+      if (found != entries_.end()) return found->second;
+    }
+    // Made under the lock: all workers come here at once with the same shape.
+    std::lock_guard lock(mutex_);
+    auto found = entries_.find(key);
+    if (found != entries_.end()) return found->second;
+    if (entries_.size() >= 512) entries_.clear();
+    return entries_.emplace(key, create(key)).first->second;
+  }
+
+ private:
+  std::shared_mutex mutex_;
+  std::map<Key, std::shared_ptr<const Primitive>> entries_;
+};
 
 /** Scratch of the calling thread. */
 void* thread_scratch(size_t bytes) {
@@ -109,10 +102,10 @@ memory wrap(const memory::desc& desc, const void* data) {
                 const_cast<void*>(data));  // oneDNN's own interface; inputs stay as they are
 }
 
-void run(const Key& key, const void* a, const void* b, void* c, const float* bias) try {
+void run(const Key& key, const void* a, const void* b, void* c) try {
   dnnl::stream& stream = thread_stream();
-  static Cache<Key, Primitive> cache;
-  std::shared_ptr<const Primitive> primitive = cache.get(key, [&] { return create(key); });
+  static PrimitiveCache cache;
+  std::shared_ptr<const Primitive> primitive = cache.get(key);
   const auto& description = primitive->description;
   void* scratch = thread_scratch(description.scratchpad_desc().get_size());
   std::unordered_map<int, memory> arguments{
@@ -120,7 +113,6 @@ void run(const Key& key, const void* a, const void* b, void* c, const float* bia
       {DNNL_ARG_WEIGHTS, wrap(description.weights_desc(), b)},
       {DNNL_ARG_DST, wrap(description.dst_desc(), c)},
       {DNNL_ARG_SCRATCHPAD, wrap(description.scratchpad_desc(), scratch)}};
-  if (bias) arguments.emplace(DNNL_ARG_BIAS, wrap(description.bias_desc(), bias));
   primitive->matmul.execute(stream, arguments);
   stream.wait();
 } catch (const dnnl::error& error) {
@@ -130,7 +122,7 @@ void run(const Key& key, const void* a, const void* b, void* c, const float* bia
 }  // namespace
 
 void gemm(int64_t m, int64_t n, int64_t k, const GemmOperand& a, const GemmOperand& b, DType c_dtype, void* c,
-          int64_t c_leading, bool accumulate, const float* bias) {
+          int64_t c_leading, bool accumulate) {
   const Key key{m,
                 n,
                 k,
@@ -141,9 +133,8 @@ void gemm(int64_t m, int64_t n, int64_t k, const GemmOperand& a, const GemmOpera
                 c_dtype,
                 a.transposed,
                 b.transposed,
-                accumulate,
-                bias != nullptr};
-  run(key, a.data, b.data, c, bias);
+                accumulate};
+  run(key, a.data, b.data, c);
 }
 
 }  // namespace gavel

@@ -15,10 +15,10 @@ struct GemmOperand {
   bool transposed = false;
 };
 
-/** c[m, n] (+)= a[m, k] b[k, n] (+ bias[n] in float32) on the calling thread alone, by oneDNN. a and b have
+/** c[m, n] (+)= a[m, k] b[k, n] on the calling thread alone, by oneDNN. a and b have
  * the same dtype, float32 or bf16; c is either (bf16 c only with bf16 a). Primitives are kept per shape, at
  * most 512 of them; safe to call from several threads. m, n, k are at least 1. */
 void gemm(int64_t m, int64_t n, int64_t k, const GemmOperand& a, const GemmOperand& b, DType c_dtype, void* c,
-          int64_t c_leading, bool accumulate = false, const float* bias = nullptr);
+          int64_t c_leading, bool accumulate = false);
 
 }  // namespace gavel

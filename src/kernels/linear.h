@@ -34,8 +34,7 @@ struct LinearShape {
 };
 
 /** y[rows, out] = x[rows, in] w[out, in]^T (+ bias[out], may be null). Any mix of bf16 and float32. The
- * work is oneDNN's, one single-threaded product per task of our pool; w is not packed or copied (except tile
- * by tile where it has to be widened). Throws Error for other types. */
+ * weight is packed into panels (panels.h) for the length of the call. Throws Error for other types. */
 void linear_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix w, ConstMatrix bias, Matrix y,
                     Compute compute = Compute::kAuto);
 
