@@ -55,6 +55,30 @@ HWY_INLINE Float make_pairs(FloatTag d, Float even, Float odd) {
   return hn::BitCast(d, hn::Or(low, high));
 }
 
+/** sums[r][v] += a[r, depth] b[depth, v], in units; v counts vectors. */
+template <bool kPairs, int kRows, int kVectors>
+HWY_INLINE void add_products(int64_t depth, const float* a, int64_t a_leading, const float* b, int64_t b_leading,
+                             Float (&sums)[kRows][kVectors]) {
+  const FloatTag d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t i = 0; i < depth; ++i) {
+    Float bs[kVectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) bs[v] = hn::LoadU(d, b + i * b_leading + v * lanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const Float av = hn::Set(d, a[r * a_leading + i]);
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        if constexpr (kPairs)
+          sums[r][v] = dot_pairs(sums[r][v], av, bs[v]);
+        else
+          sums[r][v] = hn::MulAdd(av, bs[v], sums[r][v]);
+      }
+    }
+  }
+}
+
 /** kLeading: that of c where it is known beforehand (addresses then cost nothing), else 0. */
 template <bool kPairs, int kRows, int kVectors, int64_t kLeading>
 HWY_NOINLINE void micro_product(int64_t depth, const float* a, int64_t a_leading, const float* b,
@@ -74,22 +98,7 @@ HWY_NOINLINE void micro_product(int64_t depth, const float* a, int64_t a_leading
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) sums[r][v] = hn::Zero(d);
   }
-  for (int64_t i = 0; i < depth; ++i) {
-    Float bs[kVectors];
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) bs[v] = hn::LoadU(d, b + i * b_leading + v * lanes);
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      const Float av = hn::Set(d, a[r * a_leading + i]);
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) {
-        if constexpr (kPairs)
-          sums[r][v] = dot_pairs(sums[r][v], av, bs[v]);
-        else
-          sums[r][v] = hn::MulAdd(av, bs[v], sums[r][v]);
-      }
-    }
-  }
+  add_products<kPairs>(depth, a, a_leading, b, b_leading, sums);
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 8
@@ -223,21 +232,23 @@ HWY_INLINE void copy_rows(const T* from, int64_t stride, int64_t valid, int64_t 
   }
 }
 
-/** [rows, padded] bf16 to units of two rows, [rows / 2, padded]. */
-HWY_INLINE void pair_rows(const float* from, int64_t rows, int64_t padded, float* to) {
+/** to[count] = units of two rows of bf16; count is a multiple of the vectors' lanes. */
+HWY_INLINE void interleave_rows(const uint16_t* even, const uint16_t* odd, int64_t count, float* to) {
   const FloatTag d;
   const hn::RebindToUnsigned<FloatTag> du;
   const hn::Rebind<uint16_t, FloatTag> dh;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto* even = reinterpret_cast<const uint16_t*>(from);
-  for (int64_t r = 0; r < rows / 2; ++r, even += 2 * padded) {
-    const uint16_t* odd = even + padded;
-    for (int64_t i = 0; i < padded; i += lanes) {
-      const auto low = hn::PromoteTo(du, hn::LoadU(dh, even + i));
-      const auto high = hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(dh, odd + i)));
-      hn::StoreU(hn::BitCast(d, hn::Or(low, high)), d, to + r * padded + i);
-    }
+  for (int64_t i = 0; i < count; i += static_cast<int64_t>(hn::Lanes(d))) {
+    const auto low = hn::PromoteTo(du, hn::LoadU(dh, even + i));
+    const auto high = hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(dh, odd + i)));
+    hn::StoreU(hn::BitCast(d, hn::Or(low, high)), d, to + i);
   }
+}
+
+/** [rows, padded] bf16 to units of two rows, [rows / 2, padded]. */
+HWY_INLINE void pair_rows(const float* from, int64_t rows, int64_t padded, float* to) {
+  const auto* even = reinterpret_cast<const uint16_t*>(from);
+  for (int64_t r = 0; r < rows / 2; ++r, even += 2 * padded)
+    interleave_rows(even, even + padded, padded, to + r * padded);
 }
 
 /** How a row of T is stored: with kPairs the processor has an instruction for it. */

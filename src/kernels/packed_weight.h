@@ -38,7 +38,10 @@ struct Packing {
   PackedWeight* to;
   PanelSource from;
 };
-/** The same for a weight that is multiplied alone, whose few columns may fill no panel (is_narrow). */
+/** Packs weights with all threads of the call, whose shared memory they take, with `more` bytes that are returned. */
+void* pack_weights(KernelCall& call, std::span<const Packing> packings, size_t more = 0);
+
+/** A weight b[k, n] of few columns, which may fill no panel (is_narrow): packed by the calling thread, and multiplied alone. */
 class LowRankWeight {
  public:
   LowRankWeight(DType type, int64_t k, int64_t n, const PanelSource& from);
@@ -51,9 +54,6 @@ class LowRankWeight {
   bool narrow_;
   std::vector<float> memory_;
 };
-
-/** Packs weights with all threads of the call, whose shared memory they take, with `more` bytes that are returned. */
-void* pack_weights(KernelCall& call, std::span<const Packing> packings, size_t more = 0);
 
 /** Rows of a block when `rows` are shared by `threads`: about as many as wanted, a multiple of what the product's inner loop
  * takes at a time, and the same number of blocks for each thread. Fewer rows leave less to wait for at the end. */

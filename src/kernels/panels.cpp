@@ -55,18 +55,6 @@ void pack_transposed(DType type, int64_t k, int64_t n, const PanelSource& b, int
   }
 }
 
-/** to[kWidth] = pairs of even and odd. */
-HWY_INLINE void interleave_rows(const uint16_t* even, const uint16_t* odd, float* to) {
-  const FloatTag d;
-  const hn::RebindToUnsigned<FloatTag> du;
-  const hn::Rebind<uint16_t, FloatTag> dh;
-  for (int64_t i = 0; i < kWidth; i += static_cast<int64_t>(hn::Lanes(d))) {
-    const auto low = hn::PromoteTo(du, hn::LoadU(dh, even + i));
-    const auto high = hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(dh, odd + i)));
-    hn::StoreU(hn::BitCast(d, hn::Or(low, high)), d, to + i);
-  }
-}
-
 /** w[k, n] as it lies; in bf16 two rows are interleaved. */
 void pack_rows(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t first, int64_t last, float* to) {
   const int64_t per = type == DType::kBF16 ? 2 : 1, units = k / per;
@@ -85,11 +73,12 @@ void pack_rows(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t f
         if (columns < kWidth) std::memset(target, 0, kWidth * sizeof(float));
         copy_block(b.w.dtype, from, n, type, target, kWidth, 1, columns, b.scale);
       } else if (columns == kWidth && b.w.dtype == type) {
-        interleave_rows(reinterpret_cast<const uint16_t*>(from), reinterpret_cast<const uint16_t*>(from) + n, target);
+        interleave_rows(reinterpret_cast<const uint16_t*>(from), reinterpret_cast<const uint16_t*>(from) + n, kWidth,
+                        target);
       } else {
         if (columns < kWidth) std::memset(tile, 0, sizeof(tile));
         copy_block(b.w.dtype, from, n, type, tile, kWidth, per, columns, b.scale);
-        interleave_rows(tile, tile + kWidth, target);
+        interleave_rows(tile, tile + kWidth, kWidth, target);
       }
     }
   }
@@ -139,27 +128,9 @@ HWY_NOINLINE void panel_tile(std::span<const UnitTerm> terms, int64_t row, int64
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) sums[r][v] = begin;
   }
-  for (const UnitTerm& term : terms) {
-    const float* a = term.a + row * term.leading;
-    const float* b = term.panels + (column - inside) * term.units + inside;
-    const int64_t leading = term.leading;
-    for (int64_t i = 0; i < term.units; ++i) {
-      Float bs[kVectors];
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) bs[v] = hn::LoadU(d, b + i * kWidth + v * lanes);
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) {
-        const Float av = hn::Set(d, a[r * leading + i]);
-#pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) {
-          if constexpr (kPairs)
-            sums[r][v] = dot_pairs(sums[r][v], av, bs[v]);
-          else
-            sums[r][v] = hn::MulAdd(av, bs[v], sums[r][v]);
-        }
-      }
-    }
-  }
+  for (const UnitTerm& term : terms)
+    add_products<kPairs>(term.units, term.a + row * term.leading, term.leading,
+                         term.panels + (column - inside) * term.units + inside, kWidth, sums);
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
