@@ -189,22 +189,16 @@ void Bench::run(BenchResult& result) {
 BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
   Recipe recipe = given;
   recipe.data.valid = 0.0;
-  std::optional<ModelFiles> files;
-  LlamaConfig config = load_config(recipe, files);
-  Tokenizer tokenizer = load_tokenizer(recipe, config);
-  config.pad_token_id = tokenizer.pad_id();
-  RunData data = RunDataLoader(recipe, tokenizer).get();
+  const BaseModel base = open_base_model(recipe);
+  RunData data = RunDataLoader(recipe, base.tokenizer).get();
   std::shared_ptr<pjrt::Client> client = open_device(recipe);
   BatchOptions batch = batch_options(recipe, mesh_of(recipe, *client));
   batch.drop_last = false;
   if (options.predict) batch = judging_options(batch);
   Batcher batcher(data.train.tokens, batch);
 
-  Engine engine(client, step_options(recipe, config, *client), compile_cache_folder());
-  if (files && !recipe.model.random_init)
-    engine.load_frozen(*files);
-  else
-    engine.random_frozen(static_cast<uint64_t>(recipe.train.seed));
+  Engine engine(client, step_options(recipe, base.config, *client), compile_cache_folder());
+  load_weights(engine, recipe, base);
   const StepOptions& step = engine.options();
   engine.set_trainable(initial_trainable(recipe, step));
 

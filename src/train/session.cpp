@@ -6,6 +6,7 @@
 #include "kernels/ffi_handlers.h"
 #include "model/adapter.h"
 #include "pjrt/ffi.h"
+#include "train/engine.h"
 
 namespace gavel {
 
@@ -184,6 +185,22 @@ LlamaConfig load_config(const Recipe& recipe, std::optional<ModelFiles>& files) 
   }
   files = ModelFiles::open(path);
   return files->config();
+}
+
+BaseModel open_base_model(const Recipe& recipe) {
+  std::optional<ModelFiles> files;
+  LlamaConfig config = load_config(recipe, files);
+  Tokenizer tokenizer = load_tokenizer(recipe, config);
+  config.pad_token_id = tokenizer.pad_id();
+  if (recipe.model.random_init) files.reset();
+  return {std::move(files), std::move(config), std::move(tokenizer)};
+}
+
+void load_weights(Engine& engine, const Recipe& recipe, const BaseModel& base) {
+  if (base.files)
+    engine.load_frozen(*base.files);
+  else
+    engine.random_frozen(static_cast<uint64_t>(recipe.train.seed));
 }
 
 std::vector<HostTensor> initial_trainable(const Recipe& recipe, const StepOptions& options) {

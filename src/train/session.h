@@ -15,7 +15,17 @@
 
 namespace gavel {
 
+class Engine;
+
 // From a recipe to the objects that carry it out. All functions throw Error with what to do.
+
+/** What a recipe's model.path and model.tokenizer name. */
+struct BaseModel {
+  std::optional<ModelFiles> files;  // none with random_init
+  LlamaConfig config;               // with the tokenizer's pad token
+  Tokenizer tokenizer;
+};
+BaseModel open_base_model(const Recipe& recipe);
 
 /** The tokenizer of the recipe: model.tokenizer, else the one beside or inside the model. Its pad token is its own,
  * else the config's, else its end-of-text token (the origin's choice). */
@@ -51,6 +61,9 @@ Mesh mesh_of(const Recipe& recipe, const pjrt::Client& client);
 
 /** How the model lies on the mesh by the recipe's rules. */
 Placement placement_of(const Recipe& recipe, const Mesh& mesh, const LlamaConfig& config);
+
+/** The frozen weights: the model's, or with random_init numbers of the recipe's seed. */
+void load_weights(Engine& engine, const Recipe& recipe, const BaseModel& base);
 
 /** The client decides what `auto` means. Prints a line for each axis that a parameter can not be split over. */
 StepOptions step_options(const Recipe& recipe, const LlamaConfig& config, const pjrt::Client& client);

@@ -180,16 +180,15 @@ TrainingResult run_training(const Recipe& recipe, const RunOptions& run_options)
   if (resume && group.is_first()) saved = find_saved_run(folder, identity, run_options.allow_changes, warn);
   if (resume) follow(group, recipe, saved);
 
-  std::optional<ModelFiles> files;
-  LlamaConfig config = load_config(recipe, files);
-  Tokenizer tokenizer = load_tokenizer(recipe, config);
-  config.pad_token_id = tokenizer.pad_id();
+  const BaseModel base = open_base_model(recipe);
+  const LlamaConfig& config = base.config;
+  const Tokenizer& tokenizer = base.tokenizer;
   spdlog::info("model {}: {} layers, hidden {}, {} heads ({} key-value), vocabulary {}", recipe.model.path,
                config.num_hidden_layers, config.hidden_size, config.num_attention_heads,
                config.num_key_value_heads, config.vocab_size);
-  if (files && !files->unused().empty())
-    spdlog::warn("{}: {} tensors are not used, such as '{}'", recipe.model.path, files->unused().size(),
-                 files->unused()[0]);
+  if (base.files && !base.files->unused().empty())
+    spdlog::warn("{}: {} tensors are not used, such as '{}'", recipe.model.path, base.files->unused().size(),
+                 base.files->unused()[0]);
 
   RunDataLoader loader(recipe, tokenizer, Purpose::kTrain, group);
   if (!client) client = open_device(recipe);
@@ -205,10 +204,7 @@ TrainingResult run_training(const Recipe& recipe, const RunOptions& run_options)
 
   Engine engine(client, options, compile_cache_folder());
   double start = now();
-  if (files && !recipe.model.random_init)
-    engine.load_frozen(*files);
-  else
-    engine.random_frozen(static_cast<uint64_t>(recipe.train.seed));
+  load_weights(engine, recipe, base);
   spdlog::info("weights loaded in {}", format_duration(now() - start));
 
   RunData data = loader.get();

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/loopback.h"
 #include "cli/cli_fixture.h"
 #include "model/adapter.h"
 #include "report/validation_file.h"
@@ -287,6 +288,7 @@ TEST_F(JudgeCommands, ReportIsWrittenForARunAndForSeveral) {
 TEST_F(JudgeCommands, ServeAnswersAndStopsGently) {
   fs::path program = fs::path(GAVEL_BINARY_DIR) / "gavel";
   if (!fs::exists(program)) GTEST_SKIP() << "the program is not built";
+  if (!has_loopback()) GTEST_SKIP() << kNoLoopback;
   std::string log = file("serve.log").string(), folder = adapter();
   pid_t child = ::fork();
   ASSERT_GE(child, 0);

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "base/file.h"
+#include "base/loopback.h"
 #include "data/sample.h"
 #include "report/metrics.h"
 #include "train/test_support.h"
@@ -38,6 +39,7 @@ class Processes : public testing::Test {
   void SetUp() override {
     if (run("mpirun --version").status != 0)
       GTEST_SKIP() << "mpirun is not installed (sudo apt-get install openmpi-bin)";
+    if (!has_loopback()) GTEST_SKIP() << kNoLoopback;
     // mpirun asks for this where tests run as root, as in containers.
     ::setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
     ::setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/loopback.h"
 
 namespace gavel {
 namespace {
@@ -38,6 +39,9 @@ std::vector<Verdict> by_length(std::span<const PreferenceRow> rows) {
 
 class ServiceTest : public testing::Test {
  protected:
+  void SetUp() override {
+    if (!has_loopback()) GTEST_SKIP() << kNoLoopback;
+  }
   void start(ServiceOptions options = {}, JudgeFunction judge = by_length) {
     options.port = 0;
     service_ = std::make_unique<Service>(std::move(judge), options);
