@@ -19,9 +19,9 @@ void product(int64_t rows, int64_t k, int64_t n, ConstMatrix x, const PanelSourc
   PackedWeight weight(type, k, n);
   const Packing packing{&weight, b};
   pack_weights(call, {&packing, 1});
-  const int64_t block = even_block(rows, call.threads());
-  call.run((rows + block - 1) / block, [&](int64_t task, int worker) {
-    const int64_t first = task * block, some = std::min(block, rows - first);
+  const RowBlocks blocks(rows, call.threads());
+  call.run(blocks.count(), [&](int64_t task, int worker) {
+    const auto [first, some] = blocks[task];
     void* copy = call.local(worker, static_cast<size_t>(copy_bytes(type, x.dtype, some * k)));
     const void* a = as_type(type, {x.dtype, element(x, first * k)}, some * k, copy);
     weight.multiply(some, a, {y.dtype, element(y, first * n)}, bias.data ? bias_f32.data() : nullptr);

@@ -91,9 +91,9 @@ void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl
   PackedWeight weight(type, in, out), b(type, even.rank, out);
   const Packing packings[] = {{&weight, {w, true}}, {&b, {even.b, true, lora.scale}}};
   pack_weights(call, packings);
-  const int64_t block = even_block(rows, call.threads());
-  call.run((rows + block - 1) / block, [&, rows = rows, in = in, out = out](int64_t task, int worker) {
-    const int64_t first = task * block, some = std::min(block, rows - first);
+  const RowBlocks blocks(rows, call.threads());
+  call.run(blocks.count(), [&, in = in, out = out](int64_t task, int worker) {
+    const auto [first, some] = blocks[task];
     char *x_copy = nullptr, *xl_copy = nullptr, *xa_copy = nullptr;
     float* sums = nullptr;
     auto carve = [&](Carver carver) {
@@ -143,10 +143,10 @@ void linear_lora_gradients(const LinearShape& shape, ConstMatrix dy, ConstMatrix
   };
   carve(Carver(pack_weights(call, packings, carve(Carver(nullptr)))));
 
-  const int64_t block = even_block(rows, call.threads());
+  const RowBlocks blocks(rows, call.threads());
   if (need_u)
-    call.run((rows + block - 1) / block, [&, rows = rows, in = in, out = out](int64_t task, int worker) {
-      const int64_t first = task * block, some = std::min(block, rows - first);
+    call.run(blocks.count(), [&, in = in, out = out](int64_t task, int worker) {
+      const auto [first, some] = blocks[task];
       char *dy_copy = nullptr, *u_copy = nullptr;
       auto carve_block = [&](Carver carver) {
         dy_copy = carver.take<char>(copy_bytes(type, dy.dtype, some * out));

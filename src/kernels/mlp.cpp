@@ -101,9 +101,9 @@ void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights&
   const std::vector<float> norm = widened_vector(w.norm, s.hidden);
   KernelCall call;
   const PackedMlp packed(call, s, type, w, true);
-  const int64_t block = even_block(s.rows, call.threads(), kRows);
-  call.run((s.rows + block - 1) / block, [&](int64_t task, int worker) {
-    const int64_t first = task * block, rows = std::min(block, s.rows - first);
+  const RowBlocks blocks(s.rows, call.threads(), kRows);
+  call.run(blocks.count(), [&](int64_t task, int worker) {
+    const auto [first, rows] = blocks[task];
     const int64_t narrow = rows * s.hidden, wide = rows * s.intermediate;
     // Where the caller does not want gate and up they live from one product to the next.
     const int64_t leading = gate ? s.intermediate : kColumns;
@@ -145,9 +145,9 @@ void mlp_gradient(const MlpShape& s, DType type, const void* h, const MlpWeights
   const std::vector<float> norm = widened_vector(w.norm, s.hidden);
   KernelCall call;
   const PackedMlp packed(call, s, type, w, false);
-  const int64_t block = even_block(s.rows, call.threads(), kRows);
-  call.run((s.rows + block - 1) / block, [&](int64_t task, int worker) {
-    const int64_t first = task * block, rows = std::min(block, s.rows - first);
+  const RowBlocks blocks(s.rows, call.threads(), kRows);
+  call.run(blocks.count(), [&](int64_t task, int worker) {
+    const auto [first, rows] = blocks[task];
     const int64_t narrow = rows * s.hidden, wide = rows * s.intermediate;
     char *d_gated = nullptr, *d_gate = nullptr, *d_up = nullptr, *d_normed = nullptr;
     auto carve = [&](Carver carver) {

@@ -42,10 +42,15 @@ void LowRankWeight::multiply(int64_t rows, const void* a, float* c) const {
   panel_product(type_, rows, n_, {&one, 1}, {{DType::kF32, c}, n_, nullptr, {}});
 }
 
-int64_t even_block(int64_t rows, int threads, int64_t wanted) {
-  const int64_t rounds = std::max<int64_t>(1, (rows + threads * wanted - 1) / (threads * wanted));
-  const int64_t share = (rows + threads * rounds - 1) / (threads * rounds);
-  return std::max<int64_t>(1, (share + 11) / 12) * 12;
+RowBlocks::RowBlocks(int64_t rows, int threads, int64_t most) {
+  constexpr int64_t kMultiple = 12;
+  // A small block pays for reading the whole weight.
+  const int64_t least = std::max(kMultiple, most / 4);
+  for (int64_t first = 0; first < rows; first += blocks_.back().rows) {
+    const int64_t left = rows - first, share = (left + 2 * threads - 1) / (2 * threads);
+    const int64_t block = std::clamp(share, least, most);
+    blocks_.push_back({first, std::min(left, (block + kMultiple - 1) / kMultiple * kMultiple)});
+  }
 }
 
 }  // namespace gavel

@@ -55,8 +55,20 @@ class LowRankWeight {
   std::vector<float> memory_;
 };
 
-/** Rows of a block when `rows` are shared by `threads`: about as many as wanted, a multiple of what the product's inner loop
- * takes at a time, and the same number of blocks for each thread. Fewer rows leave less to wait for at the end. */
-int64_t even_block(int64_t rows, int threads, int64_t wanted = 48);
+/** How rows are shared out to threads: in blocks of `most` rows, then in smaller ones, so that a thread that other work held
+ * up leaves the others little to wait for. All but the last are multiples of what the product's inner loop takes at a time. */
+class RowBlocks {
+ public:
+  RowBlocks(int64_t rows, int threads, int64_t most = 48);
+
+  struct Block {
+    int64_t first, rows;
+  };
+  int64_t count() const { return static_cast<int64_t>(blocks_.size()); }
+  const Block& operator[](int64_t task) const { return blocks_[static_cast<size_t>(task)]; }
+
+ private:
+  std::vector<Block> blocks_;
+};
 
 }  // namespace gavel

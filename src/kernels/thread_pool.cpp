@@ -85,6 +85,14 @@ struct Job {
   }
 };
 
+/** Waits a little: jobs follow each other, and workers end, within microseconds, and sleeping costs more than that. */
+template <class Condition>
+void spin_until(Condition condition) {
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::microseconds(30);
+  while (!condition() && std::chrono::steady_clock::now() < give_up) {
+  }
+}
+
 class Pool {
  public:
   explicit Pool(int threads) : threads_(threads), local_(static_cast<size_t>(threads)) {
@@ -119,7 +127,10 @@ class Pool {
       // A worker that has not woken by now is not waited for: it finds no job.
       std::unique_lock lock(mutex_);
       job_ = nullptr;
-      idle_.wait(lock, [&] { return inside_ == 0; });
+      lock.unlock();
+      spin_until([&] { return inside_.load(std::memory_order_relaxed) == 0; });
+      lock.lock();
+      idle_.wait(lock, [&] { return inside_.load() == 0; });
     }
     if (job.error) std::rethrow_exception(job.error);
   }
@@ -128,11 +139,7 @@ class Pool {
   void loop(int worker) {
     uint64_t seen = 0;
     for (;;) {
-      // Kernels follow each other within microseconds; a short spin saves the wake-up through the kernel.
-      auto give_up = std::chrono::steady_clock::now() + std::chrono::microseconds(30);
-      while (generation_.load(std::memory_order_relaxed) == seen &&
-             std::chrono::steady_clock::now() < give_up) {
-      }
+      spin_until([&] { return generation_.load(std::memory_order_relaxed) != seen; });
       Job* job;
       {
         std::unique_lock lock(mutex_);
@@ -158,7 +165,7 @@ class Pool {
   std::condition_variable wake_, idle_;
   std::atomic<uint64_t> generation_{0};
   Job* job_ = nullptr;
-  int inside_ = 0;
+  std::atomic<int> inside_{0};  // changed under the mutex
   bool stop_ = false;
   Arena shared_;
   std::vector<Arena> local_;

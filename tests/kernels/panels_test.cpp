@@ -161,17 +161,27 @@ TEST(Panels, WhatCannotBeMultipliedIsAnError) {
   EXPECT_THROW(panel_product(DType::kF32, 1, 1, {&term, 1}, {{DType::kBF16, c.data()}, 1, nullptr, {DType::kF32, c.data()}}), Error);
 }
 
-TEST(PackedWeight, BlocksAreEven) {
-  EXPECT_EQ(even_block(3648, 2, 96), 96);
-  EXPECT_EQ(even_block(3648, 2), 48);
-  EXPECT_EQ(even_block(1, 2), 12);
-  EXPECT_EQ(even_block(0, 2), 12);
-  for (int64_t rows : {1, 95, 193, 1000, 4096})
+TEST(RowBlocks, CoverAllRowsInOrderAndEndInSmallOnes) {
+  EXPECT_EQ(RowBlocks(0, 2).count(), 0);
+  for (int64_t rows : {1, 11, 95, 193, 1000, 3648, 4096})
     for (int threads : {1, 2, 7}) {
-      const int64_t block = even_block(rows, threads, 96);
-      EXPECT_EQ(block % 12, 0);
-      EXPECT_LE(block, 108);
+      const RowBlocks blocks(rows, threads, 96);
+      int64_t next = 0, before = 96;
+      for (int64_t i = 0; i < blocks.count(); ++i) {
+        EXPECT_EQ(blocks[i].first, next);
+        EXPECT_GE(blocks[i].rows, 1);
+        EXPECT_LE(blocks[i].rows, before);
+        if (i + 1 < blocks.count()) {
+          EXPECT_EQ(blocks[i].rows % 12, 0);
+        }
+        before = blocks[i].rows;
+        next += blocks[i].rows;
+      }
+      EXPECT_EQ(next, rows);
     }
+  const RowBlocks blocks(4096, 2, 96);
+  EXPECT_EQ(blocks[0].rows, 96);
+  EXPECT_LE(blocks[blocks.count() - 1].rows, 24);
 }
 
 }  // namespace
