@@ -53,7 +53,8 @@ TrainingLoop::TrainingLoop(const TrainingParts& parts, RunState state)
 /** A forward pass before training, on a batch that training does not lose. */
 void TrainingLoop::first_look() {
   StepBatches first = p_.train.step(0);
-  p_.engine.evaluate(first.micro[0]);  // compiles
+  BatchShape shape = shape_of(first.micro[0]);
+  p_.engine.evaluation_program(shape);  // compiled before the clock starts
   double start = now();
   Evaluation found = p_.engine.evaluate(first.micro[0]);
   double seconds = now() - start;
@@ -61,7 +62,6 @@ void TrainingLoop::first_look() {
   for (float value : logits)
     if (!std::isfinite(value))
       fail("the check before training: the logits of the first batch are not finite");
-  BatchShape shape = shape_of(first.micro[0]);
   p_.display.info(
       fmt::format("check: forward pass of {} x {} tokens in {:.3f} s, logits {} {} (computed in {}), first "
                   "row [{:.4f}, {:.4f}, {:.4f}]",
