@@ -124,12 +124,13 @@ class Pool {
       }
       wake_.notify_all();
       job.work(0);
-      // A worker that has not woken by now is not waited for: it finds no job.
-      std::unique_lock lock(mutex_);
-      job_ = nullptr;
-      lock.unlock();
+      {
+        // A worker that has not woken by now is not waited for: it finds no job.
+        std::lock_guard lock(mutex_);
+        job_ = nullptr;
+      }
       spin_until([&] { return inside_.load(std::memory_order_relaxed) == 0; });
-      lock.lock();
+      std::unique_lock lock(mutex_);
       idle_.wait(lock, [&] { return inside_.load() == 0; });
     }
     if (job.error) std::rethrow_exception(job.error);
