@@ -8,9 +8,9 @@ if(GAVEL_SANITIZE)
   target_link_options(gavel_options INTERFACE -fsanitize=${GAVEL_SANITIZE})
 endif()
 
-# gavel_library(NAME dep...): all *.cpp of the current folder.
+# gavel_library(NAME dep...): all *.cpp of the current folder and of those in it.
 function(gavel_library name)
-  file(GLOB sources CONFIGURE_DEPENDS *.cpp)
+  file(GLOB sources CONFIGURE_DEPENDS *.cpp */*.cpp)
   add_library(gavel_${name} STATIC ${sources})
   target_link_libraries(gavel_${name} PUBLIC gavel_options ${ARGN})
 endfunction()

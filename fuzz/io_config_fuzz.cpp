@@ -2,7 +2,7 @@
 // read again.
 #include "fuzz_target.h"
 #include "input_file.h"
-#include "io/llama_config.h"
+#include "spec/model_config.h"
 #include "io/model_files.h"
 #include "io/safetensors.h"
 #include "io/sample_files.h"
@@ -28,9 +28,9 @@ const gavel::InputFolder& model_folder() {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view text(reinterpret_cast<const char*>(data), size);
   try {
-    auto config = gavel::LlamaConfig::from_json(text, "input");
+    auto config = gavel::ModelConfig::from_json(text, "input");
     std::string written = config.to_json(3, "bfloat16");
-    if (gavel::LlamaConfig::from_json(written, "written").to_json(3, "bfloat16") != written) std::abort();
+    if (gavel::ModelConfig::from_json(written, "written").to_json(3, "bfloat16") != written) std::abort();
   } catch (const gavel::Error&) {
   }
   try {
@@ -44,7 +44,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 std::vector<std::string> fuzz_seeds() {
   auto config = gavel::tiny_config();
   std::string plain = config.to_json(3, "float32");
-  config.rope_scaling = {"llama3", 8, 1, 4, 8192};
+  config.rope.scaling = {"llama3", 8, 1, 4, 8192};
   std::string index = R"({"metadata":{"total_size":1},"weight_map":{)";
   for (const auto& [name, tensor] : gavel::tiny_tensors(config, gavel::DType::kF32))
     index += fmt::format("{}\"{}\":\"s.safetensors\"", index.ends_with('{') ? "" : ",", name);

@@ -40,7 +40,7 @@ std::vector<std::string> fuzz_seeds() {
   types.add("list", 9,
             gavel::raw(uint32_t{8}) + gavel::raw(uint64_t{2}) + gavel::GgufWriter::text("a") +
                 gavel::GgufWriter::text("bc"));
-  gavel::LlamaConfig config = gavel::tiny_config();
+  gavel::ModelConfig config = gavel::tiny_config();
   config.num_hidden_layers = 1;
   config.hidden_size = config.intermediate_size = 8;
   config.num_attention_heads = 2;

@@ -2,8 +2,9 @@
 """Writes tests/train/golden: a tiny random Llama classifier and what transformers + PEFT compute for it (float32).
 
 The folder has the form that `gavel parity` reads. Needs torch, transformers and peft, in an environment of its own;
-the result is committed, so only a change of the golden itself needs this.
-usage: make_golden.py FOLDER
+the result is committed, so only a change of the golden itself needs this. LABELS (3) are the head's outputs:
+tests/train/golden_two_labels has 2.
+usage: make_golden.py FOLDER [LABELS]
 """
 import json
 import math
@@ -15,7 +16,8 @@ from peft import LoraConfig, TaskType, get_peft_model
 from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
-STEPS, BATCH, LENGTH, LABELS = 4, 3, 12, 3
+STEPS, BATCH, LENGTH = 4, 3, 12
+LABELS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
 out = pathlib.Path(sys.argv[1])
 torch.manual_seed(7)
 torch.set_num_threads(1)

@@ -85,7 +85,7 @@ void add_average_command(CLI::App& app) {
       all.push_back(loaded.weights);
       if (!first) first = std::move(loaded);
     }
-    LoadedAdapterWeights mean = average_adapters(all, parse_average_method(*method));
+    LoadedAdapterWeights mean = average_adapters(first->files.spec(), all, parse_average_method(*method));
     make_folder(*out);
     Recipe recipe = first->recipe;
     recipe.lora.r = mean.config.lora.r;
@@ -94,7 +94,7 @@ void add_average_command(CLI::App& app) {
     recipe.lora.target_modules = mean.config.lora.target_modules;
     recipe.model.tokenizer.reset();
     recipe.output = *out;
-    save_adapter(*out, first->config, mean.config, mean.values);
+    save_adapter(*out, first->files.spec(), mean.config, mean.values);
     first->tokenizer.save(*out);
     write_file(fs::path(*out) / "recipe.yaml", to_yaml(recipe));
     spdlog::info("wrote {}: the mean of {} adapters, rank {}", *out, adapters->size(),

@@ -47,7 +47,7 @@ void add_parity_command(CLI::App& app) {
     auto client = make_client(*device, mesh.devices());
     ParityReport report =
         run_parity(*folder, *scan ? LayerForm::kScan : LayerForm::kUnrolled,
-                   *plain ? Kernels::kPlain : best_kernels(*client), client, compile_cache_folder(), mesh);
+                   *plain ? Kernels() : device_traits(*client).kernels, client, compile_cache_folder(), mesh);
     std::string text = *json ? parity_json(report) + "\n" : format_parity(report);
     fmt::print("{}", text);
     if (!report.passed()) throw CLI::RuntimeError(1);

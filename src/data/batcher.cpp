@@ -299,7 +299,7 @@ Batch Batcher::build(const Layout& layout) const {
   batch.segment_ids = HostTensor(DType::kI32, {sequences, length});
   batch.dropout_rows = HostTensor(DType::kI32, {sequences, length});
   batch.last_index = HostTensor(DType::kI32, {rows});
-  batch.labels = HostTensor(DType::kF32, {rows, 3});
+  batch.labels = HostTensor(DType::kF32, {rows, options_.num_labels});
   batch.weights = HostTensor(DType::kF32, {rows});
   batch.num_tokens = sequences * length;
   auto ids = batch.input_ids.as_mutable<int32_t>();
@@ -328,7 +328,8 @@ Batch Batcher::build(const Layout& layout) const {
       }
       last_index[row] = static_cast<int32_t>(at + last);
       auto label = dataset_.label(item.row, item.swap);
-      std::copy(label.begin(), label.end(), labels.begin() + static_cast<std::ptrdiff_t>(row * 3));
+      const auto count = static_cast<size_t>(options_.num_labels);
+      std::copy_n(label.begin(), count, labels.begin() + static_cast<std::ptrdiff_t>(row * count));
       weights[row] = 1;
       batch.row_indices.push_back(item.row);
       batch.swapped.push_back(item.swap ? 1 : 0);

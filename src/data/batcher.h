@@ -25,6 +25,8 @@ Batching parse_batching(std::string_view name);
 Swap parse_swap(std::string_view name);
 
 struct BatchOptions {
+  /** Outcomes that labels name: A, B and tie, or the first two (rows were then read with Ties::kHalfEach). */
+  int64_t num_labels = 3;
   Batching batching = Batching::kPadded;
   /** Rows of a micro-batch; times gradient_accumulation = rows of an optimizer step. */
   int64_t batch_size = 16;
@@ -80,7 +82,7 @@ struct Batch {
    * differs from pad_id, the row's first when all are pads, as transformers 5 has it
    * (LlamaForSequenceClassification); with a negative pad_id the row's last. 0 for filler rows. */
   HostTensor last_index;
-  /** f32 [rows, 3]; zero for filler rows and rows without a label. */
+  /** f32 [rows, num_labels]; zero for filler rows and rows without a label. */
   HostTensor labels;
   /** f32 [rows]: 1, and 0 for filler rows. */
   HostTensor weights;

@@ -87,8 +87,8 @@ void DatasetBuilder::add(std::span<const PreferenceRow> rows) {
     const auto own_first = static_cast<size_t>(own.data() - block.data());
     parallel_for(own.size(), 16, options_.threads, [&](size_t begin, size_t end) {
       for (size_t i = own_first + begin; i < own_first + end; ++i) {
-        block[i].text = encode_row(part[i], false, options_, encoder_);
-        if (options_.with_swapped) block[i].swapped = encode_row(part[i], true, options_, encoder_);
+        block[i].text = options_.encode(part[i], false, options_, encoder_);
+        if (options_.with_swapped) block[i].swapped = options_.encode(part[i], true, options_, encoder_);
       }
     });
     if (share.count > 1) {

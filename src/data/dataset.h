@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -53,6 +54,8 @@ class TokenizedDataset {
 };
 
 struct TokenizeOptions : EncodeOptions {
+  /** The text of a row as tokens; another task may read a row otherwise. */
+  std::function<EncodedText(const PreferenceRow& row, bool swap, const EncodeOptions&, const TextEncoder&)> encode = encode_row;
   /** Also encode every row with A and B exchanged (for swaps in training and swap averaging). */
   bool with_swapped = false;
   /** 0 = all cores. */

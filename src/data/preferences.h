@@ -43,10 +43,17 @@ enum class Purpose : uint8_t {
   kPredict,  // every row is kept (a result is owed for each); labels are taken where there are any
 };
 
+/** What becomes of a vote for neither. */
+enum class Ties : uint8_t {
+  kOutcome,   // a third outcome beside A and B
+  kHalfEach,  // half a vote for A and half for B
+};
+
 struct ReadOptions {
   Format format = Format::kLmsys;
   /** For Format::kGeneric alone. */
   Columns columns;
+  Ties ties = Ties::kOutcome;
   /** Format::kWsdm always reads plain text. */
   Cells cells = Cells::kJson;
   Purpose purpose = Purpose::kTrain;

@@ -66,6 +66,12 @@ struct RowStream::State {
     if (!row.broken.empty()) throw Error(row.broken);
     ++report.rows_read;
     auto& occurrences = row.occurrences;
+    if (options.ties == Ties::kHalfEach) {
+      auto& [a, b, tie] = row.row.label;
+      a += tie / 2;
+      b += tie / 2;
+      tie = 0;
+    }
     // Without label columns there is nothing to compare but texts, and no label to be wrong.
     if (options.find_repeats || options.drop_duplicates) {
       auto repeat = repeats.add(row.pair, row.row.label);

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "emit/kernel_partition.h"
 #include "graph/printer.h"
 
 namespace gavel {
@@ -52,7 +53,10 @@ std::string emit_module(const Graph& graph, const std::vector<Value>& outputs, c
   if (sharding != nullptr) {
     check_sharding(*sharding, graph, outputs);
     mesh = {mesh_axes(), [&](const std::vector<std::string>& axes) { return sharding->mesh.parts(axes); },
-            sharding->partition_kernel};
+            [&](const KernelDimensions& dimensions, const std::vector<TensorType>& operands,
+                const std::vector<TensorType>& results) {
+              return partition_kernel(sharding->mesh, dimensions, operands, results);
+            }};
     printer.set_mesh(&mesh);
   }
   std::vector<std::string> names, arguments, results_list;

@@ -1,5 +1,4 @@
 #pragma once
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,8 +20,6 @@ struct ModuleSharding {
   Mesh mesh;
   /** One per parameter and output. */
   std::vector<DimensionAxes> parameters, outputs;
-  std::function<KernelPartition(const std::string&, const std::vector<TensorType>&, const std::vector<TensorType>&)>
-      partition_kernel;
 };
 
 struct ModuleOptions {

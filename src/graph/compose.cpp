@@ -1,5 +1,8 @@
 #include "graph/ops.h"
 
+#include <cmath>
+#include <numbers>
+
 namespace gavel {
 
 namespace {
@@ -18,6 +21,12 @@ Value max_last_repeated(const Value& a) {
 
 Value silu(const Value& a) {
   return mul(a, logistic(a));
+}
+
+Value gelu_tanh(const Value& a) {
+  const double root = std::sqrt(2 / std::numbers::pi);
+  Value inner = mul(add(a, mul(mul(mul(a, a), a), 0.044715)), root);
+  return mul(mul(a, add(tanh(inner), 1)), 0.5);
 }
 
 Value sum_last_repeated(const Value& a) {

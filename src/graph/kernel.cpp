@@ -87,7 +87,10 @@ std::vector<std::string> KernelOp::print_partitioned(Printer& printer, const Pri
                                                      const std::vector<TensorType>& inputs) const {
   const MeshForPrinter& mesh = *printer.mesh();
   const auto& outputs = context.node.outputs;
-  KernelPartition plan = mesh.partition_kernel(kernel_.target, inputs, outputs);
+  if (!kernel_.dimensions.stated())
+    fail("{}: nothing says how this kernel is cut over a mesh, so it can't be in a program of several devices",
+         kernel_.target);
+  KernelPartition plan = mesh.partition_kernel(kernel_.dimensions, inputs, outputs);
   if (plan.operands.size() != inputs.size() || plan.results.size() != outputs.size() ||
       plan.partial.size() != outputs.size())
     fail("{}: its partition is for {} operands and {} results, it has {} and {}", kernel_.target,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "graph/graph.h"
+#include "graph/partition.h"
 
 namespace gavel {
 
@@ -20,6 +21,8 @@ struct Kernel {
   double flops = 0;
   /** The kernel that gives the first output alone, called when nothing reads the others (what the gradient would have). */
   std::string first_output_target = {};
+  /** How a mesh cuts it; a program for a mesh can't be emitted when this is not stated. */
+  KernelDimensions dimensions = {};
 };
 
 std::vector<Value> call_kernel(Kernel kernel, const std::vector<Value>& inputs, std::vector<TensorType> outputs);

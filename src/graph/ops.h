@@ -120,6 +120,8 @@ std::vector<Value> optimization_barrier(const std::vector<Value>& values);
 
 /** x * logistic(x) */
 Value silu(const Value& a);
+/** The Gaussian error linear unit in its approximation by tanh (Hendrycks & Gimpel, 2016). */
+Value gelu_tanh(const Value& a);
 /** Over the last dimension, with the maximum subtracted. */
 Value softmax(const Value& a);
 Value log_softmax(const Value& a);

@@ -12,6 +12,16 @@ namespace gavel {
  * entry per dimension. Only for programs that are emitted with a mesh. */
 Value constrain(const Value& a, const DimensionAxes& axes);
 
+/** What each dimension of a kernel's arrays means, a letter per dimension: t tokens or sequences, h heads, f features
+ * that can be worked on apart, . whole. '*' stands for as many whole dimensions as there are. */
+struct KernelDimensions {
+  std::vector<std::string> operands;  // those that may be left out stand last
+  std::vector<std::string> results;
+  /** Results that are sums over the tokens: of the devices' parts each is a part. */
+  std::vector<bool> partial = std::vector<bool>(results.size(), false);
+  bool stated() const { return !results.empty(); }
+};
+
 /** How one kernel call is cut up, since the partitioner can't look into a custom call: what each device gets
  * of the operands and gives of the results. */
 struct KernelPartition {
@@ -24,7 +34,7 @@ struct KernelPartition {
 struct MeshForPrinter {
   std::vector<std::string> axes;  // all names
   std::function<int64_t(const std::vector<std::string>&)> parts;
-  std::function<KernelPartition(const std::string& target, const std::vector<TensorType>& operands,
+  std::function<KernelPartition(const KernelDimensions& dimensions, const std::vector<TensorType>& operands,
                                 const std::vector<TensorType>& results)>
       partition_kernel;
 };

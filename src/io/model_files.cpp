@@ -7,6 +7,7 @@
 #include "io/gguf.h"
 #include "io/gguf_config.h"
 #include "io/safetensors.h"
+#include "spec/family.h"
 
 namespace gavel {
 
@@ -15,58 +16,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kEmbeddedName = "smollm2-135m-instruct";
-
-struct ExpectedTensor {
-  std::string name;
-  Shape shape;
-};
-
-/** Every tensor that a judge needs of this config. */
-std::vector<ExpectedTensor> expected_tensors(const LlamaConfig& c) {
-  int64_t query = c.num_attention_heads * c.head_dim, key = c.num_key_value_heads * c.head_dim;
-  std::vector<ExpectedTensor> tensors = {{"model.embed_tokens.weight", {c.vocab_size, c.hidden_size}},
-                                         {"model.norm.weight", {c.hidden_size}}};
-  for (int64_t layer = 0; layer < c.num_hidden_layers; ++layer) {
-    auto add = [&](std::string_view path, Shape shape) {
-      tensors.push_back({fmt::format("model.layers.{}.{}", layer, path), std::move(shape)});
-    };
-    auto linear = [&](std::string_view path, int64_t out, int64_t in, bool bias) {
-      add(fmt::format("{}.weight", path), {out, in});
-      if (bias) add(fmt::format("{}.bias", path), {out});
-    };
-    add("input_layernorm.weight", {c.hidden_size});
-    add("post_attention_layernorm.weight", {c.hidden_size});
-    linear("self_attn.q_proj", query, c.hidden_size, c.attention_bias);
-    linear("self_attn.k_proj", key, c.hidden_size, c.attention_bias);
-    linear("self_attn.v_proj", key, c.hidden_size, c.attention_bias);
-    linear("self_attn.o_proj", c.hidden_size, query, c.attention_bias);
-    linear("mlp.gate_proj", c.intermediate_size, c.hidden_size, c.mlp_bias);
-    linear("mlp.up_proj", c.intermediate_size, c.hidden_size, c.mlp_bias);
-    linear("mlp.down_proj", c.hidden_size, c.intermediate_size, c.mlp_bias);
-  }
-  return tensors;
-}
-
-/** "blk.3.attn_q.weight" → "model.layers.3.self_attn.q_proj.weight"; "" for a name that is not known. */
-std::string from_gguf_name(const std::string& name) {
-  static const std::map<std::string, std::string, std::less<>> kTop = {
-      {"token_embd.weight", "model.embed_tokens.weight"},
-      {"output_norm.weight", "model.norm.weight"},
-      {"output.weight", "lm_head.weight"}};
-  static const std::map<std::string, std::string, std::less<>> kLayer = {
-      {"attn_norm", "input_layernorm"}, {"ffn_norm", "post_attention_layernorm"},
-      {"attn_q", "self_attn.q_proj"},   {"attn_k", "self_attn.k_proj"},
-      {"attn_v", "self_attn.v_proj"},   {"attn_output", "self_attn.o_proj"},
-      {"ffn_gate", "mlp.gate_proj"},    {"ffn_up", "mlp.up_proj"},
-      {"ffn_down", "mlp.down_proj"}};
-  if (auto top = kTop.find(name); top != kTop.end()) return top->second;
-  if (!name.starts_with("blk.")) return "";
-  auto first = name.find('.', 4), last = name.rfind('.');
-  if (first == std::string::npos || last <= first) return "";
-  auto found = kLayer.find(name.substr(first + 1, last - first - 1));
-  if (found == kLayer.end()) return "";
-  return fmt::format("model.layers.{}.{}{}", name.substr(4, first - 4), found->second, name.substr(last));
-}
 
 /** GGUF has, within each head, the rows 0, D/2, 1, D/2+1, …; the file's row for Hugging Face's `row`. */
 int64_t permuted_row(int64_t row, int64_t per_head) {
@@ -141,13 +90,16 @@ ModelFiles ModelFiles::open(const fs::path& path) {
 }
 
 void ModelFiles::open_folder() {
-  config_ = LlamaConfig::from_file(path_ / "config.json");
+  config_ = ModelConfig::from_file(path_ / "config.json");
+  spec_ = decoder_spec(config_);
+  std::set<std::string> expected;
+  for (const auto& tensor : spec_.base_tensors()) expected.insert(tensor.name);
   auto add = [&](const std::shared_ptr<const SafetensorsFile>& file, const std::string& name) {
-    // A folder saved from LlamaModel has the names without their first part.
-    bool bare = name.starts_with("layers.") || name.starts_with("embed_tokens.") || name.starts_with("norm.");
+    // A folder saved from a model without a head has the names without their first part.
+    std::string full = std::string(kBasePrefix) + name;
     Source source{file, nullptr, name, file->tensors().at(name).shape, 0};
-    if (!sources_.emplace(bare ? "model." + name : name, std::move(source)).second)
-      fail("{}: tensor '{}' is there twice, with and without 'model.' before its name", path_.string(), name);
+    if (!sources_.emplace(expected.contains(full) ? full : name, std::move(source)).second)
+      fail("{}: tensor '{}' is there twice, with and without '{}' before its name", path_.string(), name, kBasePrefix);
   };
   fs::path index = path_ / "model.safetensors.index.json";
   if (!fs::exists(index)) {
@@ -188,30 +140,40 @@ void ModelFiles::open_folder() {
 void ModelFiles::open_gguf() {
   auto file = GgufFile::open(path_);
   config_ = gguf_config(*file);
+  spec_ = decoder_spec(config_);
+  struct Known {
+    std::string name;
+    int64_t permuted_heads;
+  };
+  std::map<std::string, Known> known;  // by GGUF's name
+  for (const auto& tensor : spec_.base_tensors()) {
+    bool pairs = tensor.spec.gguf_rows == GgufRows::kRotaryPairs;
+    known[tensor.gguf_name] = {tensor.name, pairs ? tensor.spec.shape[0] / config_.head_dim : 0};
+  }
+  known[spec_.language_model_head.gguf_name] = {spec_.language_model_head.name, 0};
   for (const auto& [name, info] : file->tensors()) {
-    std::string known = from_gguf_name(name);
-    Source source{nullptr, file, name, info.shape, 0};
-    if (known.find(".q_proj.") != std::string::npos) source.permuted_heads = config_.num_attention_heads;
-    if (known.find(".k_proj.") != std::string::npos) source.permuted_heads = config_.num_key_value_heads;
-    if (known.empty() && name == "rope_freqs.weight") continue;  // it is in the config
-    if (!sources_.emplace(known.empty() ? name : known, std::move(source)).second)
-      fail("{}: two tensors have the meaning of '{}'", path_.string(), known);
+    if (name == kRopeFactors) continue;  // it is in the config
+    auto found = known.find(name);
+    Source source{nullptr, file, name, info.shape, found == known.end() ? 0 : found->second.permuted_heads};
+    const std::string& meant = found == known.end() ? name : found->second.name;
+    if (!sources_.emplace(meant, std::move(source)).second)
+      fail("{}: two tensors have the meaning of '{}'", path_.string(), meant);
   }
 }
 
 void ModelFiles::check() {
-  std::set<std::string> known = {"lm_head.weight", "score.weight"};
+  std::set<std::string> known = {spec_.language_model_head.name, head_spec(spec_, 1).name};
   std::vector<std::string> missing;
-  for (const ExpectedTensor& tensor : expected_tensors(config_)) {
+  for (const auto& tensor : spec_.base_tensors()) {
     known.insert(tensor.name);
     auto found = sources_.find(tensor.name);
     if (found == sources_.end()) {
       missing.push_back(tensor.name);
       continue;
     }
-    if (found->second.shape != tensor.shape)
+    if (found->second.shape != tensor.spec.shape)
       fail("{}: tensor '{}' has shape {}, the config calls for {}", path_.string(), tensor.name,
-           to_string(found->second.shape), to_string(tensor.shape));
+           to_string(found->second.shape), to_string(tensor.spec.shape));
   }
   if (!missing.empty())
     fail("{}: tensor '{}' is missing{}; the config calls for {} layers", path_.string(), missing[0],
@@ -257,19 +219,17 @@ void ModelFiles::release(const std::string& name) const {
 
 void export_folder(const ModelFiles& files, const fs::path& folder, DType dtype, int64_t num_labels,
                    const ExportChanges& changes) {
-  LlamaConfig config = files.config();
-  if (!config.rope_freq_factors.empty())
+  ModelConfig config = files.config();
+  if (!config.rope.freq_factors.empty())
     fail(
-        "{}: its rope_freqs.weight follows no rule that a config.json can state, so the model can't be "
-        "written "
-        "as a Hugging Face folder; train from the .gguf file itself",
-        files.path().string());
+        "{}: its {} follows no rule that a config.json can state, so the model can't be written as a Hugging Face folder; "
+        "train from the .gguf file itself",
+        files.path().string(), kRopeFactors);
   make_folder(folder);
-  std::vector<TensorSpec> tensors;
-  for (const ExpectedTensor& tensor : expected_tensors(config))
-    tensors.push_back({tensor.name, dtype, tensor.shape});
+  std::vector<TensorToWrite> tensors;
+  for (const auto& tensor : files.spec().base_tensors()) tensors.push_back({tensor.name, dtype, tensor.spec.shape});
   for (const auto& [name, value] : changes.added) tensors.push_back({name, dtype, value.shape()});
-  auto read = [&](const TensorSpec& tensor) {
+  auto read = [&](const TensorToWrite& tensor) {
     for (const auto& [name, value] : changes.added)
       if (name == tensor.name) return value.to(dtype);
     return changes.read ? changes.read(tensor.name).to(dtype) : files.read(tensor.name, dtype);

@@ -8,12 +8,13 @@
 #include <vector>
 
 #include "base/tensor.h"
-#include "io/llama_config.h"
+#include "spec/decoder_spec.h"
+#include "spec/model_config.h"
 
 namespace gavel {
 
 /** A base model on disk, whatever its format; tensors have Hugging Face's names
- * ("model.layers.0.self_attn.q_proj.weight"). Copies share the mapped files. */
+ * ("model.layers.0.input_layernorm.weight"). Copies share the mapped files. */
 class ModelFiles {
  public:
   /** `path`: a Hugging Face folder (config.json with model.safetensors, or shards with
@@ -23,18 +24,19 @@ class ModelFiles {
   static ModelFiles open(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
-  const LlamaConfig& config() const { return config_; }
+  const ModelConfig& config() const { return config_; }
+  const DecoderSpec& spec() const { return spec_; }
   std::vector<std::string> names() const;
   bool has(const std::string& name) const { return sources_.contains(name); }
   /** Of the tensor as read() gives it. */
   const Shape& shape(const std::string& name) const;
   /** The tensor as float32 or bfloat16. A view of the file where that is its type, else a converted copy;
-   * GGUF's rows of q and k come back in Hugging Face's order. */
+   * GGUF's rows come back in Hugging Face's order. */
   HostTensor read(const std::string& name, DType dtype) const;
   /** Tells the system that the tensor's pages of the mapped file are not needed again soon (they are read anew if they
    * are). For readers that pass over a model larger than memory. */
   void release(const std::string& name) const;
-  /** Tensors that a judge does not use; lm_head is expected and not listed. */
+  /** Tensors that a judge does not use; those of a language model's or a classifier's head are expected and not listed. */
   const std::vector<std::string>& unused() const { return unused_; }
 
  private:
@@ -44,7 +46,7 @@ class ModelFiles {
     std::shared_ptr<const class GgufFile> gguf;
     std::string name;  // in its file
     Shape shape;
-    int64_t permuted_heads = 0;  // GGUF's q and k: rows to put back, by this many heads
+    int64_t permuted_heads = 0;  // GgufRows::kRotaryPairs: rows to put back, by this many heads
   };
   void open_folder();
   void open_gguf();
@@ -52,7 +54,8 @@ class ModelFiles {
   const Source& source(const std::string& name) const;
 
   std::filesystem::path path_;
-  LlamaConfig config_;
+  ModelConfig config_;
+  DecoderSpec spec_;
   std::map<std::string, Source> sources_;
   std::vector<std::string> unused_;
 };
@@ -67,7 +70,7 @@ struct ExportChanges {
   std::vector<std::pair<std::string, HostTensor>> added;
 };
 
-/** Writes the base as a folder that transformers opens as LlamaForSequenceClassification: config.json and
+/** Writes the base as a folder that transformers opens as the family's …ForSequenceClassification: config.json and
  * model.safetensors in `dtype`. The head is only in it when `changes` adds one (else the adapter has it). */
 void export_folder(const ModelFiles& files, const std::filesystem::path& folder, DType dtype,
                    int64_t num_labels, const ExportChanges& changes = {});

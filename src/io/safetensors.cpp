@@ -193,15 +193,15 @@ void SafetensorsFile::release(const std::string& name) const {
 void write_safetensors(const std::filesystem::path& path,
                        const std::vector<std::pair<std::string, HostTensor>>& tensors,
                        const std::map<std::string, std::string>& metadata) {
-  std::vector<TensorSpec> specs;
+  std::vector<TensorToWrite> specs;
   for (const auto& [name, tensor] : tensors) specs.push_back({name, tensor.dtype(), tensor.shape()});
   size_t next = 0;
   write_safetensors(
-      path, specs, [&](const TensorSpec&) { return tensors[next++].second; }, metadata);
+      path, specs, [&](const TensorToWrite&) { return tensors[next++].second; }, metadata);
 }
 
-void write_safetensors(const std::filesystem::path& path, const std::vector<TensorSpec>& tensors,
-                       const std::function<HostTensor(const TensorSpec&)>& read,
+void write_safetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors,
+                       const std::function<HostTensor(const TensorToWrite&)>& read,
                        const std::map<std::string, std::string>& metadata) {
   // Written in the order given, hence not by a map.
   std::string text = "{";
@@ -225,7 +225,7 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Tens
   AtomicFile file(path);
   file.write(length.data(), length.size());
   file.write(text);
-  for (const TensorSpec& spec : tensors) {
+  for (const TensorToWrite& spec : tensors) {
     HostTensor tensor = read(spec);
     if (tensor.dtype() != spec.dtype || tensor.shape() != spec.shape)
       fail("{}: tensor '{}' is {} {}, expected {} {}", path.string(), spec.name, dtype_name(tensor.dtype()),

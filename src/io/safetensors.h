@@ -53,7 +53,7 @@ void write_safetensors(const std::filesystem::path& path,
                        const std::map<std::string, std::string>& metadata);
 
 /** A tensor still to be made. */
-struct TensorSpec {
+struct TensorToWrite {
   std::string name;
   DType dtype = DType::kF32;
   Shape shape;
@@ -61,8 +61,8 @@ struct TensorSpec {
 
 /** The same, one tensor in memory at a time: `read` is called for each in turn, and must give its dtype and
  * shape. */
-void write_safetensors(const std::filesystem::path& path, const std::vector<TensorSpec>& tensors,
-                       const std::function<HostTensor(const TensorSpec&)>& read,
+void write_safetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors,
+                       const std::function<HostTensor(const TensorToWrite&)>& read,
                        const std::map<std::string, std::string>& metadata);
 
 }  // namespace gavel

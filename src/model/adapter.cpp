@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "io/safetensors.h"
+#include "spec/family.h"
 
 namespace gavel {
 
@@ -37,18 +38,20 @@ bool is_empty(const Json& value) {
 
 }  // namespace
 
-void save_adapter(const fs::path& folder, const LlamaConfig& config, const AdapterConfig& adapter,
+void save_adapter(const fs::path& folder, const DecoderSpec& spec, const AdapterConfig& adapter,
                   const std::vector<HostTensor>& values) {
-  auto specs = trainable_parameters(config, adapter.lora, values.back().shape()[0]);
-  if (specs.size() != values.size())
-    fail("save_adapter: {} tensors expected, {} given", specs.size(), values.size());
+  TrainableLayout layout = trainable_layout(spec, adapter.lora, 1);
+  if (layout.parameters.size() != values.size())
+    fail("save_adapter: {} tensors expected, {} given", layout.parameters.size(), values.size());
+  layout = trainable_layout(spec, adapter.lora, layout.num_labels(values));
   std::vector<std::pair<std::string, HostTensor>> tensors;
-  for (size_t i = 0; i < specs.size(); ++i) {
-    if (values[i].shape() != specs[i].shape)
-      fail("save_adapter: {} has shape {}, expected {}", specs[i].name, to_string(values[i].shape()),
-           to_string(specs[i].shape));
-    for (size_t layer = 0; layer < specs[i].peft_names.size(); ++layer)
-      tensors.emplace_back(specs[i].peft_names[layer], specs[i].stacked ? row(values[i], layer) : values[i]);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const TrainableParameter& parameter = layout.parameters[i];
+    if (values[i].shape() != parameter.shape)
+      fail("save_adapter: {} has shape {}, expected {}", parameter.name, to_string(values[i].shape()),
+           to_string(parameter.shape));
+    for (size_t layer = 0; layer < parameter.peft_names.size(); ++layer)
+      tensors.emplace_back(parameter.peft_names[layer], parameter.stacked ? row(values[i], layer) : values[i]);
   }
   const LoraConfig& lora = adapter.lora;
   Json json;
@@ -114,33 +117,33 @@ AdapterConfig read_adapter_config(const fs::path& folder) {
     if (json["target_modules"] != "all-linear")
       fail("{}: target_modules is the pattern {}; expected a list of module names", path.string(),
            json["target_modules"].dump());
-    for (const std::string& name : linear_module_names()) targets.insert(name);
+    for (const std::string& name : all_linear_names()) targets.insert(name);
   } else {
     for (const std::string& name : get("target_modules", std::vector<std::string>()))
       targets.insert(last_part(name));
   }
   // PEFT writes a set, in any order; ours is the model's.
-  for (const std::string& name : linear_module_names())
+  for (const std::string& name : all_linear_names())
     if (targets.erase(name) > 0) config.lora.target_modules.push_back(name);
   if (!targets.empty())
-    fail("{}: target module '{}' is not a linear of a Llama layer{}", path.string(), *targets.begin(),
-         did_you_mean(*targets.begin(), linear_module_names()));
+    fail("{}: target module '{}' is not a linear that Gavel adapts{}", path.string(), *targets.begin(),
+         did_you_mean(*targets.begin(), all_linear_names()));
   return config;
 }
 
-std::vector<HostTensor> read_adapter_weights(const fs::path& folder, const LlamaConfig& config,
+std::vector<HostTensor> read_adapter_weights(const fs::path& folder, const DecoderSpec& spec,
                                              const AdapterConfig& adapter, int64_t num_labels) {
   fs::path path = folder / kWeightsName;
   auto file = SafetensorsFile::open(path);
   std::set<std::string> unread;
   for (const auto& [name, info] : file->tensors()) unread.insert(name);
   std::vector<HostTensor> values;
-  for (const TrainableParameter& spec : trainable_parameters(config, adapter.lora, num_labels)) {
-    HostTensor value(DType::kF32, spec.shape);
-    Shape expected = spec.stacked ? Shape(spec.shape.begin() + 1, spec.shape.end()) : spec.shape;
-    size_t bytes = value.bytes() / spec.peft_names.size();
-    for (size_t layer = 0; layer < spec.peft_names.size(); ++layer) {
-      const std::string& name = spec.peft_names[layer];
+  for (const TrainableParameter& parameter : trainable_layout(spec, adapter.lora, num_labels).parameters) {
+    HostTensor value(DType::kF32, parameter.shape);
+    const Shape& expected = parameter.tensor.shape;
+    size_t bytes = value.bytes() / parameter.peft_names.size();
+    for (size_t layer = 0; layer < parameter.peft_names.size(); ++layer) {
+      const std::string& name = parameter.peft_names[layer];
       if (unread.erase(name) == 0) fail("{}: tensor '{}' is missing", path.string(), name);
       HostTensor part = file->tensor(name);
       if (part.shape() != expected)

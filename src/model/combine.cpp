@@ -74,22 +74,18 @@ HostTensor joined(const std::vector<LoadedAdapterWeights>& adapters, size_t inde
 
 void merge_adapter(const ModelFiles& files, DType held, const AdapterConfig& adapter,
                    const std::vector<HostTensor>& values, const std::filesystem::path& folder, DType dtype) {
-  const int64_t num_labels = values.back().shape()[0];
-  auto specs = trainable_parameters(files.config(), adapter.lora, num_labels);
-  if (specs.size() != values.size())
-    fail("merge: {} trainable tensors expected, {} given", specs.size(), values.size());
+  TrainableLayout layout = trainable_layout(files.spec(), adapter.lora, 1);
+  if (layout.parameters.size() != values.size())
+    fail("merge: {} trainable tensors expected, {} given", layout.parameters.size(), values.size());
   struct Update {
     const HostTensor* a;
     const HostTensor* b;
     size_t layer;
   };
   std::map<std::string, Update> updates;  // by name of the base's weight
-  const std::string prefix = "base_model.model.", suffix = ".lora_A.weight";
-  for (size_t i = 0; i + 1 < specs.size(); i += 2)
-    for (size_t layer = 0; layer < specs[i].peft_names.size(); ++layer) {
-      std::string name = specs[i].peft_names[layer].substr(prefix.size());
-      updates[name.substr(0, name.size() - suffix.size()) + ".weight"] = {&values[i], &values[i + 1], layer};
-    }
+  for (const auto& pair : layout.adapters)
+    for (int64_t layer = 0; layer < files.spec().num_hidden_layers; ++layer)
+      updates[name_in_layer(pair.weight.name, layer)] = {&values[pair.a], &values[pair.b], static_cast<size_t>(layer)};
   ExportChanges changes;
   changes.read = [&](const std::string& name) {
     HostTensor base = files.read(name, held);
@@ -102,8 +98,8 @@ void merge_adapter(const ModelFiles& files, DType held, const AdapterConfig& ada
                 static_cast<float>(adapter.lora.scaling()));
     return sum;
   };
-  changes.added = {{"score.weight", values.back()}};
-  export_folder(files, folder, dtype, num_labels, changes);
+  changes.added = {{layout.parameters[layout.head].tensor.name, values[layout.head]}};
+  export_folder(files, folder, dtype, layout.num_labels(values), changes);
 }
 
 AverageMethod parse_average_method(std::string_view name) {
@@ -112,17 +108,18 @@ AverageMethod parse_average_method(std::string_view name) {
   fail("method: expected exact or factors, found '{}'{}", name, did_you_mean(name, {"exact", "factors"}));
 }
 
-LoadedAdapterWeights average_adapters(const std::vector<LoadedAdapterWeights>& adapters,
+LoadedAdapterWeights average_adapters(const DecoderSpec& spec, const std::vector<LoadedAdapterWeights>& adapters,
                                       AverageMethod method) {
   if (adapters.empty()) fail("average: there are no adapters");
-  const LoadedAdapterWeights& first = adapters[0];
+  const LoadedAdapterWeights& first = adapters.front();
+  const TrainableLayout layout = trainable_layout(spec, first.config.lora, 1);
+  auto head_shape = [&](const LoadedAdapterWeights& adapter) { return adapter.values.at(layout.head).shape(); };
   for (const auto& adapter : adapters) {
     if (adapter.config.lora.target_modules != first.config.lora.target_modules ||
         adapter.values.size() != first.values.size())
       fail("average: the adapters adapt different modules");
-    if (adapter.values.back().shape() != first.values.back().shape())
-      fail("average: the heads have shapes {} and {}", to_string(first.values.back().shape()),
-           to_string(adapter.values.back().shape()));
+    if (head_shape(adapter) != head_shape(first))
+      fail("average: the heads have shapes {} and {}", to_string(head_shape(first)), to_string(head_shape(adapter)));
     if (method == AverageMethod::kFactors && adapter.config.lora.r != first.config.lora.r)
       fail("average: the adapters have ranks {} and {}; the method 'exact' takes any ranks",
            first.config.lora.r, adapter.config.lora.r);
@@ -141,12 +138,14 @@ LoadedAdapterWeights average_adapters(const std::vector<LoadedAdapterWeights>& a
   // Each adapter's own scaling is in its B from here on.
   out.config.lora.lora_alpha = static_cast<double>(out.config.lora.r);
   out.config.lora.use_rslora = false;
-  for (size_t i = 0; i + 1 < first.values.size(); i += 2) {
-    bool exact = method == AverageMethod::kExact;
-    out.values.push_back(exact ? joined(adapters, i, 1, ones) : mean_of(adapters, i, ones));
-    out.values.push_back(exact ? joined(adapters, i + 1, 2, shares) : mean_of(adapters, i + 1, scalings));
+  out.values.resize(first.values.size());
+  constexpr size_t kRankOfA = 1, kRankOfB = 2;  // dimensions
+  for (const auto& [linear, weight, a, b] : layout.adapters) {
+    const bool exact = method == AverageMethod::kExact;
+    out.values[a] = exact ? joined(adapters, a, kRankOfA, ones) : mean_of(adapters, a, ones);
+    out.values[b] = exact ? joined(adapters, b, kRankOfB, shares) : mean_of(adapters, b, scalings);
   }
-  out.values.push_back(mean_of(adapters, first.values.size() - 1, ones));
+  out.values[layout.head] = mean_of(adapters, layout.head, ones);
   return out;
 }
 

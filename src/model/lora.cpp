@@ -18,56 +18,51 @@ bool LoraConfig::targets(std::string_view module) const {
   return std::find(target_modules.begin(), target_modules.end(), module) != target_modules.end();
 }
 
-std::vector<LinearModule> linear_modules(const LlamaConfig& c) {
-  int64_t query = c.num_attention_heads * c.head_dim;
-  int64_t key = c.num_key_value_heads * c.head_dim;
-  return {
-      {"q_proj", "self_attn.q_proj", c.hidden_size, query, c.attention_bias},
-      {"k_proj", "self_attn.k_proj", c.hidden_size, key, c.attention_bias},
-      {"v_proj", "self_attn.v_proj", c.hidden_size, key, c.attention_bias},
-      {"o_proj", "self_attn.o_proj", query, c.hidden_size, c.attention_bias},
-      {"gate_proj", "mlp.gate_proj", c.hidden_size, c.intermediate_size, c.mlp_bias},
-      {"up_proj", "mlp.up_proj", c.hidden_size, c.intermediate_size, c.mlp_bias},
-      {"down_proj", "mlp.down_proj", c.intermediate_size, c.hidden_size, c.mlp_bias},
-  };
+namespace {
+
+TrainableParameter adapter_half(const DecoderSpec& spec, const LinearSpec& linear, int64_t r, TensorRole role) {
+  const bool is_a = role == TensorRole::kAdapterA;
+  const std::string half = is_a ? "lora_A" : "lora_B";
+  TrainableParameter p;
+  p.name = fmt::format("layers.*.{}.{}", linear.path, half);
+  p.tensor.name = fmt::format("{}layers.*.{}.{}.weight", kBasePrefix, linear.path, half);
+  p.tensor.shape = is_a ? Shape{r, linear.in_features()} : Shape{linear.out_features(), r};
+  p.tensor.dimensions = is_a ? std::vector{Dimension::kRank, linear.in_dimension()}
+                             : std::vector{linear.out_dimension(), Dimension::kRank};
+  p.tensor.role = role;
+  p.tensor.storage = Storage::kFloat32;
+  p.stacked = true;
+  p.shape = p.tensor.shape;
+  p.shape.insert(p.shape.begin(), spec.num_hidden_layers);
+  for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer)
+    p.peft_names.push_back("base_model.model." + name_in_layer(p.tensor.name, layer));
+  return p;
 }
 
-std::vector<std::string> linear_module_names() {
-  return {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
-}
+}  // namespace
 
-std::vector<TrainableParameter> trainable_parameters(const LlamaConfig& config, const LoraConfig& lora,
-                                                     int64_t num_labels) {
-  auto names = linear_module_names();
+TrainableLayout trainable_layout(const DecoderSpec& spec, const LoraConfig& lora, int64_t num_labels) {
+  auto names = spec.linear_names();
   for (const std::string& target : lora.target_modules)
     if (std::find(names.begin(), names.end(), target) == names.end())
-      fail("lora.target_modules: '{}' is not a linear of a Llama layer{}", target,
+      fail("lora.target_modules: '{}' is not a linear of a {} layer{}", target, spec.model_type,
            did_you_mean(target, names));
   if (lora.r < 1 && !lora.target_modules.empty()) fail("lora.r: expected a positive rank, found {}", lora.r);
 
-  std::vector<TrainableParameter> parameters;
-  int64_t layers = config.num_hidden_layers;
-  for (const LinearModule& module : linear_modules(config)) {
-    if (!lora.targets(module.name)) continue;
-    for (bool is_a : {true, false}) {
-      std::string_view half = is_a ? "lora_A" : "lora_B";
-      TrainableParameter p;
-      p.name = fmt::format("layers.*.{}.{}", module.path, half);
-      p.shape = is_a ? Shape{layers, lora.r, module.in_features} : Shape{layers, module.out_features, lora.r};
-      p.stacked = true;
-      p.kind = is_a ? TrainableParameter::Kind::kLoraA : TrainableParameter::Kind::kLoraB;
-      for (int64_t layer = 0; layer < layers; ++layer)
-        p.peft_names.push_back(
-            fmt::format("base_model.model.model.layers.{}.{}.{}.weight", layer, module.path, half));
-      parameters.push_back(std::move(p));
-    }
+  TrainableLayout layout;
+  auto add = [&](TrainableParameter parameter) {
+    layout.parameters.push_back(std::move(parameter));
+    return layout.parameters.size() - 1;
+  };
+  for (const LinearSpec* linear : spec.blocks.front().linears()) {
+    if (!lora.targets(linear->name)) continue;
+    const size_t a = add(adapter_half(spec, *linear, lora.r, TensorRole::kAdapterA));
+    layout.adapters.push_back(
+        {linear->name, linear->weight, a, add(adapter_half(spec, *linear, lora.r, TensorRole::kAdapterB))});
   }
-  parameters.push_back({"score",
-                        {num_labels, config.hidden_size},
-                        false,
-                        {"base_model.model.score.weight"},
-                        TrainableParameter::Kind::kScore});
-  return parameters;
+  TensorSpec head = head_spec(spec, num_labels);
+  layout.head = add({"score", head, false, head.shape, {"base_model.model." + head.name}});
+  return layout;
 }
 
 HostTensor initial_value(const TrainableParameter& parameter, double initializer_range, uint64_t seed) {
@@ -75,16 +70,16 @@ HostTensor initial_value(const TrainableParameter& parameter, double initializer
   auto values = out.as_mutable<float>();
   uint64_t stream = seed;
   for (char c : parameter.name) stream = mix64(stream ^ static_cast<unsigned char>(c));
-  switch (parameter.kind) {
-    case TrainableParameter::Kind::kLoraA: {
+  switch (parameter.tensor.role) {
+    case TensorRole::kAdapterA: {
       double bound = 1.0 / std::sqrt(static_cast<double>(parameter.shape.back()));
       for (size_t i = 0; i < values.size(); ++i)
         values[i] = static_cast<float>(bound * (2 * random_uniform(stream, i) - 1));
       break;
     }
-    case TrainableParameter::Kind::kLoraB:
+    case TensorRole::kAdapterB:
       break;
-    case TrainableParameter::Kind::kScore:
+    case TensorRole::kHead:
       // Box-Muller, one of the pair.
       for (size_t i = 0; i < values.size(); ++i) {
         double u = 1.0 - random_uniform(stream, 2 * i), v = random_uniform(stream, 2 * i + 1);
@@ -92,6 +87,7 @@ HostTensor initial_value(const TrainableParameter& parameter, double initializer
         values[i] = static_cast<float>(initializer_range * normal);
       }
       break;
+    default: fail("{}: not a tensor that training starts anew", parameter.name);
   }
   return out;
 }

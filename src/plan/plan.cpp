@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "data/statistics.h"
 #include "pjrt/topology.h"
+#include "spec/family.h"
 #include "train/engine.h"
 #include "train/run_data.h"
 #include "train/session.h"
@@ -19,12 +20,12 @@ namespace fs = std::filesystem;
 namespace {
 
 /** The config of the recipe's model, or of the built-in shape that it names or seems to mean. */
-LlamaConfig plan_config(const Recipe& recipe, std::string& model, std::vector<std::string>& notes) {
+ModelConfig plan_config(const Recipe& recipe, std::string& model, std::vector<std::string>& notes) {
   const std::string& path = recipe.model.path;
   std::optional<ModelFiles> files;
   model = path;
   if (fs::exists(fs::path(path) / "config.json"))
-    return LlamaConfig::from_file(fs::path(path) / "config.json");
+    return ModelConfig::from_file(fs::path(path) / "config.json");
   std::vector<std::string> shapes = built_in_shapes();
   if (std::find(shapes.begin(), shapes.end(), path) != shapes.end()) return built_in_shape(path);
   if (path == "smollm2-135m-instruct" || fs::exists(path)) return load_config(recipe, files);
@@ -56,7 +57,7 @@ class Compiler {
       fail("target {}: the plugin describes {} devices, expected {}", target.name, devices, target.devices);
   }
 
-  Kernels kernels() const { return client_ ? best_kernels(*client_) : Kernels::kPlain; }
+  DeviceTraits traits() const { return client_ ? device_traits(*client_) : device_traits(target_.plugin, true); }
 
   /** Calls read(program) once it is compiled. Throws PjrtError when the compiler refuses. */
   template <class Read>
@@ -79,11 +80,9 @@ class Compiler {
   std::optional<pjrt::Topology> topology_;
 };
 
-StepOptions plan_options(const Recipe& recipe, const LlamaConfig& config, const Target& target,
-                         const Mesh& mesh, const Compiler& compiler) {
-  DeviceTraits traits{target.plugin == "cpu", compiler.kernels()};
-  StepOptions options = step_options(recipe, config, traits);
-  options.model.placement = placement_of(recipe, mesh, config);
+StepOptions plan_options(const Recipe& recipe, const DecoderSpec& spec, const Mesh& mesh, const Compiler& compiler) {
+  StepOptions options = step_options(recipe, spec, compiler.traits());
+  options.model.placement = placement_of(recipe, mesh, spec);
   return options;
 }
 
@@ -99,8 +98,8 @@ void count_arguments(const StepOptions& step, const BatchShape& shape, DeviceByt
   auto frozen = frozen_parameters(model);
   auto axes = frozen_axes(model);
   for (size_t i = 0; i < frozen.size(); ++i)
-    bytes.weights += bytes_of(mesh, axes[i], frozen[i].shape, model.dtype);
-  auto trained = trainable_parameters(model.config, model.lora, model.num_labels);
+    bytes.weights += bytes_of(mesh, axes[i], frozen[i].shape, frozen[i].dtype);
+  auto trained = trainable_layout(model).parameters;
   axes = trainable_axes(model);
   for (size_t i = 0; i < trained.size(); ++i)
     bytes.trainable += bytes_of(mesh, axes[i], trained[i].shape, DType::kF32);
@@ -144,7 +143,7 @@ void compile_step(const Compiler& compiler, const StepOptions& step, const Batch
       plan.compiled = true;
       plan.fits = bytes.total <= bytes.capacity;
       if (auto optimized = program.optimized(); optimized && optimized->format.starts_with("hlo")) {
-        plan.collectives = count_collectives(optimized->code, step.model.config.num_hidden_layers);
+        plan.collectives = count_collectives(optimized->code, step.model.spec.num_hidden_layers);
         for (auto& [kind, count] : plan.collectives->bytes) count *= static_cast<double>(accumulation);
         for (auto& [kind, count] : plan.collectives->calls) count *= accumulation;
       }
@@ -166,8 +165,8 @@ void bound_time(const StepOptions& step, Plan& plan) {
   auto repeats = static_cast<double>(plan.accumulation);
   double layers = 0;
   for (const FrozenParameter& p : frozen_parameters(model))
-    if (p.name.find("layers.") != std::string::npos)
-      layers += static_cast<double>(num_elements(p.shape)) * static_cast<double>(byte_size(model.dtype));
+    if (p.tensor.in_layers())
+      layers += static_cast<double>(num_elements(p.shape)) * static_cast<double>(byte_size(p.dtype));
   // Each device reads its mp share of every layer forward and backward; a scan computes the layer again in
   // between.
   double passes = plan.scan ? 3 : 2;
@@ -179,8 +178,8 @@ void bound_time(const StepOptions& step, Plan& plan) {
   if (model.placement.mesh().fsdp > 1) plan.estimated_gather_bytes = repeats * passes * gathered;
 }
 
-std::optional<DataPlan> plan_data(const Recipe& recipe, const LlamaConfig& config, const Mesh& mesh,
-                                  std::vector<std::string>& notes) {
+std::optional<DataPlan> plan_data(const Recipe& recipe, const ModelConfig& config, const DeviceTraits& device,
+                                  const Mesh& mesh, std::vector<std::string>& notes) {
   if (!fs::exists(recipe.data.train)) return std::nullopt;
   if (!recipe.model.tokenizer && !fs::exists(recipe.model.path) && recipe.model.path != "smollm2-135m-instruct") {
     notes.push_back(fmt::format(
@@ -190,7 +189,7 @@ std::optional<DataPlan> plan_data(const Recipe& recipe, const LlamaConfig& confi
   }
   try {
     RunData rows = RunDataLoader(recipe, load_tokenizer(recipe, config)).get();
-    Batcher batcher(std::move(rows.train.tokens), batch_options(recipe, mesh));
+    Batcher batcher(std::move(rows.train.tokens), batch_options(recipe, device, mesh));
     DataPlan data;
     data.rows = batcher.dataset().num_rows();
     data.steps_per_epoch = batcher.steps_per_epoch();
@@ -217,11 +216,11 @@ BatchShape micro_batch(const Recipe& recipe, const Mesh& mesh, int64_t rows) {
 }
 
 /** Tries what is easily changed, most harmless first, until something fits. */
-void find_remedies(const Recipe& recipe, const LlamaConfig& config, const Compiler& compiler, Plan& plan) {
+void find_remedies(const Recipe& recipe, const DecoderSpec& spec, const Compiler& compiler, Plan& plan) {
   auto attempt = [&](const std::string& text, const Recipe& changed, const Mesh& mesh, int64_t rows,
                      int64_t accumulation) {
     Plan other = plan;
-    StepOptions step = plan_options(changed, config, plan.target, mesh, compiler);
+    StepOptions step = plan_options(changed, spec, mesh, compiler);
     compile_step(compiler, step, micro_batch(changed, mesh, rows), accumulation, other);
     if (other.fits)
       plan.remedies.push_back(
@@ -272,9 +271,10 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options) {
     if (size > 0) cpu_devices *= size;
   plan.target = find_target(options.target, cpu_devices);
   plan.mesh = resolve_mesh({recipe.mesh.dp, recipe.mesh.fsdp, recipe.mesh.mp}, plan.target.devices);
-  LlamaConfig config = plan_config(recipe, plan.model, plan.notes);
+  ModelConfig config = plan_config(recipe, plan.model, plan.notes);
+  const DecoderSpec spec = decoder_spec(config);
   Compiler compiler(plan.target);
-  StepOptions step = plan_options(recipe, config, plan.target, plan.mesh, compiler);
+  StepOptions step = plan_options(recipe, spec, plan.mesh, compiler);
   for (std::string& note : placement_notes(step.model)) plan.notes.push_back(std::move(note));
   BatchShape shape = micro_batch(recipe, plan.mesh, recipe.train.batch_size);
   if (shape.sequences != recipe.train.batch_size)
@@ -282,7 +282,7 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options) {
         fmt::format("batches of {} are filled up to {} with rows of weight zero, for {} parts of the mesh",
                     recipe.train.batch_size, shape.sequences, plan.mesh.batch_parts()));
   for (const FrozenParameter& p : frozen_parameters(step.model)) plan.parameters += num_elements(p.shape);
-  for (const TrainableParameter& p : trainable_parameters(config, step.model.lora, step.model.num_labels))
+  for (const TrainableParameter& p : trainable_layout(step.model).parameters)
     plan.trained += num_elements(p.shape);
   plan.parameters += plan.trained;
 
@@ -291,11 +291,9 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options) {
   kept.model.form = LayerForm::kUnrolled;
   plan.useful_flops = train_step_program(kept, shape).flops * static_cast<double>(plan.accumulation);
   bound_time(step, plan);
-  if (!plan.fits && options.remedies) find_remedies(recipe, config, compiler, plan);
+  if (!plan.fits && options.remedies) find_remedies(recipe, spec, compiler, plan);
 
-  Recipe there = recipe;
-  there.device = plan.target.plugin;  // batches are laid out for the device
-  plan.data = plan_data(there, config, plan.mesh, plan.notes);
+  plan.data = plan_data(recipe, config, compiler.traits(), plan.mesh, plan.notes);
   if (recipe.train.max_steps)
     plan.total_steps = *recipe.train.max_steps;
   else if (plan.data)

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "recipe/codec.h"
+#include "spec/family.h"
 
 namespace gavel {
 
@@ -204,7 +205,7 @@ void add_model(std::vector<Field>& fields) {
       "model.compute_dtype", [](auto& r) -> auto& { return r.model.compute_dtype; },
       "what matrix products are computed in; auto = what is fastest on the device"));
   fields.push_back(field("model.num_labels", [](auto& r) -> auto& { return r.model.num_labels; },
-                         "classes of the head (A wins, B wins, tie)", {.limits = between(2, 1024)}));
+                         "outputs of the head: 3 = A wins, B wins, tie; 2 = A wins, B wins, and a tie counts half for each", {.limits = between(2, 3)}));
   fields.push_back(field(
       "model.random_init", [](auto& r) -> auto& { return r.model.random_init; },
       "shapes from config.json and random weights, for speed runs without a model"));
@@ -222,7 +223,7 @@ void add_lora(std::vector<Field>& fields) {
   fields.push_back(field(
       "lora.target_modules", [](auto& r) -> auto& { return r.lora.target_modules; },
       "linear layers that get an adapter; all-linear = all seven",
-      {.limits = {.names = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}},
+      {.limits = {.names = all_linear_names()},
        .synonyms = {"targets", "modules"}}));
   fields.push_back(field("lora.use_rslora", [](auto& r) -> auto& { return r.lora.use_rslora; },
                          "scale by lora_alpha / sqrt(r) instead", {.synonyms = {"rslora"}}));

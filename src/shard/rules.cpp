@@ -43,14 +43,26 @@ std::string without_layer(const std::string& name) {
 
 }  // namespace
 
-std::vector<PartitionRule> default_rules() {
-  return {
-      {R"(embed_tokens\.weight$)", {{"mp"}, {"fsdp"}}},
-      {R"((q|k|v|gate|up)_proj\.weight$)", {{"mp"}, {"fsdp"}}},
-      {R"((o|down)_proj\.weight$)", {{"fsdp"}, {"mp"}}},
-      {R"((q|k|v|gate|up)_proj\.bias$)", {{"mp"}}},
-      {R"(.)", {}},
-  };
+DimensionAxes default_axes(const TensorSpec& tensor) {
+  DimensionAxes axes(tensor.shape.size());
+  switch (tensor.role) {
+    case TensorRole::kNorm:
+    case TensorRole::kAdapterA:
+    case TensorRole::kAdapterB:
+    case TensorRole::kHead: return axes;
+    default: break;
+  }
+  for (size_t d = 0; d < axes.size(); ++d) switch (tensor.dimensions.at(d)) {
+      case Dimension::kVocabulary:
+      case Dimension::kQueryHeads:
+      case Dimension::kKeyValueHeads:
+      case Dimension::kIntermediate: axes[d] = {"mp"}; break;
+      case Dimension::kHidden:
+        if (axes.size() > 1) axes[d] = {"fsdp"};
+        break;
+      default: break;
+    }
+  return axes;
 }
 
 std::vector<PartitionRule> parse_rules(std::string_view text, std::string_view name) {
@@ -79,7 +91,6 @@ std::vector<PartitionRule> parse_rules(std::string_view text, std::string_view n
       }
     rules.push_back(std::move(rule));
   }
-  for (PartitionRule& rule : default_rules()) rules.push_back(std::move(rule));
   return rules;
 }
 
@@ -94,25 +105,24 @@ std::vector<std::string> dividing_axes(const Mesh& mesh, std::vector<std::string
 }
 
 DimensionAxes partition(const Mesh& mesh, const std::vector<PartitionRule>& rules, const std::string& name,
-                        const Shape& shape, std::string_view without, std::vector<std::string>& notes) {
-  DimensionAxes axes(shape.size());
-  for (const PartitionRule& rule : rules) {
-    if (!std::regex_search(name, compile(rule.pattern, "mesh.rules"))) continue;
-    if (rule.axes.size() > shape.size())
-      fail("mesh.rules: '{}' names {} dimensions, parameter {} has shape {}", rule.pattern, rule.axes.size(),
-           name, to_string(shape));
-    for (size_t d = 0; d < rule.axes.size(); ++d) {
-      std::vector<std::string> wanted = rule.axes[d];
-      std::erase_if(wanted, [&](const std::string& axis) { return axis == without || mesh.size(axis) == 1; });
-      axes[d] = dividing_axes(mesh, wanted, shape[d]);
-      for (size_t i = axes[d].size(); i < wanted.size(); ++i) {
-        std::string note =
-            fmt::format("mesh {}: {} {}: dimension {} is not split over {}, which does not divide it",
-                        to_string(mesh), without_layer(name), to_string(shape), d, wanted[i]);
-        if (std::find(notes.begin(), notes.end(), note) == notes.end()) notes.push_back(std::move(note));
-      }
+                        const TensorSpec& tensor, std::string_view without, std::vector<std::string>& notes) {
+  const Shape& shape = tensor.shape;
+  auto matches = [&](const PartitionRule& rule) { return std::regex_search(name, compile(rule.pattern, "mesh.rules")); };
+  auto rule = std::find_if(rules.begin(), rules.end(), matches);
+  if (rule != rules.end() && rule->axes.size() > shape.size())
+    fail("mesh.rules: '{}' names {} dimensions, parameter {} has shape {}", rule->pattern, rule->axes.size(), name,
+         to_string(shape));
+  DimensionAxes asked = rule != rules.end() ? rule->axes : default_axes(tensor), axes(shape.size());
+  for (size_t d = 0; d < asked.size(); ++d) {
+    std::vector<std::string> wanted = asked[d];
+    std::erase_if(wanted, [&](const std::string& axis) { return axis == without || mesh.size(axis) == 1; });
+    axes[d] = dividing_axes(mesh, wanted, shape[d]);
+    for (size_t i = axes[d].size(); i < wanted.size(); ++i) {
+      std::string note =
+          fmt::format("mesh {}: {} {}: dimension {} is not split over {}, which does not divide it",
+                      to_string(mesh), without_layer(name), to_string(shape), d, wanted[i]);
+      if (std::find(notes.begin(), notes.end(), note) == notes.end()) notes.push_back(std::move(note));
     }
-    break;
   }
   return axes;
 }

@@ -27,18 +27,21 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-/** Causal attention of the rows' own tokens: two products of half the scores forward, five backward. */
-double attention_flops(const LlamaConfig& config, const Batch& batch, const TokenizedDataset& dataset,
-                       bool predict) {
-  double pairs = 0;
-  for (size_t i = 0; i < batch.row_indices.size(); ++i) {
-    auto length = static_cast<double>(dataset.length(batch.row_indices[i], batch.swapped[i] != 0));
-    pairs += length * (length + 1) / 2;
-  }
+/** One product of the scores that the rows' own tokens see of each other, over the model's layers. */
+double seen_pair_flops(const DecoderSpec& spec, const Batch& batch, const TokenizedDataset& dataset) {
+  double flops = 0;
   // The last layer's queries are the rows' last tokens alone; next to nothing.
-  auto layers = static_cast<double>(config.num_hidden_layers - 1);
-  auto width = static_cast<double>(config.num_attention_heads * config.head_dim);
-  return pairs * layers * width * 2 * (predict ? 2 : 7);
+  for (int64_t layer = 0; layer + 1 < spec.num_hidden_layers; ++layer) {
+    const AttentionSpec& attention = spec.block(layer).attention;
+    double pairs = 0;
+    for (size_t i = 0; i < batch.row_indices.size(); ++i) {
+      auto length = static_cast<double>(dataset.length(batch.row_indices[i], batch.swapped[i] != 0));
+      auto window = std::min(length, static_cast<double>(attention.sliding_window.value_or(INT64_MAX)));
+      pairs += window * (window + 1) / 2 + (length - window) * window;
+    }
+    flops += 2 * pairs * static_cast<double>(attention.query_features());
+  }
+  return flops;
 }
 
 int64_t bench_steps(const Batcher& batcher, const BenchOptions& options) {
@@ -53,10 +56,6 @@ std::vector<BatchShape> bench_shapes(const Batcher& batcher, int64_t steps) {
     for (const BatchShape& shape : batcher.epoch_shapes(epoch, steps - epoch * batcher.steps_per_epoch()))
       if (std::find(shapes.begin(), shapes.end(), shape) == shapes.end()) shapes.push_back(shape);
   return shapes;
-}
-
-bool is_attention(const std::string& op) {
-  return op.starts_with("gavel_attention");
 }
 
 /** One timed pass over the batches, with as many steps in flight as in training. */
@@ -102,7 +101,6 @@ void Bench::send(int64_t step, StepBatches batches) {
 
 void Bench::count(const Sent& sent, BenchResult& result) const {
   const StepOptions& step = engine_.options();
-  bool own_attention = step.model.kernels == Kernels::kCpu;
   for (const Batch& batch : sent.batches.micro) {
     result.rows += batch.num_rows;
     result.tokens += batch.num_tokens;
@@ -110,17 +108,13 @@ void Bench::count(const Sent& sent, BenchResult& result) const {
     BatchShape shape = shape_of(batch);
     const EngineProgram& program =
         options_.predict ? engine_.evaluation_program(shape) : engine_.train_program(shape);
-    for (const auto& [op, flops] : program.flops) {
-      if (own_attention && is_attention(op)) continue;
+    const double of_one_product = seen_pair_flops(step.model.spec, batch, batcher_.dataset());
+    for (const auto& [op, stated] : program.flops) {
+      const KernelDefinition* kernel = step.model.kernels.find(op);
+      const int products = kernel == nullptr ? 0 : kernel->products_per_seen_pair;
+      const double flops = products > 0 ? products * of_one_product : stated;
       result.flops += flops;
       result.kernels[op].flops += flops;
-    }
-    if (own_attention) {
-      double forward = attention_flops(step.model.config, batch, batcher_.dataset(), true);
-      double both = attention_flops(step.model.config, batch, batcher_.dataset(), options_.predict);
-      result.flops += both;
-      result.kernels["gavel_attention"].flops += forward;
-      if (!options_.predict) result.kernels["gavel_attention_grad"].flops += both - forward;
     }
   }
 }
@@ -135,7 +129,7 @@ void Bench::receive(BenchResult& result) {
     const Batch& batch = sent.batches.micro[i];
     if (!sent.evaluations.empty()) {
       Evaluation found = sent.evaluations[i].get();
-      const size_t labels = static_cast<size_t>(found.logits.shape()[1]);
+      const auto labels = static_cast<size_t>(engine_.options().model.num_labels);
       for (size_t row = 0; row < batch.row_indices.size(); ++row) {
         loss += found.losses.as<float>()[row];
         auto of_row = found.logits.as<float>().subspan(row * labels, labels);
@@ -164,7 +158,7 @@ void Bench::receive(BenchResult& result) {
 }
 
 void Bench::run(BenchResult& result) {
-  const size_t in_flight = engine_.steps_in_flight();
+  const size_t in_flight = engine_.traits().steps_in_flight;
   const int64_t steps = bench_steps(batcher_, options_);
   if (steps < 2)
     fail("bench: {} step of {} rows; at least two are needed, since the first is not timed", steps,
@@ -192,12 +186,13 @@ BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
   const BaseModel base = open_base_model(recipe);
   RunData data = RunDataLoader(recipe, base.tokenizer).get();
   std::shared_ptr<pjrt::Client> client = open_device(recipe);
-  BatchOptions batch = batch_options(recipe, mesh_of(recipe, *client));
+  const DeviceTraits traits = device_traits(*client);
+  BatchOptions batch = batch_options(recipe, traits, mesh_of(recipe, *client));
   batch.drop_last = false;
   if (options.predict) batch = judging_options(batch);
   Batcher batcher(data.train.tokens, batch);
 
-  Engine engine(client, step_options(recipe, base.config, *client), compile_cache_folder());
+  Engine engine(client, step_options(recipe, base.spec, *client), compile_cache_folder());
   load_weights(engine, recipe, base);
   const StepOptions& step = engine.options();
   engine.set_trainable(initial_trainable(recipe, step));
@@ -213,7 +208,7 @@ BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
     if (program.from_cache) ++result.programs_from_cache;
   }
   result.compile_seconds = now() - start;
-  if (result.platform == "cpu") {
+  if (traits.is_host) {
     result.threads = kernel_threads();
     result.product_limit = measure_product_limit(step.model.compute_dtype);
     release_freed_memory();  // its matrices are not the run's

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "task/task.h"
+
 namespace gavel {
 
 /** A temperature that makes a judge's probabilities agree with how often it is right (Guo et al., "On
@@ -23,9 +25,9 @@ struct Calibration {
 /** One labelled row: its logits, those of its A/B exchange put back in order where it was judged too, and the
  * label. */
 struct CalibrationRow {
-  std::array<double, 3> logits{};
-  std::optional<std::array<double, 3>> swapped_logits;
-  std::array<double, 3> label{};
+  Outcome logits{};
+  std::optional<Outcome> swapped_logits;
+  Outcome label{};
 };
 
 /** Mean of -sum(label * log p), p being the mean of both ways' probabilities where there are two. */

@@ -60,8 +60,8 @@ void check_files(const fs::path& folder) {
 
 std::vector<std::string> optimizer_names(const CheckpointLayout& layout, const char* prefix) {
   std::vector<std::string> names;
-  for (const auto& spec : trainable_parameters(layout.config, layout.adapter.lora, layout.num_labels))
-    names.push_back(prefix + spec.name);
+  for (const auto& parameter : trainable_layout(layout.spec, layout.adapter.lora, layout.num_labels).parameters)
+    names.push_back(prefix + parameter.name);
   return names;
 }
 
@@ -101,7 +101,7 @@ void CheckpointStore::save(const CheckpointLayout& layout, const RunState& state
                            const TrainedState& trained) const {
   make_folder(folder_);
   AtomicFolder folder(path(state.step));
-  save_adapter(folder.temporary(), layout.config, layout.adapter, trained.weights);
+  save_adapter(folder.temporary(), layout.spec, layout.adapter, trained.weights);
   write_file(folder.temporary() / "recipe.yaml", layout.recipe);
   std::vector<std::pair<std::string, HostTensor>> tensors;
   auto add = [&](const char* prefix, const std::vector<HostTensor>& values) {
@@ -132,7 +132,7 @@ std::optional<SavedRun> CheckpointStore::newest(
 
 TrainedState CheckpointStore::load(const SavedRun& run, const CheckpointLayout& layout) const {
   TrainedState trained;
-  trained.weights = read_adapter_weights(run.path, layout.config, layout.adapter, layout.num_labels);
+  trained.weights = read_adapter_weights(run.path, layout.spec, layout.adapter, layout.num_labels);
   auto file = SafetensorsFile::open(run.path / kOptimizer);
   auto read = [&](const char* prefix, std::vector<HostTensor>& values) {
     for (const std::string& name : optimizer_names(layout, prefix)) values.push_back(file->tensor(name));

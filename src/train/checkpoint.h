@@ -14,7 +14,7 @@ namespace gavel {
 
 /** What a checkpoint's tensors belong to. */
 struct CheckpointLayout {
-  LlamaConfig config;
+  DecoderSpec spec;
   AdapterConfig adapter;
   int64_t num_labels = 3;
   /** recipe.yaml, so that the folder can be judged with as it is. */

@@ -185,7 +185,7 @@ DataSummary summarize(const Recipe& recipe, const RunData& data, const Tokenizer
   if (data.valid) out.valid = summarize_side(*data.valid);
   out.shared_prompts = data.shared_prompts;
   out.max_length = recipe.data.max_length;
-  BatchOptions options = batch_options(recipe);
+  BatchOptions options = batch_options(recipe, device_traits(recipe.device, true));
   options.swap = Swap::kNone;
   out.rows_per_step = options.batch_size * options.gradient_accumulation;
   out.waste = padding_waste(data.train.tokens, options);

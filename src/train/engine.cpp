@@ -49,23 +49,24 @@ BatchShape shape_of(const Batch& batch) {
 PendingStats::Sums PendingStats::get() {
   HostTensor tensor = stats_->get();
   auto values = tensor.as<float>();
-  return {values[0], values[1], values[2], values[3] != 0};
+  auto at = [&](Stat which) { return values[static_cast<size_t>(which)]; };
+  return {at(Stat::kLossSum), at(Stat::kCorrect), at(Stat::kGradientNorm), at(Stat::kApplied) != 0};
 }
 
 Engine::Engine(std::shared_ptr<pjrt::Client> client, StepOptions options, std::filesystem::path cache)
     : devices_(std::move(client), options.model.placement.mesh()),
+      traits_(device_traits(devices_.client())),
       options_(std::move(options)),
       // A cached program is one process's; with several, all must compile or none.
       cache_(devices_.is_whole() ? std::move(cache) : std::filesystem::path()),
-      specs_(trainable_parameters(options_.model.config, options_.model.lora, options_.model.num_labels)),
+      trained_(trainable_layout(options_.model).parameters),
       trainable_axes_(trainable_axes(options_.model)) {}
 
 ShardedArray Engine::place_frozen(const FrozenParameter& parameter,
                                   const std::function<HostTensor(size_t layer)>& read) {
-  const DType dtype = options_.model.dtype;
   const Placement& placement = options_.model.placement;
-  DimensionAxes axes = placement.parameter(parameter.name, parameter.shape, parameter.stacked());
-  if (!parameter.stacked()) return devices_.to_devices(read(0), axes, pjrt::HostMemory::kShare);
+  DimensionAxes axes = placement.parameter(parameter.name, parameter.tensor, parameter.stacked);
+  if (!parameter.stacked) return devices_.to_devices(read(0), axes, pjrt::HostMemory::kShare);
 
   // Every different part is filled layer by layer. On the CPU the parts are where the weights stay, so all are filled in
   // one reading; elsewhere one part at a time is on the host, until it has arrived.
@@ -83,7 +84,7 @@ ShardedArray Engine::place_frozen(const FrozenParameter& parameter,
     same->devices.push_back(device);
   }
   auto fill = [&](std::span<Part> some) {
-    for (Part& part : some) part.values = HostTensor(dtype, part.shard.shape);
+    for (Part& part : some) part.values = HostTensor(parameter.dtype, part.shard.shape);
     for (size_t layer = 0; layer < parameter.sources.size(); ++layer) {
       HostTensor whole = read(layer);
       for (Part& part : some) {
@@ -96,9 +97,9 @@ ShardedArray Engine::place_frozen(const FrozenParameter& parameter,
   };
   ShardedArray array;
   array.shards.resize(places.size());
-  if (in_host_memory()) fill(parts);
+  if (traits_.is_host) fill(parts);
   for (Part& part : parts) {
-    if (!in_host_memory()) fill({&part, 1});
+    if (!traits_.is_host) fill({&part, 1});
     for (size_t device : part.devices)
       array.shards[device] = devices_.to_device(part.values, device, pjrt::HostMemory::kShare);
     for (size_t device : part.devices) array.shards[device].wait();
@@ -109,12 +110,11 @@ ShardedArray Engine::place_frozen(const FrozenParameter& parameter,
 
 void Engine::load_frozen(const ModelFiles& files) {
   frozen_.clear();
-  const DType dtype = options_.model.dtype;
   for (const FrozenParameter& parameter : frozen_parameters(options_.model)) {
-    bool copied = parameter.stacked() || devices_.size() > 1;
+    bool copied = parameter.stacked || devices_.size() > 1;
     frozen_.push_back(place_frozen(parameter, [&](size_t layer) {
       if (layer > 0) files.release(parameter.sources[layer - 1]);
-      HostTensor tensor = files.read(parameter.sources[layer], dtype);
+      HostTensor tensor = files.read(parameter.sources[layer], parameter.dtype);
       copied = copied || !tensor.is_view();
       return tensor;
     }));
@@ -127,19 +127,20 @@ void Engine::random_frozen(uint64_t seed) {
   frozen_.clear();
   uint64_t stream = seed;
   // A uniform of the same variance as the initialiser's normal: only the size of the numbers matters here.
-  double width = options_.model.config.initializer_range * 2 * std::numbers::sqrt3;
+  double width = options_.model.spec.initializer_range * 2 * std::numbers::sqrt3;
   for (const FrozenParameter& parameter : frozen_parameters(options_.model)) {
-    bool is_norm = parameter.name.find("norm.weight") != std::string::npos;
+    // As files hold them: what norms multiply by is 1.
+    const bool is_norm = parameter.tensor.role == TensorRole::kNorm;
+    const auto one = static_cast<float>(1 - options_.model.spec.norm.offset);
     stream = mix64(stream);
-    Shape shape = parameter.shape;
-    if (parameter.stacked()) shape.erase(shape.begin());
+    const Shape& shape = parameter.tensor.shape;
     auto count = static_cast<size_t>(num_elements(shape));
     frozen_.push_back(place_frozen(parameter, [&](size_t layer) {
       HostTensor value(DType::kF32, shape);
       auto numbers = value.as_mutable<float>();
       for (size_t i = 0; i < count; ++i)
-        numbers[i] = is_norm ? 1.0f : static_cast<float>(width * (random_uniform(stream, layer * count + i) - 0.5));
-      return value.to(options_.model.dtype);
+        numbers[i] = is_norm ? one : static_cast<float>(width * (random_uniform(stream, layer * count + i) - 0.5));
+      return value.to(parameter.dtype);
     }));
   }
 }
@@ -153,13 +154,13 @@ void Engine::set_trainable(const std::vector<HostTensor>& values) {
 
 void Engine::set_state(const TrainedState& state) {
   auto place = [&](const std::vector<HostTensor>& values) {
-    if (values.size() != specs_.size())
-      fail("engine: {} trainable tensors expected, {} given", specs_.size(), values.size());
+    if (values.size() != trained_.size())
+      fail("engine: {} trainable tensors expected, {} given", trained_.size(), values.size());
     Arrays placed;
     for (size_t i = 0; i < values.size(); ++i) {
-      if (values[i].shape() != specs_[i].shape)
-        fail("engine: {} has shape {}, expected {}", specs_[i].name, to_string(values[i].shape()),
-             to_string(specs_[i].shape));
+      if (values[i].shape() != trained_[i].shape)
+        fail("engine: {} has shape {}, expected {}", trained_[i].name, to_string(values[i].shape()),
+             to_string(trained_[i].shape));
       placed.push_back(devices_.to_devices(values[i], trainable_axes_[i]));
     }
     return placed;
@@ -167,7 +168,9 @@ void Engine::set_state(const TrainedState& state) {
   trainable_ = place(state.weights);
   m_ = place(state.m);
   v_ = place(state.v);
-  stats_ = devices_.to_devices(HostTensor::from<float>({0, 0, 0, 1}, {4}));  // as after a good step
+  HostTensor stats(DType::kF32, {static_cast<int64_t>(Stat::kCount)});
+  stats.as_mutable<float>()[static_cast<size_t>(Stat::kApplied)] = 1;  // as after a good step
+  stats_ = devices_.to_devices(stats);
 }
 
 std::vector<HostTensor> Engine::trainable_to_host(const Arrays& arrays) {
@@ -180,8 +183,8 @@ std::vector<HostTensor> Engine::trainable_to_host(const Arrays& arrays) {
     for (ShardedArray& array : execute(gather, arguments)) values.push_back(first(array).to_host());
     return values;
   }
-  for (size_t i = 0; i < specs_.size(); ++i)
-    values.push_back(devices_.to_host(arrays[i], trainable_axes_[i], specs_[i].shape));
+  for (size_t i = 0; i < trained_.size(); ++i)
+    values.push_back(devices_.to_host(arrays[i], trainable_axes_[i], trained_[i].shape));
   return values;
 }
 
@@ -198,9 +201,9 @@ const EngineProgram& Engine::compiled(const std::string& key, Make make) {
   ProgramText text = make();
   // On the CPU the temporaries are this process's memory, kept when freed. The compiler must not come on top of them, nor
   // stay beside them, nor each program (one for every length of batch) have a block of its own size.
-  if (in_host_memory()) release_freed_memory();
+  if (traits_.is_host) release_freed_memory();
   auto result = pjrt::compile_cached(devices_.client(), text.text, devices_.compile_options(), {cache_}, text.name);
-  if (in_host_memory()) {
+  if (traits_.is_host) {
     largest_temporaries_ = std::max(largest_temporaries_, result.executable.memory().temporaries);
     release_freed_memory_but_reserve(static_cast<size_t>(largest_temporaries_) * devices_.size());
   }
@@ -226,7 +229,7 @@ void Engine::await_freed_temporaries() const {
 }
 
 Engine::Arrays Engine::execute(const EngineProgram& program, const std::vector<const ShardedArray*>& arguments) {
-  if (in_host_memory()) {
+  if (traits_.is_host) {
     await_freed_temporaries();
     sent_temporaries_ = static_cast<size_t>(program.executable.memory().temporaries) * devices_.size();
     // Of less than this the rest of the program's memory tells nothing.
@@ -242,11 +245,9 @@ Engine::Arrays Engine::upload(const Batch& batch, uint32_t dropout_key) const {
   if (sequences % parts != 0)
     fail("engine: a batch of {} sequences can't be shared out over the {} parts of mesh {}; set sequence_multiple",
          sequences, parts, to_string(devices_.mesh()));
-  std::vector<DimensionAxes> axes = batch_axes(options_.model.placement);
   Arrays arrays;
-  for (const HostTensor* tensor : {&batch.input_ids, &batch.positions, &batch.segment_ids,
-                                   &batch.dropout_rows, &batch.last_index, &batch.labels, &batch.weights})
-    arrays.push_back(devices_.to_devices(*tensor, axes[arrays.size()]));
+  for (const BatchArgument& argument : batch_arguments(options_.model, shape_of(batch)))
+    arrays.push_back(devices_.to_devices(batch.*argument.source, argument.axes));
   arrays.push_back(devices_.to_devices(HostTensor::from<uint32_t>({dropout_key}, {})));
   return arrays;
 }
@@ -281,8 +282,8 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
   const size_t count = trainable_.size();
   Arrays gradients;
   for (size_t i = 0; i < count; ++i)
-    gradients.push_back(devices_.to_devices(HostTensor(DType::kF32, specs_[i].shape), trainable_axes_[i]));
-  ShardedArray sums = devices_.to_devices(HostTensor(DType::kF32, {4}));
+    gradients.push_back(devices_.to_devices(HostTensor(DType::kF32, trained_[i].shape), trainable_axes_[i]));
+  ShardedArray sums = devices_.to_devices(HostTensor(DType::kF32, {static_cast<int64_t>(Stat::kCount)}));
   for (const Batch& micro : micro_batches) {
     BatchShape shape = shape_of(micro);
     const EngineProgram& accumulate =
@@ -297,7 +298,7 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
     size_t at = 0;
     gradients = take_outputs(outputs, at, count);
     sums = std::move(outputs[at]);
-    if (in_host_memory()) first(sums).wait();  // the plugin takes the memory of whatever is sent at once
+    if (traits_.is_host) first(sums).wait();  // the plugin takes the memory of whatever is sent at once
   }
   const EngineProgram& apply = compiled("apply", [&] { return apply_program(options_); });
   Arguments arguments;

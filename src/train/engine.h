@@ -10,6 +10,7 @@
 #include "io/model_files.h"
 #include "pjrt/client.h"
 #include "train/device_mesh.h"
+#include "train/device_traits.h"
 #include "train/programs.h"
 
 namespace gavel {
@@ -32,7 +33,7 @@ class PendingStats {
   std::unique_ptr<pjrt::HostTransfer> stats_;
 };
 
-/** All that training changes, on the host, each list in the order of trainable_parameters, float32. */
+/** All that training changes, on the host, each list in the order of trainable_layout, float32. */
 struct TrainedState {
   std::vector<HostTensor> weights, m, v;
 };
@@ -77,7 +78,7 @@ class Engine {
   /** Normal with initializer_range, norms 1: for speed runs without files. */
   void random_frozen(uint64_t seed);
 
-  /** In the order of trainable_parameters, float32; also clears the AdamW state. */
+  /** In the order of trainable_layout, float32; also clears the AdamW state. */
   void set_trainable(const std::vector<HostTensor>& values);
   std::vector<HostTensor> trainable();
   /** What training changes; state() waits for the steps sent so far. */
@@ -92,7 +93,7 @@ class Engine {
   PendingEvaluation start_evaluation(const Batch& batch);
   /** The same, waiting for the result. */
   Evaluation evaluate(const Batch& batch) { return start_evaluation(batch).get(); }
-  /** Gradients of the mean loss without an update, in the order of trainable_parameters, and the logits. */
+  /** Gradients of the mean loss without an update, in the order of trainable_layout, and the logits. */
   std::pair<std::vector<HostTensor>, HostTensor> gradients(const Batch& batch, uint64_t seed);
 
   /** The programs that train_step (with one micro-batch) and start_evaluation run; compiled here if need be. */
@@ -100,13 +101,9 @@ class Engine {
   const EngineProgram& evaluation_program(const BatchShape& shape);
 
   const StepOptions& options() const { return options_; }
-  /** Steps worth sending before the oldest one's numbers are read. An accelerator needs the next step waiting; the CPU
-   * plugin would only take the temporaries' memory twice. */
-  size_t steps_in_flight() const { return in_host_memory() ? 1 : 2; }
+  const DeviceTraits& traits() const { return traits_; }
 
  private:
-  /** The devices' memory is this process's: weights stay where they were filled in, temporaries come from its allocator. */
-  bool in_host_memory() const { return devices_.client().platform_name() == "cpu"; }
   using Arrays = std::vector<ShardedArray>;
   template <class Make>
   const EngineProgram& compiled(const std::string& key, Make make);
@@ -122,9 +119,10 @@ class Engine {
   std::vector<HostTensor> trainable_to_host(const Arrays& arrays);
 
   DeviceMesh devices_;
+  DeviceTraits traits_;
   StepOptions options_;
   std::filesystem::path cache_;
-  std::vector<TrainableParameter> specs_;
+  std::vector<TrainableParameter> trained_;
   std::vector<DimensionAxes> trainable_axes_;
   Arrays frozen_, trainable_, m_, v_;
   ShardedArray stats_;  // of the last step

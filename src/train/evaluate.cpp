@@ -5,9 +5,9 @@
 
 namespace gavel {
 
-std::array<double, 3> softmax(const std::array<double, 3>& logits, double temperature) {
+Outcome softmax(const Outcome& logits, double temperature) {
   double largest = *std::max_element(logits.begin(), logits.end());
-  std::array<double, 3> p{};
+  Outcome p{};
   double sum = 0;
   for (size_t i = 0; i < 3; ++i) sum += p[i] = std::exp((logits[i] - largest) / temperature);
   for (double& value : p) value /= sum;
@@ -28,6 +28,8 @@ BatchOptions judging_options(const BatchOptions& training) {
 
 Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& done) {
   const TokenizedDataset& dataset = batcher.dataset();
+  const Task& task = *engine.options().task;
+  const auto labels = static_cast<size_t>(task.num_labels());
   Judgement result;
   result.probabilities.resize(static_cast<size_t>(dataset.num_rows()));
   result.logits.resize(result.probabilities.size());
@@ -39,8 +41,8 @@ Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& 
       auto logits = found.logits.as<float>();
       auto losses = found.losses.as<float>();
       for (size_t i = 0; i < batch.row_indices.size(); ++i) {
-        std::array<double, 3> row_logits{logits[i * 3], logits[i * 3 + 1], logits[i * 3 + 2]};
-        std::array<double, 3> p = softmax(row_logits);
+        Outcome row_logits = task.outcome_logits(logits.subspan(i * labels, labels));
+        Outcome p = softmax(row_logits);
         auto label = dataset.label(batch.row_indices[i], batch.swapped[i] != 0);
         double weight = label[0] + label[1] + label[2];
         if (weight > 0) {
@@ -50,8 +52,8 @@ Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& 
           if (label[static_cast<size_t>(best)] == *std::max_element(label.begin(), label.end())) correct += 1;
         }
         if (batch.swapped[i] != 0) {
-          std::swap(p[0], p[1]);
-          std::swap(row_logits[0], row_logits[1]);
+          p = task.swapped(p);
+          row_logits = task.swapped(row_logits);
         }
         result.probabilities[static_cast<size_t>(batch.row_indices[i])] = p;
         result.logits[static_cast<size_t>(batch.row_indices[i])] = row_logits;

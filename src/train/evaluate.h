@@ -11,9 +11,9 @@ namespace gavel {
 /** What a judge says of a dataset. */
 struct Judgement {
   /** {A, B, tie} per row of the dataset, each summing to 1; those of exchanged rows are put back in order. */
-  std::vector<std::array<double, 3>> probabilities;
+  std::vector<Outcome> probabilities;
   /** The same before the softmax. */
-  std::vector<std::array<double, 3>> logits;
+  std::vector<Outcome> logits;
   int64_t labelled_rows = 0;
   /** Mean over labelled rows of -sum(label * log p); NaN without labels. */
   double log_loss = 0;
@@ -25,7 +25,7 @@ struct Judgement {
 using RowsDone = std::function<void(int64_t)>;
 
 /** exp(logits / temperature), divided by their sum. */
-std::array<double, 3> softmax(const std::array<double, 3>& logits, double temperature = 1);
+Outcome softmax(const Outcome& logits, double temperature = 1);
 
 /** Batches for judging every row of a dataset once: longest first, padded only as far as a small set of
  * lengths. */

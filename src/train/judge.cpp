@@ -13,12 +13,12 @@ namespace fs = std::filesystem;
 
 namespace {
 
-size_t largest(const std::array<double, 3>& values) {
+size_t largest(const Outcome& values) {
   return static_cast<size_t>(std::max_element(values.begin(), values.end()) - values.begin());
 }
 
 /** Distance of the two largest: small where a judge hesitates. */
-double margin(std::array<double, 3> p) {
+double margin(Outcome p) {
   std::sort(p.begin(), p.end());
   return p[2] - p[1];
 }
@@ -51,7 +51,7 @@ Judge::Judge(const JudgeOptions& options) : adapter_(options.adapter) {
   temperature_ = loaded.temperature;
   tokenizer_ = std::move(loaded.tokenizer);
   std::shared_ptr<pjrt::Client> client = open_device(recipe_);
-  StepOptions step = step_options(recipe_, loaded.config, *client);
+  StepOptions step = step_options(recipe_, loaded.files.spec(), *client);
   step.model.lora = loaded.weights.config.lora;
   engine_ = std::make_unique<Engine>(client, step, compile_cache_folder());
   engine_->load_frozen(loaded.files);
@@ -70,7 +70,7 @@ std::string Judge::fingerprint() const {
 }
 
 BatchOptions Judge::options_for(int64_t rows) const {
-  BatchOptions options = judging_options(batch_options(recipe_, engine_->options().model.placement.mesh()));
+  BatchOptions options = judging_options(batch_options(recipe_, engine_->traits(), engine_->options().model.placement.mesh()));
   options.batching = Batching::kBucketed;
   options.bucket_lengths = shapes_.lengths;
   auto size = std::lower_bound(shapes_.batch_sizes.begin(), shapes_.batch_sizes.end(), rows);
@@ -81,7 +81,7 @@ BatchOptions Judge::options_for(int64_t rows) const {
 /** One pass over the rows as they are; notes their lengths. */
 Judgement Judge::judge_once(std::vector<PreferenceRow> rows, std::vector<Verdict>* lengths, const RowsDone& done) {
   BatchOptions options = options_for(static_cast<int64_t>(rows.size()));
-  Batcher batcher(tokenize(rows, TokenizeOptions{encode_options(recipe_, *tokenizer_)}, make_encoder(*tokenizer_)), options);
+  Batcher batcher(tokenize(rows, tokenize_options(recipe_, *tokenizer_), make_encoder(*tokenizer_)), options);
   if (lengths != nullptr)
     for (size_t i = 0; i < rows.size(); ++i) {
       (*lengths)[i].length = batcher.dataset().length(static_cast<int64_t>(i));
@@ -117,8 +117,8 @@ std::vector<Verdict> Judge::judge(std::span<const PreferenceRow> rows, double sw
     verdicts[i].probabilities = softmax(verdicts[i].logits, temperature_);
   }
 
-  auto take_swapped = [&](Verdict& verdict, std::array<double, 3> logits) {
-    std::swap(logits[0], logits[1]);
+  auto take_swapped = [&](Verdict& verdict, const Outcome& exchanged) {
+    const Outcome logits = engine_->options().task->swapped(exchanged);
     verdict.swapped_logits = logits;
     auto other = softmax(logits, temperature_);
     for (size_t k = 0; k < 3; ++k) verdict.probabilities[k] = (verdict.probabilities[k] + other[k]) / 2;
@@ -149,7 +149,7 @@ void Judge::warm_up(const std::function<void(int64_t)>& done) {
   int64_t ready = 0;
   for (int64_t size : shapes_.batch_sizes)
     for (int64_t length : shapes_.lengths) {
-      DatasetBuilder builder(TokenizeOptions{encode_options(recipe_, *tokenizer_)}, make_encoder(*tokenizer_));
+      DatasetBuilder builder(tokenize_options(recipe_, *tokenizer_), make_encoder(*tokenizer_));
       builder.add_tokens(std::vector<int32_t>(static_cast<size_t>(length), 1), {});
       judge_dataset(*engine_, Batcher(builder.finish(), options_for(size)));
       if (done) done(++ready);

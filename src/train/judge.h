@@ -17,10 +17,10 @@ namespace gavel {
 /** What a judge says of one pair, always in the order {A, B, tie}. */
 struct Verdict {
   /** softmax(logits / temperature); the mean of both ways' where the pair was also judged with A and B exchanged. */
-  std::array<double, 3> probabilities{};
-  std::array<double, 3> logits{};
+  Outcome probabilities{};
+  Outcome logits{};
   /** Of the exchange, put back in order. */
-  std::optional<std::array<double, 3>> swapped_logits;
+  std::optional<Outcome> swapped_logits;
   /** Tokens read, and before truncation. */
   int64_t length = 0, full_length = 0;
 

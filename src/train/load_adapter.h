@@ -27,7 +27,6 @@ struct JudgeOptions {
 struct LoadedAdapter {
   /** The one beside the adapter; for an adapter of PEFT's the defaults. */
   Recipe recipe;
-  LlamaConfig config;
   ModelFiles files;
   Tokenizer tokenizer;
   LoadedAdapterWeights weights;

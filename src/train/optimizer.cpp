@@ -14,18 +14,26 @@ StepScalars step_scalars(const AdamW& adam, int64_t step, double learning_rate, 
 }
 
 HostTensor to_tensor(const StepScalars& s) {
-  // The update uses lr / bc1 and 1 / sqrt(bc2): divided here, in double.
-  return HostTensor::from<float>(
-      {static_cast<float>(s.learning_rate), static_cast<float>(s.learning_rate / s.bias_correction1),
-       static_cast<float>(std::sqrt(s.bias_correction2)), static_cast<float>(1 / s.total_weight)},
-      {4});
+  std::vector<float> values(static_cast<size_t>(StepScalar::kCount));
+  auto set = [&](StepScalar which, double value) { values[static_cast<size_t>(which)] = static_cast<float>(value); };
+  set(StepScalar::kLearningRate, s.learning_rate);
+  set(StepScalar::kStepSize, s.learning_rate / s.bias_correction1);
+  set(StepScalar::kRootCorrection, std::sqrt(s.bias_correction2));
+  set(StepScalar::kInverseWeight, 1 / s.total_weight);
+  return HostTensor::from<float>(values, {static_cast<int64_t>(values.size())});
+}
+
+Value element(const Value& scalars, StepScalar which) {
+  const auto place = static_cast<int64_t>(which);
+  return reshape(slice_dim(scalars, 0, place, place + 1), {});
 }
 
 AdamState adamw_update(const AdamW& adam, const AdamState& state, const std::vector<Value>& gradients,
                        const Value& scalars) {
-  auto scalar = [&](int64_t i) { return reshape(slice_dim(scalars, 0, i, i + 1), {}); };
-  Value decay = sub(full(scalars.graph(), DType::kF32, {}, 1), mul(scalar(0), adam.weight_decay));
-  Value step_size = scalar(1), root_correction = scalar(2);
+  Value shrink = mul(element(scalars, StepScalar::kLearningRate), adam.weight_decay);
+  Value decay = sub(full(scalars.graph(), DType::kF32, {}, 1), shrink);
+  Value step_size = element(scalars, StepScalar::kStepSize),
+        root_correction = element(scalars, StepScalar::kRootCorrection);
   AdamState next;
   for (size_t i = 0; i < gradients.size(); ++i) {
     const Value& g = gradients[i];

@@ -15,13 +15,23 @@ struct AdamW {
   double weight_decay = 0.01;
 };
 
-/** What changes from step to step, computed on the host in double precision: one float32 [4] argument. */
+/** What changes from step to step, computed on the host in double precision: one float32 argument, whose elements are
+ * StepScalar's. */
 struct StepScalars {
   double learning_rate = 0;
   double bias_correction1 = 1;  // 1 - beta1^t
   double bias_correction2 = 1;  // 1 - beta2^t, t counts from 1
   double total_weight = 1;      // rows of the whole optimizer batch
 };
+/** Divisions are made on the host, in double. */
+enum class StepScalar : int64_t {
+  kLearningRate,
+  kStepSize,         // learning rate / (1 - beta1^t)
+  kRootCorrection,   // sqrt(1 - beta2^t)
+  kInverseWeight,    // 1 / total_weight
+  kCount,
+};
+Value element(const Value& scalars, StepScalar which);
 StepScalars step_scalars(const AdamW& adam, int64_t step, double learning_rate, double total_weight);
 HostTensor to_tensor(const StepScalars& scalars);
 
@@ -29,7 +39,7 @@ struct AdamState {
   std::vector<Value> parameters, m, v;
 };
 
-/** The state after one step. `scalars` is the float32 [4] argument. */
+/** The state after one step. `scalars` has StepScalar's elements. */
 AdamState adamw_update(const AdamW& adam, const AdamState& state, const std::vector<Value>& gradients,
                        const Value& scalars);
 

@@ -17,6 +17,7 @@ namespace {
 constexpr double kLogitsTolerance = 1e-5;    // absolute
 constexpr double kGradientTolerance = 2e-5;  // relative
 constexpr double kFinalTolerance = 1e-6;     // absolute
+constexpr size_t kLabelsDimension = 2;       // of labels [steps, batch, labels]
 
 void compare_values(Difference& difference, std::string_view name, std::span<const float> found,
                     std::span<const float> expected) {
@@ -112,24 +113,25 @@ ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels,
   AdapterConfig adapter = read_adapter_config(folder / "adapter");
   auto batches = SafetensorsFile::open(folder / "batch.safetensors");
   auto expected = SafetensorsFile::open(folder / "expected.safetensors");
-  options.model.config = files.config();
+  options.model.spec = files.spec();
   options.model.lora = adapter.lora;
-  options.model.num_labels = batches->tensor("labels").shape().back();
+  options.task = judging_task(batches->tensor("labels").shape().at(kLabelsDimension));
+  options.model.num_labels = options.task->num_labels();
   options.model.form = form;
   options.model.kernels = kernels;
-  options.model.placement = Placement(mesh, default_rules(), files.config());
+  options.model.placement = Placement(mesh, {}, files.spec());
 
   Engine engine(std::move(client), options, compile_cache);
   engine.load_frozen(files);
   engine.set_trainable(
-      read_adapter_weights(folder / "adapter", files.config(), adapter, options.model.num_labels));
-  auto specs = trainable_parameters(files.config(), adapter.lora, options.model.num_labels);
+      read_adapter_weights(folder / "adapter", files.spec(), adapter, options.model.num_labels));
+  const std::vector<TrainableParameter> parameters = trainable_layout(options.model).parameters;
   ParityReport report;
   auto compare_trainable = [&](const std::string& quantity, const std::vector<HostTensor>& values) {
-    for (size_t i = 0; i < specs.size(); ++i) {
-      size_t size = values[i].as<float>().size() / specs[i].peft_names.size();
-      for (size_t layer = 0; layer < specs[i].peft_names.size(); ++layer) {
-        std::string name = quantity + "." + in_memory_name(specs[i].peft_names[layer]);
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      size_t size = values[i].as<float>().size() / parameters[i].peft_names.size();
+      for (size_t layer = 0; layer < parameters[i].peft_names.size(); ++layer) {
+        std::string name = quantity + "." + in_memory_name(parameters[i].peft_names[layer]);
         compare_values(report.quantities[quantity], name, values[i].as<float>().subspan(layer * size, size),
                        expected->tensor(name).as<float>());
       }

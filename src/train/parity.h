@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "model/llama.h"
+#include "model/decoder.h"
 #include "pjrt/client.h"
 
 namespace gavel {

@@ -15,9 +15,14 @@ std::vector<DimensionAxes> whole_axes(std::initializer_list<int> ranks) {
   return axes;
 }
 
-/** Element `i` of a vector, as a scalar. */
-Value element(const Value& vector, int64_t i) {
-  return reshape(slice_dim(vector, 0, i, i + 1), {});
+Value element(const Value& stats, Stat which) {
+  const auto place = static_cast<int64_t>(which);
+  return reshape(slice_dim(stats, 0, place, place + 1), {});
+}
+
+/** STATS of scalars. */
+Value stats_of(const Value& loss_sum, const Value& correct, const Value& gradient_norm, const Value& applied) {
+  return stack({loss_sum, correct, gradient_norm, applied});
 }
 
 /** The arguments that a program declares, in the order that programs.h promises. */
@@ -27,35 +32,31 @@ class ProgramBuilder {
 
   void declare_frozen() {
     for (const FrozenParameter& p : frozen_parameters(options_.model))
-      frozen_.push_back(graph_.parameter(options_.model.dtype, p.shape, p.name));
+      frozen_.push_back(graph_.parameter(p.dtype, p.shape, p.name));
     declared(frozen_axes(options_.model));
   }
 
   std::vector<Value> declare_trainable(const std::string& prefix) {
     std::vector<Value> values;
-    const ModelOptions& model = options_.model;
-    for (const TrainableParameter& p : trainable_parameters(model.config, model.lora, model.num_labels))
+    for (const TrainableParameter& p : trainable_layout(options_.model).parameters)
       values.push_back(graph_.parameter(DType::kF32, p.shape, prefix + p.name));
-    declared(trainable_axes(model));
+    declared(trainable_axes(options_.model));
     return values;
   }
 
-  Value declare_scalars() { return declare_four("scalars"); }
-  Value declare_stats(const char* name) { return declare_four(name); }
+  Value declare_scalars() { return declare_vector("scalars", static_cast<int64_t>(StepScalar::kCount)); }
+  Value declare_stats(const char* name) { return declare_vector(name, static_cast<int64_t>(Stat::kCount)); }
 
   void declare_batch(const BatchShape& shape) {
-    auto tokens = [&](const char* name) {
-      return graph_.parameter(DType::kI32, {shape.sequences, shape.length}, name);
-    };
-    batch_.input_ids = tokens("input_ids");
-    batch_.positions = tokens("positions");
-    batch_.segment_ids = tokens("segment_ids");
-    batch_.dropout_rows = tokens("dropout_rows");
-    batch_.last_index = graph_.parameter(DType::kI32, {shape.rows}, "last_index");
-    labels_ = graph_.parameter(DType::kF32, {shape.rows, options_.model.num_labels}, "labels");
-    weights_ = graph_.parameter(DType::kF32, {shape.rows}, "weights");
+    for (const BatchArgument& argument : batch_arguments(options_.model, shape)) {
+      Value value = graph_.parameter(argument.dtype, argument.shape, argument.name);
+      if (argument.value != nullptr) batch_.*argument.value = value;
+      if (argument.source == &Batch::labels) labels_ = value;
+      if (argument.source == &Batch::weights) weights_ = value;
+      declared({argument.axes});
+    }
     dropout_key_ = graph_.parameter(DType::kU32, {}, "dropout_key");
-    declared(batch_axes(options_.model.placement));
+    declared(whole_axes({0}));
   }
 
   Value logits(const std::vector<Value>& trainable, bool training) {
@@ -64,24 +65,12 @@ class ProgramBuilder {
     return build_logits(model, frozen_, trainable, batch_, dropout_key_);
   }
 
-  /** Cross-entropy of each row with its (soft) label, [rows]. */
   Value row_losses(const Value& logits, double smoothing) {
-    Value target = labels_;
-    if (smoothing > 0)
-      target = add(mul(labels_, 1 - smoothing), smoothing / static_cast<double>(options_.model.num_labels));
-    return neg(reduce_sum(mul(target, log_softmax(logits)), {1}));
+    return options_.task->row_losses(logits, labels_, smoothing);
   }
 
   /** Weight of rightly judged rows. */
-  Value correct(const Value& logits) {
-    // Right when the largest logit is at the largest label; ties on either side count as right.
-    Value last = reduce_max(logits, {1}), best = reduce_max(labels_, {1});
-    auto spread = [&](const Value& v) { return broadcast(v, logits.shape(), {0}); };
-    Value hit =
-        bit_and(compare(Compare::kEq, logits, spread(last)), compare(Compare::kEq, labels_, spread(best)));
-    Value right = reduce_max(convert(hit, DType::kF32), {1});
-    return reduce_sum(mul(right, weights_), {0});
-  }
+  Value correct(const Value& logits) { return reduce_sum(mul(options_.task->hits(logits, labels_), weights_), {0}); }
 
   /** Forward and backward: gradients of the mean loss, and its parts. */
   struct Backward {
@@ -91,7 +80,7 @@ class ProgramBuilder {
   Backward backward(const std::vector<Value>& trainable, const Value& scalars) {
     Value out = logits(trainable, true);
     Value loss_sum = reduce_sum(mul(row_losses(out, options_.label_smoothing), weights_), {0});
-    Value mean = mul(loss_sum, element(scalars, 3));
+    Value mean = mul(loss_sum, element(scalars, StepScalar::kInverseWeight));
     return {gradients(mean, trainable), loss_sum, out};
   }
 
@@ -104,21 +93,16 @@ class ProgramBuilder {
     for (size_t i = results.size(); i < outputs.size(); ++i) results.emplace_back(outputs[i].shape().size());
     ModuleOptions module{name, std::move(donations)};
     const Mesh& mesh = options_.model.placement.mesh();
-    if (options_.model.placement.split()) {
-      auto kernels = [mesh](const std::string& target, const std::vector<TensorType>& in, const std::vector<TensorType>& out) {
-        return partition_kernel(mesh, target, in, out);
-      };
-      module.sharding = ModuleSharding{mesh, axes_, results, kernels};
-    }
+    if (options_.model.placement.split()) module.sharding = ModuleSharding{mesh, axes_, results};
     FlopCount flops = graph_.count_flops(outputs);
     return {name, emit_module(graph_, outputs, module), total(flops), std::move(flops), axes_, std::move(results)};
   }
 
  private:
-  /** f32 [4], whole on each device. */
-  Value declare_four(const char* name) {
+  /** f32, whole on each device. */
+  Value declare_vector(const char* name, int64_t size) {
     declared(whole_axes({1}));
-    return graph_.parameter(DType::kF32, {4}, name);
+    return graph_.parameter(DType::kF32, {size}, name);
   }
   void declared(std::vector<DimensionAxes> axes) {
     for (DimensionAxes& one : axes) axes_.push_back(std::move(one));
@@ -155,12 +139,12 @@ std::vector<Value> update(const StepOptions& options, const AdamState& state, st
   Value norm = global_norm(gradients);
   Value good = bit_and(is_finite(loss_sum), is_finite(norm));
   if (options.max_loss > 0) {
-    Value mean = mul(loss_sum, element(scalars, 3));
+    Value mean = mul(loss_sum, element(scalars, StepScalar::kInverseWeight));
     good = bit_and(good, compare(Compare::kLe, mean, full_like(mean, options.max_loss)));
   }
   // Without skipping, a bad step also holds back those that were sent before the host knew of it.
   if (!options.skip_nonfinite)
-    good = bit_and(good, compare(Compare::kNe, element(previous, 3), full_like(norm, 0)));
+    good = bit_and(good, compare(Compare::kNe, element(previous, Stat::kApplied), full_like(norm, 0)));
   if (options.max_grad_norm > 0) gradients = clip_by_norm(gradients, norm, options.max_grad_norm);
   AdamState next = adamw_update(options.adam, state, gradients, scalars);
   std::vector<Value> outputs;
@@ -171,7 +155,7 @@ std::vector<Value> update(const StepOptions& options, const AdamState& state, st
   keep(next.parameters, state.parameters);
   keep(next.m, state.m);
   keep(next.v, state.v);
-  outputs.push_back(stack({loss_sum, correct, norm, convert(good, DType::kF32)}));
+  outputs.push_back(stats_of(loss_sum, correct, norm, convert(good, DType::kF32)));
   return outputs;
 }
 
@@ -181,23 +165,31 @@ std::string sized(const std::string& name, const BatchShape& s) {
 
 }  // namespace
 
-std::vector<DimensionAxes> batch_axes(const Placement& placement) {
-  std::vector<DimensionAxes> axes(4, placement.batch(2));  // input_ids, positions, segment_ids, dropout_rows
-  for (DimensionAxes& rows : whole_axes({1, 2, 1, 0})) axes.push_back(std::move(rows));
-  return axes;
+std::vector<BatchArgument> batch_arguments(const ModelOptions& model, const BatchShape& shape) {
+  const Shape tokens = {shape.sequences, shape.length}, rows = {shape.rows}, labels = {shape.rows, model.num_labels};
+  const DimensionAxes split = model.placement.batch(2), whole(1), whole_rows(2);
+  return {
+      {"input_ids", DType::kI32, tokens, split, &Batch::input_ids, &BatchValues::input_ids},
+      {"positions", DType::kI32, tokens, split, &Batch::positions, &BatchValues::positions},
+      {"segment_ids", DType::kI32, tokens, split, &Batch::segment_ids, &BatchValues::segment_ids},
+      {"dropout_rows", DType::kI32, tokens, split, &Batch::dropout_rows, &BatchValues::dropout_rows},
+      {"last_index", DType::kI32, rows, whole, &Batch::last_index, &BatchValues::last_index},
+      {"labels", DType::kF32, labels, whole_rows, &Batch::labels, nullptr},
+      {"weights", DType::kF32, rows, whole, &Batch::weights, nullptr},
+  };
 }
 
 std::vector<DimensionAxes> frozen_axes(const ModelOptions& model) {
   std::vector<DimensionAxes> axes;
   for (const FrozenParameter& p : frozen_parameters(model))
-    axes.push_back(model.placement.parameter(p.name, p.shape, p.stacked()));
+    axes.push_back(model.placement.parameter(p.name, p.tensor, p.stacked));
   return axes;
 }
 
 std::vector<DimensionAxes> trainable_axes(const ModelOptions& model) {
   std::vector<DimensionAxes> axes;
-  for (const TrainableParameter& p : trainable_parameters(model.config, model.lora, model.num_labels))
-    axes.push_back(model.placement.parameter(p.name, p.shape, p.stacked));
+  for (const TrainableParameter& p : trainable_layout(model).parameters)
+    axes.push_back(model.placement.parameter(p.name, p.tensor, p.stacked));
   return axes;
 }
 
@@ -229,7 +221,7 @@ ProgramText accumulate_program(const StepOptions& options, const BatchShape& sha
   std::vector<Value> outputs;
   for (size_t i = 0; i < sums.size(); ++i) outputs.push_back(add(sums[i], gradients[i]));
   Value none = full_like(loss_sum, 0);
-  append(outputs, {add(stats, stack({loss_sum, builder.correct(logits), none, none})), logits});
+  append(outputs, {add(stats, stats_of(loss_sum, builder.correct(logits), none, none)), logits});
   return builder.finish(sized("accumulate", shape), outputs, donate(sums), 1);
 }
 
@@ -240,8 +232,8 @@ ProgramText apply_program(const StepOptions& options) {
   std::vector<Value> gradients = builder.declare_trainable("gradient.");
   Value previous = builder.declare_stats("previous"), sums = builder.declare_stats("sums");
   Value scalars = builder.declare_scalars();
-  std::vector<Value> outputs =
-      update(options, state, gradients, scalars, element(sums, 0), element(sums, 1), previous);
+  Value correct = element(sums, Stat::kCorrect), loss_sum = element(sums, Stat::kLossSum);
+  std::vector<Value> outputs = update(options, state, gradients, scalars, loss_sum, correct, previous);
   std::vector<Value> donated = state.parameters;
   append(donated, state.m);
   append(donated, state.v);

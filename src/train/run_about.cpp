@@ -40,8 +40,8 @@ Json about_data(const std::string& path, const TokenizedDataset& dataset) {
 
 ParameterCounts count_parameters(const ModelOptions& model) {
   ParameterCounts counts;
-  for (const TrainableParameter& spec : trainable_parameters(model.config, model.lora, model.num_labels))
-    counts.trained += num_elements(spec.shape);
+  for (const TrainableParameter& parameter : trainable_layout(model).parameters)
+    counts.trained += num_elements(parameter.shape);
   for (const FrozenParameter& parameter : frozen_parameters(model))
     counts.frozen += num_elements(parameter.shape);
   return counts;
@@ -49,11 +49,10 @@ ParameterCounts count_parameters(const ModelOptions& model) {
 
 std::string trainable_table(const ModelOptions& model) {
   std::vector<std::vector<std::string>> rows;
-  for (const TrainableParameter& spec : trainable_parameters(model.config, model.lora, model.num_labels)) {
-    int64_t count = num_elements(spec.shape), layers = spec.stacked ? spec.shape[0] : 1;
-    Shape one = spec.stacked ? Shape(spec.shape.begin() + 1, spec.shape.end()) : spec.shape;
-    rows.push_back(
-        {spec.name, to_string(one), format_count(count / layers), format_count(layers), format_count(count)});
+  for (const TrainableParameter& parameter : trainable_layout(model).parameters) {
+    const int64_t all = num_elements(parameter.shape), each = num_elements(parameter.tensor.shape);
+    rows.push_back({parameter.name, to_string(parameter.tensor.shape), format_count(each), format_count(all / each),
+                    format_count(all)});
   }
   std::string table = format_table({"trainable", "shape", "each", "layers", "all"}, rows,
                                    {Align::kLeft, Align::kLeft, Align::kRight, Align::kRight, Align::kRight});
@@ -83,9 +82,9 @@ Json about_run(const Recipe& recipe, const StepOptions& options, const pjrt::Cli
                   {"threads", std::thread::hardware_concurrency()}}},
                 {"model",
                  {{"path", recipe.model.path},
-                  {"layers", model.config.num_hidden_layers},
-                  {"hidden_size", model.config.hidden_size},
-                  {"vocabulary", model.config.vocab_size},
+                  {"layers", model.spec.num_hidden_layers},
+                  {"hidden_size", model.spec.hidden_size},
+                  {"vocabulary", model.spec.vocab_size},
                   {"dtype", dtype_name(model.dtype)},
                   {"compute_dtype", dtype_name(model.compute_dtype)}}},
                 {"parameters", trained + frozen},
@@ -104,7 +103,7 @@ std::vector<std::pair<std::string, std::string>> run_environment(const pjrt::Cli
 }
 
 int64_t memory_in_use(const pjrt::Client& client) {
-  if (client.platform_name() != "cpu") return client.memory(client.device(0)).in_use;
+  if (!device_traits(client).is_host) return client.memory(client.device(0)).in_use;
   // Pages of all, and resident (proc(5)).
   std::ifstream file("/proc/self/statm");
   int64_t all = 0, resident = 0;

@@ -60,9 +60,9 @@ RunDataLoader::RunDataLoader(const Recipe& recipe, const Tokenizer& tokenizer, P
     RowStream check(file, read_options(recipe, purpose));
     total_bytes_ += static_cast<int64_t>(fs::file_size(file));
   }
-  result_ = std::async(std::launch::async, [this, recipe, purpose, group, encode = encode_options(recipe, tokenizer),
+  result_ = std::async(std::launch::async, [this, recipe, purpose, group, options = tokenize_options(recipe, tokenizer),
                                             encoder = make_encoder(tokenizer)] {
-    return load(recipe, purpose, encode, encoder, group);
+    return load(recipe, purpose, options, encoder, group);
   });
 }
 
@@ -70,9 +70,8 @@ RunDataLoader::~RunDataLoader() {
   stop_ = true;
 }
 
-RunData RunDataLoader::load(const Recipe& recipe, Purpose purpose, EncodeOptions encode,
+RunData RunDataLoader::load(const Recipe& recipe, Purpose purpose, TokenizeOptions options,
                             const TextEncoder& encoder, const ProcessGroup& group) {
-  TokenizeOptions options{std::move(encode)};
   // TPU hosts without a launcher can't tell each other: each tokenizes all.
   if (group.store) {
     auto exchange = std::make_shared<Exchange>(group, "data");

@@ -51,7 +51,7 @@ class RunDataLoader {
   RunData get();
 
  private:
-  RunData load(const Recipe& recipe, Purpose purpose, EncodeOptions encode, const TextEncoder& encoder,
+  RunData load(const Recipe& recipe, Purpose purpose, TokenizeOptions options, const TextEncoder& encoder,
                const ProcessGroup& group);
 
   int64_t total_bytes_ = 0;

@@ -5,7 +5,8 @@
 #include "data/cleaning.h"
 #include "kernels/ffi_handlers.h"
 #include "model/adapter.h"
-#include "pjrt/ffi.h"
+#include "nn/cpu_kernels.h"
+#include "spec/family.h"
 #include "train/engine.h"
 
 namespace gavel {
@@ -20,9 +21,13 @@ auto translate(Choice choice, Parse parse) {
   return parse(choice_name(choice));
 }
 
+Kernels kernels_of(const Recipe& recipe, const DeviceTraits& device) {
+  return recipe.train.kernels == Recipe::Kernels::kPlain ? Kernels() : device.kernels;
+}
+
 }  // namespace
 
-Tokenizer load_tokenizer(const Recipe& recipe, const LlamaConfig& config) {
+Tokenizer load_tokenizer(const Recipe& recipe, const ModelConfig& config) {
   Tokenizer tokenizer =
       Tokenizer::load(recipe.model.tokenizer ? fs::path(*recipe.model.tokenizer) : resolve_model_path(recipe.model.path));
   if (!tokenizer.pad_id()) {
@@ -47,8 +52,12 @@ TextEncoder make_encoder(const Tokenizer& tokenizer) {
   return encoder;
 }
 
-EncodeOptions encode_options(const Recipe& recipe, const Tokenizer& tokenizer) {
-  EncodeOptions options;
+std::shared_ptr<const Task> task_of(const Recipe& recipe) { return judging_task(recipe.model.num_labels); }
+
+TokenizeOptions tokenize_options(const Recipe& recipe, const Tokenizer& tokenizer) {
+  TokenizeOptions options;
+  options.encode = [task = task_of(recipe)](const PreferenceRow& row, bool swap, const EncodeOptions& how,
+                                            const TextEncoder& encoder) { return task->encode(row, swap, how, encoder); };
   bool chat = recipe.data.text_template == "chat";
   options.text = Template::parse(chat ? Template::chat_name(tokenizer.chat_template()) : recipe.data.text_template);
   options.truncation = translate(recipe.data.truncation, parse_truncation);
@@ -65,14 +74,16 @@ ReadOptions read_options(const Recipe& recipe, Purpose purpose) {
                      c.response_b.value_or(""), c.label_a.value_or(""), c.label_b.value_or(""),
                      c.label_tie.value_or(""),  c.winner.value_or("")};
   options.cells = translate(recipe.data.cells, parse_cells);
+  options.ties = task_of(recipe)->ties();
   options.purpose = purpose;
   options.strict = recipe.data.strict;
   options.drop_duplicates = recipe.data.drop_duplicates;
   return options;
 }
 
-BatchOptions batch_options(const Recipe& recipe, const Mesh& mesh) {
+BatchOptions batch_options(const Recipe& recipe, const DeviceTraits& device, const Mesh& mesh) {
   BatchOptions options;
+  options.num_labels = task_of(recipe)->num_labels();
   options.sequence_multiple = mesh.batch_parts();
   options.batching = translate(recipe.data.batching, parse_batching);
   options.batch_size = recipe.train.batch_size;
@@ -83,9 +94,8 @@ BatchOptions batch_options(const Recipe& recipe, const Mesh& mesh) {
   options.swap = translate(recipe.data.swap, parse_swap);
   options.seed = static_cast<uint64_t>(recipe.train.seed);
   options.drop_before_shuffle = recipe.data.drop_before_shuffle;
-  // The CPU kernels skip what other rows' tokens would cost; attention in StableHLO pays for all of a sequence.
-  options.one_sequence = recipe.device == "cpu" && recipe.train.kernels == Recipe::Kernels::kAuto &&
-                         mesh.batch_parts() == 1;
+  // Attention in StableHLO pays for all of a sequence, also for what other rows' tokens cost.
+  options.one_sequence = kernels_of(recipe, device).skip_unseen_keys() && mesh.batch_parts() == 1;
   return options;
 }
 
@@ -103,12 +113,8 @@ std::shared_ptr<pjrt::Client> make_client(const std::string& device, int64_t cpu
     options["num_nodes"] = int64_t{group.count};
   }
   auto client = pjrt::Client::create(pjrt::Plugin::load(device), options, group.store);
-  if (best_kernels(*client) == Kernels::kCpu) register_cpu_kernels(client->plugin());
+  if (device_traits(*client).kernels == Kernels(cpu_kernels())) register_cpu_kernels(client->plugin());
   return client;
-}
-
-Kernels best_kernels(const pjrt::Client& client) {
-  return client.platform_name() == "cpu" && pjrt::has_ffi(client.plugin()) ? Kernels::kCpu : Kernels::kPlain;
 }
 
 std::shared_ptr<pjrt::Client> open_device(const Recipe& recipe, const ProcessGroup& group) {
@@ -130,44 +136,43 @@ Mesh mesh_of(const Recipe& recipe, const pjrt::Client& client) {
   return resolve_mesh({recipe.mesh.dp, recipe.mesh.fsdp, recipe.mesh.mp}, static_cast<int64_t>(client.global_devices().size()));
 }
 
-Placement placement_of(const Recipe& recipe, const Mesh& mesh, const LlamaConfig& config) {
-  return Placement(mesh, recipe.mesh.rules ? read_rules(*recipe.mesh.rules) : default_rules(), config);
+Placement placement_of(const Recipe& recipe, const Mesh& mesh, const DecoderSpec& spec) {
+  return Placement(mesh, recipe.mesh.rules ? read_rules(*recipe.mesh.rules) : std::vector<PartitionRule>(), spec);
 }
 
-StepOptions step_options(const Recipe& recipe, const LlamaConfig& config, const pjrt::Client& client) {
-  StepOptions options = step_options(recipe, config, {client.platform_name() == "cpu", best_kernels(client)});
-  options.model.placement = placement_of(recipe, mesh_of(recipe, client), config);
+StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const pjrt::Client& client) {
+  StepOptions options = step_options(recipe, spec, device_traits(client));
+  options.model.placement = placement_of(recipe, mesh_of(recipe, client), spec);
   for (const std::string& note : placement_notes(options.model)) spdlog::info("{}", note);
   return options;
 }
 
-StepOptions step_options(const Recipe& recipe, const LlamaConfig& config, const DeviceTraits& device) {
+StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const DeviceTraits& device) {
   StepOptions options;
-  options.model.config = config;
+  options.task = task_of(recipe);
+  options.model.spec = spec;
   const Recipe::Lora& lora = recipe.lora;
   options.model.lora = {lora.r, lora.lora_alpha, lora.lora_dropout, lora.target_modules, lora.use_rslora};
-  options.model.num_labels = recipe.model.num_labels;
+  options.model.num_labels = options.task->num_labels();
   options.model.dtype = recipe.model.dtype;
-  bool is_cpu = device.is_cpu;
-  bool plain = recipe.train.kernels == Recipe::Kernels::kPlain;
-  options.model.kernels = plain ? Kernels::kPlain : device.kernels;
+  options.model.kernels = kernels_of(recipe, device);
   switch (recipe.model.compute_dtype) {
     case Recipe::ComputeType::kBFloat16: options.model.compute_dtype = DType::kBF16; break;
     case Recipe::ComputeType::kFloat32: options.model.compute_dtype = DType::kF32; break;
-    // On CPU bf16 pays where the processor has it and our kernels use it (docs/decisions.md).
-    case Recipe::ComputeType::kAuto: {
-      bool fast = !is_cpu || (options.model.kernels == Kernels::kCpu && __builtin_cpu_supports("avx512bf16"));
-      options.model.compute_dtype = fast ? DType::kBF16 : DType::kF32;
+    case Recipe::ComputeType::kAuto:
+      options.model.compute_dtype = device.fastest_compute_dtype(options.model.kernels);
       break;
-    }
   }
-  // Unrolled is the faster form on CPU, but its compile time and memory grow with the model.
-  auto layer_size = static_cast<double>(config.hidden_size) * static_cast<double>(config.hidden_size + config.intermediate_size);
-  bool small = layer_size * static_cast<double>(config.num_hidden_layers) < 1e9;
+  // Compile time and memory of written-out layers grow with the model.
+  const auto intermediate = spec.blocks.front().feed_forward.up_proj.out_features();
+  auto layer_size = static_cast<double>(spec.hidden_size) * static_cast<double>(spec.hidden_size + intermediate);
+  bool small = layer_size * static_cast<double>(spec.num_hidden_layers) < 1e9;
   switch (recipe.train.layers) {
     case Recipe::Layers::kScan: options.model.form = LayerForm::kScan; break;
     case Recipe::Layers::kUnrolled: options.model.form = LayerForm::kUnrolled; break;
-    case Recipe::Layers::kAuto: options.model.form = is_cpu && small ? LayerForm::kUnrolled : LayerForm::kScan; break;
+    case Recipe::Layers::kAuto:
+      options.model.form = device.unrolls_small_models && small ? LayerForm::kUnrolled : LayerForm::kScan;
+      break;
   }
   options.adam = {recipe.train.adam_beta1, recipe.train.adam_beta2, recipe.train.adam_epsilon, recipe.train.weight_decay};
   options.label_smoothing = recipe.train.label_smoothing;
@@ -177,10 +182,10 @@ StepOptions step_options(const Recipe& recipe, const LlamaConfig& config, const 
   return options;
 }
 
-LlamaConfig load_config(const Recipe& recipe, std::optional<ModelFiles>& files) {
+ModelConfig load_config(const Recipe& recipe, std::optional<ModelFiles>& files) {
   fs::path path = recipe.model.path;
   if (recipe.model.random_init) {
-    if (fs::exists(path / "config.json")) return LlamaConfig::from_file(path / "config.json");
+    if (fs::exists(path / "config.json")) return ModelConfig::from_file(path / "config.json");
     if (!fs::exists(path)) return built_in_shape(recipe.model.path);
   }
   files = ModelFiles::open(path);
@@ -189,11 +194,12 @@ LlamaConfig load_config(const Recipe& recipe, std::optional<ModelFiles>& files) 
 
 BaseModel open_base_model(const Recipe& recipe) {
   std::optional<ModelFiles> files;
-  LlamaConfig config = load_config(recipe, files);
+  ModelConfig config = load_config(recipe, files);
   Tokenizer tokenizer = load_tokenizer(recipe, config);
   config.pad_token_id = tokenizer.pad_id();
   if (recipe.model.random_init) files.reset();
-  return {std::move(files), std::move(config), std::move(tokenizer)};
+  DecoderSpec spec = decoder_spec(config);
+  return {std::move(files), std::move(config), std::move(spec), std::move(tokenizer)};
 }
 
 void load_weights(Engine& engine, const Recipe& recipe, const BaseModel& base) {
@@ -204,18 +210,18 @@ void load_weights(Engine& engine, const Recipe& recipe, const BaseModel& base) {
 }
 
 std::vector<HostTensor> initial_trainable(const Recipe& recipe, const StepOptions& options) {
-  const LlamaConfig& config = options.model.config;
+  const DecoderSpec& spec = options.model.spec;
   AdapterConfig adapter{options.model.lora, recipe.model.path};
   if (recipe.lora.init_adapter) {
     AdapterConfig initial = read_adapter_config(*recipe.lora.init_adapter);
     if (initial.lora.r != adapter.lora.r || initial.lora.target_modules.size() != adapter.lora.target_modules.size())
       fail("lora.init_adapter: {} has r {} on {} modules, the recipe says r {} on {}", *recipe.lora.init_adapter,
            initial.lora.r, initial.lora.target_modules.size(), adapter.lora.r, adapter.lora.target_modules.size());
-    return read_adapter_weights(*recipe.lora.init_adapter, config, adapter, recipe.model.num_labels);
+    return read_adapter_weights(*recipe.lora.init_adapter, spec, adapter, options.model.num_labels);
   }
   std::vector<HostTensor> values;
-  for (const auto& spec : trainable_parameters(config, adapter.lora, recipe.model.num_labels))
-    values.push_back(initial_value(spec, config.initializer_range, static_cast<uint64_t>(recipe.train.seed)));
+  for (const TrainableParameter& parameter : trainable_layout(options.model).parameters)
+    values.push_back(initial_value(parameter, spec.initializer_range, static_cast<uint64_t>(recipe.train.seed)));
   return values;
 }
 

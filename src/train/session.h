@@ -10,7 +10,9 @@
 #include "io/model_files.h"
 #include "pjrt/client.h"
 #include "recipe/recipe.h"
+#include "task/task.h"
 #include "text/tokenizer.h"
+#include "train/device_traits.h"
 #include "train/programs.h"
 
 namespace gavel {
@@ -22,33 +24,33 @@ class Engine;
 /** What a recipe's model.path and model.tokenizer name. */
 struct BaseModel {
   std::optional<ModelFiles> files;  // none with random_init
-  LlamaConfig config;               // with the tokenizer's pad token
+  ModelConfig config;               // with the tokenizer's pad token
+  DecoderSpec spec;
   Tokenizer tokenizer;
 };
 BaseModel open_base_model(const Recipe& recipe);
 
 /** The tokenizer of the recipe: model.tokenizer, else the one beside or inside the model. Its pad token is its own,
  * else the config's, else its end-of-text token (the origin's choice). */
-Tokenizer load_tokenizer(const Recipe& recipe, const LlamaConfig& config);
+Tokenizer load_tokenizer(const Recipe& recipe, const ModelConfig& config);
 
 /** With a fingerprint of the tokenizer's content and of this program's build, so that a token cache made by another
  * tokenizer, or by a program that may encode otherwise, is not used. */
 TextEncoder make_encoder(const Tokenizer& tokenizer);
 
-/** The tokenizer knows the chat template that data.template: chat asks for. */
-EncodeOptions encode_options(const Recipe& recipe, const Tokenizer& tokenizer);
+/** How rows become tokens. The tokenizer knows the chat template that data.template: chat asks for. */
+TokenizeOptions tokenize_options(const Recipe& recipe, const Tokenizer& tokenizer);
 ReadOptions read_options(const Recipe& recipe, Purpose purpose);
-/** Sequences come in multiples of what the mesh shares a batch out over. */
-BatchOptions batch_options(const Recipe& recipe, const Mesh& mesh = {});
+/** What is learnt from the recipe's rows. */
+std::shared_ptr<const Task> task_of(const Recipe& recipe);
+/** Sequences come in multiples of what the mesh shares a batch out over; packing is as the device likes it. */
+BatchOptions batch_options(const Recipe& recipe, const DeviceTraits& device, const Mesh& mesh = {});
 
 /** A client of the device; on the CPU with the kernels of src/kernels registered, where the plugin takes them. `cpu_devices`: virtual devices
  * that share the processor, on the CPU only: for trying out a mesh. With several processes each sees the devices of all;
  * on the CPU that throws, since its plugin joins none. */
 std::shared_ptr<pjrt::Client> make_client(const std::string& device, int64_t cpu_devices = 1,
                                           const ProcessGroup& group = {});
-/** What `auto` chooses on this client: the CPU kernels where they are registered, else plain StableHLO. */
-Kernels best_kernels(const pjrt::Client& client);
-
 /** The recipe's device; on the CPU with as many virtual devices as the mesh names (an axis of -1 counts 1). */
 std::shared_ptr<pjrt::Client> open_device(const Recipe& recipe, const ProcessGroup& group = {});
 
@@ -60,26 +62,20 @@ ProcessGroup processes_of(const ProcessGroup& launched, const pjrt::Client& clie
 Mesh mesh_of(const Recipe& recipe, const pjrt::Client& client);
 
 /** How the model lies on the mesh by the recipe's rules. */
-Placement placement_of(const Recipe& recipe, const Mesh& mesh, const LlamaConfig& config);
+Placement placement_of(const Recipe& recipe, const Mesh& mesh, const DecoderSpec& spec);
 
 /** The frozen weights: the model's, or with random_init numbers of the recipe's seed. */
 void load_weights(Engine& engine, const Recipe& recipe, const BaseModel& base);
 
 /** The client decides what `auto` means. Prints a line for each axis that a parameter can not be split over. */
-StepOptions step_options(const Recipe& recipe, const LlamaConfig& config, const pjrt::Client& client);
-
-/** What the choices behind `auto` depend on. */
-struct DeviceTraits {
-  bool is_cpu = true;
-  Kernels kernels = Kernels::kPlain;  // the best there are
-};
+StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const pjrt::Client& client);
 /** The same for devices that need not be there, without a placement. */
-StepOptions step_options(const Recipe& recipe, const LlamaConfig& config, const DeviceTraits& device);
+StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const DeviceTraits& device);
 
 /** model.path's config: of its files, or with random_init also of a config.json alone or a built-in shape's name. */
-LlamaConfig load_config(const Recipe& recipe, std::optional<ModelFiles>& files);
+ModelConfig load_config(const Recipe& recipe, std::optional<ModelFiles>& files);
 
-/** Values that training starts from, in the order of trainable_parameters: lora.init_adapter's, else PEFT's fresh start. */
+/** Values that training starts from, in the order of trainable_layout: lora.init_adapter's, else PEFT's fresh start. */
 std::vector<HostTensor> initial_trainable(const Recipe& recipe, const StepOptions& options);
 
 /** Where compiled programs are kept. */

@@ -80,7 +80,7 @@ class Results {
 
  private:
   void write_to(const fs::path& folder) const {
-    save_adapter(folder, layout_.config, layout_.adapter, weights_);
+    save_adapter(folder, layout_.spec, layout_.adapter, weights_);
     tokenizer_.save(folder);
     write_file(folder / "recipe.yaml", layout_.recipe);
   }
@@ -181,19 +181,20 @@ TrainingResult run_training(const Recipe& recipe, const RunOptions& run_options)
   if (resume) follow(group, recipe, saved);
 
   const BaseModel base = open_base_model(recipe);
-  const LlamaConfig& config = base.config;
+  const DecoderSpec& spec = base.spec;
+  const AttentionSpec& attention = spec.blocks.front().attention;
   const Tokenizer& tokenizer = base.tokenizer;
   spdlog::info("model {}: {} layers, hidden {}, {} heads ({} key-value), vocabulary {}", recipe.model.path,
-               config.num_hidden_layers, config.hidden_size, config.num_attention_heads,
-               config.num_key_value_heads, config.vocab_size);
+               spec.num_hidden_layers, spec.hidden_size, attention.num_attention_heads, attention.num_key_value_heads,
+               spec.vocab_size);
   if (base.files && !base.files->unused().empty())
     spdlog::warn("{}: {} tensors are not used, such as '{}'", recipe.model.path, base.files->unused().size(),
-                 base.files->unused()[0]);
+                 base.files->unused().front());
 
   RunDataLoader loader(recipe, tokenizer, Purpose::kTrain, group);
   if (!client) client = open_device(recipe);
   const Mesh mesh = mesh_of(recipe, *client);
-  StepOptions options = step_options(recipe, config, *client);
+  StepOptions options = step_options(recipe, spec, *client);
   std::string devices = mesh.devices() == 1 ? "" : fmt::format(", mesh {} (dp x fsdp x mp)", to_string(mesh));
   spdlog::info("device {} ({}){}, weights {}, computing in {}, layers {}", client->platform_name(),
                client->device(0).kind, devices, dtype_name(options.model.dtype),
@@ -212,9 +213,9 @@ TrainingResult run_training(const Recipe& recipe, const RunOptions& run_options)
   if (data.shared_prompts > 0)
     spdlog::warn("{} validation rows have a prompt that training sees too: their figures will look too good",
                  data.shared_prompts);
-  Batcher train(data.train.tokens, batch_options(recipe, mesh));
+  Batcher train(data.train.tokens, batch_options(recipe, engine.traits(), mesh));
   std::optional<Batcher> valid;
-  if (data.valid) valid.emplace(data.valid->tokens, judging_options(batch_options(recipe, mesh)));
+  if (data.valid) valid.emplace(data.valid->tokens, judging_options(batch_options(recipe, engine.traits(), mesh)));
   PaddingWaste waste = train.waste();
   spdlog::info("batching {}: {} steps of {} rows an epoch, {:.1f} % padding",
                choice_name(recipe.data.batching), train.steps_per_epoch(), train.rows_per_step(),
@@ -223,7 +224,7 @@ TrainingResult run_training(const Recipe& recipe, const RunOptions& run_options)
   check_schedule(recipe, total_steps);
 
   CheckpointLayout layout{
-      config, {options.model.lora, recipe.model.path}, recipe.model.num_labels, to_yaml(recipe)};
+      spec, {options.model.lora, recipe.model.path}, options.model.num_labels, to_yaml(recipe)};
   if (saved) {
     engine.set_state(store.load(*saved, layout));
     for (const std::string& line : environment_changes(saved->identity, identity))

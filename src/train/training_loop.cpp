@@ -154,7 +154,7 @@ void TrainingLoop::stop_at_bad_step(const Sent& sent, const PendingStats::Sums& 
 
 void TrainingLoop::warn_of_explosion(const Sent& sent, double loss) {
   double usual = state_.smoothed.value(),
-         guessing = std::log(static_cast<double>(p_.recipe.model.num_labels));
+         guessing = std::log(static_cast<double>(p_.engine.options().task->num_labels()));
   bool quiet = warned_step_ >= 0 && sent.step - warned_step_ < kStepsOfQuiet;
   bool exploded = (loss > kJump * usual && loss > kAtLeast * guessing) || loss > kHopeless * guessing;
   if (sent.step < kFirstWarned || quiet || !exploded) return;
@@ -370,7 +370,7 @@ TrainingEnd TrainingLoop::run() {
   while (next < p_.total_steps && !stopped_early()) {
     if (stop_signal() != 0) return interrupted();
     send(next++, batches.next());
-    while (sent_.size() >= p_.engine.steps_in_flight()) receive();
+    while (sent_.size() >= p_.engine.traits().steps_in_flight) receive();
     if (!evaluates_at(next) && !saves_at(next)) continue;
     drain();
     if (!milestone()) return interrupted();

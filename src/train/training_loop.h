@@ -47,7 +47,7 @@ struct TrainingParts {
 enum class TrainingEnd : uint8_t { kFinished, kStoppedEarly, kInterrupted };
 
 /** From a state to the end of the run: steps, evaluations, checkpoints, and what goes wrong on the way. Up to
- * Engine::steps_in_flight() steps are in flight; before an evaluation or a checkpoint the device catches up.
+ * DeviceTraits::steps_in_flight steps are in flight; before an evaluation or a checkpoint the device catches up.
  * What can't be written does not end the run. */
 class TrainingLoop {
  public:

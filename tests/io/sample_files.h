@@ -13,7 +13,7 @@
 #include "base/random.h"
 #include "base/tensor.h"
 #include "io/gguf.h"
-#include "io/llama_config.h"
+#include "spec/model_config.h"
 
 namespace gavel {
 
@@ -111,8 +111,8 @@ class GgufWriter {
 };
 
 /** Two layers, four heads of eight, two of keys. */
-inline LlamaConfig tiny_config() {
-  LlamaConfig config;
+inline ModelConfig tiny_config() {
+  ModelConfig config;
   config.vocab_size = 20;
   config.hidden_size = 32;
   config.intermediate_size = 48;
@@ -121,14 +121,14 @@ inline LlamaConfig tiny_config() {
   config.num_key_value_heads = 2;
   config.head_dim = 8;
   config.rms_norm_eps = 0.0009765625;
-  config.rope_theta = 500000;
+  config.rope.rope_theta = 500000;
   config.bos_token_id = 1;
   config.eos_token_id = 2;
   return config;
 }
 
 /** The tensors that the config calls for, with Hugging Face's names and numbers that differ everywhere. */
-inline std::vector<std::pair<std::string, HostTensor>> tiny_tensors(const LlamaConfig& c, DType dtype) {
+inline std::vector<std::pair<std::string, HostTensor>> tiny_tensors(const ModelConfig& c, DType dtype) {
   std::vector<std::pair<std::string, HostTensor>> tensors;
   float next = 0;
   auto add = [&](const std::string& name, Shape shape) {
@@ -156,7 +156,7 @@ inline std::vector<std::pair<std::string, HostTensor>> tiny_tensors(const LlamaC
 
 /** The same model as float32 GGUF; q and k in ggml's order of rows (first and second halves of a head
  * interleaved), as llama.cpp's converter writes them. */
-inline GgufWriter tiny_gguf(const LlamaConfig& c) {
+inline GgufWriter tiny_gguf(const ModelConfig& c) {
   GgufWriter gguf;
   gguf.add_text("general.architecture", "llama");
   gguf.add_integer("llama.embedding_length", static_cast<uint32_t>(c.hidden_size));
@@ -165,7 +165,7 @@ inline GgufWriter tiny_gguf(const LlamaConfig& c) {
   gguf.add_integer("llama.attention.head_count", static_cast<uint32_t>(c.num_attention_heads));
   gguf.add_integer("llama.attention.head_count_kv", static_cast<uint32_t>(c.num_key_value_heads));
   gguf.add_float("llama.attention.layer_norm_rms_epsilon", static_cast<float>(c.rms_norm_eps));
-  gguf.add_float("llama.rope.freq_base", static_cast<float>(c.rope_theta));
+  gguf.add_float("llama.rope.freq_base", static_cast<float>(c.rope.rope_theta));
   gguf.add_integer("tokenizer.ggml.bos_token_id", 1);
   gguf.add_integer("tokenizer.ggml.eos_token_id", 2);
   const std::vector<std::pair<std::string, std::string>> renamed = {

@@ -4,12 +4,13 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "spec/family.h"
 
 namespace gavel {
 namespace {
 
-LlamaConfig tiny_config() {
-  LlamaConfig c;
+DecoderSpec tiny_spec() {
+  ModelConfig c;
   c.vocab_size = 11;
   c.hidden_size = 8;
   c.intermediate_size = 12;
@@ -17,15 +18,15 @@ LlamaConfig tiny_config() {
   c.num_attention_heads = 2;
   c.num_key_value_heads = 1;
   c.head_dim = 4;
-  return c;
+  return decoder_spec(c);
 }
 
 LoadedAdapterWeights random_adapter(int64_t r, double alpha, bool rslora, uint64_t seed) {
   LoadedAdapterWeights out;
   out.config.lora = {r, alpha, 0, {"v_proj", "o_proj"}, rslora};
   Random random(seed);
-  for (const auto& spec : trainable_parameters(tiny_config(), out.config.lora, 3)) {
-    HostTensor value(DType::kF32, spec.shape);
+  for (const auto& parameter : trainable_layout(tiny_spec(), out.config.lora, 3).parameters) {
+    HostTensor value(DType::kF32, parameter.shape);
     for (float& x : value.as_mutable<float>()) x = static_cast<float>(random.uniform() - 0.5);
     out.values.push_back(std::move(value));
   }
@@ -49,7 +50,7 @@ std::vector<double> product(const LoadedAdapterWeights& adapter, size_t index, s
 TEST(AverageAdapters, ExactIsTheMeanOfTheProductsWhateverRankAndScaling) {
   std::vector<LoadedAdapterWeights> adapters = {random_adapter(2, 4, false, 1), random_adapter(3, 5, true, 2),
                                                 random_adapter(2, 1, false, 3)};
-  LoadedAdapterWeights mean = average_adapters(adapters, AverageMethod::kExact);
+  LoadedAdapterWeights mean = average_adapters(tiny_spec(), adapters, AverageMethod::kExact);
   EXPECT_EQ(mean.config.lora.r, 7);
   EXPECT_DOUBLE_EQ(mean.config.lora.scaling(), 1);
   for (size_t index = 0; index < 4; index += 2)
@@ -72,7 +73,7 @@ TEST(AverageAdapters, ExactIsTheMeanOfTheProductsWhateverRankAndScaling) {
 
 TEST(AverageAdapters, FactorsKeepTheRankAndOfEqualAdaptersTheProduct) {
   LoadedAdapterWeights one = random_adapter(2, 4, true, 1);
-  LoadedAdapterWeights mean = average_adapters({one, one}, AverageMethod::kFactors);
+  LoadedAdapterWeights mean = average_adapters(tiny_spec(), {one, one}, AverageMethod::kFactors);
   EXPECT_EQ(mean.config.lora.r, 2);
   auto expected = product(one, 0, 1), found = product(mean, 0, 1);
   for (size_t k = 0; k < found.size(); ++k) EXPECT_NEAR(found[k], expected[k], 1e-6);
@@ -81,10 +82,10 @@ TEST(AverageAdapters, FactorsKeepTheRankAndOfEqualAdaptersTheProduct) {
 TEST(AverageAdapters, WhatDoesNotFitIsRefused) {
   LoadedAdapterWeights one = random_adapter(2, 4, false, 1), two = random_adapter(3, 4, false, 1),
                        other = random_adapter(2, 4, false, 1);
-  EXPECT_THROW(average_adapters({one, two}, AverageMethod::kFactors), Error);
+  EXPECT_THROW(average_adapters(tiny_spec(), {one, two}, AverageMethod::kFactors), Error);
   other.config.lora.target_modules = {"q_proj", "o_proj"};
-  EXPECT_THROW(average_adapters({one, other}, AverageMethod::kExact), Error);
-  EXPECT_THROW(average_adapters({}, AverageMethod::kExact), Error);
+  EXPECT_THROW(average_adapters(tiny_spec(), {one, other}, AverageMethod::kExact), Error);
+  EXPECT_THROW(average_adapters(tiny_spec(), {}, AverageMethod::kExact), Error);
   EXPECT_THROW(parse_average_method("exakt"), Error);
 }
 

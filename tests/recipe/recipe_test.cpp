@@ -101,6 +101,22 @@ output: runs/a
   EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe);
 }
 
+TEST(Recipe, AHeadHasTheLabelsThatATaskKnows) {
+  auto parse = [](const std::string& labels) {
+    return parse_recipe("", "r.yaml", {"model.path=m", "data.train=t", "output=o", "model.num_labels=" + labels});
+  };
+  EXPECT_EQ(parse("2").model.num_labels, 2);
+  EXPECT_EQ(parse("3").model.num_labels, 3);
+  for (const char* labels : {"1", "4"}) {
+    try {
+      parse(labels);
+      ADD_FAILURE() << labels;
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr("model.num_labels: expected an integer from 2 to 3"));
+    }
+  }
+}
+
 struct BadCase {
   std::string name, rest;
   std::vector<std::string> parts;

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "spec/family.h"
+
 namespace gavel {
 namespace {
 
@@ -21,17 +23,41 @@ std::string error_of(std::string_view text) {
 
 const std::string kLayer = "model.layers.3.";
 
+/** A Llama of small shapes, with all biases. */
+DecoderSpec small_llama() {
+  ModelConfig config;
+  config.vocab_size = 32;
+  config.hidden_size = config.intermediate_size = 8;
+  config.num_hidden_layers = 4;
+  config.num_attention_heads = config.num_key_value_heads = 4;
+  config.head_dim = 2;
+  config.attention_bias = config.mlp_bias = true;
+  return decoder_spec(config);
+}
+
+/** What the parameter is, by its name: a tensor of the base, half an adapter, or the head. */
+TensorSpec tensor_of(const std::string& name) {
+  for (const auto& tensor : small_llama().base_tensors())
+    if (tensor.name == name) return tensor.spec;
+  TensorSpec trained = head_spec(small_llama(), 3);
+  if (name.ends_with("lora_A")) trained.role = TensorRole::kAdapterA;
+  if (name.ends_with("lora_B")) trained.role = TensorRole::kAdapterB;
+  return trained;
+}
+
 struct Partitioner {
   Mesh mesh;
   std::vector<PartitionRule> rules;
   std::vector<std::string> notes = {};
   DimensionAxes axes_of(const std::string& name, const Shape& shape) {
-    return partition(mesh, rules, name, shape, "", notes);
+    TensorSpec tensor = tensor_of(name);
+    tensor.shape = shape;
+    return partition(mesh, rules, name, tensor, "", notes);
   }
 };
 
 TEST(Rules, DefaultsForLlama) {
-  Partitioner partitioner{{2, 2, 2}, default_rules()};
+  Partitioner partitioner{{2, 2, 2}, {}};
   auto axes = [&](const std::string& name, const Shape& shape) { return partitioner.axes_of(name, shape); };
   const DimensionAxes column = {{"mp"}, {"fsdp"}}, row = {{"fsdp"}, {"mp"}}, whole = {{}, {}};
   EXPECT_EQ(axes("model.embed_tokens.weight", {32, 8}), column);
@@ -52,12 +78,12 @@ TEST(Rules, DefaultsForLlama) {
 }
 
 TEST(Rules, AxesOfSizeOneAreLeftOut) {
-  Partitioner partitioner{{1, 8, 1}, default_rules()};
+  Partitioner partitioner{{1, 8, 1}, {}};
   EXPECT_EQ(partitioner.axes_of("model.embed_tokens.weight", {32, 8}), (DimensionAxes{{}, {"fsdp"}}));
 }
 
 TEST(Rules, AnAxisThatDoesNotDivideIsDroppedThereWithOneLine) {
-  Partitioner partitioner{{1, 2, 4}, default_rules()};
+  Partitioner partitioner{{1, 2, 4}, {}};
   // mp = 4 does not divide 6, fsdp = 2 does.
   for (int layer : {0, 1, 2})
     EXPECT_EQ(partitioner.axes_of(fmt::format("model.layers.{}.mlp.up_proj.weight", layer), {6, 8}),
@@ -73,7 +99,7 @@ TEST(Rules, OfSeveralAxesTheLastGiveWay) {
   EXPECT_THAT(dividing_axes({2, 4, 1}, {"dp", "fsdp"}, 3), IsEmpty());
 }
 
-TEST(Rules, AFileComesBeforeTheBuiltInOnes) {
+TEST(Rules, AFileComesBeforeTheDefaults) {
   Partitioner partitioner{
       {2, 2, 2},
       parse_rules("lora_A$: [null, [dp, fsdp]]\n'o_proj\\.weight$': [mp, fsdp]\nscore:\n", "rules.yaml")};

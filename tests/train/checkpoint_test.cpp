@@ -28,11 +28,11 @@ class CheckpointTest : public testing::Test {
  protected:
   void SetUp() override {
     fs::path golden = fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden";
-    layout_.config = ModelFiles::open(golden).config();
+    layout_.spec = ModelFiles::open(golden).spec();
     layout_.adapter.lora = read_adapter_config(golden / "adapter").lora;
     layout_.recipe = "train: {}\n";
     float next = 0.1f;
-    for (const auto& spec : trainable_parameters(layout_.config, layout_.adapter.lora, layout_.num_labels))
+    for (const auto& spec : trainable_layout(layout_.spec, layout_.adapter.lora, layout_.num_labels).parameters)
       for (auto* list : {&trained_.weights, &trained_.m, &trained_.v}) {
         HostTensor value(DType::kF32, spec.shape);
         for (float& number : value.as_mutable<float>()) number = next = next * 1.37f - 0.4f * next * next;

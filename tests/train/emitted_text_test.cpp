@@ -5,7 +5,8 @@
 #include <map>
 
 #include "base/file.h"
-#include "model/lora.h"
+#include "nn/cpu_kernels.h"
+#include "spec/family.h"
 #include "train/programs.h"
 #include "train/test_support.h"
 
@@ -25,7 +26,7 @@ std::string sha256(const std::string& text) {
 /** A Llama that every mesh divides, with the settings that change the text. */
 StepOptions llama_step(bool everything) {
   StepOptions step;
-  LlamaConfig& c = step.model.config;
+  ModelConfig c;
   c.vocab_size = 64;
   c.hidden_size = 64;
   c.intermediate_size = 96;
@@ -36,11 +37,13 @@ StepOptions llama_step(bool everything) {
   if (!everything) {
     // One kernel does the feed-forward block.
     step.model.lora = {4, 8, 0.1, {"o_proj", "v_proj"}, false};
+    step.model.spec = decoder_spec(c);
     return step;
   }
   c.attention_bias = c.mlp_bias = true;
-  c.rope_scaling = {"llama3", 8, 1, 4, 64};
-  step.model.lora = {4, 8, 0.1, linear_module_names(), true};
+  c.rope.scaling = {"llama3", 8, 1, 4, 64};
+  step.model.lora = {4, 8, 0.1, all_linear_names(), true};
+  step.model.spec = decoder_spec(c);
   step.model.dtype = step.model.compute_dtype = DType::kBF16;
   step.label_smoothing = 0.1;
   step.max_grad_norm = 1;
@@ -60,15 +63,15 @@ std::map<std::string, std::string> emitted_texts() {
   };
   for (bool everything : {false, true})
     for (LayerForm form : {LayerForm::kScan, LayerForm::kUnrolled})
-      for (Kernels kernels : {Kernels::kPlain, Kernels::kCpu})
+      for (Kernels kernels : {Kernels(), Kernels(cpu_kernels())})
         for (Mesh mesh : {Mesh{1, 1, 1}, Mesh{1, 8, 1}, Mesh{2, 2, 2}}) {
           StepOptions step = llama_step(everything);
           step.model.form = form;
           step.model.kernels = kernels;
-          step.model.placement = Placement(mesh, default_rules(), step.model.config);
+          step.model.placement = Placement(mesh, {}, step.model.spec);
           std::string name = fmt::format("{} {} {} {}", everything ? "all-linear" : "o-v",
                                          form == LayerForm::kScan ? "scan" : "unrolled",
-                                         kernels == Kernels::kPlain ? "plain" : "cpu", to_string(mesh));
+                                         kernels.name(), to_string(mesh));
           add_batch(name + " padded", step, {8, 16, 8});
           add_batch(name + " packed", step, mesh.devices() == 1 ? BatchShape{1, 64, 5} : BatchShape{8, 16, 12});
           texts[name + " apply"] = apply_program(step).text;

@@ -23,7 +23,7 @@ const fs::path& golden() {
 
 StepOptions tiny_options(double dropout = 0) {
   StepOptions options;
-  options.model.config = ModelFiles::open(golden()).config();
+  options.model.spec = ModelFiles::open(golden()).spec();
   options.model.lora = read_adapter_config(golden() / "adapter").lora;
   options.model.lora.lora_dropout = dropout;
   return options;
@@ -33,7 +33,7 @@ Engine tiny_engine(const StepOptions& options) {
   Engine engine(test_client(), options, test_compile_cache());
   engine.load_frozen(ModelFiles::open(golden()));
   AdapterConfig adapter{options.model.lora, ""};
-  engine.set_trainable(read_adapter_weights(golden() / "adapter", options.model.config, adapter, 3));
+  engine.set_trainable(read_adapter_weights(golden() / "adapter", options.model.spec, adapter, 3));
   return engine;
 }
 
@@ -124,11 +124,12 @@ TEST(Engine, PackedGradientsAndLogitsEqualPadded) {
   TokenizedDataset data = rows(12, 16);
   Batch plain = Batcher(data, options_of(Batching::kPadded, 12, 1, 32)).step(0).micro[0];
   auto [padded, padded_logits] = tiny_engine(tiny_options()).gradients(plain, 0);
-  std::vector<Kernels> kinds = {Kernels::kPlain};
-  if (best_kernels(*test_client()) == Kernels::kCpu) kinds.push_back(Kernels::kCpu);
+  const Kernels best = device_traits(*test_client()).kernels;
+  std::vector<Kernels> kinds = {Kernels()};
+  if (!best.plain()) kinds.push_back(best);
   for (Kernels kernels : kinds)
     for (bool one_sequence : {false, true}) {
-      SCOPED_TRACE(fmt::format("{}, {}", kernels == Kernels::kCpu ? "kernels" : "plain", one_sequence ? "joined" : "packed"));
+      SCOPED_TRACE(fmt::format("{}, {}", kernels.name(), one_sequence ? "joined" : "packed"));
       BatchOptions options = options_of(Batching::kPacked, 12, 1, 32);
       options.one_sequence = one_sequence;
       Batch batch = Batcher(data, options).step(0).micro[0];
@@ -152,14 +153,14 @@ TEST(Engine, PackedGradientsAndLogitsEqualPadded) {
 }
 
 TEST(Engine, JoinedRowsWithTheKernelsEqualPaddedOnesInStableHlo) {
-  if (best_kernels(*test_client()) != Kernels::kCpu) GTEST_SKIP() << "the plugin takes no kernels";
+  if (device_traits(*test_client()).kernels.plain()) GTEST_SKIP() << "the plugin takes no kernels";
   TokenizedDataset data = rows(24, 16);
   for (double dropout : {0.0, 0.3}) {
     StepOptions step = tiny_options(dropout);
     Trained padded = train(step, Batcher(data, options_of(Batching::kPadded, 8, 1, 32)), 2);
     BatchOptions options = options_of(Batching::kPacked, 8, 1, 32);
     options.one_sequence = true;
-    step.model.kernels = Kernels::kCpu;
+    step.model.kernels = device_traits(*test_client()).kernels;
     Trained joined = train(step, Batcher(data, options), 2);
     EXPECT_LT(largest_difference(padded, joined), kSame) << "dropout " << dropout;
     // Filler rows point at a token of another row; they must count for nothing here too.
@@ -217,7 +218,7 @@ TEST(Engine, ClippingBoundsTheStep) {
   Trained free = train(tiny_options(), batcher, 1);
   EXPECT_NE(largest_difference(free, train(tight, batcher, 1)), 0);
   std::vector<HostTensor> start =
-      read_adapter_weights(golden() / "adapter", tight.model.config, {tight.model.lora, ""}, 3);
+      read_adapter_weights(golden() / "adapter", tight.model.spec, {tight.model.lora, ""}, 3);
   Trained held = train(tight, batcher, 1);
   for (size_t i = 0; i < start.size(); ++i)
     for (size_t j = 0; j < start[i].as<float>().size(); ++j)

@@ -7,6 +7,8 @@
 #include "base/random.h"
 #include "io/safetensors.h"
 #include "model/adapter.h"
+#include "nn/cpu_kernels.h"
+#include "spec/family.h"
 #include "train/engine.h"
 #include "train/parity.h"
 #include "train/test_support.h"
@@ -61,18 +63,18 @@ TEST_P(MeshParity, SharedGoldensOnEveryMeshThatDividesTheBatch) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Forms, MeshParity,
-                         testing::Values(MeshCase{Kernels::kPlain, LayerForm::kScan},
-                                         MeshCase{Kernels::kCpu, LayerForm::kScan},
-                                         MeshCase{Kernels::kCpu, LayerForm::kUnrolled}),
+                         testing::Values(MeshCase{Kernels(), LayerForm::kScan},
+                                         MeshCase{Kernels(cpu_kernels()), LayerForm::kScan},
+                                         MeshCase{Kernels(cpu_kernels()), LayerForm::kUnrolled}),
                          [](const auto& info) {
-                           return std::string(info.param.kernels == Kernels::kPlain ? "Plain" : "Cpu") +
+                           return std::string(info.param.kernels.plain() ? "Plain" : "Cpu") +
                                   (info.param.form == LayerForm::kScan ? "Scan" : "Unrolled");
                          });
 
 /** A shape that all meshes divide in part: 8 heads, 4 of keys; 40 is not divided by 16. */
 StepOptions small_options(Kernels kernels, LayerForm form, double dropout) {
   StepOptions options;
-  LlamaConfig& c = options.model.config;
+  ModelConfig c;
   c.vocab_size = 64;
   c.hidden_size = 64;
   c.intermediate_size = 96;
@@ -81,7 +83,8 @@ StepOptions small_options(Kernels kernels, LayerForm form, double dropout) {
   c.num_key_value_heads = 4;
   c.head_dim = 8;
   c.initializer_range = 0.2;
-  options.model.lora = {4, 8, dropout, linear_module_names(), false};
+  options.model.spec = decoder_spec(c);
+  options.model.lora = {4, 8, dropout, all_linear_names(), false};
   options.model.kernels = kernels;
   options.model.form = form;
   return options;
@@ -112,7 +115,7 @@ struct Result {
 
 Result train(StepOptions step, const Mesh& mesh, std::vector<PartitionRule> rules, Batching batching,
              int64_t batch_size, int64_t accumulation) {
-  step.model.placement = Placement(mesh, std::move(rules), step.model.config);
+  step.model.placement = Placement(mesh, std::move(rules), step.model.spec);
   BatchOptions options;
   options.batching = batching;
   options.batch_size = batch_size;
@@ -126,8 +129,8 @@ Result train(StepOptions step, const Mesh& mesh, std::vector<PartitionRule> rule
   Engine engine(mesh.devices() == 1 ? test_client() : eight_devices(), step, test_compile_cache());
   engine.random_frozen(7);
   std::vector<HostTensor> start;
-  for (const auto& spec : trainable_parameters(step.model.config, step.model.lora, 3)) {
-    HostTensor value(DType::kF32, spec.shape);
+  for (const auto& parameter : trainable_layout(step.model).parameters) {
+    HostTensor value(DType::kF32, parameter.shape);
     auto numbers = value.as_mutable<float>();
     for (size_t i = 0; i < numbers.size(); ++i)
       numbers[i] = static_cast<float>(0.2 * (random_uniform(3, i) - 0.5));
@@ -164,33 +167,33 @@ void expect_same(const Result& one, const Result& many, const std::string& what)
 TEST(MeshTraining, EqualsOneDeviceWithDropoutPackingAndAccumulation) {
   const Mesh mesh{2, 2, 2};
   for (auto [kernels, batching] :
-       {std::pair(Kernels::kPlain, Batching::kPacked), std::pair(Kernels::kCpu, Batching::kPadded)}) {
+       {std::pair(Kernels(), Batching::kPacked), std::pair(Kernels(cpu_kernels()), Batching::kPadded)}) {
     StepOptions step = small_options(kernels, LayerForm::kScan, 0.2);
     // Six rows a micro-batch: filled up to eight sequences, and a number of pairs that no mesh divides.
-    Result one = train(step, {}, default_rules(), batching, 6, 2);
-    expect_same(one, train(step, mesh, default_rules(), batching, 6, 2),
-                kernels == Kernels::kPlain ? "plain, packed" : "cpu, padded");
+    Result one = train(step, {}, {}, batching, 6, 2);
+    expect_same(one, train(step, mesh, {}, batching, 6, 2),
+                kernels.plain() ? "plain, packed" : "cpu, padded");
   }
 }
 
 TEST(MeshTraining, AdaptersMayBeSplitByRule) {
   auto rules =
       parse_rules("lora_A$: [null, fsdp]\nlora_B$: [fsdp, null]\nscore$: [null, [dp, fsdp]]\n", "rules");
-  StepOptions step = small_options(Kernels::kPlain, LayerForm::kScan, 0);
-  Result one = train(step, {}, default_rules(), Batching::kPadded, 8, 1);
+  StepOptions step = small_options(Kernels(), LayerForm::kScan, 0);
+  Result one = train(step, {}, {}, Batching::kPadded, 8, 1);
   expect_same(one, train(step, {2, 4, 1}, rules, Batching::kPadded, 8, 1), "split adapters");
 }
 
 /** What several processes run before a checkpoint: each then holds all on its first device. */
 TEST(MeshTraining, SplitAdaptersAreGatheredOnTheDevices) {
-  StepOptions step = small_options(Kernels::kPlain, LayerForm::kScan, 0);
+  StepOptions step = small_options(Kernels(), LayerForm::kScan, 0);
   Mesh mesh{2, 4, 1};
   step.model.placement = Placement(
-      mesh, parse_rules("lora_A$: [null, fsdp]\nlora_B$: [[dp, fsdp], null]\n", "rules"), step.model.config);
+      mesh, parse_rules("lora_A$: [null, fsdp]\nlora_B$: [[dp, fsdp], null]\n", "rules"), step.model.spec);
   DeviceMesh devices(eight_devices(), mesh);
   std::vector<ShardedArray> arrays;
   std::vector<HostTensor> values;
-  auto specs = trainable_parameters(step.model.config, step.model.lora, step.model.num_labels);
+  auto specs = trainable_layout(step.model).parameters;
   auto axes = trainable_axes(step.model);
   std::vector<const ShardedArray*> arguments;
   bool split = false;
@@ -215,30 +218,30 @@ TEST(MeshTraining, SplitAdaptersAreGatheredOnTheDevices) {
 }
 
 TEST(MeshTraining, HeadsThatDoNotDivideStayTogether) {
-  StepOptions step = small_options(Kernels::kPlain, LayerForm::kUnrolled, 0);
-  step.model.placement = Placement({1, 1, 8}, default_rules(), step.model.config);  // 4 key-value heads
+  StepOptions step = small_options(Kernels(), LayerForm::kUnrolled, 0);
+  step.model.placement = Placement({1, 1, 8}, {}, step.model.spec);  // 4 key-value heads
   EXPECT_FALSE(step.model.placement.splits_heads());
   auto notes = placement_notes(step.model);
   ASSERT_FALSE(notes.empty());
   EXPECT_NE(notes[0].find("must divide both"), std::string::npos) << notes[0];
-  Result one = train(step, {}, default_rules(), Batching::kPadded, 8, 1);
-  expect_same(one, train(step, {1, 1, 8}, default_rules(), Batching::kPadded, 8, 1), "1x1x8");
+  Result one = train(step, {}, {}, Batching::kPadded, 8, 1);
+  expect_same(one, train(step, {1, 1, 8}, {}, Batching::kPadded, 8, 1), "1x1x8");
 }
 
 TEST(MeshTraining, ArgumentsShrinkAsTheyShould) {
   // Weights that every axis divides: per device exactly their share, the rest whole.
-  StepOptions step = small_options(Kernels::kPlain, LayerForm::kScan, 0);
+  StepOptions step = small_options(Kernels(), LayerForm::kScan, 0);
   BatchShape shape{8, 16, 8};
   auto bytes = [&](const Mesh& mesh) {
     StepOptions placed = step;
-    placed.model.placement = Placement(mesh, default_rules(), step.model.config);
+    placed.model.placement = Placement(mesh, {}, step.model.spec);
     Engine engine(mesh.devices() == 1 ? test_client() : eight_devices(), placed, test_compile_cache());
     return engine.train_program(shape).executable.memory().arguments;
   };
   int64_t split = 0, norms = 0, trained = 0;
   for (const auto& p : frozen_parameters(step.model))
-    (p.name.find("norm") != std::string::npos ? norms : split) += 4 * num_elements(p.shape);
-  for (const auto& p : trainable_parameters(step.model.config, step.model.lora, 3))
+    (p.tensor.role == TensorRole::kNorm ? norms : split) += 4 * num_elements(p.shape);
+  for (const auto& p : trainable_layout(step.model).parameters)
     trained += 3 * 4 * num_elements(p.shape);
   constexpr int64_t kPrevious = 4, kScalars = 4, kKey = 1;  // elements of four bytes, whole on each device
   int64_t tokens = 4 * 4 * shape.sequences * shape.length,
@@ -250,8 +253,8 @@ TEST(MeshTraining, ArgumentsShrinkAsTheyShould) {
 }
 
 TEST(MeshTraining, WrongBatchesAndTooFewDevicesAreRefused) {
-  StepOptions step = small_options(Kernels::kPlain, LayerForm::kScan, 0);
-  step.model.placement = Placement({1, 8, 1}, default_rules(), step.model.config);
+  StepOptions step = small_options(Kernels(), LayerForm::kScan, 0);
+  step.model.placement = Placement({1, 8, 1}, {}, step.model.spec);
   EXPECT_THROW(Engine(test_client(), step, test_compile_cache()), Error);
 }
 

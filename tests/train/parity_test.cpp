@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "io/safetensors.h"
+#include "nn/cpu_kernels.h"
 #include "train/test_support.h"
 
 namespace gavel {
@@ -27,6 +28,10 @@ class GoldenParity : public testing::TestWithParam<Kernels> {};
 
 TEST_P(GoldenParity, OwnGoldenInBothForms) { expect_parity(own_golden(), GetParam()); }
 
+TEST_P(GoldenParity, AHeadOfTwoLabelsInBothForms) {
+  expect_parity(fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden_two_labels", GetParam());
+}
+
 TEST_P(GoldenParity, AllSharedGoldensInBothForms) {
   fs::path folder = shared_folder() / "goldens";
   if (!fs::exists(folder)) GTEST_SKIP() << "no folder " << folder;
@@ -38,8 +43,8 @@ TEST_P(GoldenParity, AllSharedGoldensInBothForms) {
   EXPECT_GT(folders, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Kernels, GoldenParity, testing::Values(Kernels::kPlain, Kernels::kCpu),
-                         [](const auto& info) { return info.param == Kernels::kPlain ? "Plain" : "Cpu"; });
+INSTANTIATE_TEST_SUITE_P(Kernels, GoldenParity, testing::Values(Kernels(), Kernels(cpu_kernels())),
+                         [](const auto& info) { return info.param.plain() ? "Plain" : "Cpu"; });
 
 /** The own golden with `tensor` of expected.safetensors moved by `shift`. */
 fs::path shifted_golden(const fs::path& scratch, const std::string& tensor, float shift) {
@@ -63,7 +68,7 @@ TEST(Parity, SeesAShiftedValueOfEachQuantity) {
   const std::string score = "base_model.model.score.modules_to_save.default.weight";
   for (const auto& [tensor, shift] : std::vector<std::pair<std::string, float>>{
            {"logits", 2e-5f}, {"loss", 2e-5f}, {"grad." + score, 1e-3f}, {"final." + score, 3e-6f}}) {
-    ParityReport report = run_parity(shifted_golden(scratch.path(), tensor, shift), LayerForm::kUnrolled, Kernels::kPlain, test_client(),
+    ParityReport report = run_parity(shifted_golden(scratch.path(), tensor, shift), LayerForm::kUnrolled, Kernels(), test_client(),
                                      test_compile_cache());
     EXPECT_FALSE(report.passed()) << tensor;
     EXPECT_FALSE(report.quantities[tensor.substr(0, tensor.find('.'))].within) << tensor;
@@ -76,7 +81,7 @@ TEST(Parity, MissingTensorIsNamed) {
   fs::copy(own_golden(), folder, fs::copy_options::recursive);
   write_safetensors(folder / "expected.safetensors", {{"loss", HostTensor::from<float>({1}, {1})}}, {});
   try {
-    run_parity(folder, LayerForm::kScan, Kernels::kPlain, test_client(), test_compile_cache());
+    run_parity(folder, LayerForm::kScan, Kernels(), test_client(), test_compile_cache());
     FAIL() << "nothing was thrown";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("logits"), std::string::npos) << error.what();

@@ -12,6 +12,7 @@
 #include "cluster/process_group.h"
 #include "pjrt/key_value_callbacks.h"
 #include "report/metrics.h"
+#include "spec/family.h"
 #include "train/device_mesh.h"
 #include "train/programs.h"
 #include "train/run_data.h"
@@ -145,8 +146,11 @@ void probe_data(const ProcessGroup& group, const fs::path& folder, const std::ve
   Tokenizer tokenizer = Tokenizer::load(folder / "tokenizer.json");
   RunData data = RunDataLoader(recipe, tokenizer, Purpose::kTrain, group).get();
   const Mesh mesh{4, 1, 2};
-  Placement placement(mesh, default_rules(), built_in_shape("smollm2-135m"));
-  std::vector<DimensionAxes> axes = batch_axes(placement);
+  ModelOptions model;
+  model.spec = decoder_spec(built_in_shape("smollm2-135m"));
+  model.placement = Placement(mesh, {}, model.spec);
+  std::vector<DimensionAxes> axes;
+  for (const BatchArgument& argument : batch_arguments(model, {8, 1, 8})) axes.push_back(argument.axes);
   std::vector<int64_t> places;
   for (int64_t place = 0; place < mesh.devices(); ++place)
     if (place / 4 == group.index) places.push_back(place);
@@ -189,7 +193,7 @@ void probe_data(const ProcessGroup& group, const fs::path& folder, const std::ve
       ++steps;
     }
   };
-  BatchOptions options = batch_options(recipe, mesh);
+  BatchOptions options = batch_options(recipe, device_traits("cpu", true), mesh);
   compare(data.train.tokens, alone ? &alone->train.tokens : nullptr, options);
   options.shuffle = options.drop_last = false;
   compare(data.valid->tokens, alone ? &alone->valid->tokens : nullptr, options);

@@ -1,4 +1,4 @@
-#include "model/attention.h"
+#include "nn/attention.h"
 
 #include "graph/ops.h"
 
@@ -22,10 +22,25 @@ Value ungroup(const Value& o, int64_t s, int64_t heads) {
   return reshape(transpose(split, {0, 3, 1, 2, 4}), {b, s, heads, d});
 }
 
+/** Scores of `rule` before the mask, from their products. */
+Value scores_of(const Value& products, const AttentionRule& rule) {
+  Value scores = mul(products, rule.scale);
+  if (!rule.logit_softcapping) return scores;
+  return mul(tanh(mul(scores, 1 / *rule.logit_softcapping)), *rule.logit_softcapping);
+}
+
+/** Also only keys whose place is less than the window before the query's. */
+Value within_window(const Value& seen, const Value& key, const Value& query, const AttentionRule& rule) {
+  if (!rule.sliding_window) return seen;
+  Value first = sub(query, full_like(query, static_cast<double>(*rule.sliding_window)));
+  return bit_and(seen, compare(Compare::kGt, key, first));
+}
+
 }  // namespace
 
-Value causal_attention(const Value& q, const Value& k, const Value& v, const Value& segment_ids, double scale,
-                       int64_t block) {
+Value causal_attention(const AttentionCall& call, int64_t block) {
+  const Value &q = call.q, &k = call.k, &v = call.v, &segment_ids = call.segment_ids;
+  const AttentionRule& rule = call.rule;
   if (q.rank() != 4 || k.rank() != 4 || k.type() != v.type() || q.dim(0) != k.dim(0) ||
       q.dim(1) != k.dim(1) || q.dim(3) != k.dim(3) || q.dim(2) % k.dim(2) != 0 ||
       segment_ids.shape() != Shape{q.dim(0), q.dim(1)})
@@ -38,10 +53,11 @@ Value causal_attention(const Value& q, const Value& k, const Value& v, const Val
     int64_t end = std::min(start + block, s), rows = end - start;
     Value qb = group_queries(slice_dim(q, 1, start, end), kv);
     Value kb = slice_dim(k, 1, 0, end), vb = slice_dim(v, 1, 0, end);
-    Value scores = mul(dot(qb, kb, {{0, 1}, {0, 2}, {3}, {3}}, wide_type(q.dtype())), scale);
+    Value scores = scores_of(dot(qb, kb, {{0, 1}, {0, 2}, {3}, {3}}, wide_type(q.dtype())), rule);
     Shape mask_shape = {b, rows, end};
     Value place = add(iota(graph, DType::kI32, mask_shape, 1), static_cast<double>(start));
-    Value causal = compare(Compare::kLe, iota(graph, DType::kI32, mask_shape, 2), place);
+    Value key = iota(graph, DType::kI32, mask_shape, 2);
+    Value causal = within_window(compare(Compare::kLe, key, place), key, place, rule);
     Value same = compare(Compare::kEq, broadcast(slice_dim(segment_ids, 1, start, end), mask_shape, {0, 1}),
                          broadcast(slice_dim(segment_ids, 1, 0, end), mask_shape, {0, 2}));
     Value mask = broadcast(bit_and(causal, same), {b, kv, group, rows, end}, {0, 3, 4});
@@ -53,14 +69,22 @@ Value causal_attention(const Value& q, const Value& k, const Value& v, const Val
   return concatenate(parts, 1);
 }
 
-Value gathered_attention(const Value& q, const Value& k, const Value& v, const Value& segment_ids,
-                         const Value& rows, const Value& places, double scale) {
+TokenPlaces places_of(const Value& index, int64_t length) {
+  Value whole = full_like(index, static_cast<double>(length));
+  Value sequence = div(index, whole);
+  return {index, sequence, sub(index, mul(sequence, whole))};
+}
+
+Value gathered_attention(const PooledAttentionCall& call) {
+  const Value &q = call.q, &k = call.k, &v = call.v, &segment_ids = call.segment_ids;
+  const Value &rows = call.at.sequence, &places = call.at.place;
+  const AttentionRule& rule = call.rule;
   Graph& graph = q.graph();
   int64_t r = q.dim(0), h = q.dim(1), d = q.dim(2), s = k.dim(1), kv = k.dim(2), group = h / kv;
   Value qg = reshape(q, {r, kv, group, d});
-  Value kr = take(k, rows), vr = take(v, rows);                                              // [R, S, Hkv, D]
-  Value scores = mul(dot(qg, kr, {{0, 1}, {0, 2}, {3}, {3}}, wide_type(q.dtype())), scale);  // [R, Hkv, G, S]
-  Value segments = take(segment_ids, rows);                                                  // [R, S]
+  Value kr = take(k, rows), vr = take(v, rows);                                                     // [R, S, Hkv, D]
+  Value scores = scores_of(dot(qg, kr, {{0, 1}, {0, 2}, {3}, {3}}, wide_type(q.dtype())), rule);  // [R, Hkv, G, S]
+  Value segments = take(segment_ids, rows);                                                         // [R, S]
   Value own = reduce_sum(
       select(compare(Compare::kEq, iota(graph, DType::kI32, {r, s}, 1), broadcast(places, {r, s}, {0})),
              segments, full_like(segments, 0)),
@@ -68,6 +92,8 @@ Value gathered_attention(const Value& q, const Value& k, const Value& v, const V
   Value seen =
       bit_and(compare(Compare::kLe, iota(graph, DType::kI32, {r, s}, 1), broadcast(places, {r, s}, {0})),
               compare(Compare::kEq, segments, broadcast(own, {r, s}, {0})));
+  if (rule.sliding_window)
+    seen = within_window(seen, iota(graph, DType::kI32, {r, s}, 1), broadcast(places, {r, s}, {0}), rule);
   Value mask = broadcast(seen, scores.shape(), {0, 3});
   Value probabilities = softmax(select(mask, scores, full_like(scores, kMasked)));
   Value out = dot(convert(probabilities, v.dtype()), vr, {{0, 1}, {0, 2}, {3}, {1}});  // [R, Hkv, G, D]
@@ -86,7 +112,9 @@ Rotary rotary_angles(const Value& positions, const std::vector<double>& inverse_
   return {cos(angles), sin(angles)};
 }
 
-Value apply_rotary(const Value& x, const Rotary& rotary) {
+Value apply_rotary(const RotaryCall& call) {
+  const Value& x = call.x;
+  const Rotary& rotary = call.rotary;
   // cos and sin are [leading…, D/2]; x has the heads before its last dimension.
   Value wide = convert(x, rotary.cos.dtype());
   int64_t half = x.dim(-1) / 2;

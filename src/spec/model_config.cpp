@@ -1,4 +1,4 @@
-#include "io/llama_config.h"
+#include "spec/model_config.h"
 
 #include <cmath>
 #include <cstdint>
@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "spec/family.h"
 
 namespace gavel {
 
@@ -83,10 +84,10 @@ class Keys {
   std::string name_;
 };
 
-void read_rope(const Keys& rope, LlamaConfig& config) {
-  RopeScaling& scaling = config.rope_scaling;
+void read_rope(const Keys& rope, ModelConfig& config) {
+  RopeScaling& scaling = config.rope.scaling;
   scaling.type = rope.text("rope_type", rope.text("type", "default"));
-  config.rope_theta = rope.number("rope_theta", config.rope_theta);
+  config.rope.rope_theta = rope.number("rope_theta", config.rope.rope_theta);
   if (scaling.type != "default" && scaling.type != "linear" && scaling.type != "llama3")
     fail("{}: rope type '{}' is not supported; expected default, linear or llama3", rope.name(),
          scaling.type);
@@ -106,11 +107,11 @@ void read_rope(const Keys& rope, LlamaConfig& config) {
 
 }  // namespace
 
-LlamaConfig LlamaConfig::from_file(const std::filesystem::path& path) {
+ModelConfig ModelConfig::from_file(const std::filesystem::path& path) {
   return from_json(MappedFile::open(path)->text(), path.string());
 }
 
-LlamaConfig LlamaConfig::from_json(std::string_view text, const std::string& name) {
+ModelConfig ModelConfig::from_json(std::string_view text, const std::string& name) {
   Json json;
   try {
     json = Json::parse(text);
@@ -119,12 +120,11 @@ LlamaConfig LlamaConfig::from_json(std::string_view text, const std::string& nam
   }
   if (!json.is_object()) fail("{}: expected a JSON object", name);
   Keys keys(json, name);
-  if (std::string type = keys.text("model_type", "llama"); type != "llama")
-    fail("{}: model_type is '{}'; only llama models are supported", name, type);
-  if (std::string act = keys.text("hidden_act", "silu"); act != "silu")
-    fail("{}: hidden_act is '{}'; only silu is supported", name, act);
-
-  LlamaConfig c;
+  ModelConfig c;
+  c.model_type = keys.text("model_type", c.model_type);
+  const Family& family = family_of(c.model_type, name);
+  if (std::string act = keys.text("hidden_act", std::string(family.hidden_act)); act != family.hidden_act)
+    fail("{}: hidden_act is '{}'; only {} is supported", name, act, family.hidden_act);
   c.vocab_size = keys.integer("vocab_size");
   c.hidden_size = keys.integer("hidden_size");
   c.intermediate_size = keys.integer("intermediate_size");
@@ -135,7 +135,7 @@ LlamaConfig LlamaConfig::from_json(std::string_view text, const std::string& nam
       keys.integer("head_dim", c.num_attention_heads > 0 ? c.hidden_size / c.num_attention_heads : 0);
   c.max_position_embeddings = keys.integer("max_position_embeddings", 2048);
   c.rms_norm_eps = keys.number("rms_norm_eps", 1e-6);
-  c.rope_theta = keys.number("rope_theta", 10000);
+  c.rope.rope_theta = keys.number("rope_theta", 10000);
   if (auto rope = keys.object("rope_scaling")) read_rope(*rope, c);
   if (auto rope = keys.object("rope_parameters")) read_rope(*rope, c);
   c.attention_bias = keys.boolean("attention_bias", false);
@@ -149,7 +149,7 @@ LlamaConfig LlamaConfig::from_json(std::string_view text, const std::string& nam
   return c;
 }
 
-void LlamaConfig::check(const std::string& name) const {
+void ModelConfig::check(const std::string& name) const {
   constexpr int64_t kLimit = int64_t{1} << 31, kMaxLayers = 10000;
   auto positive = [&](const char* key, int64_t value) {
     if (value < 1 || value >= kLimit) fail("{}: '{}' is {}, expected a positive number", name, key, value);
@@ -164,7 +164,7 @@ void LlamaConfig::check(const std::string& name) const {
   positive("num_key_value_heads", num_key_value_heads);
   positive("head_dim", head_dim);
   positive("max_position_embeddings", max_position_embeddings);
-  positive("original_max_position_embeddings", rope_scaling.original_max_position_embeddings);
+  positive("original_max_position_embeddings", rope.scaling.original_max_position_embeddings);
   if (pad_token_id && (*pad_token_id < 0 || *pad_token_id >= vocab_size))
     fail("{}: pad_token_id {} is outside the vocabulary of {}", name, *pad_token_id, vocab_size);
   if (!(initializer_range >= 0) || !std::isfinite(initializer_range))
@@ -173,22 +173,23 @@ void LlamaConfig::check(const std::string& name) const {
     fail("{}: num_attention_heads {} is not a multiple of num_key_value_heads {}", name, num_attention_heads,
          num_key_value_heads);
   if (head_dim % 2 != 0) fail("{}: head_dim is {}, expected an even number", name, head_dim);
-  if (!(rms_norm_eps >= 0) || !std::isfinite(rms_norm_eps) || !(rope_theta > 0) || !std::isfinite(rope_theta))
-    fail("{}: rms_norm_eps {} and rope_theta {} must be positive", name, rms_norm_eps, rope_theta);
-  if (!(rope_scaling.factor > 0) || !std::isfinite(rope_scaling.factor))
-    fail("{}: the rope factor is {}, expected a positive number", name, rope_scaling.factor);
-  if (rope_scaling.type == "llama3" &&
-      !(rope_scaling.high_freq_factor > rope_scaling.low_freq_factor && rope_scaling.low_freq_factor > 0))
+  if (!(rms_norm_eps >= 0) || !std::isfinite(rms_norm_eps) || !(rope.rope_theta > 0) || !std::isfinite(rope.rope_theta))
+    fail("{}: rms_norm_eps {} and rope_theta {} must be positive", name, rms_norm_eps, rope.rope_theta);
+  if (!(rope.scaling.factor > 0) || !std::isfinite(rope.scaling.factor))
+    fail("{}: the rope factor is {}, expected a positive number", name, rope.scaling.factor);
+  if (rope.scaling.type == "llama3" &&
+      !(rope.scaling.high_freq_factor > rope.scaling.low_freq_factor && rope.scaling.low_freq_factor > 0))
     fail("{}: rope low_freq_factor {} must be positive and below high_freq_factor {}", name,
-         rope_scaling.low_freq_factor, rope_scaling.high_freq_factor);
-  if (!rope_freq_factors.empty() && static_cast<int64_t>(rope_freq_factors.size()) != head_dim / 2)
-    fail("{}: {} rope factors for head_dim {}", name, rope_freq_factors.size(), head_dim);
+         rope.scaling.low_freq_factor, rope.scaling.high_freq_factor);
+  if (!rope.freq_factors.empty() && static_cast<int64_t>(rope.freq_factors.size()) != head_dim / 2)
+    fail("{}: {} rope factors for head_dim {}", name, rope.freq_factors.size(), head_dim);
 }
 
-std::string LlamaConfig::to_json(int64_t num_labels, std::string_view dtype) const {
+std::string ModelConfig::to_json(int64_t num_labels, std::string_view dtype) const {
   Json json;
-  json["architectures"] = {"LlamaForSequenceClassification"};
-  json["model_type"] = "llama";
+  const Family& family = family_of(model_type, "config");
+  json["architectures"] = {std::string(family.architecture)};
+  json["model_type"] = model_type;
   json["attention_bias"] = attention_bias;
   json["attention_dropout"] = 0.0;
   auto token = [&](const char* key, const std::optional<int64_t>& id) {
@@ -198,7 +199,7 @@ std::string LlamaConfig::to_json(int64_t num_labels, std::string_view dtype) con
   token("eos_token_id", eos_token_id);
   token("pad_token_id", pad_token_id);
   json["head_dim"] = head_dim;
-  json["hidden_act"] = "silu";
+  json["hidden_act"] = std::string(family.hidden_act);
   json["hidden_size"] = hidden_size;
   Json ids = Json::object(), labels = Json::object();
   for (int64_t i = 0; i < num_labels; ++i) {
@@ -216,17 +217,17 @@ std::string LlamaConfig::to_json(int64_t num_labels, std::string_view dtype) con
   json["num_key_value_heads"] = num_key_value_heads;
   json["rms_norm_eps"] = rms_norm_eps;
   // Both spellings: older transformers read rope_theta and rope_scaling, newer ones rope_parameters.
-  Json rope = {{"rope_type", rope_scaling.type}};
-  if (rope_scaling.type != "default") rope["factor"] = rope_scaling.factor;
-  if (rope_scaling.type == "llama3") {
-    rope["low_freq_factor"] = rope_scaling.low_freq_factor;
-    rope["high_freq_factor"] = rope_scaling.high_freq_factor;
-    rope["original_max_position_embeddings"] = rope_scaling.original_max_position_embeddings;
+  Json rotary = {{"rope_type", rope.scaling.type}};
+  if (rope.scaling.type != "default") rotary["factor"] = rope.scaling.factor;
+  if (rope.scaling.type == "llama3") {
+    rotary["low_freq_factor"] = rope.scaling.low_freq_factor;
+    rotary["high_freq_factor"] = rope.scaling.high_freq_factor;
+    rotary["original_max_position_embeddings"] = rope.scaling.original_max_position_embeddings;
   }
-  json["rope_theta"] = rope_theta;
-  json["rope_scaling"] = rope_scaling.type == "default" ? Json(nullptr) : rope;
-  rope["rope_theta"] = rope_theta;
-  json["rope_parameters"] = rope;
+  json["rope_theta"] = rope.rope_theta;
+  json["rope_scaling"] = rope.scaling.type == "default" ? Json(nullptr) : rotary;
+  rotary["rope_theta"] = rope.rope_theta;
+  json["rope_parameters"] = rotary;
   json["tie_word_embeddings"] = tie_word_embeddings;
   json["torch_dtype"] = std::string(dtype);
   json["vocab_size"] = vocab_size;
@@ -235,9 +236,9 @@ std::string LlamaConfig::to_json(int64_t num_labels, std::string_view dtype) con
 
 namespace {
 
-LlamaConfig shape(int64_t vocab, int64_t hidden, int64_t intermediate, int64_t layers, int64_t heads,
+ModelConfig shape(int64_t vocab, int64_t hidden, int64_t intermediate, int64_t layers, int64_t heads,
                   int64_t kv, double theta, double eps, bool tied) {
-  LlamaConfig c;
+  ModelConfig c;
   c.vocab_size = vocab;
   c.hidden_size = hidden;
   c.intermediate_size = intermediate;
@@ -245,21 +246,21 @@ LlamaConfig shape(int64_t vocab, int64_t hidden, int64_t intermediate, int64_t l
   c.num_attention_heads = heads;
   c.num_key_value_heads = kv;
   c.head_dim = hidden / heads;
-  c.rope_theta = theta;
+  c.rope.rope_theta = theta;
   c.rms_norm_eps = eps;
   c.tie_word_embeddings = tied;
   c.max_position_embeddings = 8192;
   return c;
 }
 
-LlamaConfig with_llama3_scaling(LlamaConfig c, double factor) {
-  c.rope_scaling = {"llama3", factor, 1, 4, 8192};
+ModelConfig with_llama3_scaling(ModelConfig c, double factor) {
+  c.rope.scaling = {"llama3", factor, 1, 4, 8192};
   c.max_position_embeddings = 131072;
   return c;
 }
 
-const std::map<std::string, LlamaConfig, std::less<>>& shapes() {
-  static const std::map<std::string, LlamaConfig, std::less<>> known = {
+const std::map<std::string, ModelConfig, std::less<>>& shapes() {
+  static const std::map<std::string, ModelConfig, std::less<>> known = {
       {"smollm2-135m", shape(49152, 576, 1536, 30, 9, 3, 100000, 1e-5, true)},
       {"smollm2-360m", shape(49152, 960, 2560, 32, 15, 5, 100000, 1e-5, true)},
       {"smollm2-1.7b", shape(49152, 2048, 8192, 24, 32, 32, 130000, 1e-5, true)},
@@ -282,7 +283,7 @@ std::vector<std::string> built_in_shapes() {
   return names;
 }
 
-LlamaConfig built_in_shape(std::string_view name) {
+ModelConfig built_in_shape(std::string_view name) {
   auto found = shapes().find(name);
   if (found == shapes().end())
     fail("'{}' is no built-in shape{}", name, did_you_mean(name, built_in_shapes()));

@@ -1,18 +1,16 @@
-#include "io/llama_config.h"
+#include "spec/model_config.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
 #include "io/expect_error.h"
-#include "io/gguf_config.h"
-#include "io/sample_files.h"
 
 namespace gavel {
 namespace {
 
 /** A right config.json's members, some of them replaced or added, or left out where the new text is empty. */
-LlamaConfig parse(const std::map<std::string, std::string>& changes) {
+ModelConfig parse(const std::map<std::string, std::string>& changes) {
   std::map<std::string, std::string> keys = {{"vocab_size", "20"},         {"hidden_size", "32"},
                                              {"intermediate_size", "48"},  {"num_hidden_layers", "2"},
                                              {"num_attention_heads", "4"}, {"num_key_value_heads", "2"},
@@ -21,7 +19,7 @@ LlamaConfig parse(const std::map<std::string, std::string>& changes) {
   std::string text = "{";
   for (const auto& [key, value] : keys)
     if (!value.empty()) text += fmt::format("{}\"{}\":{}", text.size() > 1 ? "," : "", key, value);
-  return LlamaConfig::from_json(text + "}", "folder/config.json");
+  return ModelConfig::from_json(text + "}", "folder/config.json");
 }
 
 void expect_bad(const std::map<std::string, std::string>& changes, const std::vector<std::string>& parts) {
@@ -30,34 +28,34 @@ void expect_bad(const std::map<std::string, std::string>& changes, const std::ve
   expect_error([&] { parse(changes); }, all);
 }
 
-TEST(LlamaConfig, DefaultsAreThoseOfTransformers) {
-  LlamaConfig c = parse({{"num_key_value_heads", ""}, {"rms_norm_eps", ""}, {"model_type", ""}});
+TEST(ModelConfig, DefaultsAreThoseOfTransformers) {
+  ModelConfig c = parse({{"num_key_value_heads", ""}, {"rms_norm_eps", ""}, {"model_type", ""}});
   EXPECT_EQ(c.num_key_value_heads, 4);
   EXPECT_EQ(c.head_dim, 8);
   EXPECT_EQ(c.rms_norm_eps, 1e-6);
-  EXPECT_EQ(c.rope_theta, 10000);
-  EXPECT_EQ(c.rope_scaling.type, "default");
+  EXPECT_EQ(c.rope.rope_theta, 10000);
+  EXPECT_EQ(c.rope.scaling.type, "default");
   EXPECT_FALSE(c.tie_word_embeddings);
   EXPECT_FALSE(c.pad_token_id);
   EXPECT_EQ(parse({{"eos_token_id", "[5,6]"}}).eos_token_id, 5);
 }
 
-TEST(LlamaConfig, BothSpellingsOfRope) {
+TEST(ModelConfig, BothSpellingsOfRope) {
   const std::string llama3 =
       R"("factor":32,"low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":8192)";
-  LlamaConfig older =
+  ModelConfig older =
       parse({{"rope_theta", "500000"}, {"rope_scaling", "{\"rope_type\":\"llama3\"," + llama3 + "}"}});
-  LlamaConfig newer =
+  ModelConfig newer =
       parse({{"rope_parameters", "{\"rope_theta\":500000,\"rope_type\":\"llama3\"," + llama3 + "}"}});
   EXPECT_EQ(older.to_json(3, "float32"), newer.to_json(3, "float32"));
-  EXPECT_EQ(newer.rope_theta, 500000);
-  EXPECT_EQ(newer.rope_scaling.type, "llama3");
-  EXPECT_EQ(newer.rope_scaling.factor, 32);
-  EXPECT_EQ(parse({{"rope_scaling", R"({"type":"linear","factor":2})"}}).rope_scaling.type, "linear");
-  EXPECT_EQ(parse({{"rope_scaling", "null"}}).rope_scaling.type, "default");
+  EXPECT_EQ(newer.rope.rope_theta, 500000);
+  EXPECT_EQ(newer.rope.scaling.type, "llama3");
+  EXPECT_EQ(newer.rope.scaling.factor, 32);
+  EXPECT_EQ(parse({{"rope_scaling", R"({"type":"linear","factor":2})"}}).rope.scaling.type, "linear");
+  EXPECT_EQ(parse({{"rope_scaling", "null"}}).rope.scaling.type, "default");
 }
 
-TEST(LlamaConfig, BadKeysAreNamed) {
+TEST(ModelConfig, BadKeysAreNamed) {
   for (const char* key :
        {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"}) {
     expect_bad({{key, ""}}, {fmt::format("key '{}' is missing", key)});
@@ -87,18 +85,18 @@ TEST(LlamaConfig, BadKeysAreNamed) {
       {{"rope_scaling",
         R"({"rope_type":"llama3","factor":8,"low_freq_factor":4,"high_freq_factor":4,"original_max_position_embeddings":64})"}},
       {"low_freq_factor 4 must be positive and below high_freq_factor 4"});
-  expect_error([] { LlamaConfig::from_json("{", "c.json"); }, {"c.json: not valid JSON"});
-  expect_error([] { LlamaConfig::from_json("[]", "c.json"); }, {"c.json: expected a JSON object"});
+  expect_error([] { ModelConfig::from_json("{", "c.json"); }, {"c.json: not valid JSON"});
+  expect_error([] { ModelConfig::from_json("[]", "c.json"); }, {"c.json: expected a JSON object"});
   std::string deep(200000, '[');
   expect_bad({{"vocab_size", deep + std::string(200000, ']')}}, {"vocab_size", "found a list"});
 }
 
-TEST(LlamaConfig, WrittenConfigsReadBack) {
+TEST(ModelConfig, WrittenConfigsReadBack) {
   for (
       const char* rope :
       {"", R"({"type":"linear","factor":2.5})",
        R"({"rope_type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":64})"}) {
-    LlamaConfig c = parse({{"rope_scaling", rope},
+    ModelConfig c = parse({{"rope_scaling", rope},
                            {"head_dim", "16"},
                            {"attention_bias", "true"},
                            {"tie_word_embeddings", "true"},
@@ -107,27 +105,27 @@ TEST(LlamaConfig, WrittenConfigsReadBack) {
                            {"rope_theta", "123456.5"},
                            {"max_position_embeddings", "4096"}});
     std::string text = c.to_json(3, "bfloat16");
-    LlamaConfig back = LlamaConfig::from_json(text, "written");
+    ModelConfig back = ModelConfig::from_json(text, "written");
     EXPECT_EQ(back.to_json(3, "bfloat16"), text);
     EXPECT_EQ(back.head_dim, 16);
     EXPECT_TRUE(back.attention_bias);
     EXPECT_EQ(back.pad_token_id, 3);
     EXPECT_FALSE(back.eos_token_id);
-    EXPECT_EQ(back.rope_theta, 123456.5);
-    EXPECT_EQ(back.rope_scaling.type, c.rope_scaling.type);
-    EXPECT_EQ(back.rope_scaling.factor, c.rope_scaling.factor);
+    EXPECT_EQ(back.rope.rope_theta, 123456.5);
+    EXPECT_EQ(back.rope.scaling.type, c.rope.scaling.type);
+    EXPECT_EQ(back.rope.scaling.factor, c.rope.scaling.factor);
   }
 }
 
-TEST(LlamaConfig, BuiltInShapes) {
+TEST(ModelConfig, BuiltInShapes) {
   for (const auto& name : built_in_shapes()) EXPECT_NO_THROW(built_in_shape(name).check(name));
   EXPECT_EQ(built_in_shape("llama-3-8b").num_key_value_heads, 8);
   expect_error([] { built_in_shape("lama-3-8b"); }, {"'lama-3-8b' is no built-in shape", "'llama-3-8b'"});
 }
 
-TEST(Llama3Factors, FollowTheRule) {
+TEST(Llama3Scaling, FollowsTheRule) {
   // Wavelengths beyond 8192 are stretched by 8, those below 2048 not at all.
-  auto factors = llama3_factors(500000, 128, {"llama3", 8, 1, 4, 8192});
+  auto factors = frequency_divisors({500000, {"llama3", 8, 1, 4, 8192}, {}}, 128);
   ASSERT_EQ(factors.size(), 64u);
   EXPECT_EQ(factors.front(), 1);
   EXPECT_EQ(factors.back(), 8);

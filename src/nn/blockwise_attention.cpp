@@ -3,7 +3,7 @@
 #include "graph/custom_gradient.h"
 #include "graph/ops.h"
 #include "graph/scan.h"
-#include "model/attention.h"
+#include "nn/attention.h"
 
 namespace gavel {
 
@@ -38,23 +38,32 @@ Value row(const Value& stacked, int64_t i) {
   return reshape(slice_dim(stacked, 0, i, i + 1), shape);
 }
 
-/** [B, Hkv, G * block, block] scores of query block `i` with key block `j` (a scalar), masked; and the mask.
- */
+/** [B, Hkv, G * block, block] scores of query block `i` with key block `j` (a scalar), masked; the mask; and with a soft
+ * cap its slope, what a score's gradient is multiplied by. */
 struct Scores {
-  Value scores, mask;
+  Value scores, mask, slope;
 };
 Scores block_scores(const Value& q, const Value& k, const Value& own, const Value& others, int64_t i,
-                    const Value& j, double scale, const Sizes& z) {
+                    const Value& j, const AttentionRule& rule, const Sizes& z) {
   Graph& graph = q.graph();
-  Value scores = mul(dot(q, k, {{0, 1}, {0, 1}, {3}, {3}}, wide_type(q.dtype())), scale);
+  Value scores = mul(dot(q, k, {{0, 1}, {0, 1}, {3}, {3}}, wide_type(q.dtype())), rule.scale), slope;
+  if (rule.logit_softcapping) {
+    Value bent = tanh(mul(scores, 1 / *rule.logit_softcapping));
+    scores = mul(bent, *rule.logit_softcapping);
+    slope = add(neg(mul(bent, bent)), 1);
+  }
   Shape shape = {z.b, z.block, z.block};
   Value query = add(iota(graph, DType::kI32, shape, 1), static_cast<double>(i * z.block));
   Value key =
       add(iota(graph, DType::kI32, shape, 2), broadcast_scalar(mul(j, static_cast<double>(z.block)), shape));
   Value seen = bit_and(compare(Compare::kLe, key, query), compare(Compare::kEq, broadcast(own, shape, {0, 1}),
                                                                   broadcast(others, shape, {0, 2})));
+  if (rule.sliding_window) {
+    Value first = sub(query, full_like(query, static_cast<double>(*rule.sliding_window)));
+    seen = bit_and(seen, compare(Compare::kGt, key, first));
+  }
   Value mask = reshape(broadcast(seen, {z.b, z.kv, z.group(), z.block, z.block}, {0, 3, 4}), scores.shape());
-  return {select(mask, scores, full_like(scores, kMasked)), mask};
+  return {select(mask, scores, full_like(scores, kMasked)), mask, slope};
 }
 
 /** Repeats [.., n] along a new last dimension. */
@@ -71,7 +80,7 @@ Value zeros(Graph& graph, DType dtype, const Shape& shape) {
 }
 
 /** o [B, S, H, D] and the log of each query's sum of exponentials, [blocks, B, Hkv, G * block]. */
-std::vector<Value> forward(const std::vector<Value>& in, double scale, const Sizes& z) {
+std::vector<Value> forward(const std::vector<Value>& in, const AttentionRule& rule, const Sizes& z) {
   Value q = to_blocks(in[0], z), k = to_blocks(in[1], z), v = to_blocks(in[2], z);
   Value segments = transpose(reshape(in[3], {z.b, z.blocks, z.block}), {1, 0, 2});
   Graph& graph = q.graph();
@@ -84,8 +93,8 @@ std::vector<Value> forward(const std::vector<Value>& in, double scale, const Siz
                                 full(graph, wide, rows, kMasked), zeros(graph, wide, rows)};
     auto body = [&](const ScanInput& step) {
       const Value &sum = step.carries[0], &top = step.carries[1], &total = step.carries[2];
-      auto [scores, mask] = block_scores(step.constants[0], step.slices[0], step.constants[1], step.slices[2],
-                                         i, step.index, scale, z);
+      auto [scores, mask, slope] = block_scores(step.constants[0], step.slices[0], step.constants[1], step.slices[2],
+                                         i, step.index, rule, z);
       Value highest = maximum(top, reduce_max(scores, {3}));
       // Masked places count nothing even where a whole row is masked and the highest is the mask itself.
       Value weights = select(mask, exp(sub(scores, spread(highest, z.block))), full_like(scores, 0));
@@ -107,7 +116,7 @@ std::vector<Value> forward(const std::vector<Value>& in, double scale, const Siz
 }
 
 /** Gradients of q, k and v; scores are computed again block by block (Dao et al., "FlashAttention", 2022). */
-std::vector<Value> backward(const GradientContext& context, double scale, const Sizes& z) {
+std::vector<Value> backward(const GradientContext& context, const AttentionRule& rule, const Sizes& z) {
   const auto& in = context.inputs;
   Value q = to_blocks(in[0], z), k = to_blocks(in[1], z), v = to_blocks(in[2], z);
   Value segments = transpose(reshape(in[3], {z.b, z.blocks, z.block}), {1, 0, 2});
@@ -125,12 +134,13 @@ std::vector<Value> backward(const GradientContext& context, double scale, const 
     auto body = [&](const ScanInput& step) {
       const Value &key = step.slices[0], &value = step.slices[1];
       const Value &query = step.constants[0], &dout = step.constants[1];
-      auto [scores, mask] =
-          block_scores(query, key, step.constants[4], step.slices[2], i, step.index, scale, z);
+      auto [scores, mask, slope] =
+          block_scores(query, key, step.constants[4], step.slices[2], i, step.index, rule, z);
       Value weights =
           select(mask, exp(sub(scores, spread(step.constants[2], z.block))), full_like(scores, 0));
       Value dweights = dot(dout, value, {{0, 1}, {0, 1}, {3}, {3}}, wide);
-      Value dscores = mul(mul(weights, sub(dweights, spread(step.constants[3], z.block))), scale);
+      Value dscores = mul(mul(weights, sub(dweights, spread(step.constants[3], z.block))), rule.scale);
+      if (slope) dscores = mul(dscores, slope);
       Value narrow = convert(dscores, query.dtype());
       Value dquery = dot(narrow, key, {{0, 1}, {0, 1}, {3}, {2}}, wide);
       Value dkey = dot(narrow, query, {{0, 1}, {0, 1}, {2}, {2}}, wide);
@@ -157,8 +167,9 @@ std::vector<Value> backward(const GradientContext& context, double scale, const 
 
 }  // namespace
 
-Value blockwise_attention(const Value& q, const Value& k, const Value& v, const Value& segment_ids,
-                          double scale, int64_t block) {
+Value blockwise_attention(const AttentionCall& call, int64_t block) {
+  const Value &q = call.q, &k = call.k, &v = call.v, &segment_ids = call.segment_ids;
+  const AttentionRule& rule = call.rule;
   if (q.rank() != 4 || k.rank() != 4 || k.type() != v.type() || q.dim(0) != k.dim(0) ||
       q.dim(1) != k.dim(1) || q.dim(3) != k.dim(3) || q.dim(2) % k.dim(2) != 0 ||
       segment_ids.shape() != Shape{q.dim(0), q.dim(1)})
@@ -174,8 +185,8 @@ Value blockwise_attention(const Value& q, const Value& k, const Value& v, const 
   Sizes z{q.dim(0), padded, q.dim(2), k.dim(2), q.dim(3), block, padded / block};
   auto found = with_gradient(
       "blockwise_attention", {longer(q), longer(k), longer(v), longer(segment_ids)},
-      [&](const std::vector<Value>& in) { return forward(in, scale, z); },
-      [scale, z](const GradientContext& context) { return backward(context, scale, z); });
+      [&](const std::vector<Value>& in) { return forward(in, rule, z); },
+      [rule, z](const GradientContext& context) { return backward(context, rule, z); });
   return slice_dim(found[0], 1, 0, s);
 }
 

@@ -1,12 +1,12 @@
 #pragma once
-#include <map>
 #include <string>
 #include <vector>
 
 #include "graph/graph.h"
-#include "io/llama_config.h"
 #include "model/lora.h"
-#include "model/placement.h"
+#include "nn/kernel_registry.h"
+#include "nn/placement.h"
+#include "spec/decoder_spec.h"
 
 namespace gavel {
 
@@ -15,39 +15,39 @@ enum class LayerForm {
   kUnrolled,  // every layer written out; activations are kept
 };
 
-/** What computes linears, attention, norms and the like. */
-enum class Kernels {
-  kPlain,  // StableHLO, on every device
-  kCpu,    // src/kernels through XLA FFI: the CPU plugin, with register_cpu_kernels
-};
-
 struct ModelOptions {
-  LlamaConfig config;
+  DecoderSpec spec;
   LoraConfig lora;
   int64_t num_labels = 3;
   DType dtype = DType::kF32;          // how base weights are held
   DType compute_dtype = DType::kF32;  // of hidden states and matrix products
   LayerForm form = LayerForm::kUnrolled;
-  Kernels kernels = Kernels::kPlain;
+  Kernels kernels;       // what layers may be computed by; the default is plain StableHLO
   bool dropout = false;  // LoRA dropout is in the graph (training)
   Placement placement;   // on a mesh; the default is one device
 };
 
 /** A frozen tensor of the program. */
 struct FrozenParameter {
-  std::string name;  // of the argument: the Hugging Face name, with "*" for the layer when stacked
-  Shape shape;       // [layers, …] when stacked
+  std::string name;   // of the argument: the Hugging Face name, with "*" for the layer when stacked
+  TensorSpec tensor;  // of one layer
+  bool stacked = false;
+  Shape shape;  // the tensor's, [layers, …] when stacked
+  DType dtype = DType::kF32;
   /** Where the values are in the model's files; several when stacked. */
   std::vector<std::string> sources;
-
-  bool stacked() const { return name.find(".*.") != std::string::npos; }
 };
 
 /** In the order of the program's arguments. Unrolled: every tensor by itself; scan: the layers' tensors
  * stacked. */
 std::vector<FrozenParameter> frozen_parameters(const ModelOptions& options);
 
-/** The batch as the graph sees it; see data/batch.h. T = batch * length tokens. */
+TrainableLayout trainable_layout(const ModelOptions& options);
+
+/** One line per axis that a parameter of the model could not be split over. */
+std::vector<std::string> placement_notes(const ModelOptions& options);
+
+/** The batch as the graph sees it; see data/batcher.h. T = batch * length tokens. */
 struct BatchValues {
   Value input_ids;     // i32 [B, S]
   Value positions;     // i32 [B, S]
@@ -56,16 +56,12 @@ struct BatchValues {
   Value last_index;    // i32 [R], place of each row's pooled token in the B * S tokens
 };
 
-/** Logits float32 [R, num_labels] of LlamaForSequenceClassification: layers, then for each row's pooled token
+/** Logits float32 [R, num_labels] of the family's …ForSequenceClassification: layers, then for each row's pooled token
  * the final norm and the head. `frozen` and `trainable` are the program's values in the order of
- * frozen_parameters and trainable_parameters. `dropout_key` is a ui32 scalar that differs from step to step;
+ * frozen_parameters and trainable_layout. `dropout_key` is a ui32 scalar that differs from step to step;
  * none without dropout. In the unrolled form the last layer computes only keys and values for all tokens, the
  * rest for pooled ones. */
 Value build_logits(const ModelOptions& options, const std::vector<Value>& frozen,
                    const std::vector<Value>& trainable, const BatchValues& batch, const Value& dropout_key);
-
-/** float32 factors of the rotary angles, with the config's scaling (linear, llama3, or factors from the
- * file), computed as transformers does. Length head_dim / 2. */
-std::vector<double> inverse_frequencies(const LlamaConfig& config);
 
 }  // namespace gavel

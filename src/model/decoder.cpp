@@ -1,0 +1,330 @@
+#include "model/decoder.h"
+
+#include <map>
+
+#include "graph/ops.h"
+#include "graph/scan.h"
+#include "nn/attention.h"
+#include "nn/layers.h"
+
+namespace gavel {
+
+namespace {
+
+/** One layer's values, by what they are. */
+class BlockValues {
+ public:
+  void set(const TensorSpec& tensor, Value value) { values_[tensor.name] = std::move(value); }
+  void set_adapter(const std::string& linear, Value a, Value b) { adapters_[linear] = {std::move(a), std::move(b)}; }
+
+  const Value& of(const TensorSpec& tensor) const {
+    auto at = values_.find(tensor.name);
+    if (at == values_.end()) fail("decoder: no tensor '{}' in the layer", tensor.name);
+    return at->second;
+  }
+  struct Adapter {
+    Value a, b;
+  };
+  /** nullptr for a linear without one. */
+  const Adapter* adapter(const LinearSpec& linear) const {
+    auto at = adapters_.find(linear.name);
+    return at == adapters_.end() ? nullptr : &at->second;
+  }
+
+ private:
+  std::map<std::string, Value> values_;      // by TensorSpec::name
+  std::map<std::string, Adapter> adapters_;  // by LinearSpec::name
+};
+
+/** What all layers share. */
+struct Shared {
+  Value segment_ids;  // [B, S]
+  Value token_hash;   // ui32 [T]; none without dropout
+  Value dropout_key;  // ui32 scalar
+  std::vector<Rotary> rotaries;  // of each of DecoderSpec::ropes, [B, S, D/2]
+};
+
+class BlockBuilder {
+ public:
+  BlockBuilder(const ModelOptions& options, const BlockSpec& block, const Shared& shared, const BlockValues& values,
+               const Value& layer)
+      : options_(options),
+        block_(block),
+        attention_(block.attention),
+        shared_(shared),
+        values_(values),
+        layer_(layer),
+        layers_(options.kernels, options.placement) {}
+
+  /** x [T, hidden] → [T, hidden]. */
+  Value all_tokens(const Value& x) const {
+    const int64_t b = sequences(), s = length();
+    const Placement& place = options_.placement;
+    Value normed = norm(x, block_.attention_norm);
+    const Value& hash = shared_.token_hash;
+    auto heads = [&](const LinearSpec& spec, int64_t count) {
+      return place.heads(reshape(linear(normed, spec, hash), {b, s, count, attention_.head_dim}));
+    };
+    Value q = heads(attention_.q_proj, attention_.num_attention_heads);
+    Value k = heads(attention_.k_proj, attention_.num_key_value_heads);
+    Value v = heads(attention_.v_proj, attention_.num_key_value_heads);
+    Value turned_k = layers_.rotary({head_norm(k, attention_.k_norm), rotary()});
+    Value turned_q = layers_.rotary({head_norm(q, attention_.q_norm), rotary()});
+    Value o = layers_.attention(AttentionCall{turned_q, turned_k, v, shared_.segment_ids, rule()});
+    return rest(x, reshape(o, {b * s, attention_.query_features()}), hash);
+  }
+
+  /** Keys and values for all of x [T, hidden], the rest for the tokens at index i32 [R] only → [R, hidden].
+   */
+  Value pooled_tokens(const Value& x, const Value& index) const {
+    const int64_t b = sequences(), s = length(), d = attention_.head_dim, r = index.dim(0);
+    Value normed = norm(x, block_.attention_norm);
+    auto keys = [&](const LinearSpec& spec) {
+      return reshape(linear(normed, spec, shared_.token_hash), {b, s, attention_.num_key_value_heads, d});
+    };
+    Value k = keys(attention_.k_proj);
+    Value v = keys(attention_.v_proj);
+    Value hash = shared_.token_hash ? take(shared_.token_hash, index) : Value();
+    Value q = reshape(linear(take(normed, index), attention_.q_proj, hash), {r, attention_.num_attention_heads, d});
+    auto at_index = [&](const Value& angles) { return take(reshape(angles, {b * s, d / 2}), index); };
+    Rotary turns{at_index(rotary().cos), at_index(rotary().sin)};
+    const TokenPlaces places = places_of(index, s);
+    Value turned_k = layers_.rotary({head_norm(k, attention_.k_norm), rotary()});
+    Value turned_q = layers_.rotary({head_norm(q, attention_.q_norm), turns});
+    Value o = layers_.attention(PooledAttentionCall{turned_q, turned_k, v, shared_.segment_ids, places, rule()});
+    return rest(take(x, index), reshape(o, {r, attention_.query_features()}), hash);
+  }
+
+ private:
+  int64_t sequences() const { return shared_.segment_ids.dim(0); }
+  int64_t length() const { return shared_.segment_ids.dim(1); }
+  const Rotary& rotary() const { return shared_.rotaries.at(attention_.rope); }
+  AttentionRule rule() const { return {attention_.scale, attention_.sliding_window, attention_.logit_softcapping}; }
+
+  Value norm(const Value& x, const TensorSpec& weight) const {
+    return layers_.norm({x, values_.of(weight), options_.spec.norm});
+  }
+  /** Of each head, or of what a part of the block gives, where the block has such a norm. */
+  Value head_norm(const Value& x, const std::vector<TensorSpec>& weight) const {
+    return weight.empty() ? x : norm(x, weight.front());
+  }
+
+  /** After attention: output projection and the feed-forward block, with their residuals. */
+  Value rest(const Value& x, const Value& attended, const Value& hash) const {
+    Value middle =
+        add(x, head_norm(linear(attended, attention_.o_proj, hash), block_.attention_output_norm));
+    const FeedForwardSpec& mlp = block_.feed_forward;
+    auto weight = [&](const LinearSpec& spec) { return values_.of(spec.weight); };
+    if (Value whole = layers_.feed_forward({middle, values_.of(block_.feed_forward_norm), options_.spec.norm,
+                                            weight(mlp.gate_proj), weight(mlp.up_proj), weight(mlp.down_proj),
+                                            mlp.activation, bare_feed_forward()}))
+      return whole;
+    Value normed = norm(middle, block_.feed_forward_norm);
+    Value gate = linear(normed, mlp.gate_proj, hash), up = linear(normed, mlp.up_proj, hash);
+    Value gated = layers_.gated({gate, up, mlp.activation});
+    return add(middle, head_norm(linear(gated, mlp.down_proj, hash), block_.feed_forward_output_norm));
+  }
+
+  bool bare_feed_forward() const {
+    const FeedForwardSpec& mlp = block_.feed_forward;
+    for (const LinearSpec* linear : {&mlp.gate_proj, &mlp.up_proj, &mlp.down_proj})
+      if (linear->has_bias() || values_.adapter(*linear) != nullptr) return false;
+    return block_.feed_forward_output_norm.empty();
+  }
+
+  Value linear(const Value& x, const LinearSpec& spec, const Value& hash) const {
+    LinearCall call{x, values_.of(spec.weight), spec.has_bias() ? values_.of(spec.bias.front()) : Value(), spec};
+    const BlockValues::Adapter* adapter = values_.adapter(spec);
+    if (adapter == nullptr) return layers_.linear(call);
+    Dropout dropout{options_.lora.lora_dropout, hash, shared_.dropout_key, layer_, place_of(spec)};
+    return layers_.linear(AdaptedLinearCall{call, adapter->a, adapter->b, options_.lora.scaling(), dropout});
+  }
+
+  /** The linear's number in its block, which its dropout masks depend on. */
+  size_t place_of(const LinearSpec& wanted) const {
+    size_t place = 0;
+    for (const LinearSpec* linear : block_.linears()) {
+      if (linear == &wanted) return place;
+      ++place;
+    }
+    fail("decoder: '{}' is no linear of the block", wanted.name);
+  }
+
+  const ModelOptions& options_;
+  const BlockSpec& block_;
+  const AttentionSpec& attention_;
+  const Shared& shared_;
+  const BlockValues& values_;
+  const Value& layer_;
+  Layers layers_;
+};
+
+/** One program's graph of the decoder. */
+class DecoderBuilder {
+ public:
+  DecoderBuilder(const ModelOptions& options, const std::vector<Value>& frozen, const std::vector<Value>& trainable)
+      : options_(options), spec_(options.spec), layout_(trainable_layout(options)), trainable_(trainable) {
+    auto parameters = frozen_parameters(options);
+    if (trainable.size() != layout_.parameters.size() || frozen.size() != parameters.size())
+      fail("build_logits: {} frozen and {} trainable values given", frozen.size(), trainable.size());
+    for (size_t i = 0; i < frozen.size(); ++i) frozen_[parameters[i].name] = frozen[i];
+  }
+
+  Value logits(const BatchValues& batch, const Value& dropout_key) {
+    share(batch, dropout_key);
+    Value x = embed(batch.input_ids);
+    Value pooled = options_.form == LayerForm::kUnrolled ? unrolled(x, batch.last_index) : scanned(x, batch.last_index);
+    // The head works on few rows, so it can afford float32 all through.
+    Value hidden = norm_composition({convert(pooled, DType::kF32), frozen_.at(spec_.final_norm.name), spec_.norm});
+    return matmul_nt(hidden, trainable_.at(layout_.head));
+  }
+
+ private:
+  void share(const BatchValues& batch, const Value& dropout_key) {
+    shared_.segment_ids = batch.segment_ids;
+    for (size_t kind = 0; kind < spec_.ropes.size(); ++kind)
+      shared_.rotaries.push_back(rotary_angles(batch.positions, inverse_frequencies(spec_.ropes[kind], head_dim())));
+    if (!options_.dropout || options_.lora.lora_dropout <= 0) return;
+    shared_.dropout_key = dropout_key;
+    shared_.token_hash = token_hash(batch.dropout_rows, batch.positions);
+  }
+
+  int64_t head_dim() const { return spec_.blocks.front().attention.head_dim; }
+
+  /** Rows of the embedding table for ids i32 [B, S] → [T, hidden]. */
+  Value embed(const Value& input_ids) {
+    Value x = take(frozen_.at(spec_.embeddings.name), reshape(input_ids, {num_elements(input_ids.shape())}));
+    x = options_.placement.embedded(x, spec_.embeddings);
+    if (spec_.embedding_scale != 1) x = mul(x, spec_.embedding_scale);
+    return convert(x, options_.compute_dtype);
+  }
+
+  Value unrolled(Value x, const Value& last_index) {
+    std::vector<std::vector<Value>> a, b;  // by adapter and layer
+    for (const auto& adapter : layout_.adapters) {
+      a.push_back(unstack(trainable_[adapter.a]));
+      b.push_back(unstack(trainable_[adapter.b]));
+    }
+    for (int64_t layer = 0;; ++layer) {
+      const BlockSpec& block = spec_.block(layer);
+      BlockValues values;
+      for (const TensorSpec* tensor : block.tensors())
+        values.set(*tensor, frozen_.at(name_in_layer(tensor->name, layer)));
+      for (size_t i = 0; i < layout_.adapters.size(); ++i)
+        values.set_adapter(layout_.adapters[i].linear, a[i][static_cast<size_t>(layer)], b[i][static_cast<size_t>(layer)]);
+      Value number = full(x.graph(), DType::kI32, {}, static_cast<double>(layer));
+      BlockBuilder builder(options_, block, shared_, values, number);
+      if (layer + 1 == spec_.num_hidden_layers) return builder.pooled_tokens(x, last_index);
+      x = builder.all_tokens(x);
+    }
+  }
+
+  Value scanned(Value x, const Value& last_index) {
+    if (spec_.blocks.size() != 1)
+      fail("{}: its layers are of {} kinds, which a scan can't run; set train.layers=unrolled", spec_.model_type,
+           spec_.blocks.size());
+    const BlockSpec& block = spec_.blocks.front();
+    const Placement& place = options_.placement;
+    std::vector<Value> stacked, constants = {shared_.segment_ids};
+    for (const TensorSpec* tensor : block.tensors()) stacked.push_back(frozen_.at(tensor->name));
+    for (const auto& adapter : layout_.adapters) {
+      stacked.push_back(trainable_[adapter.a]);
+      stacked.push_back(trainable_[adapter.b]);
+    }
+    for (const Rotary& rotary : shared_.rotaries) {
+      constants.push_back(rotary.cos);
+      constants.push_back(rotary.sin);
+    }
+    const bool dropout = static_cast<bool>(shared_.token_hash);
+    if (dropout) {
+      constants.push_back(shared_.token_hash);
+      constants.push_back(shared_.dropout_key);
+    }
+    auto body = [&](const ScanInput& in) {
+      // In the order in which they were put in.
+      auto constant = in.constants.begin();
+      auto slice = in.slices.begin();
+      Shared inner;
+      inner.segment_ids = *constant++;
+      for (size_t kind = 0; kind < shared_.rotaries.size(); ++kind) {
+        Rotary& rotary = inner.rotaries.emplace_back();
+        rotary.cos = *constant++;
+        rotary.sin = *constant++;
+      }
+      if (dropout) {
+        inner.token_hash = *constant++;
+        inner.dropout_key = *constant++;
+      }
+      BlockValues values;
+      for (const TensorSpec* tensor : block.tensors()) values.set(*tensor, *slice++);
+      for (const auto& adapter : layout_.adapters) {
+        const Value& a = *slice++;
+        values.set_adapter(adapter.linear, a, *slice++);
+      }
+      BlockBuilder builder(options_, block, inner, values, in.index);
+      Value out = builder.all_tokens(place.tokens(in.carries.front()));
+      return ScanOutput{{place.tokens(out)}, {}};
+    };
+    x = scan(x.graph(), spec_.num_hidden_layers, {x}, stacked, constants, body).carries.front();
+    return place.whole(take(place.tokens(x), last_index));
+  }
+
+  const ModelOptions& options_;
+  const DecoderSpec& spec_;
+  TrainableLayout layout_;
+  std::map<std::string, Value> frozen_;  // by the argument's name
+  const std::vector<Value>& trainable_;
+  Shared shared_;
+};
+
+}  // namespace
+
+std::vector<FrozenParameter> frozen_parameters(const ModelOptions& options) {
+  const DecoderSpec& spec = options.spec;
+  std::vector<FrozenParameter> parameters;
+  auto add = [&](const std::string& name, const TensorSpec& tensor) {
+    parameters.push_back({name, tensor, false, tensor.shape, tensor.dtype(options.dtype), {name}});
+  };
+  add(spec.embeddings.name, spec.embeddings);
+  if (options.form == LayerForm::kScan) {
+    for (const TensorSpec* tensor : spec.blocks.front().tensors()) {
+      FrozenParameter p{tensor->name, *tensor, true, tensor->shape, tensor->dtype(options.dtype), {}};
+      p.shape.insert(p.shape.begin(), spec.num_hidden_layers);
+      for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer)
+        p.sources.push_back(name_in_layer(tensor->name, layer));
+      parameters.push_back(std::move(p));
+    }
+  } else {
+    for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer)
+      for (const TensorSpec* tensor : spec.block(layer).tensors()) add(name_in_layer(tensor->name, layer), *tensor);
+  }
+  add(spec.final_norm.name, spec.final_norm);
+  return parameters;
+}
+
+TrainableLayout trainable_layout(const ModelOptions& options) {
+  return trainable_layout(options.spec, options.lora, options.num_labels);
+}
+
+std::vector<std::string> placement_notes(const ModelOptions& options) {
+  std::vector<std::string> notes;
+  const Placement& placement = options.placement;
+  if (!placement.split()) return notes;
+  if (!placement.splits_heads()) {
+    const AttentionSpec& attention = options.spec.blocks.front().attention;
+    notes.push_back(fmt::format(
+        "mesh {}: {} heads and {} key-value heads: attention is not split over mp, which must divide both",
+        to_string(placement.mesh()), attention.num_attention_heads, attention.num_key_value_heads));
+  }
+  for (const FrozenParameter& p : frozen_parameters(options)) placement.parameter(p.name, p.tensor, p.stacked, notes);
+  for (const TrainableParameter& p : trainable_layout(options).parameters)
+    placement.parameter(p.name, p.tensor, p.stacked, notes);
+  return notes;
+}
+
+Value build_logits(const ModelOptions& options, const std::vector<Value>& frozen,
+                   const std::vector<Value>& trainable, const BatchValues& batch, const Value& dropout_key) {
+  return DecoderBuilder(options, frozen, trainable).logits(batch, dropout_key);
+}
+
+}  // namespace gavel

@@ -1,0 +1,290 @@
+#include "nn/cpu_kernels.h"
+
+#include "graph/ops.h"
+
+namespace gavel {
+
+namespace {
+
+using Attributes = KernelDefinition::Attributes;
+using Types = std::vector<TensorType>;
+
+const KernelDefinition& kernel(std::string_view target) { return cpu_kernels().definition(target); }
+
+/** The kernels' `compute` attribute: the type of the values is the type of the products. */
+int32_t compute_of(const Value& x) { return x.dtype() == DType::kBF16 ? 1 : 2; }
+
+double elements(const TensorType& type) { return static_cast<double>(num_elements(type.shape)); }
+double size(const TensorType& type, size_t dimension) { return static_cast<double>(type.shape.at(dimension)); }
+
+// --- Linear: x [T, in], weight [out, in] ----------------------------------------------------------------------------
+
+/** x times weight transposed, or dy times weight. */
+double linear_flops(const Types& in) {
+  enum { kX, kWeight };
+  return 2 * size(in[kX], 0) * elements(in[kWeight]);
+}
+
+std::vector<Value> linear_gradient(const Attributes& attributes, const GradientContext& context) {
+  enum { kX, kWeight };
+  std::vector<Value> result(context.inputs.size());
+  if (!context.needed[kX]) return result;
+  const Value& x = context.inputs[kX];
+  result[kX] = kernel("gavel_linear_dx")
+                   .call(attributes, {context.output_gradients[0], context.inputs[kWeight]}, {x.type()})[0];
+  return result;
+}
+
+TensorType output_of(const LinearCall& call) { return {call.x.dtype(), {call.x.dim(0), call.weight.dim(0)}}; }
+
+Value linear(const LinearCall& call) {
+  std::vector<Value> operands = {call.x, call.weight};
+  if (call.bias) operands.push_back(call.bias);
+  return kernel("gavel_linear").call({{"compute", compute_of(call.x)}}, operands, {output_of(call)})[0];
+}
+
+// --- Linear with an adapter -----------------------------------------------------------------------------------------
+
+/** Of the products with A and B, forward; they are made twice more going back. */
+double rank_flops(const TensorType& a, const TensorType& b, double tokens) {
+  return 2 * size(a, 0) * (size(a, 1) + size(b, 0)) * tokens;
+}
+
+double adapted_flops(const Types& in) {
+  enum { kX, kBranch, kWeight, kA, kB };
+  return 2 * size(in[kX], 0) * elements(in[kWeight]) + rank_flops(in[kA], in[kB], size(in[kX], 0));
+}
+
+enum class AdaptedGradient { kDy, kBranch, kWeight, kXA, kA, kB };
+
+double adapted_weights_flops(const Types& in) {
+  auto at = [&](AdaptedGradient place) { return in[static_cast<size_t>(place)]; };
+  return 2 * rank_flops(at(AdaptedGradient::kA), at(AdaptedGradient::kB), size(at(AdaptedGradient::kDy), 0));
+}
+
+double adapted_gradient_flops(const Types& in) {
+  auto at = [&](AdaptedGradient place) { return in[static_cast<size_t>(place)]; };
+  return 2 * size(at(AdaptedGradient::kDy), 0) * elements(at(AdaptedGradient::kWeight)) + adapted_weights_flops(in);
+}
+
+std::vector<Value> adapted_gradient(const Attributes& attributes, const GradientContext& context) {
+  enum { kX, kBranch, kWeight, kA, kB };
+  enum { kY, kXA };
+  const auto& in = context.inputs;
+  const Value &x = in[kX], &branch = in[kBranch], &a = in[kA], &b = in[kB];
+  std::vector<Value> operands = {context.output_gradients[kY], branch, in[kWeight], context.outputs[kXA], a, b};
+  std::vector<Value> result(in.size());
+  auto take = [&](std::string_view target, const std::vector<int>& wanted) {
+    Types types;
+    for (int input : wanted) types.push_back(in[static_cast<size_t>(input)].type());
+    auto found = kernel(target).call(attributes, operands, types);
+    for (size_t i = 0; i < wanted.size(); ++i) result[static_cast<size_t>(wanted[i])] = found[i];
+  };
+  if (!context.needed[kX])
+    take("gavel_linear_lora_grad_weights", {kA, kB});
+  else if (x == branch)
+    take("gavel_linear_lora_grad", {kX, kA, kB});
+  else
+    take("gavel_linear_lora_grad_split", {kX, kBranch, kA, kB});
+  return result;
+}
+
+Value adapted_linear(const AdaptedLinearCall& call) {
+  const LinearCall& linear = call.linear;
+  const Value &x = linear.x, branch = call.dropout(x);
+  std::vector<Value> operands = {x, branch, linear.weight, call.lora_a, call.lora_b};
+  if (linear.bias) operands.push_back(linear.bias);
+  return kernel("gavel_linear_lora")
+      .call({{"scale", call.scaling}, {"compute", compute_of(x)}}, operands,
+            {output_of(linear), {DType::kF32, {x.dim(0), call.lora_a.dim(0)}}})[0];
+}
+
+// --- Attention ------------------------------------------------------------------------------------------------------
+
+/** Operands without the queries' own segments and positions: the queries are all places, of which each sees half. */
+constexpr size_t kAllPlaces = 4, kAllPlacesBack = 7;
+
+/** Of one product of all scores. */
+double score_flops(const Types& in) {
+  enum { kQ, kK };
+  return elements(in[kQ]) * size(in[kK], 1);
+}
+
+double attention_flops(const Types& in) { return (in.size() == kAllPlaces ? 2 : 4) * score_flops(in); }
+double attention_gradient_flops(const Types& in) { return (in.size() == kAllPlacesBack ? 5 : 10) * score_flops(in); }
+
+std::vector<Value> attention_gradient(const Attributes& attributes, const GradientContext& context) {
+  enum { kQ, kK, kV, kSegments };
+  enum { kO, kLogSums };
+  const auto& in = context.inputs;
+  std::vector<Value> operands = {in[kQ], in[kK], in[kV], context.outputs[kO], context.outputs[kLogSums],
+                                 context.output_gradients[kO]};
+  // The segments, and what tells of the queries where they are not all places.
+  operands.insert(operands.end(), in.begin() + kSegments, in.end());
+  auto result = kernel("gavel_attention_grad").call(attributes, operands, {in[kQ].type(), in[kK].type(), in[kV].type()});
+  result.resize(in.size());
+  return result;
+}
+
+Value attention(const AttentionCall& call) {
+  const Value& q = call.q;
+  return kernel("gavel_attention")
+      .call({{"scale", call.rule.scale}}, {q, call.k, call.v, call.segment_ids},
+            {q.type(), {DType::kF32, {q.dim(0), q.dim(2), q.dim(1)}}})[0];
+}
+
+Value pooled_attention(const PooledAttentionCall& call) {
+  const Value &q = call.q, &index = call.at.index;
+  Value segments =
+      reshape(take(reshape(call.segment_ids, {call.segment_ids.dim(1)}), index), {1, index.dim(0)});
+  Value positions = reshape(index, {1, index.dim(0)});
+  Value queries = reshape(q, {1, q.dim(0), q.dim(1), q.dim(2)});
+  Value out = kernel("gavel_attention")
+                  .call({{"scale", call.rule.scale}},
+                        {queries, call.k, call.v, call.segment_ids, segments, positions},
+                        {queries.type(), {DType::kF32, {1, q.dim(1), q.dim(0)}}})[0];
+  return reshape(out, q.shape());
+}
+
+// --- Norm, rotary, gated activation ---------------------------------------------------------------------------------
+
+std::vector<Value> norm_gradient(const Attributes& attributes, const GradientContext& context) {
+  enum { kX, kWeight };
+  const Value& x = context.inputs[kX];
+  return {kernel("gavel_rms_norm_grad")
+              .call(attributes, {x, context.inputs[kWeight], context.output_gradients[0]}, {x.type()})[0],
+          Value()};
+}
+
+Value norm(const NormCall& call) {
+  return kernel("gavel_rms_norm").call({{"eps", call.rule.eps}}, {call.x, call.weight}, {call.x.type()})[0];
+}
+
+std::vector<Value> rotary_gradient(const Attributes&, const GradientContext& context) {
+  enum { kX, kCos, kSin };
+  const auto& in = context.inputs;
+  return {kernel("gavel_rotary")
+              .call({{"inverse", true}}, {context.output_gradients[0], in[kCos], in[kSin]}, {in[kX].type()})[0],
+          Value(), Value()};
+}
+
+Value rotary(const RotaryCall& call) {
+  return kernel("gavel_rotary")
+      .call({{"inverse", false}}, {call.x, call.rotary.cos, call.rotary.sin}, {call.x.type()})[0];
+}
+
+std::vector<Value> swiglu_gradient(const Attributes&, const GradientContext& context) {
+  enum { kGate, kUp };
+  const auto& in = context.inputs;
+  return kernel("gavel_swiglu_grad")
+      .call({}, {in[kGate], in[kUp], context.output_gradients[0]}, {in[kGate].type(), in[kUp].type()});
+}
+
+Value swiglu(const GatedCall& call) {
+  return kernel("gavel_swiglu").call({}, {call.gate, call.up}, {call.gate.type()})[0];
+}
+
+// --- The feed-forward block -----------------------------------------------------------------------------------------
+
+double mlp_flops(const Types& in) {
+  enum { kH, kNorm, kGate };
+  return 3 * 2 * size(in[kH], 0) * elements(in[kGate]);
+}
+
+std::vector<Value> mlp_gradient(const Attributes& attributes, const GradientContext& context) {
+  enum { kH, kNorm, kGate, kUp, kDown };
+  enum { kY, kGated, kUpped };
+  const auto& in = context.inputs;
+  std::vector<Value> result(in.size());
+  if (!context.needed[kH]) return result;
+  result[kH] = kernel("gavel_mlp_grad")
+                   .call(attributes,
+                         {in[kH], in[kNorm], in[kGate], in[kUp], in[kDown], context.outputs[kGated],
+                          context.outputs[kUpped], context.output_gradients[kY]},
+                         {in[kH].type()})[0];
+  return result;
+}
+
+Value mlp(const FeedForwardCall& call) {
+  const Value& h = call.h;
+  TensorType wide{h.dtype(), {h.dim(0), call.gate.dim(0)}};
+  return kernel("gavel_mlp").call({{"eps", call.rule.eps}, {"compute", compute_of(h)}},
+                                  {h, call.norm, call.gate, call.up, call.down}, {h.type(), wide, wide})[0];
+}
+
+bool is_plain(const NormRule& rule) { return rule.offset == 0; }
+
+// --- The registry ---------------------------------------------------------------------------------------------------
+
+KernelSet make_cpu_kernels() {
+  KernelSet set;
+  set.platform = "cpu";
+  set.definitions = {
+      {"gavel_linear", {{"t*.", "f.", "f"}, {"t*f"}}, linear_flops, linear_gradient},
+      {"gavel_linear_dx", {{"t*.", ".f"}, {"t*f"}}, linear_flops},
+      {"gavel_linear_lora",
+       {{"t*.", "t*.", "f.", "..", "f.", "f"}, {"t*f", "t*."}},
+       adapted_flops,
+       adapted_gradient},
+      {"gavel_linear_lora_grad",
+       {{"t*.", "t*f", ".f", "t*.", ".f", ".."}, {"t*f", ".f", ".."}, {false, true, true}},
+       adapted_gradient_flops},
+      {"gavel_linear_lora_grad_split",
+       {{"t*.", "t*f", ".f", "t*.", ".f", ".."}, {"t*f", "t*f", ".f", ".."}, {false, false, true, true}},
+       adapted_gradient_flops},
+      {"gavel_linear_lora_grad_weights",
+       {{"t*.", "t*f", ".f", "t*.", ".f", ".."}, {".f", ".."}, {true, true}},
+       adapted_weights_flops},
+      {"gavel_attention",
+       {{"t.h.", "t.h.", "t.h.", "t.", "t.", "t."}, {"t.h.", "th."}},
+       attention_flops,
+       attention_gradient,
+       "",
+       2},
+      {"gavel_attention_grad",
+       {{"t.h.", "t.h.", "t.h.", "t.h.", "th.", "t.h.", "t.", "t.", "t."}, {"t.h.", "t.h.", "t.h."}},
+       attention_gradient_flops,
+       nullptr,
+       "",
+       5},
+      {"gavel_rms_norm", {{"t*.", "."}, {"t*."}}, nullptr, norm_gradient},
+      {"gavel_rms_norm_grad", {{"t*.", ".", "t*.", "t*."}, {"t*."}}},
+      {"gavel_rotary", {{"t*h.", "t*.", "t*."}, {"t*h."}}, nullptr, rotary_gradient},
+      {"gavel_swiglu", {{"t*f", "t*f"}, {"t*f"}}, nullptr, swiglu_gradient},
+      {"gavel_swiglu_grad", {{"t*f", "t*f", "t*f"}, {"t*f", "t*f"}}},
+      {"gavel_mlp",
+       {{"t*.", ".", "..", "..", ".."}, {"t*.", "t*.", "t*."}},
+       mlp_flops,
+       mlp_gradient,
+       "gavel_mlp_forward_only"},
+      {"gavel_mlp_grad", {{"t*.", ".", "..", "..", "..", "t*.", "t*.", "t*."}, {"t*."}}, mlp_flops},
+  };
+  set.layers = {
+      {{"gavel_linear", [](const LinearCall&, const Mesh&) { return true; }, linear}},
+      {{"gavel_linear_lora", [](const AdaptedLinearCall&, const Mesh&) { return true; }, adapted_linear}},
+      {{"gavel_rms_norm", [](const NormCall& call, const Mesh&) { return is_plain(call.rule); }, norm}},
+      {{"gavel_rotary", [](const RotaryCall& call, const Mesh&) { return call.x.rank() == 4; }, rotary}},
+      {{"gavel_attention", [](const AttentionCall& call, const Mesh&) { return call.rule.plain(); }, attention}},
+      // Queries are told apart by their place in one sequence.
+      {{"gavel_attention",
+        [](const PooledAttentionCall& call, const Mesh&) { return call.rule.plain() && call.k.dim(0) == 1; },
+        pooled_attention}},
+      {{"gavel_swiglu", [](const GatedCall& call, const Mesh&) { return call.activation == Activation::kSilu; }, swiglu}},
+      // On a mesh its weights would be whole on every device, where single linears split them.
+      {{"gavel_mlp",
+        [](const FeedForwardCall& call, const Mesh& mesh) {
+          return call.bare && call.activation == Activation::kSilu && is_plain(call.rule) && mesh.devices() == 1;
+        },
+        mlp}},
+  };
+  return set;
+}
+
+}  // namespace
+
+const KernelSet& cpu_kernels() {
+  static const KernelSet set = make_cpu_kernels();
+  return set;
+}
+
+}  // namespace gavel

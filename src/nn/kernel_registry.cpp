@@ -1,0 +1,49 @@
+#include "nn/kernel_registry.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "nn/cpu_kernels.h"
+
+namespace gavel {
+
+std::vector<Value> KernelDefinition::call(Attributes attributes, const std::vector<Value>& operands,
+                                          std::vector<TensorType> outputs) const {
+  std::vector<TensorType> types;
+  for (const Value& operand : operands) types.push_back(operand.type());
+  Kernel kernel{target, attributes, {}, flops != nullptr ? flops(types) : 0, first_output_target, dimensions};
+  if (gradient != nullptr)
+    kernel.gradient = [rule = gradient, attributes](const GradientContext& context) { return rule(attributes, context); };
+  return call_kernel(std::move(kernel), operands, std::move(outputs));
+}
+
+const KernelDefinition& KernelSet::definition(std::string_view target) const {
+  for (const KernelDefinition& known : definitions)
+    if (known.target == target) return known;
+  fail("kernel '{}' is not registered for {}", target, platform);
+}
+
+const std::vector<const KernelSet*>& kernel_registry() {
+  static const std::vector<const KernelSet*> all = {&cpu_kernels()};
+  return all;
+}
+
+Kernels Kernels::of_platform(std::string_view platform) {
+  for (const KernelSet* set : kernel_registry())
+    if (set->platform == platform) return Kernels(*set);
+  return {};
+}
+
+bool Kernels::skip_unseen_keys() const {
+  return set_ != nullptr && std::any_of(set_->definitions.begin(), set_->definitions.end(),
+                                        [](const KernelDefinition& kernel) { return kernel.products_per_seen_pair > 0; });
+}
+
+const KernelDefinition* Kernels::find(std::string_view target) const {
+  if (set_ != nullptr)
+    for (const KernelDefinition& known : set_->definitions)
+      if (known.target == target) return &known;
+  return nullptr;
+}
+
+}  // namespace gavel

@@ -1,0 +1,37 @@
+#pragma once
+#include "nn/kernel_registry.h"
+#include "nn/placement.h"
+
+namespace gavel {
+
+/** Layers as graph values: each call goes to the first kernel that accepts it, else to the composition of graph ops. */
+class Layers {
+ public:
+  Layers(Kernels kernels, const Placement& placement) : kernels_(kernels), placement_(placement) {}
+
+  const Placement& placement() const { return placement_; }
+
+  Value linear(const LinearCall& call) const;
+  Value linear(const AdaptedLinearCall& call) const;
+  Value norm(const NormCall& call) const;
+  Value rotary(const RotaryCall& call) const;
+  Value attention(const AttentionCall& call) const;
+  Value attention(const PooledAttentionCall& call) const;
+  Value gated(const GatedCall& call) const;
+  /** None when no kernel does the block in one: then it is a norm and linears. */
+  Value feed_forward(const FeedForwardCall& call) const { return try_kernel(call); }
+
+ private:
+  template <class Call>
+  Value try_kernel(const Call& call) const {
+    return kernels_.try_call(call, placement_.mesh());
+  }
+
+  Kernels kernels_;
+  const Placement& placement_;
+};
+
+/** The norm's composition. */
+Value norm_composition(const NormCall& call);
+
+}  // namespace gavel

@@ -1,0 +1,360 @@
+// Every kernel of the registry against the composition that it stands for: values and gradients, on odd sizes, on one
+// device and cut over a mesh.
+#include "nn/kernel_registry.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "base/random.h"
+#include "emit/module.h"
+#include "graph/gradients.h"
+#include "graph/ops.h"
+#include "kernels/ffi_handlers.h"
+#include "nn/attention.h"
+#include "nn/cpu_kernels.h"
+#include "nn/layers.h"
+#include "pjrt/client.h"
+#include "spec/family.h"
+
+namespace gavel {
+namespace {
+
+/** Sizes of a case; `tokens` = sequences * length. */
+struct Sizes {
+  int64_t sequences, length, heads, key_heads, head_dim, in, out, rank;
+  int64_t tokens() const { return sequences * length; }
+};
+/** Odd ones, and ones that a mesh of 2 x 2 x 2 divides. */
+constexpr Sizes kOdd{3, 13, 6, 3, 10, 37, 53, 3}, kEven{4, 12, 4, 2, 8, 32, 48, 4};
+
+/** A graph of one call, by a kernel and composed. */
+class Comparison {
+ public:
+  Comparison(const Sizes& sizes, DType dtype) : sizes_(sizes), dtype_(dtype) {}
+
+  const Sizes& sizes() const { return sizes_; }
+  Graph& graph() { return graph_; }
+
+  Value numbers(Shape shape, bool trained, double scale = 1) { return numbers(std::move(shape), trained, scale, dtype_); }
+  /** A parameter with random values around zero; `trained`: its gradient is compared. */
+  Value numbers(Shape shape, bool trained, double scale, DType dtype) {
+    HostTensor tensor(DType::kF32, shape);
+    auto out = tensor.as_mutable<float>();
+    for (size_t i = 0; i < out.size(); ++i)
+      out[i] = static_cast<float>(scale * (2 * random_uniform(inputs_.size() + 1, i) - 1));
+    inputs_.push_back(tensor.to(dtype));
+    Value value = graph_.parameter(dtype, std::move(shape), fmt::format("in{}", inputs_.size()));
+    if (trained) trained_.push_back(value);
+    return value;
+  }
+  Value integers(const std::vector<int32_t>& values, const Shape& shape) {
+    inputs_.push_back(HostTensor::from(values, shape));
+    return graph_.parameter(DType::kI32, shape, fmt::format("in{}", inputs_.size()));
+  }
+  /** Two rows in each sequence, and padding. */
+  Value segments() {
+    std::vector<int32_t> ids;
+    for (int64_t i = 0; i < sizes_.tokens(); ++i) {
+      const int64_t place = i % sizes_.length;
+      ids.push_back(place < sizes_.length / 3 ? 1 : place + 2 < sizes_.length ? 2 : 0);
+    }
+    return integers(ids, {sizes_.sequences, sizes_.length});
+  }
+
+  void compare(const Value& by_kernel, const Value& composed) {
+    ASSERT_EQ(to_string(by_kernel.type()), to_string(composed.type()));
+    Value weights = numbers(by_kernel.shape(), false, 1, DType::kF32);
+    std::vector<int64_t> all;
+    for (int64_t d = 0; d < by_kernel.rank(); ++d) all.push_back(d);
+    for (const Value& value : {by_kernel, composed}) {
+      outputs_.push_back(value);
+      Value loss = reduce_sum(mul(convert(value, DType::kF32), weights), all);
+      for (const Value& gradient : gradients(loss, trained_)) outputs_.push_back(gradient);
+    }
+  }
+
+  /** The program of the values and gradients, and that of the values alone. */
+  std::string text() const { return emit_module(graph_, outputs_) + emit_module(graph_, {outputs_.front()}); }
+
+  /** Runs it and compares the two halves of the outputs. */
+  void run(const Mesh& mesh) {
+    ModuleOptions options;
+    if (mesh.devices() > 1) {
+      ModuleSharding sharding{mesh, {}, {}};
+      for (const Value& value : graph_.parameters()) sharding.parameters.emplace_back(value.shape().size());
+      for (const Value& value : outputs_) sharding.outputs.emplace_back(value.shape().size());
+      options.sharding = sharding;
+    }
+    std::string text = emit_module(graph_, outputs_, options);
+    auto client = pjrt::Client::create(pjrt::Plugin::load("cpu"), {{"cpu_device_count", mesh.devices()}});
+    pjrt::CompileOptions compile;
+    compile.num_partitions = mesh.devices();
+    pjrt::Executable program = client->compile(text, compile);
+    std::vector<std::vector<pjrt::Buffer>> buffers(static_cast<size_t>(mesh.devices()));
+    std::vector<pjrt::Executable::Arguments> arguments(buffers.size());
+    for (size_t d = 0; d < buffers.size(); ++d) {
+      for (const HostTensor& input : inputs_) buffers[d].push_back(client->to_device(input, d));
+      for (const pjrt::Buffer& buffer : buffers[d]) arguments[d].push_back(&buffer);
+    }
+    for (auto& device : program.execute(arguments)) {
+      const size_t half = device.size() / 2;
+      for (size_t i = 0; i < half; ++i) expect_near(device[i].to_host(), device[half + i].to_host(), i);
+    }
+  }
+
+ private:
+  void expect_near(const HostTensor& found, const HostTensor& wanted, size_t output) const {
+    const HostTensor a = found.to(DType::kF32), b = wanted.to(DType::kF32);
+    double largest = 0, difference = 0;
+    for (size_t i = 0; i < a.as<float>().size(); ++i) {
+      const double x = a.as<float>()[i], y = b.as<float>()[i];
+      ASSERT_TRUE(std::isfinite(x) && std::isfinite(y));
+      largest = std::max(largest, std::abs(y));
+      difference = std::max(difference, std::abs(x - y));
+    }
+    EXPECT_GT(largest, 0) << "nothing is compared";
+    // bfloat16 has eight bits, and products of several layers round in another order.
+    EXPECT_LT(difference, (dtype_ == DType::kBF16 ? 0.03 : 2e-5) * largest)
+        << (output == 0 ? "value" : fmt::format("gradient {}", output));
+  }
+
+  Sizes sizes_;
+  DType dtype_;
+  Graph graph_;
+  std::vector<Value> trained_, outputs_;
+  std::vector<HostTensor> inputs_;
+};
+
+const Placement& one_device() {
+  static const Placement placement;
+  return placement;
+}
+Layers composed() { return Layers(Kernels(), one_device()); }
+
+// --- A call of each kind, in all its variants. `build` is the kernel's. ------------------------------------------
+
+template <class Call>
+int variants() {
+  return 1;
+}
+
+const LinearSpec& some_linear() {
+  static const LinearSpec spec = standard::linear("self_attn.q_proj", "attn_q", 1, Dimension::kQueryHeads, 1,
+                                                  Dimension::kHidden, true);
+  return spec;
+}
+
+LinearCall linear_call(Comparison& c, bool bias, bool trained) {
+  const Sizes& s = c.sizes();
+  Value x = c.numbers({s.tokens(), s.in}, trained), weight = c.numbers({s.out, s.in}, false);
+  return {x, weight, bias ? c.numbers({s.out}, false) : Value(), some_linear()};
+}
+
+template <>
+int variants<LinearCall>() {
+  return 2;
+}
+void make_call(Comparison& c, int variant, Value (*build)(const LinearCall&)) {
+  const LinearCall call = linear_call(c, variant == 1, true);
+  c.compare(build(call), composed().linear(call));
+}
+
+template <>
+int variants<AdaptedLinearCall>() {
+  return 4;
+}
+void make_call(Comparison& c, int variant, Value (*build)(const AdaptedLinearCall&)) {
+  const Sizes& s = c.sizes();
+  const bool dropout = variant >= 2, trained = variant != 1;
+  const LinearCall linear = linear_call(c, variant == 3, trained);
+  AdaptedLinearCall call{linear, c.numbers({s.rank, s.in}, true, 1, DType::kF32),
+                         c.numbers({s.out, s.rank}, true, 1, DType::kF32), 0.7, {}};
+  if (dropout) {
+    std::vector<int32_t> rows, places;
+    for (int64_t i = 0; i < s.tokens(); ++i) {
+      rows.push_back(static_cast<int32_t>(i / s.length));
+      places.push_back(static_cast<int32_t>(i % s.length));
+    }
+    Value hash = token_hash(c.integers(rows, {s.sequences, s.length}), c.integers(places, {s.sequences, s.length}));
+    call.dropout = {0.25, hash, full(c.graph(), DType::kU32, {}, 77), full(c.graph(), DType::kI32, {}, 1), 2};
+  }
+  c.compare(build(call), composed().linear(call));
+}
+
+void make_call(Comparison& c, int, Value (*build)(const NormCall&)) {
+  const Sizes& s = c.sizes();
+  const NormCall call{c.numbers({s.tokens(), s.in}, true), c.numbers({s.in}, false), {1e-5, 0}};
+  c.compare(build(call), composed().norm(call));
+}
+
+void make_call(Comparison& c, int, Value (*build)(const RotaryCall&)) {
+  const Sizes& s = c.sizes();
+  const Shape tables = {s.sequences, s.length, s.head_dim / 2};
+  const RotaryCall call{c.numbers({s.sequences, s.length, s.heads, s.head_dim}, true),
+                        {c.numbers(tables, false, 1, DType::kF32), c.numbers(tables, false, 1, DType::kF32)}};
+  c.compare(build(call), composed().rotary(call));
+}
+
+void make_call(Comparison& c, int, Value (*build)(const AttentionCall&)) {
+  const Sizes& s = c.sizes();
+  const Shape keys = {s.sequences, s.length, s.key_heads, s.head_dim};
+  Value q = c.numbers({s.sequences, s.length, s.heads, s.head_dim}, true), k = c.numbers(keys, true),
+        v = c.numbers(keys, true);
+  const AttentionCall call{q, k, v, c.segments(), {0.4}};
+  // What is said of padding does not matter, and differs.
+  Value real = compare(Compare::kNe, call.segment_ids, full_like(call.segment_ids, 0));
+  auto masked = [&](const Value& o) { return select(broadcast(real, o.shape(), {0, 1}), o, full_like(o, 0)); };
+  c.compare(masked(build(call)), masked(composed().attention(call)));
+}
+
+void make_call(Comparison& c, int, Value (*build)(const PooledAttentionCall&)) {
+  const Sizes& s = c.sizes();
+  const Shape keys = {1, s.tokens(), s.key_heads, s.head_dim};
+  constexpr int64_t kRows = 4;
+  Value q = c.numbers({kRows, s.heads, s.head_dim}, true), k = c.numbers(keys, true), v = c.numbers(keys, true);
+  std::vector<int32_t> ids, index;
+  for (int64_t i = 0; i < s.tokens(); ++i) ids.push_back(static_cast<int32_t>(1 + i / s.length));
+  for (int64_t row = 0; row < kRows; ++row) index.push_back(static_cast<int32_t>(row * 5 + 3));
+  const PooledAttentionCall call{q, k, v, c.integers(ids, {1, s.tokens()}), places_of(c.integers(index, {kRows}), s.tokens()), {0.4}};
+  c.compare(build(call), composed().attention(call));
+}
+
+void make_call(Comparison& c, int, Value (*build)(const GatedCall&)) {
+  const Shape shape = {c.sizes().tokens(), c.sizes().out};
+  Value gate = c.numbers(shape, true, 3), up = c.numbers(shape, true);
+  const GatedCall call{gate, up, Activation::kSilu};
+  c.compare(build(call), composed().gated(call));
+}
+
+void make_call(Comparison& c, int, Value (*build)(const FeedForwardCall&)) {
+  const Sizes& s = c.sizes();
+  Value h = c.numbers({s.tokens(), s.in}, true), norm = c.numbers({s.in}, false), gate = c.numbers({s.out, s.in}, false),
+        up = c.numbers({s.out, s.in}, false), down = c.numbers({s.in, s.out}, false, 0.3);
+  const FeedForwardCall call{h, norm, {1e-5, 0}, gate, up, down};
+  const Layers layers = composed();
+  Value normed = layers.norm({h, norm, call.rule});
+  Value gated = layers.gated({layers.linear(LinearCall{normed, gate, {}, some_linear()}),
+                              layers.linear(LinearCall{normed, up, {}, some_linear()})});
+  c.compare(build(call), add(h, layers.linear(LinearCall{gated, down, {}, some_linear()})));
+}
+
+// --- All kernels ----------------------------------------------------------------------------------------------------
+
+struct KernelCase {
+  std::string name;
+  std::function<void(Comparison&)> make;
+};
+
+void PrintTo(const KernelCase& one, std::ostream* out) { *out << one.name; }
+
+template <class Call>
+void add_cases(const KernelSet& set, const char* call_name, std::vector<KernelCase>& cases) {
+  for (const KernelFor<Call>& kernel : std::get<std::vector<KernelFor<Call>>>(set.layers))
+    for (int variant = 0; variant < variants<Call>(); ++variant)
+      cases.push_back({fmt::format("{}_{}_for_{}_{}", set.platform, kernel.target, call_name, variant),
+                       [build = kernel.build, variant](Comparison& c) { make_call(c, variant, build); }});
+}
+
+std::vector<KernelCase> all_cases() {
+  std::vector<KernelCase> cases;
+  for (const KernelSet* set : kernel_registry()) {
+    add_cases<LinearCall>(*set, "linear", cases);
+    add_cases<AdaptedLinearCall>(*set, "adapted_linear", cases);
+    add_cases<NormCall>(*set, "norm", cases);
+    add_cases<RotaryCall>(*set, "rotary", cases);
+    add_cases<AttentionCall>(*set, "attention", cases);
+    add_cases<PooledAttentionCall>(*set, "pooled_attention", cases);
+    add_cases<GatedCall>(*set, "gated", cases);
+    add_cases<FeedForwardCall>(*set, "feed_forward", cases);
+  }
+  static_assert(std::tuple_size_v<decltype(KernelSet::layers)> == 8, "each kind of call has its cases here");
+  return cases;
+}
+
+class RegisteredKernel : public testing::TestWithParam<KernelCase> {
+ protected:
+  void SetUp() override {
+#ifdef __SANITIZE_THREAD__
+    GTEST_SKIP() << "the plugin is not built for ThreadSanitizer, which then reports its allocations";
+#endif
+    register_cpu_kernels(*pjrt::Plugin::load("cpu"));
+  }
+  void compare(const Sizes& sizes, const Mesh& mesh) {
+    for (DType dtype : {DType::kF32, DType::kBF16}) {
+      SCOPED_TRACE(dtype_name(dtype));
+      Comparison comparison(sizes, dtype);
+      GetParam().make(comparison);
+      comparison.run(mesh);
+    }
+  }
+};
+
+TEST_P(RegisteredKernel, EqualsItsComposition) {
+  compare(kOdd, {});
+  compare(kEven, {});
+}
+
+TEST_P(RegisteredKernel, EqualsItsCompositionWhenCutOverAMesh) {
+  compare(kEven, {2, 2, 2});
+  // Nothing divides: every device has all of it.
+  compare(kOdd, {2, 2, 2});
+}
+
+INSTANTIATE_TEST_SUITE_P(All, RegisteredKernel, testing::ValuesIn(all_cases()),
+                         [](const auto& info) { return info.param.name; });
+
+TEST(KernelRegistry, EveryKernelIsCompared) {
+  std::string texts;
+  for (const KernelCase& one : all_cases()) {
+    Comparison comparison(kEven, DType::kF32);
+    one.make(comparison);
+    texts += comparison.text();
+  }
+  for (const KernelSet* set : kernel_registry())
+    for (const KernelDefinition& kernel : set->definitions) {
+      const std::string& called = kernel.first_output_target.empty() ? kernel.target : kernel.first_output_target;
+      EXPECT_NE(texts.find("@" + kernel.target + "("), std::string::npos) << kernel.target;
+      EXPECT_NE(texts.find("@" + called + "("), std::string::npos) << called;
+    }
+}
+
+TEST(KernelRegistry, EveryTargetIsAFunctionOfTheKernels) {
+  std::set<std::string> handlers, targets;
+  for (const FfiHandler& handler : cpu_ffi_handlers()) handlers.insert(handler.target);
+  for (const KernelDefinition& kernel : cpu_kernels().definitions) {
+    EXPECT_TRUE(targets.insert(kernel.target).second) << kernel.target << " is registered twice";
+    if (!kernel.first_output_target.empty()) targets.insert(kernel.first_output_target);
+    EXPECT_TRUE(kernel.dimensions.stated()) << kernel.target;
+    EXPECT_EQ(kernel.dimensions.partial.size(), kernel.dimensions.results.size()) << kernel.target;
+  }
+  for (const std::string& target : targets) EXPECT_TRUE(handlers.contains(target)) << target;
+}
+
+TEST(KernelRegistry, APlatformWithoutKernelsIsPlain) {
+  EXPECT_TRUE(Kernels::of_platform("cuda").plain());
+  EXPECT_EQ(Kernels::of_platform("cpu").name(), "cpu");
+  EXPECT_EQ(Kernels().name(), "plain");
+  EXPECT_THROW(cpu_kernels().definition("gavel_unknown"), Error);
+}
+
+TEST(KernelRegistry, AnUnknownCustomCallUnderAMeshIsRefused) {
+  Graph graph;
+  Value x = graph.parameter(DType::kF32, {8, 4}, "x");
+  Value y = call_kernel(Kernel{"somebody_elses_kernel", {}, {}, 0}, {x}, {x.type()})[0];
+  EXPECT_NO_THROW(emit_module(graph, {y}));
+  ModuleOptions options;
+  options.sharding = ModuleSharding{{2, 2, 2}, {{{}, {}}}, {{{}, {}}}};
+  try {
+    emit_module(graph, {y}, options);
+    FAIL() << "it was emitted";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("somebody_elses_kernel: nothing says how this kernel is cut"), std::string::npos)
+        << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace gavel
