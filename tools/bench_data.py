@@ -4,7 +4,7 @@
 The file is made anew from words of this Python's own library (their real frequencies), made-up words, digits, Unicode
 of many scripts, JSON escapes, nulls, repeated prompts and rows, and several turns, in the LMSYS columns; it is deleted
 at the end. Both programs do the same work with the same tokenizer: parse the CSV and the JSON cells, drop rows whose
-answers are both null, count the oddities, render the origin's text, tokenize, cut to max_length, describe the lengths,
+answers are both null, count the oddities, render the reference notebook's text, tokenize, cut to max_length, describe the lengths,
 and set 5 % aside, stratified by label, no prompt on both sides. Lengths, dropped rows and label counts are compared.
 
   tools/bench_data.py --gavel build/release/gavel --tokenizer tokenizer.json --rows 1000000 --peer-rows 100000

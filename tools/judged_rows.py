@@ -9,7 +9,7 @@ LABELS = ("winner_model_a", "winner_model_b", "winner_tie")
 
 
 def origin_text(row):
-    """The origin's text of a row; lone surrogates become U+FFFD."""
+    """The reference notebook's text of a row; lone surrogates become U+FFFD."""
     def joined(key):
         text = " ".join(turn or "" for turn in json.loads(row[key]))
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

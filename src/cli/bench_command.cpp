@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands.h"
-#include "train/bench.h"
+#include "measure/bench.h"
 
 namespace gavel {
 

@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "report/table.h"
-#include "train/load_adapter.h"
+#include "judge/load_adapter.h"
 
 namespace gavel {
 

@@ -2,10 +2,11 @@
 
 #include "base/file.h"
 #include "cli/commands.h"
-#include "data/row_stream.h"
-#include "data/sample.h"
-#include "train/data_summary.h"
-#include "train/session.h"
+#include "rows/row_stream.h"
+#include "rows/sample.h"
+#include "setup/data_summary.h"
+#include "setup/open_model.h"
+#include "setup/run_options.h"
 
 namespace gavel {
 

@@ -13,7 +13,8 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "plan/targets.h"
-#include "train/session.h"
+#include "io/model_files.h"
+#include "setup/open_device.h"
 
 namespace gavel {
 

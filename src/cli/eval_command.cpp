@@ -7,7 +7,7 @@
 #include "report/progress.h"
 #include "report/table.h"
 #include "report/validation_file.h"
-#include "train/eval_file.h"
+#include "judge/eval_file.h"
 
 namespace gavel {
 

@@ -6,7 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/judge_options.h"
-#include "train/pair_json.h"
+#include "judge/pair_json.h"
 
 namespace gavel {
 

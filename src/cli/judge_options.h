@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "train/judge.h"
+#include "judge/judge.h"
 
 namespace gavel {
 

@@ -3,7 +3,7 @@
 #include "cli/judge_options.h"
 #include "report/progress.h"
 #include "report/table.h"
-#include "train/predict.h"
+#include "judge/predict.h"
 
 namespace gavel {
 

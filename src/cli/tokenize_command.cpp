@@ -13,11 +13,11 @@
 
 #include "base/log.h"
 #include "cli/commands.h"
-#include "data/cells.h"
+#include "rows/cells.h"
 #include "report/progress.h"
 #include "report/table.h"
 #include "text/unicode.h"
-#include "train/session.h"
+#include "setup/open_model.h"
 
 namespace gavel {
 

@@ -1,8 +1,11 @@
 // parity and export.
 #include "base/log.h"
 #include "cli/commands.h"
-#include "train/parity.h"
-#include "train/session.h"
+#include "measure/parity.h"
+#include "engine/device_traits.h"
+#include "io/model_files.h"
+#include "setup/open_device.h"
+#include "text/tokenizer.h"
 
 namespace gavel {
 

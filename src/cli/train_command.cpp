@@ -1,7 +1,7 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "recipe/recipe.h"
-#include "train/trainer.h"
+#include "train/run_training.h"
 
 namespace gavel {
 

@@ -28,22 +28,6 @@ int64_t round_up(int64_t value, int64_t multiple) {
 
 }  // namespace
 
-Batching parse_batching(std::string_view name) {
-  if (name == "padded") return Batching::kPadded;
-  if (name == "bucketed") return Batching::kBucketed;
-  if (name == "packed") return Batching::kPacked;
-  fail("data.batching: expected padded, bucketed or packed, found '{}'{}", name,
-       did_you_mean(name, {"padded", "bucketed", "packed"}));
-}
-
-Swap parse_swap(std::string_view name) {
-  if (name == "none") return Swap::kNone;
-  if (name == "random") return Swap::kRandom;
-  if (name == "both") return Swap::kBoth;
-  fail("data.swap: expected none, random or both, found '{}'{}", name,
-       did_you_mean(name, {"none", "random", "both"}));
-}
-
 Batcher::Batcher(TokenizedDataset dataset, BatchOptions options)
     : dataset_(std::move(dataset)), options_(options) {
   auto positive = [](std::string_view name, int64_t value) {

@@ -5,24 +5,10 @@
 #include <vector>
 
 #include "base/tensor.h"
+#include "rows/choices.h"
 #include "data/dataset.h"
 
 namespace gavel {
-
-enum class Batching : uint8_t {
-  kPadded,    // one row a sequence, all sequences of one length
-  kBucketed,  // rows of like length together, sequence lengths from a small fixed set
-  kPacked,    // several rows a sequence, told apart by segment ids
-};
-
-enum class Swap : uint8_t {
-  kNone,
-  kRandom,  // each row as it is or with A and B exchanged, drawn anew each epoch
-  kBoth,    // each row both ways, both in the same optimizer step (an epoch is twice as long)
-};
-
-Batching parse_batching(std::string_view name);
-Swap parse_swap(std::string_view name);
 
 struct BatchOptions {
   /** Outcomes that labels name: A, B and tie, or the first two (rows were then read with Ties::kHalfEach). */
@@ -57,7 +43,7 @@ struct BatchOptions {
   /** Training: shuffle = drop_last = true. Evaluation and prediction: both false; every row comes once. */
   bool shuffle = true;
   bool drop_last = true;
-  /** The origin drops the file's last rows (N mod rows of a step) before it shuffles; else the epoch's last
+  /** The reference notebook drops the file's last rows (N mod rows of a step) before it shuffles; else the epoch's last
    * go. */
   bool drop_before_shuffle = false;
   /** Without shuffle: longest rows first (the largest batch comes first, and padding is least). */

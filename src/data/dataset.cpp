@@ -1,7 +1,7 @@
 #include "data/dataset.h"
 
 #include "base/error.h"
-#include "data/parallel.h"
+#include "base/parallel.h"
 
 namespace gavel {
 

@@ -71,14 +71,6 @@ std::vector<int32_t> cut_proportionally(const PreferenceRow& row, bool swap, con
 
 }  // namespace
 
-Truncation parse_truncation(std::string_view name) {
-  if (name == "right") return Truncation::kRight;
-  if (name == "left") return Truncation::kLeft;
-  if (name == "proportional") return Truncation::kProportional;
-  fail("data.truncation: expected right, left or proportional, found '{}'{}", name,
-       did_you_mean(name, {"right", "left", "proportional"}));
-}
-
 std::vector<int64_t> share_budget(int64_t budget, const std::vector<int64_t>& wanted,
                                   const std::vector<double>& shares) {
   std::vector<int64_t> kept(wanted.size(), 0);

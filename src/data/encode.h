@@ -3,21 +3,11 @@
 #include <cstdint>
 #include <vector>
 
+#include "rows/choices.h"
 #include "data/template.h"
 #include "data/text_encoder.h"
 
 namespace gavel {
-
-/** What gives way when a text has more than max_length tokens. */
-enum class Truncation : uint8_t {
-  kRight,  // the end of the text (Hugging Face's truncation_side "right")
-  kLeft,   // the start of the text
-  /** The template's own words stay; the oldest rounds go first, whole; then prompt, A and B keep their
-   * beginnings in shares (20/40/40), what one leaves free going to the others. */
-  kProportional,
-};
-
-Truncation parse_truncation(std::string_view name);
 
 struct EncodeOptions {
   Template text = Template::parse("origin");

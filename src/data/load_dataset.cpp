@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "data/row_stream.h"
+#include "rows/row_stream.h"
 
 namespace gavel {
 

@@ -2,7 +2,7 @@
 #include <filesystem>
 #include <optional>
 
-#include "data/preferences.h"
+#include "rows/preferences.h"
 #include "data/token_file.h"
 
 namespace gavel {

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
-#include "data/cleaning.h"
+#include "rows/cleaning.h"
 
 namespace gavel {
 

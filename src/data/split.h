@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "data/preferences.h"
+#include "rows/preferences.h"
 
 namespace gavel {
 
@@ -33,7 +33,7 @@ Split fold_split(std::span<const RowKey> rows, int64_t folds, int64_t fold, uint
 
 std::vector<RowKey> row_keys(std::span<const PreferenceRow> rows);
 
-/** Number of the first rows that a share of `count` keeps, as the origin rounds: towards zero. */
+/** Number of the first rows that a share of `count` keeps, as the reference notebook rounds: towards zero. */
 int64_t fraction_count(int64_t count, double fraction);
 
 /** Copies of the rows at `indices`. */

@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include "data/preferences.h"
+#include "rows/preferences.h"
 
 namespace gavel {
 

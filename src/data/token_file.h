@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/file.h"
-#include "data/cleaning.h"
+#include "rows/cleaning.h"
 #include "data/dataset.h"
 #include "data/split.h"
 

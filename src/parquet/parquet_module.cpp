@@ -10,7 +10,7 @@
 #include <numeric>
 #include <stdexcept>
 
-#include "data/parquet_file.h"
+#include "rows/parquet_file.h"
 
 namespace gavel {
 

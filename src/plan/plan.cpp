@@ -9,9 +9,11 @@
 #include "data/statistics.h"
 #include "pjrt/topology.h"
 #include "spec/family.h"
-#include "train/engine.h"
-#include "train/run_data.h"
-#include "train/session.h"
+#include "engine/engine.h"
+#include "setup/run_data.h"
+#include "setup/open_device.h"
+#include "setup/open_model.h"
+#include "setup/run_options.h"
 
 namespace gavel {
 

@@ -8,7 +8,7 @@
 #include "plan/targets.h"
 #include "recipe/recipe.h"
 #include "shard/mesh.h"
-#include "train/programs.h"
+#include "engine/programs.h"
 
 namespace gavel {
 

@@ -25,31 +25,31 @@ const Choices<Recipe::ComputeType>& choices_of(Recipe::ComputeType) {
       {kAuto, "auto"}, {kBFloat16, "bfloat16"}, {kFloat32, "float32"}};
   return table;
 }
-const Choices<Recipe::Format>& choices_of(Recipe::Format) {
-  using enum Recipe::Format;
-  static const Choices<Recipe::Format> table = {{kLmsys, "lmsys"}, {kWsdm, "wsdm"}, {kGeneric, "generic"}};
+const Choices<Format>& choices_of(Format) {
+  using enum Format;
+  static const Choices<Format> table = {{kLmsys, "lmsys"}, {kWsdm, "wsdm"}, {kGeneric, "generic"}};
   return table;
 }
-const Choices<Recipe::Cells>& choices_of(Recipe::Cells) {
-  using enum Recipe::Cells;
-  static const Choices<Recipe::Cells> table = {{kJson, "json"}, {kSplit, "split"}, {kText, "text"}};
+const Choices<Cells>& choices_of(Cells) {
+  using enum Cells;
+  static const Choices<Cells> table = {{kJson, "json"}, {kSplit, "split"}, {kText, "text"}};
   return table;
 }
-const Choices<Recipe::Truncation>& choices_of(Recipe::Truncation) {
-  using enum Recipe::Truncation;
-  static const Choices<Recipe::Truncation> table = {
+const Choices<Truncation>& choices_of(Truncation) {
+  using enum Truncation;
+  static const Choices<Truncation> table = {
       {kRight, "right"}, {kLeft, "left"}, {kProportional, "proportional"}};
   return table;
 }
-const Choices<Recipe::Batching>& choices_of(Recipe::Batching) {
-  using enum Recipe::Batching;
-  static const Choices<Recipe::Batching> table = {
+const Choices<Batching>& choices_of(Batching) {
+  using enum Batching;
+  static const Choices<Batching> table = {
       {kPadded, "padded"}, {kBucketed, "bucketed"}, {kPacked, "packed"}};
   return table;
 }
-const Choices<Recipe::Swap>& choices_of(Recipe::Swap) {
-  using enum Recipe::Swap;
-  static const Choices<Recipe::Swap> table = {{kNone, "none"}, {kRandom, "random"}, {kBoth, "both"}};
+const Choices<Swap>& choices_of(Swap) {
+  using enum Swap;
+  static const Choices<Swap> table = {{kNone, "none"}, {kRandom, "random"}, {kBoth, "both"}};
   return table;
 }
 const Choices<Recipe::Schedule>& choices_of(Recipe::Schedule) {
@@ -84,11 +84,11 @@ std::string_view choice_name(Choice choice) {
 }
 template std::string_view choice_name(DType);
 template std::string_view choice_name(Recipe::ComputeType);
-template std::string_view choice_name(Recipe::Format);
-template std::string_view choice_name(Recipe::Cells);
-template std::string_view choice_name(Recipe::Truncation);
-template std::string_view choice_name(Recipe::Batching);
-template std::string_view choice_name(Recipe::Swap);
+template std::string_view choice_name(Format);
+template std::string_view choice_name(Cells);
+template std::string_view choice_name(Truncation);
+template std::string_view choice_name(Batching);
+template std::string_view choice_name(Swap);
 template std::string_view choice_name(Recipe::Schedule);
 template std::string_view choice_name(Recipe::Layers);
 template std::string_view choice_name(Recipe::Kernels);
@@ -275,10 +275,10 @@ void add_data(std::vector<Field>& fields) {
                          {.limits = {.min = 0, .max = 1, .above_min = true}}));
   fields.push_back(field(
       "data.cells", [](auto& r) -> auto& { return r.data.cells; },
-      "how text cells are read: json lists of turns; split = the origin's way (escapes stay "
+      "how text cells are read: json lists of turns; split = the reference notebook's way (escapes stay "
       "literal); text = one plain turn"));
   fields.push_back(field("data.template", [](auto& r) -> auto& { return r.data.text_template; },
-                         "origin, turns, chat (turns as the model's chat template writes them: llama3 or chatml, which "
+                         "origin (the reference notebook's text), turns, chat (turns as the model's chat template writes them: llama3 or chatml, which "
                          "can be named too), or a text with {prompt}, {response_a} and {response_b}",
                          {.synonyms = {"prompt_template"}}));
   fields.push_back(field("data.max_length", [](auto& r) -> auto& { return r.data.max_length; },
@@ -308,7 +308,7 @@ void add_data(std::vector<Field>& fields) {
       "exchange A and B: never, at random, or each row both ways in the same step"));
   fields.push_back(field(
       "data.drop_before_shuffle", [](auto& r) -> auto& { return r.data.drop_before_shuffle; },
-      "rows that fill no whole batch: drop the file's last (the origin) or the epoch's last"));
+      "rows that fill no whole batch: drop the file's last (as the reference notebook) or the epoch's last"));
   fields.push_back(field(
       "data.drop_duplicates", [](auto& r) -> auto& { return r.data.drop_duplicates; },
       "drop later copies of a row"));

@@ -239,7 +239,7 @@ class Parser {
   void check_columns() {
     const Recipe::Columns& columns = recipe_.data.columns;
     std::string at = place("data.format", "data.columns.prompt", "data.columns.response_a");
-    if (recipe_.data.format != Recipe::Format::kGeneric) {
+    if (recipe_.data.format != Format::kGeneric) {
       if (columns != Recipe::Columns{})
         problem(at, "data.columns",
                 fmt::format("is for data.format: generic only, found data.format: {}",

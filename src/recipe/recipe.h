@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "rows/choices.h"
 
 namespace gavel {
 
@@ -17,11 +18,6 @@ namespace gavel {
  * ones are relative to the current folder, not to the recipe's. */
 struct Recipe {
   enum class ComputeType : uint8_t { kAuto, kBFloat16, kFloat32 };
-  enum class Format : uint8_t { kLmsys, kWsdm, kGeneric };
-  enum class Cells : uint8_t { kJson, kSplit, kText };
-  enum class Truncation : uint8_t { kRight, kLeft, kProportional };
-  enum class Batching : uint8_t { kPadded, kBucketed, kPacked };
-  enum class Swap : uint8_t { kNone, kRandom, kBoth };
   enum class Schedule : uint8_t { kCosine, kLinear, kConstant };
   enum class Layers : uint8_t { kAuto, kScan, kUnrolled };
   enum class Kernels : uint8_t { kAuto, kPlain };

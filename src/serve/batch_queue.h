@@ -10,8 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "data/preferences.h"
-#include "train/judge.h"
+#include "rows/preferences.h"
+#include "judge/judge.h"
 
 namespace gavel {
 

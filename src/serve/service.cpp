@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "serve/service_metrics.h"
-#include "train/pair_json.h"
+#include "judge/pair_json.h"
 
 namespace gavel {
 

@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "data/encode.h"
-#include "data/preferences.h"
+#include "rows/preferences.h"
 #include "graph/graph.h"
 
 namespace gavel {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "model/adapter.h"
-#include "train/engine.h"
+#include "engine/engine.h"
 #include "train/run_identity.h"
 #include "train/run_state.h"
 

@@ -9,7 +9,7 @@
 #include "base/version.h"
 #include "data/statistics.h"
 #include "report/table.h"
-#include "train/evaluate.h"
+#include "judge/evaluate.h"
 
 namespace gavel {
 

@@ -5,7 +5,7 @@
 #include "data/batcher.h"
 #include "pjrt/client.h"
 #include "recipe/recipe.h"
-#include "train/programs.h"
+#include "engine/programs.h"
 
 namespace gavel {
 

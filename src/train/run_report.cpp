@@ -4,9 +4,9 @@
 #include <set>
 
 #include "base/file.h"
-#include "data/row_stream.h"
+#include "rows/row_stream.h"
 #include "recipe/recipe.h"
-#include "train/session.h"
+#include "setup/run_options.h"
 
 namespace gavel {
 

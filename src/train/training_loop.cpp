@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "data/prefetch.h"
 #include "report/table.h"
-#include "train/session.h"
 #include "train/validation_rows.h"
 
 namespace gavel {

@@ -2,7 +2,7 @@
 #include <filesystem>
 
 #include "data/dataset.h"
-#include "train/evaluate.h"
+#include "judge/evaluate.h"
 
 namespace gavel {
 

@@ -7,9 +7,9 @@
 
 #include "base/file.h"
 #include "cli/commands.h"
-#include "data/sample.h"
-#include "train/test_support.h"
-#include "train/tiny_tokenizer.h"
+#include "rows/sample.h"
+#include "setup/test_support.h"
+#include "setup/tiny_tokenizer.h"
 
 namespace gavel {
 

@@ -11,9 +11,9 @@
 #include "io/safetensors.h"
 #include "model/adapter.h"
 #include "report/metrics.h"
-#include "train/judge.h"
-#include "train/test_support.h"
-#include "train/trainer.h"
+#include "judge/judge.h"
+#include "setup/test_support.h"
+#include "train/run_training.h"
 
 namespace gavel {
 namespace {

@@ -16,7 +16,7 @@
 #include "io/safetensors.h"
 #include "model/adapter.h"
 #include "report/validation_file.h"
-#include "train/predict.h"
+#include "judge/predict.h"
 
 namespace gavel {
 namespace {

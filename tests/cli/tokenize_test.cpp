@@ -10,7 +10,7 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "text/tokenizer.h"
-#include "train/test_support.h"
+#include "setup/test_support.h"
 
 namespace gavel {
 namespace {

@@ -8,10 +8,10 @@
 
 #include "base/file.h"
 #include "base/loopback.h"
-#include "data/sample.h"
+#include "rows/sample.h"
 #include "report/metrics.h"
-#include "train/test_support.h"
-#include "train/tiny_tokenizer.h"
+#include "setup/test_support.h"
+#include "setup/tiny_tokenizer.h"
 
 namespace gavel {
 namespace {

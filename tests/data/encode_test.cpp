@@ -5,7 +5,7 @@
 
 #include "base/random.h"
 #include "data/dataset.h"
-#include "test_support.h"
+#include "data/test_support.h"
 
 namespace gavel {
 namespace {

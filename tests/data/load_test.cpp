@@ -5,8 +5,8 @@
 #include "base/random.h"
 #include "data/load_dataset.h"
 #include "data/prefetch.h"
-#include "data/sample.h"
-#include "test_support.h"
+#include "rows/sample.h"
+#include "data/test_support.h"
 
 namespace gavel {
 namespace {

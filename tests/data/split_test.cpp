@@ -6,7 +6,7 @@
 #include <set>
 
 #include "base/random.h"
-#include "test_support.h"
+#include "data/test_support.h"
 
 namespace gavel {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "test_support.h"
+#include "data/test_support.h"
 
 namespace gavel {
 namespace {

@@ -44,9 +44,9 @@ TEST(Readme, GenericColumnsExampleIsAValidRecipe) {
   ASSERT_NE(end, std::string::npos);
   // The list item's own indentation stays: YAML asks only for the same one on every line.
   const Recipe recipe = parse_recipe(readme.substr(begin, end - begin), "README.md", {"model.path=m"});
-  EXPECT_EQ(recipe.data.format, Recipe::Format::kGeneric);
+  EXPECT_EQ(recipe.data.format, Format::kGeneric);
   EXPECT_EQ(recipe.data.columns.winner, "better");
-  EXPECT_EQ(recipe.data.cells, Recipe::Cells::kText);
+  EXPECT_EQ(recipe.data.cells, Cells::kText);
 }
 
 }  // namespace

@@ -91,7 +91,7 @@ output: runs/a
   EXPECT_FALSE(recipe.data.columns.label_a);
   EXPECT_EQ(recipe.data.text_template, "Q {prompt}\nA {response_a}\nB {response_b}");
   EXPECT_EQ(recipe.data.proportional_shares[1], 0.45);
-  EXPECT_EQ(recipe.data.batching, Recipe::Batching::kPacked);
+  EXPECT_EQ(recipe.data.batching, Batching::kPacked);
   EXPECT_EQ(recipe.train.max_steps, 500);
   EXPECT_EQ(recipe.train.learning_rate, 1e-3);
   EXPECT_EQ(recipe.train.max_grad_norm, 1.0);
@@ -427,7 +427,7 @@ TEST(ToYaml, KeepsEveryDigit) {
 
 TEST(ToYaml, HasEveryKeyOnce) {
   Recipe recipe = parse_recipe(with_required(""), "r");
-  recipe.data.format = Recipe::Format::kGeneric;
+  recipe.data.format = Format::kGeneric;
   recipe.data.columns = {.prompt = "p", .response_a = "a", .response_b = "b", .winner = "w"};
   std::string text = to_yaml(recipe);
   EXPECT_EQ(parse_recipe(text, "again"), recipe);
@@ -487,7 +487,7 @@ TEST(Keys, ChoicesAreValid) {
       EXPECT_THAT(to_yaml(recipe), HasSubstr("  " + leaf + ": " + choice + "\n"));
     }
   }
-  EXPECT_EQ(choice_name(Recipe::Truncation::kProportional), "proportional");
+  EXPECT_EQ(choice_name(Truncation::kProportional), "proportional");
 }
 
 TEST(Recipes, AllOfTheRepositoryParse) {
@@ -504,11 +504,11 @@ TEST(Recipes, AllOfTheRepositoryParse) {
 TEST(Recipes, FaithfulIsTheOrigin) {
   Recipe recipe = load_recipe(GAVEL_SOURCE_DIR "/recipes/faithful-llama3-8b.yaml");
   EXPECT_EQ(recipe.lora, Recipe::Lora{});
-  EXPECT_EQ(recipe.data.cells, Recipe::Cells::kSplit);
+  EXPECT_EQ(recipe.data.cells, Cells::kSplit);
   EXPECT_EQ(recipe.data.fraction, 0.5);
   EXPECT_EQ(std::get<double>(recipe.data.valid), 0);
   EXPECT_TRUE(recipe.data.drop_before_shuffle);
-  EXPECT_EQ(recipe.data.batching, Recipe::Batching::kPadded);
+  EXPECT_EQ(recipe.data.batching, Batching::kPadded);
   Recipe::Train expected;
   expected.eval_at_start = false;
   EXPECT_EQ(recipe.train, expected);

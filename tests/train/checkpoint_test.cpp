@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "io/model_files.h"
 #include "train/resume.h"
-#include "train/test_support.h"
+#include "setup/test_support.h"
 
 namespace gavel {
 namespace {

@@ -13,11 +13,12 @@
 #include "pjrt/key_value_callbacks.h"
 #include "report/metrics.h"
 #include "spec/family.h"
-#include "train/device_mesh.h"
-#include "train/programs.h"
-#include "train/run_data.h"
-#include "train/session.h"
-#include "train/trainer.h"
+#include "engine/device_mesh.h"
+#include "engine/programs.h"
+#include "setup/run_data.h"
+#include "setup/open_device.h"
+#include "setup/run_options.h"
+#include "train/run_training.h"
 
 namespace gavel {
 namespace {

@@ -1,0 +1,48 @@
+// JSONL: any bytes give rows or an Error; the kept rows' texts are UTF-8 and their labels sum to 1.
+#include <cmath>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/utf8.h"
+#include "rows/preferences.h"
+#include "input_file.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static const gavel::InputFolder folder;
+  auto path = folder.write("fuzz.jsonl", {reinterpret_cast<const char*>(data), size});
+  gavel::ReadOptions winner{.format = gavel::Format::kWsdm};
+  gavel::ReadOptions split{.cells = gavel::Cells::kSplit, .purpose = gavel::Purpose::kPredict};
+  gavel::ReadOptions predict{.purpose = gavel::Purpose::kPredict};
+  for (const gavel::ReadOptions& options : {gavel::ReadOptions(), predict, split, winner}) try {
+      gavel::PreferenceData found = gavel::read_preferences(path, options);
+      for (const auto& row : found.rows) {
+        for (const auto* turns : {&row.prompt, &row.response_a, &row.response_b})
+          for (const auto& turn : *turns)
+            if (!gavel::is_valid_utf8(turn)) std::abort();
+        float sum = row.label[0] + row.label[1] + row.label[2];
+        if (row.has_label != (options.purpose == gavel::Purpose::kTrain || sum != 0)) std::abort();
+        if (row.has_label && std::abs(sum - 1) > 1e-5f) std::abort();
+      }
+    } catch (const gavel::Error&) {
+    }
+  return 0;
+}
+
+std::vector<std::string> fuzz_seeds() {
+  return {
+      R"({"id":1,"prompt":["p",null],"response_a":"a","response_b":["\ud83d"],"winner_model_a":1,"winner_model_b":0,"winner_tie":0})"
+      "\n",
+      R"({"id":"x","prompt":"[\"p\"]","response_a":["a"],"response_b":[],"winner_model_a":"0.5","winner_model_b":true,"winner_tie":null})"
+      "\r\n\n"
+      R"({"id":{"a":[1]},"prompt":null,"response_a":[1],"response_b":{},"winner_model_a":2,"winner_model_b":1,"winner_tie":0.1})",
+      R"({"id":3,"prompt":"p","response_a":"a","response_b":"b","winner":"model_b"})"
+      "\n"
+      R"({"prompt":"p","response_a":"a","response_b":"b","winner":"tie","winner":7})"
+      "\n",
+      "\xEF\xBB\xBF{\"prompt\":\"\xFF\xE2\x82\",\"response_a\":\"\",\"response_b\":\"\\\\\\ud83d\"}\n",
+      "[1]\n",
+      "",
+  };
+}

@@ -1,0 +1,25 @@
+#include "engine/device_traits.h"
+
+#include "pjrt/ffi.h"
+
+namespace gavel {
+
+DType DeviceTraits::fastest_compute_dtype(const Kernels& chosen) const {
+  // On processors bf16 pays where the processor has it and our kernels use it (docs/decisions.md).
+  const bool fast = !is_host || (!chosen.plain() && __builtin_cpu_supports("avx512bf16"));
+  return fast ? DType::kBF16 : DType::kF32;
+}
+
+DeviceTraits device_traits(std::string_view platform, bool takes_kernels) {
+  DeviceTraits traits;
+  traits.is_host = traits.unrolls_small_models = platform == "cpu";
+  if (traits.is_host) traits.steps_in_flight = 1;
+  if (takes_kernels) traits.kernels = Kernels::of_platform(platform);
+  return traits;
+}
+
+DeviceTraits device_traits(const pjrt::Client& client) {
+  return device_traits(client.platform_name(), pjrt::has_ffi(client.plugin()));
+}
+
+}  // namespace gavel

@@ -1,0 +1,340 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <numbers>
+#include <thread>
+
+#include "base/memory.h"
+#include "base/random.h"
+#include "pjrt/compile_cache.h"
+
+namespace gavel {
+
+namespace {
+
+std::string key_of(const char* name, const BatchShape& s) {
+  return fmt::format("{} {} {} {}", name, s.sequences, s.length, s.rows);
+}
+
+using Arguments = std::vector<const ShardedArray*>;
+
+void append(Arguments& arguments, const std::vector<ShardedArray>& arrays) {
+  for (const ShardedArray& array : arrays) arguments.push_back(&array);
+}
+
+/** Moves the next `count` outputs out. */
+std::vector<ShardedArray> take_outputs(std::vector<ShardedArray>& outputs, size_t& at, size_t count) {
+  std::vector<ShardedArray> taken;
+  for (size_t i = 0; i < count; ++i) taken.push_back(std::move(outputs[at++]));
+  return taken;
+}
+
+/** Of an array that is whole on each device. */
+const pjrt::Buffer& first(const ShardedArray& array) { return array.shards.front(); }
+
+/** A different number for every step; the layers' masks are drawn from it. */
+uint32_t dropout_key(uint64_t seed, int64_t step) {
+  return static_cast<uint32_t>(random_bits(mix64(seed) ^ 0xd10u, static_cast<uint64_t>(step)));
+}
+
+}  // namespace
+
+BatchShape shape_of(const Batch& batch) {
+  return {batch.input_ids.shape()[0], batch.input_ids.shape()[1], batch.last_index.shape()[0]};
+}
+
+PendingStats::Sums PendingStats::get() {
+  HostTensor tensor = stats_->get();
+  auto values = tensor.as<float>();
+  auto at = [&](Stat which) { return values[static_cast<size_t>(which)]; };
+  return {at(Stat::kLossSum), at(Stat::kCorrect), at(Stat::kGradientNorm), at(Stat::kApplied) != 0};
+}
+
+Engine::Engine(std::shared_ptr<pjrt::Client> client, StepOptions options, std::filesystem::path cache)
+    : devices_(std::move(client), options.model.placement.mesh()),
+      traits_(device_traits(devices_.client())),
+      options_(std::move(options)),
+      // A cached program is one process's; with several, all must compile or none.
+      cache_(devices_.is_whole() ? std::move(cache) : std::filesystem::path()),
+      trained_(trainable_layout(options_.model).parameters),
+      trainable_axes_(trainable_axes(options_.model)) {}
+
+ShardedArray Engine::place_frozen(const FrozenParameter& parameter,
+                                  const std::function<HostTensor(size_t layer)>& read) {
+  const Placement& placement = options_.model.placement;
+  DimensionAxes axes = placement.parameter(parameter.name, parameter.tensor, parameter.stacked);
+  if (!parameter.stacked) return devices_.to_devices(read(0), axes, pjrt::HostMemory::kShare);
+
+  // Every different part is filled layer by layer. On the CPU the parts are where the weights stay, so all are filled in
+  // one reading; elsewhere one part at a time is on the host, until it has arrived.
+  struct Part {
+    Shard shard;
+    HostTensor values;
+    std::vector<size_t> devices;
+  };
+  std::vector<Part> parts;
+  const std::vector<int64_t>& places = devices_.own_places();
+  for (size_t device = 0; device < places.size(); ++device) {
+    Shard shard = shard_of(devices_.mesh(), axes, parameter.shape, places[device]);
+    auto same = std::find_if(parts.begin(), parts.end(), [&](const Part& part) { return part.shard == shard; });
+    if (same == parts.end()) same = parts.insert(parts.end(), {shard, {}, {}});
+    same->devices.push_back(device);
+  }
+  auto fill = [&](std::span<Part> some) {
+    for (Part& part : some) part.values = HostTensor(parameter.dtype, part.shard.shape);
+    for (size_t layer = 0; layer < parameter.sources.size(); ++layer) {
+      HostTensor whole = read(layer);
+      for (Part& part : some) {
+        Shard one{{part.shard.start.begin() + 1, part.shard.start.end()},
+                  {part.shard.shape.begin() + 1, part.shard.shape.end()}};
+        HostTensor rows = slice_tensor(whole, one);
+        std::memcpy(static_cast<char*>(part.values.mutable_data()) + layer * rows.bytes(), rows.data(), rows.bytes());
+      }
+    }
+  };
+  ShardedArray array;
+  array.shards.resize(places.size());
+  if (traits_.is_host) fill(parts);
+  for (Part& part : parts) {
+    if (!traits_.is_host) fill({&part, 1});
+    for (size_t device : part.devices)
+      array.shards[device] = devices_.to_device(part.values, device, pjrt::HostMemory::kShare);
+    for (size_t device : part.devices) array.shards[device].wait();
+    part.values = {};
+  }
+  return array;
+}
+
+void Engine::load_frozen(const ModelFiles& files) {
+  frozen_.clear();
+  for (const FrozenParameter& parameter : frozen_parameters(options_.model)) {
+    bool copied = parameter.stacked || devices_.size() > 1;
+    frozen_.push_back(place_frozen(parameter, [&](size_t layer) {
+      if (layer > 0) files.release(parameter.sources[layer - 1]);
+      HostTensor tensor = files.read(parameter.sources[layer], parameter.dtype);
+      copied = copied || !tensor.is_view();
+      return tensor;
+    }));
+    // A tensor that the one device uses where it is mapped keeps its pages.
+    if (copied) files.release(parameter.sources.back());
+  }
+}
+
+void Engine::random_frozen(uint64_t seed) {
+  frozen_.clear();
+  uint64_t stream = seed;
+  // A uniform of the same variance as the initialiser's normal: only the size of the numbers matters here.
+  double width = options_.model.spec.initializer_range * 2 * std::numbers::sqrt3;
+  for (const FrozenParameter& parameter : frozen_parameters(options_.model)) {
+    // As files hold them: what norms multiply by is 1.
+    const bool is_norm = parameter.tensor.role == TensorRole::kNorm;
+    const auto one = static_cast<float>(1 - options_.model.spec.norm.offset);
+    stream = mix64(stream);
+    const Shape& shape = parameter.tensor.shape;
+    auto count = static_cast<size_t>(num_elements(shape));
+    frozen_.push_back(place_frozen(parameter, [&](size_t layer) {
+      HostTensor value(DType::kF32, shape);
+      auto numbers = value.as_mutable<float>();
+      for (size_t i = 0; i < count; ++i)
+        numbers[i] = is_norm ? one : static_cast<float>(width * (random_uniform(stream, layer * count + i) - 0.5));
+      return value.to(parameter.dtype);
+    }));
+  }
+}
+
+void Engine::set_trainable(const std::vector<HostTensor>& values) {
+  TrainedState state{values, {}, {}};
+  for (const HostTensor& value : values) state.m.emplace_back(DType::kF32, value.shape());
+  state.v = state.m;
+  set_state(state);
+}
+
+void Engine::set_state(const TrainedState& state) {
+  auto place = [&](const std::vector<HostTensor>& values) {
+    if (values.size() != trained_.size())
+      fail("engine: {} trainable tensors expected, {} given", trained_.size(), values.size());
+    Arrays placed;
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (values[i].shape() != trained_[i].shape)
+        fail("engine: {} has shape {}, expected {}", trained_[i].name, to_string(values[i].shape()),
+             to_string(trained_[i].shape));
+      placed.push_back(devices_.to_devices(values[i], trainable_axes_[i]));
+    }
+    return placed;
+  };
+  trainable_ = place(state.weights);
+  m_ = place(state.m);
+  v_ = place(state.v);
+  HostTensor stats(DType::kF32, {static_cast<int64_t>(Stat::kCount)});
+  stats.as_mutable<float>()[static_cast<size_t>(Stat::kApplied)] = 1;  // as after a good step
+  stats_ = devices_.to_devices(stats);
+}
+
+std::vector<HostTensor> Engine::trainable_to_host(const Arrays& arrays) {
+  std::vector<HostTensor> values;
+  if (!devices_.is_whole()) {
+    // Other processes hold parts of what is split.
+    const EngineProgram& gather = compiled("gather", [&] { return gather_program(options_); });
+    Arguments arguments;
+    append(arguments, arrays);
+    for (ShardedArray& array : execute(gather, arguments)) values.push_back(first(array).to_host());
+    return values;
+  }
+  for (size_t i = 0; i < trained_.size(); ++i)
+    values.push_back(devices_.to_host(arrays[i], trainable_axes_[i], trained_[i].shape));
+  return values;
+}
+
+std::vector<HostTensor> Engine::trainable() { return trainable_to_host(trainable_); }
+
+TrainedState Engine::state() {
+  return {trainable_to_host(trainable_), trainable_to_host(m_), trainable_to_host(v_)};
+}
+
+template <class Make>
+const EngineProgram& Engine::compiled(const std::string& key, Make make) {
+  auto found = programs_.find(key);
+  if (found != programs_.end()) return found->second;
+  ProgramText text = make();
+  // On the CPU the temporaries are this process's memory, kept when freed. The compiler must not come on top of them, nor
+  // stay beside them, nor each program (one for every length of batch) have a block of its own size.
+  if (traits_.is_host) release_freed_memory();
+  auto result = pjrt::compile_cached(devices_.client(), text.text, devices_.compile_options(), {cache_}, text.name);
+  if (traits_.is_host) {
+    largest_temporaries_ = std::max(largest_temporaries_, result.executable.memory().temporaries);
+    release_freed_memory_but_reserve(static_cast<size_t>(largest_temporaries_) * devices_.size());
+  }
+  return programs_
+      .emplace(key, EngineProgram{std::move(result.executable), std::move(text.flops_by_op), result.hit, result.seconds})
+      .first->second;
+}
+
+const EngineProgram& Engine::train_program(const BatchShape& shape) {
+  return compiled(key_of("train", shape), [&] { return train_step_program(options_, shape); });
+}
+
+const EngineProgram& Engine::evaluation_program(const BatchShape& shape) {
+  return compiled(key_of("evaluate", shape), [&] { return evaluate_program(options_, shape); });
+}
+
+void Engine::await_freed_temporaries() const {
+  if (!allocated_before_) return;
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
+  while (allocated_memory().value_or(0) > *allocated_before_ + sent_temporaries_ / 2 &&
+         std::chrono::steady_clock::now() < give_up)
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+}
+
+Engine::Arrays Engine::execute(const EngineProgram& program, const std::vector<const ShardedArray*>& arguments) {
+  if (traits_.is_host) {
+    await_freed_temporaries();
+    sent_temporaries_ = static_cast<size_t>(program.executable.memory().temporaries) * devices_.size();
+    // Of less than this the rest of the program's memory tells nothing.
+    allocated_before_ = sent_temporaries_ > (64 << 20) ? allocated_memory() : std::nullopt;
+  }
+  return devices_.execute(program.executable, arguments);
+}
+
+ShardedArray Engine::upload_scalars(const StepScalars& scalars) const { return devices_.to_devices(to_tensor(scalars)); }
+
+Engine::Arrays Engine::upload(const Batch& batch, uint32_t dropout_key) const {
+  int64_t parts = devices_.mesh().batch_parts(), sequences = batch.input_ids.shape()[0];
+  if (sequences % parts != 0)
+    fail("engine: a batch of {} sequences can't be shared out over the {} parts of mesh {}; set sequence_multiple",
+         sequences, parts, to_string(devices_.mesh()));
+  Arrays arrays;
+  for (const BatchArgument& argument : batch_arguments(options_.model, shape_of(batch)))
+    arrays.push_back(devices_.to_devices(batch.*argument.source, argument.axes));
+  arrays.push_back(devices_.to_devices(HostTensor::from<uint32_t>({dropout_key}, {})));
+  return arrays;
+}
+
+PendingStats Engine::keep_trained(Arrays& outputs) {
+  size_t at = 0, count = trainable_.size();
+  trainable_ = take_outputs(outputs, at, count);
+  m_ = take_outputs(outputs, at, count);
+  v_ = take_outputs(outputs, at, count);
+  stats_ = std::move(outputs[at]);
+  return PendingStats(first(stats_).to_host_async());
+}
+
+PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t step, double learning_rate,
+                                double total_weight, uint64_t seed) {
+  if (micro_batches.empty()) fail("engine: a step without batches");
+  ShardedArray scalars = upload_scalars(step_scalars(options_.adam, step, learning_rate, total_weight));
+  uint32_t key = dropout_key(seed, step);
+
+  if (micro_batches.size() == 1) {
+    const EngineProgram& step_program = train_program(shape_of(micro_batches[0]));
+    Arrays batch = upload(micro_batches[0], key);
+    Arguments arguments;
+    for (const auto* group : {&frozen_, &trainable_, &m_, &v_}) append(arguments, *group);
+    arguments.push_back(&stats_);
+    arguments.push_back(&scalars);
+    append(arguments, batch);
+    auto outputs = execute(step_program, arguments);
+    return keep_trained(outputs);
+  }
+
+  const size_t count = trainable_.size();
+  Arrays gradients;
+  for (size_t i = 0; i < count; ++i)
+    gradients.push_back(devices_.to_devices(HostTensor(DType::kF32, trained_[i].shape), trainable_axes_[i]));
+  ShardedArray sums = devices_.to_devices(HostTensor(DType::kF32, {static_cast<int64_t>(Stat::kCount)}));
+  for (const Batch& micro : micro_batches) {
+    BatchShape shape = shape_of(micro);
+    const EngineProgram& accumulate =
+        compiled(key_of("accumulate", shape), [&] { return accumulate_program(options_, shape); });
+    Arrays batch = upload(micro, key);
+    Arguments arguments;
+    for (const auto* group : {&frozen_, &trainable_, &gradients}) append(arguments, *group);
+    arguments.push_back(&sums);
+    arguments.push_back(&scalars);
+    append(arguments, batch);
+    auto outputs = execute(accumulate, arguments);
+    size_t at = 0;
+    gradients = take_outputs(outputs, at, count);
+    sums = std::move(outputs[at]);
+    if (traits_.is_host) first(sums).wait();  // the plugin takes the memory of whatever is sent at once
+  }
+  const EngineProgram& apply = compiled("apply", [&] { return apply_program(options_); });
+  Arguments arguments;
+  for (const auto* group : {&trainable_, &m_, &v_, &gradients}) append(arguments, *group);
+  arguments.push_back(&stats_);
+  arguments.push_back(&sums);
+  arguments.push_back(&scalars);
+  auto outputs = execute(apply, arguments);
+  return keep_trained(outputs);
+}
+
+PendingEvaluation Engine::start_evaluation(const Batch& batch) {
+  const EngineProgram& evaluate = evaluation_program(shape_of(batch));
+  Arrays uploaded = upload(batch, 0);
+  Arguments arguments;
+  for (const auto* group : {&frozen_, &trainable_, &uploaded}) append(arguments, *group);
+  auto outputs = execute(evaluate, arguments);
+  return {first(outputs[0]).to_host_async(), first(outputs[1]).to_host_async()};
+}
+
+std::pair<std::vector<HostTensor>, HostTensor> Engine::gradients(const Batch& batch, uint64_t seed) {
+  BatchShape shape = shape_of(batch);
+  const EngineProgram& program =
+      compiled(key_of("gradients", shape), [&] { return gradients_program(options_, shape); });
+  double weight = 0;
+  for (float w : batch.weights.as<float>()) weight += w;
+  ShardedArray scalars = upload_scalars(step_scalars(options_.adam, 0, 0, weight));
+  Arrays uploaded = upload(batch, dropout_key(seed, 0));
+  Arguments arguments;
+  for (const auto* group : {&frozen_, &trainable_}) append(arguments, *group);
+  arguments.push_back(&scalars);
+  append(arguments, uploaded);
+  auto outputs = execute(program, arguments);
+  size_t at = 0;
+  Arrays found = take_outputs(outputs, at, trainable_.size());
+  return {trainable_to_host(found), first(outputs[at]).to_host()};
+}
+
+}  // namespace gavel

@@ -1,0 +1,270 @@
+#include "engine/programs.h"
+
+#include <limits>
+
+#include "graph/gradients.h"
+#include "graph/ops.h"
+
+namespace gavel {
+
+namespace {
+
+std::vector<DimensionAxes> whole_axes(std::initializer_list<int> ranks) {
+  std::vector<DimensionAxes> axes;
+  for (int rank : ranks) axes.emplace_back(static_cast<size_t>(rank));
+  return axes;
+}
+
+Value element(const Value& stats, Stat which) {
+  const auto place = static_cast<int64_t>(which);
+  return reshape(slice_dim(stats, 0, place, place + 1), {});
+}
+
+/** STATS of scalars. */
+Value stats_of(const Value& loss_sum, const Value& correct, const Value& gradient_norm, const Value& applied) {
+  return stack({loss_sum, correct, gradient_norm, applied});
+}
+
+/** The arguments that a program declares, in the order that programs.h promises. */
+class ProgramBuilder {
+ public:
+  explicit ProgramBuilder(const StepOptions& options) : options_(options) {}
+
+  void declare_frozen() {
+    for (const FrozenParameter& p : frozen_parameters(options_.model))
+      frozen_.push_back(graph_.parameter(p.dtype, p.shape, p.name));
+    declared(frozen_axes(options_.model));
+  }
+
+  std::vector<Value> declare_trainable(const std::string& prefix) {
+    std::vector<Value> values;
+    for (const TrainableParameter& p : trainable_layout(options_.model).parameters)
+      values.push_back(graph_.parameter(DType::kF32, p.shape, prefix + p.name));
+    declared(trainable_axes(options_.model));
+    return values;
+  }
+
+  Value declare_scalars() { return declare_vector("scalars", static_cast<int64_t>(StepScalar::kCount)); }
+  Value declare_stats(const char* name) { return declare_vector(name, static_cast<int64_t>(Stat::kCount)); }
+
+  void declare_batch(const BatchShape& shape) {
+    for (const BatchArgument& argument : batch_arguments(options_.model, shape)) {
+      Value value = graph_.parameter(argument.dtype, argument.shape, argument.name);
+      if (argument.value != nullptr) batch_.*argument.value = value;
+      if (argument.source == &Batch::labels) labels_ = value;
+      if (argument.source == &Batch::weights) weights_ = value;
+      declared({argument.axes});
+    }
+    dropout_key_ = graph_.parameter(DType::kU32, {}, "dropout_key");
+    declared(whole_axes({0}));
+  }
+
+  Value logits(const std::vector<Value>& trainable, bool training) {
+    ModelOptions model = options_.model;
+    model.dropout = training;
+    return build_logits(model, frozen_, trainable, batch_, dropout_key_);
+  }
+
+  Value row_losses(const Value& logits, double smoothing) {
+    return options_.task->row_losses(logits, labels_, smoothing);
+  }
+
+  /** Weight of rightly judged rows. */
+  Value correct(const Value& logits) { return reduce_sum(mul(options_.task->hits(logits, labels_), weights_), {0}); }
+
+  /** Forward and backward: gradients of the mean loss, and its parts. */
+  struct Backward {
+    std::vector<Value> gradients;
+    Value loss_sum, logits;
+  };
+  Backward backward(const std::vector<Value>& trainable, const Value& scalars) {
+    Value out = logits(trainable, true);
+    Value loss_sum = reduce_sum(mul(row_losses(out, options_.label_smoothing), weights_), {0});
+    Value mean = mul(loss_sum, element(scalars, StepScalar::kInverseWeight));
+    return {gradients(mean, trainable), loss_sum, out};
+  }
+
+  /** `groups`: how many times the outputs begin with a list like the trainable parameters; the rest is whole. */
+  ProgramText finish(const std::string& name, const std::vector<Value>& outputs, std::vector<Donation> donations,
+                     int groups) {
+    std::vector<DimensionAxes> results;
+    for (int i = 0; i < groups; ++i)
+      for (DimensionAxes& axes : trainable_axes(options_.model)) results.push_back(std::move(axes));
+    for (size_t i = results.size(); i < outputs.size(); ++i) results.emplace_back(outputs[i].shape().size());
+    ModuleOptions module{name, std::move(donations)};
+    const Mesh& mesh = options_.model.placement.mesh();
+    if (options_.model.placement.split()) module.sharding = ModuleSharding{mesh, axes_, results};
+    FlopCount flops = graph_.count_flops(outputs);
+    return {name, emit_module(graph_, outputs, module), total(flops), std::move(flops), axes_, std::move(results)};
+  }
+
+ private:
+  /** f32, whole on each device. */
+  Value declare_vector(const char* name, int64_t size) {
+    declared(whole_axes({1}));
+    return graph_.parameter(DType::kF32, {size}, name);
+  }
+  void declared(std::vector<DimensionAxes> axes) {
+    for (DimensionAxes& one : axes) axes_.push_back(std::move(one));
+  }
+
+  const StepOptions& options_;
+  Graph graph_;
+  std::vector<DimensionAxes> axes_;  // of the parameters
+  std::vector<Value> frozen_;
+  BatchValues batch_;
+  Value labels_, weights_, dropout_key_;
+};
+
+void append(std::vector<Value>& to, const std::vector<Value>& from) {
+  to.insert(to.end(), from.begin(), from.end());
+}
+
+/** Every output takes the memory of the parameter at the same place in `from`. */
+std::vector<Donation> donate(const std::vector<Value>& from) {
+  std::vector<Donation> donations;
+  for (size_t i = 0; i < from.size(); ++i)
+    donations.push_back({static_cast<size_t>(parameter_index(from[i])), i});
+  return donations;
+}
+
+Value is_finite(const Value& scalar) {
+  return compare(Compare::kLe, abs(scalar), full_like(scalar, std::numeric_limits<float>::max()));
+}
+
+/** Clips if asked, and updates, unless the step is a bad one: then the old state goes on. Returns the outputs
+ * trainable…, m…, v…, STATS. */
+std::vector<Value> update(const StepOptions& options, const AdamState& state, std::vector<Value> gradients,
+                          const Value& scalars, const Value& loss_sum, const Value& correct, const Value& previous) {
+  Value norm = global_norm(gradients);
+  Value good = bit_and(is_finite(loss_sum), is_finite(norm));
+  if (options.max_loss > 0) {
+    Value mean = mul(loss_sum, element(scalars, StepScalar::kInverseWeight));
+    good = bit_and(good, compare(Compare::kLe, mean, full_like(mean, options.max_loss)));
+  }
+  // Without skipping, a bad step also holds back those that were sent before the host knew of it.
+  if (!options.skip_nonfinite)
+    good = bit_and(good, compare(Compare::kNe, element(previous, Stat::kApplied), full_like(norm, 0)));
+  if (options.max_grad_norm > 0) gradients = clip_by_norm(gradients, norm, options.max_grad_norm);
+  AdamState next = adamw_update(options.adam, state, gradients, scalars);
+  std::vector<Value> outputs;
+  auto keep = [&](const std::vector<Value>& fresh, const std::vector<Value>& old) {
+    for (size_t i = 0; i < fresh.size(); ++i)
+      outputs.push_back(select(broadcast_scalar(good, old[i].shape()), fresh[i], old[i]));
+  };
+  keep(next.parameters, state.parameters);
+  keep(next.m, state.m);
+  keep(next.v, state.v);
+  outputs.push_back(stats_of(loss_sum, correct, norm, convert(good, DType::kF32)));
+  return outputs;
+}
+
+std::string sized(const std::string& name, const BatchShape& s) {
+  return fmt::format("{}_{}x{}x{}", name, s.sequences, s.length, s.rows);
+}
+
+}  // namespace
+
+std::vector<BatchArgument> batch_arguments(const ModelOptions& model, const BatchShape& shape) {
+  const Shape tokens = {shape.sequences, shape.length}, rows = {shape.rows}, labels = {shape.rows, model.num_labels};
+  const DimensionAxes split = model.placement.batch(2), whole(1), whole_rows(2);
+  return {
+      {"input_ids", DType::kI32, tokens, split, &Batch::input_ids, &BatchValues::input_ids},
+      {"positions", DType::kI32, tokens, split, &Batch::positions, &BatchValues::positions},
+      {"segment_ids", DType::kI32, tokens, split, &Batch::segment_ids, &BatchValues::segment_ids},
+      {"dropout_rows", DType::kI32, tokens, split, &Batch::dropout_rows, &BatchValues::dropout_rows},
+      {"last_index", DType::kI32, rows, whole, &Batch::last_index, &BatchValues::last_index},
+      {"labels", DType::kF32, labels, whole_rows, &Batch::labels, nullptr},
+      {"weights", DType::kF32, rows, whole, &Batch::weights, nullptr},
+  };
+}
+
+std::vector<DimensionAxes> frozen_axes(const ModelOptions& model) {
+  std::vector<DimensionAxes> axes;
+  for (const FrozenParameter& p : frozen_parameters(model))
+    axes.push_back(model.placement.parameter(p.name, p.tensor, p.stacked));
+  return axes;
+}
+
+std::vector<DimensionAxes> trainable_axes(const ModelOptions& model) {
+  std::vector<DimensionAxes> axes;
+  for (const TrainableParameter& p : trainable_layout(model).parameters)
+    axes.push_back(model.placement.parameter(p.name, p.tensor, p.stacked));
+  return axes;
+}
+
+ProgramText train_step_program(const StepOptions& options, const BatchShape& shape) {
+  ProgramBuilder builder(options);
+  builder.declare_frozen();
+  AdamState state{builder.declare_trainable(""), builder.declare_trainable("m."),
+                  builder.declare_trainable("v.")};
+  Value previous = builder.declare_stats("previous"), scalars = builder.declare_scalars();
+  builder.declare_batch(shape);
+  auto [gradients, loss_sum, logits] = builder.backward(state.parameters, scalars);
+  std::vector<Value> outputs =
+      update(options, state, gradients, scalars, loss_sum, builder.correct(logits), previous);
+  std::vector<Value> donated = state.parameters;
+  append(donated, state.m);
+  append(donated, state.v);
+  outputs.push_back(logits);
+  return builder.finish(sized("train_step", shape), outputs, donate(donated), 3);
+}
+
+ProgramText accumulate_program(const StepOptions& options, const BatchShape& shape) {
+  ProgramBuilder builder(options);
+  builder.declare_frozen();
+  std::vector<Value> trainable = builder.declare_trainable("");
+  std::vector<Value> sums = builder.declare_trainable("gradient.");
+  Value stats = builder.declare_stats("sums"), scalars = builder.declare_scalars();
+  builder.declare_batch(shape);
+  auto [gradients, loss_sum, logits] = builder.backward(trainable, scalars);
+  std::vector<Value> outputs;
+  for (size_t i = 0; i < sums.size(); ++i) outputs.push_back(add(sums[i], gradients[i]));
+  Value none = full_like(loss_sum, 0);
+  append(outputs, {add(stats, stats_of(loss_sum, builder.correct(logits), none, none)), logits});
+  return builder.finish(sized("accumulate", shape), outputs, donate(sums), 1);
+}
+
+ProgramText apply_program(const StepOptions& options) {
+  ProgramBuilder builder(options);
+  AdamState state{builder.declare_trainable(""), builder.declare_trainable("m."),
+                  builder.declare_trainable("v.")};
+  std::vector<Value> gradients = builder.declare_trainable("gradient.");
+  Value previous = builder.declare_stats("previous"), sums = builder.declare_stats("sums");
+  Value scalars = builder.declare_scalars();
+  Value correct = element(sums, Stat::kCorrect), loss_sum = element(sums, Stat::kLossSum);
+  std::vector<Value> outputs = update(options, state, gradients, scalars, loss_sum, correct, previous);
+  std::vector<Value> donated = state.parameters;
+  append(donated, state.m);
+  append(donated, state.v);
+  return builder.finish("apply", outputs, donate(donated), 3);
+}
+
+ProgramText evaluate_program(const StepOptions& options, const BatchShape& shape) {
+  ProgramBuilder builder(options);
+  builder.declare_frozen();
+  std::vector<Value> trainable = builder.declare_trainable("");
+  builder.declare_batch(shape);
+  Value logits = builder.logits(trainable, false);
+  return builder.finish(sized("evaluate", shape), {logits, builder.row_losses(logits, 0)}, {}, 0);
+}
+
+ProgramText gradients_program(const StepOptions& options, const BatchShape& shape) {
+  ProgramBuilder builder(options);
+  builder.declare_frozen();
+  std::vector<Value> trainable = builder.declare_trainable("");
+  Value scalars = builder.declare_scalars();
+  builder.declare_batch(shape);
+  auto [gradients, loss_sum, logits] = builder.backward(trainable, scalars);
+  std::vector<Value> outputs = gradients;
+  outputs.push_back(logits);
+  return builder.finish(sized("gradients", shape), outputs, {}, 1);
+}
+
+ProgramText gather_program(const StepOptions& options) {
+  ProgramBuilder builder(options);
+  std::vector<Value> trainable = builder.declare_trainable("");
+  return builder.finish("gather", trainable, {}, 0);
+}
+
+}  // namespace gavel

@@ -1,0 +1,79 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/batcher.h"
+#include "emit/module.h"
+#include "model/decoder.h"
+#include "task/task.h"
+#include "engine/optimizer.h"
+
+namespace gavel {
+
+/** A program's text and its matrix-product work. */
+struct ProgramText {
+  std::string name;
+  std::string text;
+  double flops = 0;
+  FlopCount flops_by_op;
+  /** How each argument and result is split over the mesh. */
+  std::vector<DimensionAxes> arguments, results;
+};
+
+/** One argument of a batch: what a program declares, how it lies on the mesh, and which tensor fills it. */
+struct BatchArgument {
+  const char* name;
+  DType dtype;
+  Shape shape;
+  /** Sequences over dp and fsdp, never along their length; what has a row per judged pair is small and whole. */
+  DimensionAxes axes;
+  HostTensor Batch::*source;
+  Value BatchValues::*value;  // nullptr for what the model does not read
+};
+/** In the order of BATCH below, without dropout_key. */
+std::vector<BatchArgument> batch_arguments(const ModelOptions& model, const BatchShape& shape);
+/** In the orders of frozen_parameters and trainable_layout. */
+std::vector<DimensionAxes> frozen_axes(const ModelOptions& model);
+std::vector<DimensionAxes> trainable_axes(const ModelOptions& model);
+
+/** Elements of STATS below. */
+enum class Stat : int64_t {
+  kLossSum,        // weighted loss of the rows, not divided
+  kCorrect,        // weight of rightly judged rows
+  kGradientNorm,   // before clipping
+  kApplied,        // 1 if the step was applied, 0 if it was a bad one that left the state as it was
+  kCount,
+};
+
+/** Arguments, in this order, of every program below: frozen…, trainable…, then
+ *   train_step:  m…, v…, previous, scalars, BATCH                  → trainable…, m…, v…, STATS, logits
+ *   accumulate:  gradients…, sums, scalars, BATCH                  → gradients…, sums, logits
+ *   apply:       m…, v…, gradients…, previous, sums, scalars       → trainable…, m…, v…, STATS (no frozen arguments)
+ *   evaluate:    BATCH                                             → logits, losses f32 [rows]
+ *   gradients:   scalars, BATCH                                    → gradients…, logits
+ * BATCH: input_ids, positions, segment_ids, dropout_rows i32 [batch, length], last_index i32 [rows], labels f32
+ * [rows, labels], weights f32 [rows], dropout_key ui32 []. logits: f32 [rows, labels]. `scalars` and STATS: f32, whose
+ * elements are StepScalar's and Stat's. `previous` is the STATS of the step before; `sums` has the first two of the
+ * micro-batches so far. What is written over (trainable, m, v, gradients) is donated. */
+struct StepOptions {
+  ModelOptions model;
+  std::shared_ptr<const Task> task = judging_task();
+  AdamW adam;
+  double label_smoothing = 0;
+  double max_grad_norm = 0;  // 0: gradients are not clipped
+  /** A step is bad when its loss or gradient norm is not finite, or its mean loss is above max_loss (0: no limit). A
+   * bad step changes nothing; with skip_nonfinite = false neither do all that follow it. */
+  double max_loss = 0;
+  bool skip_nonfinite = false;
+};
+
+ProgramText train_step_program(const StepOptions& options, const BatchShape& shape);
+ProgramText accumulate_program(const StepOptions& options, const BatchShape& shape);
+ProgramText apply_program(const StepOptions& options);
+ProgramText evaluate_program(const StepOptions& options, const BatchShape& shape);
+ProgramText gradients_program(const StepOptions& options, const BatchShape& shape);
+/** trainable… → the same, whole on each device. */
+ProgramText gather_program(const StepOptions& options);
+
+}  // namespace gavel

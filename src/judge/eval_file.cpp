@@ -1,0 +1,63 @@
+#include "judge/eval_file.h"
+
+#include "rows/row_stream.h"
+#include "setup/run_options.h"
+
+namespace gavel {
+
+namespace {
+
+constexpr size_t kWindow = 4096;
+
+int64_t bytes_of(const std::vector<std::string>& turns) {
+  size_t bytes = 0;
+  for (const std::string& turn : turns) bytes += turn.size();
+  return static_cast<int64_t>(bytes);
+}
+
+std::array<double, 3> wide(const std::array<float, 3>& label) {
+  return {label[0], label[1], label[2]};
+}
+
+}  // namespace
+
+FileEvaluation evaluate_file(Judge& judge, const std::filesystem::path& path, double swap_average,
+                             const std::function<void(int64_t, int64_t)>& progress) {
+  ReadOptions read = read_options(judge.recipe(), Purpose::kTrain);
+  const int64_t total = count_rows(path, read);
+  RowStream stream(path, read);
+  FileEvaluation found;
+  std::vector<TextLengths> lengths;
+  std::vector<PreferenceRow> block, window;
+  auto judge_window = [&] {
+    auto before = static_cast<int64_t>(found.rows.size());
+    auto verdicts = judge.judge(window, swap_average, [&](int64_t done) {
+      if (progress) progress(before + done, total);
+    });
+    for (size_t i = 0; i < window.size(); ++i) {
+      const PreferenceRow& row = window[i];
+      const Verdict& verdict = verdicts[i];
+      auto turns = static_cast<int64_t>(Template::num_rounds(row));
+      found.rows.push_back(
+          {row.id, row.source_row, verdict.length, turns, wide(row.label), verdict.probabilities});
+      found.calibration_rows.push_back({verdict.logits, verdict.swapped_logits, wide(row.label)});
+      lengths.push_back(
+          {bytes_of(row.prompt), bytes_of(row.response_a), bytes_of(row.response_b), turns, wide(row.label)});
+      found.swapped_rows += verdict.swapped_logits.has_value();
+      found.flipped_rows += verdict.flipped();
+    }
+    window.clear();
+  };
+  while (stream.next_block(block))
+    for (PreferenceRow& row : block) {
+      window.push_back(std::move(row));
+      if (window.size() == kWindow) judge_window();
+    }
+  if (!window.empty()) judge_window();
+  found.report = stream.report();
+  found.scores = score(found.rows);
+  found.lengths = length_baseline(lengths);
+  return found;
+}
+
+}  // namespace gavel

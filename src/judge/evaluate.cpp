@@ -1,0 +1,87 @@
+#include "judge/evaluate.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace gavel {
+
+Outcome softmax(const Outcome& logits, double temperature) {
+  double largest = *std::max_element(logits.begin(), logits.end());
+  Outcome p{};
+  double sum = 0;
+  for (size_t i = 0; i < 3; ++i) sum += p[i] = std::exp((logits[i] - largest) / temperature);
+  for (double& value : p) value /= sum;
+  return p;
+}
+
+BatchOptions judging_options(const BatchOptions& training) {
+  BatchOptions options = training;
+  options.batching = training.batching == Batching::kPacked ? Batching::kPacked : Batching::kBucketed;
+  options.gradient_accumulation = 1;
+  options.swap = Swap::kNone;
+  options.shuffle = false;
+  options.drop_last = false;
+  options.drop_before_shuffle = false;
+  options.sort_by_length = true;
+  return options;
+}
+
+Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& done) {
+  const TokenizedDataset& dataset = batcher.dataset();
+  const Task& task = *engine.options().task;
+  const auto labels = static_cast<size_t>(task.num_labels());
+  Judgement result;
+  result.probabilities.resize(static_cast<size_t>(dataset.num_rows()));
+  result.logits.resize(result.probabilities.size());
+  double loss = 0, correct = 0;
+  int64_t rows_done = 0;
+  for (int64_t step = 0; step < batcher.steps_per_epoch(); ++step) {
+    for (const Batch& batch : batcher.step(step).micro) {
+      Evaluation found = engine.evaluate(batch);
+      auto logits = found.logits.as<float>();
+      auto losses = found.losses.as<float>();
+      for (size_t i = 0; i < batch.row_indices.size(); ++i) {
+        Outcome row_logits = task.outcome_logits(logits.subspan(i * labels, labels));
+        Outcome p = softmax(row_logits);
+        auto label = dataset.label(batch.row_indices[i], batch.swapped[i] != 0);
+        double weight = label[0] + label[1] + label[2];
+        if (weight > 0) {
+          ++result.labelled_rows;
+          loss += losses[i];
+          auto best = std::max_element(p.begin(), p.end()) - p.begin();
+          if (label[static_cast<size_t>(best)] == *std::max_element(label.begin(), label.end())) correct += 1;
+        }
+        if (batch.swapped[i] != 0) {
+          p = task.swapped(p);
+          row_logits = task.swapped(row_logits);
+        }
+        result.probabilities[static_cast<size_t>(batch.row_indices[i])] = p;
+        result.logits[static_cast<size_t>(batch.row_indices[i])] = row_logits;
+      }
+      rows_done += batch.num_rows;
+    }
+    if (done) done(rows_done);
+  }
+  auto count = static_cast<double>(result.labelled_rows);
+  result.log_loss = loss / count;
+  result.accuracy = correct / count;
+  return result;
+}
+
+double constant_log_loss(const TokenizedDataset& dataset) {
+  std::array<double, 3> sums{};
+  double total = 0;
+  for (int64_t row = 0; row < dataset.num_rows(); ++row) {
+    auto label = dataset.label(row);
+    for (size_t i = 0; i < 3; ++i) {
+      sums[i] += label[i];
+      total += label[i];
+    }
+  }
+  double loss = 0;
+  for (double sum : sums)
+    if (sum > 0) loss -= sum / total * std::log(sum / total);
+  return loss;
+}
+
+}  // namespace gavel

@@ -1,0 +1,40 @@
+#pragma once
+#include <array>
+#include <functional>
+#include <vector>
+
+#include "data/batcher.h"
+#include "engine/engine.h"
+
+namespace gavel {
+
+/** What a judge says of a dataset. */
+struct Judgement {
+  /** {A, B, tie} per row of the dataset, each summing to 1; those of exchanged rows are put back in order. */
+  std::vector<Outcome> probabilities;
+  /** The same before the softmax. */
+  std::vector<Outcome> logits;
+  int64_t labelled_rows = 0;
+  /** Mean over labelled rows of -sum(label * log p); NaN without labels. */
+  double log_loss = 0;
+  /** Share of labelled rows whose most probable outcome is the label's largest. */
+  double accuracy = 0;
+};
+
+/** Called after each batch with rows done. */
+using RowsDone = std::function<void(int64_t)>;
+
+/** exp(logits / temperature), divided by their sum. */
+Outcome softmax(const Outcome& logits, double temperature = 1);
+
+/** Batches for judging every row of a dataset once: longest first, padded only as far as a small set of
+ * lengths. */
+BatchOptions judging_options(const BatchOptions& training);
+
+/** Judges every row of the batcher's dataset (made with judging_options). */
+Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& done = {});
+
+/** The log loss of always answering the label shares of `dataset`: what a judge has to beat. */
+double constant_log_loss(const TokenizedDataset& dataset);
+
+}  // namespace gavel

@@ -1,0 +1,163 @@
+#include "judge/judge.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/file.h"
+#include "rows/cleaning.h"
+#include "setup/open_device.h"
+#include "setup/open_model.h"
+#include "setup/run_options.h"
+
+namespace gavel {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+size_t largest(const Outcome& values) {
+  return static_cast<size_t>(std::max_element(values.begin(), values.end()) - values.begin());
+}
+
+/** Distance of the two largest: small where a judge hesitates. */
+double margin(Outcome p) {
+  std::sort(p.begin(), p.end());
+  return p[2] - p[1];
+}
+
+}  // namespace
+
+std::vector<int64_t> judging_lengths(int64_t max_length) {
+  std::vector<int64_t> lengths;
+  for (int64_t length : {64, 128, 192, 256, 384})
+    if (length < max_length) lengths.push_back(length);
+  for (int64_t base = 512; base < max_length; base *= 2)
+    for (int64_t length : {base, base + base / 2})
+      if (length < max_length) lengths.push_back(length);
+  lengths.push_back(max_length);
+  return lengths;
+}
+
+const char* outcome_name(size_t outcome) {
+  constexpr const char* kNames[] = {"A is better", "B is better", "tie"};
+  return kNames[outcome];
+}
+
+size_t Verdict::best() const { return largest(probabilities); }
+
+bool Verdict::flipped() const { return swapped_logits && largest(logits) != largest(*swapped_logits); }
+
+Judge::Judge(const JudgeOptions& options) : adapter_(options.adapter) {
+  LoadedAdapter loaded = load_adapter(options);
+  recipe_ = std::move(loaded.recipe);
+  temperature_ = loaded.temperature;
+  tokenize_ = tokenize_options(recipe_, loaded.tokenizer);
+  encoder_ = make_encoder(loaded.tokenizer);
+  std::shared_ptr<pjrt::Client> client = open_device(recipe_);
+  StepOptions step = step_options(recipe_, loaded.files.spec(), *client);
+  step.model.lora = loaded.weights.config.lora;
+  engine_ = std::make_unique<Engine>(client, step, compile_cache_folder());
+  engine_->load_frozen(loaded.files);
+  engine_->set_trainable(loaded.weights.values);
+  shapes_.lengths = judging_lengths(recipe_.data.max_length);
+  for (int64_t size = 1; size < recipe_.train.batch_size; size *= 2) shapes_.batch_sizes.push_back(size);
+  shapes_.batch_sizes.push_back(recipe_.train.batch_size);
+}
+
+std::string Judge::fingerprint() const {
+  uint64_t weights = hash_text(MappedFile::open(adapter_ / "adapter_model.safetensors")->text(), 1);
+  Recipe settings = recipe_;
+  settings.output.clear();
+  return fmt::format("{:016x}-{:016x}-{}", weights,
+                     hash_text(to_yaml(settings) + read_text(adapter_ / "adapter_config.json"), 2), temperature_);
+}
+
+BatchOptions Judge::options_for(int64_t rows) const {
+  BatchOptions options = judging_options(batch_options(recipe_, engine_->traits(), engine_->options().model.placement.mesh()));
+  options.batching = Batching::kBucketed;
+  options.bucket_lengths = shapes_.lengths;
+  auto size = std::lower_bound(shapes_.batch_sizes.begin(), shapes_.batch_sizes.end(), rows);
+  options.batch_size = size == shapes_.batch_sizes.end() ? shapes_.batch_sizes.back() : *size;
+  return options;
+}
+
+/** One pass over the rows as they are; notes their lengths. */
+Judgement Judge::judge_once(std::vector<PreferenceRow> rows, std::vector<Verdict>* lengths, const RowsDone& done) {
+  BatchOptions options = options_for(static_cast<int64_t>(rows.size()));
+  Batcher batcher(tokenize(rows, tokenize_, encoder_), options);
+  if (lengths != nullptr)
+    for (size_t i = 0; i < rows.size(); ++i) {
+      (*lengths)[i].length = batcher.dataset().length(static_cast<int64_t>(i));
+      (*lengths)[i].full_length = batcher.dataset().full_length(static_cast<int64_t>(i));
+    }
+  return judge_dataset(*engine_, batcher, done);
+}
+
+std::vector<Verdict> Judge::judge(std::span<const PreferenceRow> rows, double swap_average, const RowsDone& done) {
+  std::vector<Verdict> verdicts(rows.size());
+  if (rows.empty()) return verdicts;
+  auto swaps = static_cast<size_t>(std::ceil(std::clamp(swap_average, 0.0, 1.0) * static_cast<double>(rows.size()) - 1e-9));
+  // Progress counts rows, of which those judged twice take twice as long.
+  double per_pass = static_cast<double>(rows.size()) / static_cast<double>(rows.size() + swaps);
+  auto pass_done = [&](size_t before) -> RowsDone {
+    if (!done) return {};
+    return [&done, before, per_pass](int64_t count) {
+      done(static_cast<int64_t>(static_cast<double>(before + static_cast<size_t>(count)) * per_pass));
+    };
+  };
+
+  std::vector<PreferenceRow> first(rows.begin(), rows.end());
+  bool all = swaps == rows.size();
+  // All of them can share batches with their exchanges.
+  if (all)
+    for (const PreferenceRow& row : rows) first.push_back(swapped(row));
+  std::vector<Verdict> noted(first.size());
+  Judgement judgement = judge_once(std::move(first), &noted, pass_done(0));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    verdicts[i].logits = judgement.logits[i];
+    verdicts[i].length = noted[i].length;
+    verdicts[i].full_length = noted[i].full_length;
+    verdicts[i].probabilities = softmax(verdicts[i].logits, temperature_);
+  }
+
+  auto take_swapped = [&](Verdict& verdict, const Outcome& exchanged) {
+    const Outcome logits = engine_->options().task->swapped(exchanged);
+    verdict.swapped_logits = logits;
+    auto other = softmax(logits, temperature_);
+    for (size_t k = 0; k < 3; ++k) verdict.probabilities[k] = (verdict.probabilities[k] + other[k]) / 2;
+  };
+  if (all) {
+    for (size_t i = 0; i < rows.size(); ++i) take_swapped(verdicts[i], judgement.logits[rows.size() + i]);
+  } else if (swaps > 0) {
+    std::vector<size_t> order(rows.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+      return margin(verdicts[a].probabilities) < margin(verdicts[b].probabilities);
+    });
+    std::vector<PreferenceRow> exchanged;
+    for (size_t i = 0; i < swaps; ++i) exchanged.push_back(swapped(rows[order[i]]));
+    Judgement again = judge_once(std::move(exchanged), nullptr, pass_done(rows.size()));
+    for (size_t i = 0; i < swaps; ++i) take_swapped(verdicts[order[i]], again.logits[i]);
+  }
+  return verdicts;
+}
+
+void Judge::use_shapes(JudgeShapes shapes) {
+  if (shapes.lengths.empty() || shapes.batch_sizes.empty() || shapes.lengths.back() != recipe_.data.max_length)
+    fail("Judge: shapes need batch sizes, and lengths that end in data.max_length {}", recipe_.data.max_length);
+  shapes_ = std::move(shapes);
+}
+
+void Judge::warm_up(const std::function<void(int64_t)>& done) {
+  int64_t ready = 0;
+  for (int64_t size : shapes_.batch_sizes)
+    for (int64_t length : shapes_.lengths) {
+      DatasetBuilder builder(tokenize_, encoder_);
+      builder.add_tokens(std::vector<int32_t>(static_cast<size_t>(length), 1), {});
+      judge_dataset(*engine_, Batcher(builder.finish(), options_for(size)));
+      if (done) done(++ready);
+    }
+}
+
+}  // namespace gavel

@@ -1,0 +1,77 @@
+#pragma once
+#include <array>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "rows/preferences.h"
+#include "judge/evaluate.h"
+#include "judge/load_adapter.h"
+
+namespace gavel {
+
+/** What a judge says of one pair, always in the order {A, B, tie}. */
+struct Verdict {
+  /** softmax(logits / temperature); the mean of both ways' where the pair was also judged with A and B exchanged. */
+  Outcome probabilities{};
+  Outcome logits{};
+  /** Of the exchange, put back in order. */
+  std::optional<Outcome> swapped_logits;
+  /** Tokens read, and before truncation. */
+  int64_t length = 0, full_length = 0;
+
+  /** Place of the largest probability. */
+  size_t best() const;
+  /** Whether the exchange led to another outcome. */
+  bool flipped() const;
+};
+
+/** Batches that a judge may make; each combination is a program. */
+struct JudgeShapes {
+  std::vector<int64_t> lengths;      // rising, the last data.max_length
+  std::vector<int64_t> batch_sizes;  // rising
+};
+
+/** A trained judge, ready to answer. Whatever is asked is padded to few shapes, by default judging_lengths() and 1, 2,
+ * 4, … up to the recipe's batch_size. For one thread. */
+class Judge {
+ public:
+  explicit Judge(const JudgeOptions& options);
+
+  const Recipe& recipe() const { return recipe_; }
+  double temperature() const { return temperature_; }
+  /** Names all that decides its answers: adapter, settings, temperature. */
+  std::string fingerprint() const;
+
+  /** Judges the rows, in order. `swap_average`: share of the rows, the most uncertain first (by the distance of the two
+   * largest probabilities), that are also judged with A and B exchanged; 0 = none, 1 = all. */
+  std::vector<Verdict> judge(std::span<const PreferenceRow> rows, double swap_average = 0, const RowsDone& done = {});
+
+  void use_shapes(JudgeShapes shapes);
+  const JudgeShapes& shapes() const { return shapes_; }
+  /** Compiles every shape (or takes it from the cache); `done` is called with how many are ready. */
+  void warm_up(const std::function<void(int64_t)>& done = {});
+
+ private:
+  BatchOptions options_for(int64_t rows) const;
+  Judgement judge_once(std::vector<PreferenceRow> rows, std::vector<Verdict>* lengths, const RowsDone& done);
+
+  Recipe recipe_;
+  std::filesystem::path adapter_;
+  JudgeShapes shapes_;
+  double temperature_ = 1;
+  TokenizeOptions tokenize_;
+  TextEncoder encoder_;
+  std::unique_ptr<Engine> engine_;
+};
+
+/** Lengths that a judge pads to, rising, the last `max_length`: at most about a third of a sequence is padding. */
+std::vector<int64_t> judging_lengths(int64_t max_length);
+
+/** "A is better", "B is better", "tie". */
+const char* outcome_name(size_t outcome);
+
+}  // namespace gavel

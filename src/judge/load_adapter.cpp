@@ -1,0 +1,53 @@
+#include "judge/load_adapter.h"
+
+#include "judge/calibration.h"
+#include "setup/open_model.h"
+
+namespace gavel {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/** The recipe beside the adapter; for an adapter of PEFT's the defaults with what its config says. */
+Recipe recipe_of(const JudgeOptions& options, const AdapterConfig& adapter) {
+  std::vector<std::string> overrides;
+  if (options.model) overrides.push_back("model.path=" + *options.model);
+  overrides.insert(overrides.end(), options.overrides.begin(), options.overrides.end());
+  fs::path path = options.adapter / "recipe.yaml";
+  if (fs::exists(path)) return load_recipe(path, overrides);
+  std::string model = options.model.value_or(adapter.base_model);
+  if (model.empty())
+    fail(
+        "{}: neither recipe.yaml nor base_model_name_or_path says which base model it belongs to; give "
+        "--model",
+        options.adapter.string());
+  overrides.insert(overrides.begin(), {"model.path=" + model, "data.train=none", "output=none"});
+  return parse_recipe("", options.adapter.string(), overrides);
+}
+
+}  // namespace
+
+LoadedAdapter load_adapter(const JudgeOptions& options) {
+  AdapterConfig adapter = read_adapter_config(options.adapter);
+  Recipe recipe = recipe_of(options, adapter);
+  double temperature = 1;
+  if (options.use_temperature)
+    if (auto calibration = read_calibration(options.adapter)) temperature = calibration->temperature;
+  std::optional<ModelFiles> files;
+  ModelConfig config = load_config(recipe, files);
+  if (!files)
+    fail("{}: model.random_init is set: there is no base model to judge with", options.adapter.string());
+  if (!recipe.model.tokenizer && fs::exists(options.adapter / "tokenizer.json"))
+    recipe.model.tokenizer = options.adapter.string();
+  Tokenizer tokenizer = load_tokenizer(recipe, config);
+  std::vector<HostTensor> values =
+      read_adapter_weights(options.adapter, files->spec(), adapter, recipe.model.num_labels);
+  return {std::move(recipe),
+          std::move(*files),
+          std::move(tokenizer),
+          {std::move(adapter), std::move(values)},
+          temperature};
+}
+
+}  // namespace gavel

@@ -1,0 +1,115 @@
+#include "judge/pair_json.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "rows/cells.h"
+#include "report/scores.h"
+
+namespace gavel {
+
+namespace {
+
+using Json = nlohmann::json;
+
+const std::vector<std::string>& keys() {
+  static const std::vector<std::string> names = {"id", "prompt", "response_a", "response_b"};
+  return names;
+}
+
+std::vector<std::string> turns_of(const Json& pair, const char* key, const std::string& where) {
+  auto found = pair.find(key);
+  if (found == pair.end())
+    fail("{}key '{}' is missing: expected prompt, response_a and response_b", where, key);
+  if (found->is_string()) return {found->get<std::string>()};
+  bool is_list = found->is_array() && !found->empty();
+  std::vector<std::string> turns;
+  if (is_list)
+    for (const Json& turn : *found) {
+      if (!turn.is_string() && !turn.is_null())
+        fail("{}key '{}': a turn is {}, expected a text", where, key, turn.type_name());
+      turns.push_back(turn.is_null() ? "" : turn.get<std::string>());
+    }
+  if (!is_list)
+    fail("{}key '{}' is {}, expected a text or a list of texts", where, key,
+         found->is_array() ? "an empty list" : found->type_name());
+  return turns;
+}
+
+PreferenceRow pair_of(const Json& pair, size_t number, bool only) {
+  std::string where = only ? "" : fmt::format("pair {}: ", number);
+  if (!pair.is_object())
+    fail("{}expected an object with prompt, response_a and response_b, found {}", where, pair.type_name());
+  for (const auto& [key, value] : pair.items())
+    if (std::find(keys().begin(), keys().end(), key) == keys().end() && !nearest(key, keys()).empty())
+      fail("{}unknown key '{}'{}", where, key, did_you_mean(key, keys()));
+  PreferenceRow row;
+  row.source_row = static_cast<int64_t>(number);
+  row.id = std::to_string(number);
+  if (auto id = pair.find("id"); id != pair.end() && !id->is_null()) {
+    if (!id->is_string() && !id->is_number())
+      fail("{}key 'id' is {}, expected a text or a number", where, id->type_name());
+    row.id = id->is_string() ? id->get<std::string>() : id->dump();
+  }
+  row.prompt = turns_of(pair, "prompt", where);
+  row.response_a = turns_of(pair, "response_a", where);
+  row.response_b = turns_of(pair, "response_b", where);
+  return row;
+}
+
+/** nlohmann's parser is recursive when values are destroyed; texts this deep are no pairs. */
+bool is_too_deep(std::string_view text) {
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      in_string = c != '"';
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > 8) return true;
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+std::vector<PreferenceRow> pairs_from_json(std::string_view text, size_t most_pairs) {
+  if (is_too_deep(text))
+    fail("the JSON is nested too deeply: expected an object with prompt, response_a and response_b");
+  std::string mended;
+  if (replace_lone_surrogates(text, mended) > 0) text = mended;
+  Json json;
+  try {
+    json = Json::parse(text);
+  } catch (const Json::exception& error) {
+    std::string why = error.what();
+    // "[json.exception.parse_error.101] parse error at line 1, column 2: …": the part in brackets is no help.
+    fail("not valid JSON: {}", why.substr(why.find("] ") == std::string::npos ? 0 : why.find("] ") + 2));
+  }
+  std::vector<PreferenceRow> rows;
+  if (!json.is_array()) return {pair_of(json, 1, true)};
+  if (json.empty()) fail("the list holds no pair");
+  if (json.size() > most_pairs)
+    fail("the list holds {} pairs, at most {} are taken at once", json.size(), most_pairs);
+  for (const Json& pair : json) rows.push_back(pair_of(pair, rows.size() + 1, false));
+  return rows;
+}
+
+nlohmann::ordered_json verdict_json(const PreferenceRow& row, const Verdict& verdict) {
+  nlohmann::ordered_json json;
+  json["id"] = row.id;
+  json["verdict"] = kOutcomes[verdict.best()];
+  for (size_t i = 0; i < 3; ++i) json["probabilities"][kOutcomes[i]] = verdict.probabilities[i];
+  json["tokens"] = verdict.length;
+  json["truncated"] = verdict.full_length > verdict.length;
+  if (verdict.swapped_logits) json["agrees"] = !verdict.flipped();
+  return json;
+}
+
+}  // namespace gavel

@@ -1,0 +1,21 @@
+#pragma once
+#include <nlohmann/json_fwd.hpp>
+#include <string_view>
+#include <vector>
+
+#include "rows/preferences.h"
+#include "judge/judge.h"
+
+namespace gavel {
+
+/** Pairs to judge from JSON: one object {"prompt", "response_a", "response_b"}, each a text or a list of
+ * turns (null turns are empty), with an optional "id" (text or number); or a list of such objects. Other keys
+ * are refused when near to these, else ignored; lone surrogates become U+FFFD. Throws Error saying what is
+ * wrong, and with which pair, also for more than `most_pairs`. */
+std::vector<PreferenceRow> pairs_from_json(std::string_view text, size_t most_pairs);
+
+/** {"id", "verdict": "A" | "B" | "tie", "probabilities": {"A", "B", "tie"}, "tokens", "truncated", and with
+ * swap averaging "agrees": whether both orders led to the same outcome}. */
+nlohmann::ordered_json verdict_json(const PreferenceRow& row, const Verdict& verdict);
+
+}  // namespace gavel

@@ -1,0 +1,304 @@
+#include "measure/bench.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "data/prefetch.h"
+#include "kernels/thread_pool.h"
+#include "report/progress.h"
+#include "report/table.h"
+#include "engine/engine.h"
+#include "judge/evaluate.h"
+#include "setup/run_data.h"
+#include "setup/open_device.h"
+#include "setup/open_model.h"
+#include "setup/run_options.h"
+
+namespace gavel {
+
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/** One product of the scores that the rows' own tokens see of each other, over the model's layers. */
+double seen_pair_flops(const DecoderSpec& spec, const Batch& batch, const TokenizedDataset& dataset) {
+  double flops = 0;
+  // The last layer's queries are the rows' last tokens alone; next to nothing.
+  for (int64_t layer = 0; layer + 1 < spec.num_hidden_layers; ++layer) {
+    const AttentionSpec& attention = spec.block(layer).attention;
+    double pairs = 0;
+    for (size_t i = 0; i < batch.row_indices.size(); ++i) {
+      auto length = static_cast<double>(dataset.length(batch.row_indices[i], batch.swapped[i] != 0));
+      auto window = std::min(length, static_cast<double>(attention.sliding_window.value_or(INT64_MAX)));
+      pairs += window * (window + 1) / 2 + (length - window) * window;
+    }
+    flops += 2 * pairs * static_cast<double>(attention.query_features());
+  }
+  return flops;
+}
+
+int64_t bench_steps(const Batcher& batcher, const BenchOptions& options) {
+  const int64_t all = options.epochs * batcher.steps_per_epoch();
+  return std::min(all, options.max_steps.value_or(all));
+}
+
+/** All shapes that the steps have. */
+std::vector<BatchShape> bench_shapes(const Batcher& batcher, int64_t steps) {
+  std::vector<BatchShape> shapes;
+  for (int64_t epoch = 0; epoch * batcher.steps_per_epoch() < steps; ++epoch)
+    for (const BatchShape& shape : batcher.epoch_shapes(epoch, steps - epoch * batcher.steps_per_epoch()))
+      if (std::find(shapes.begin(), shapes.end(), shape) == shapes.end()) shapes.push_back(shape);
+  return shapes;
+}
+
+/** One timed pass over the batches, with as many steps in flight as in training. */
+class Bench {
+ public:
+  Bench(const Recipe& recipe, const BenchOptions& options, Engine& engine, const Batcher& batcher)
+      : recipe_(recipe), options_(options), engine_(engine), batcher_(batcher) {}
+
+  void run(BenchResult& result);
+
+ private:
+  struct Sent {
+    int64_t step;
+    StepBatches batches;
+    std::optional<PendingStats> stats;
+    std::deque<PendingEvaluation> evaluations;
+  };
+  void send(int64_t step, StepBatches batches);
+  void receive(BenchResult& result);
+  void count(const Sent& sent, BenchResult& result) const;
+
+  const Recipe& recipe_;
+  const BenchOptions& options_;
+  Engine& engine_;
+  const Batcher& batcher_;
+  std::deque<Sent> sent_;
+  std::string losses_;
+  double loss_sum_ = 0, loss_rows_ = 0, began_ = 0;
+};
+
+void Bench::send(int64_t step, StepBatches batches) {
+  Sent sent{step, std::move(batches), {}, {}};
+  if (options_.predict) {
+    for (const Batch& batch : sent.batches.micro) sent.evaluations.push_back(engine_.start_evaluation(batch));
+  } else {
+    double rate = recipe_.train.learning_rate;
+    sent.stats =
+        engine_.train_step(sent.batches.micro, step, rate, static_cast<double>(sent.batches.num_rows),
+                           static_cast<uint64_t>(recipe_.train.seed));
+  }
+  sent_.push_back(std::move(sent));
+}
+
+void Bench::count(const Sent& sent, BenchResult& result) const {
+  const StepOptions& step = engine_.options();
+  for (const Batch& batch : sent.batches.micro) {
+    result.rows += batch.num_rows;
+    result.tokens += batch.num_tokens;
+    result.real_tokens += batch.num_real_tokens;
+    BatchShape shape = shape_of(batch);
+    const EngineProgram& program =
+        options_.predict ? engine_.evaluation_program(shape) : engine_.train_program(shape);
+    const double of_one_product = seen_pair_flops(step.model.spec, batch, batcher_.dataset());
+    for (const auto& [op, stated] : program.flops) {
+      const KernelDefinition* kernel = step.model.kernels.find(op);
+      const int products = kernel == nullptr ? 0 : kernel->products_per_seen_pair;
+      const double flops = products > 0 ? products * of_one_product : stated;
+      result.flops += flops;
+      result.kernels[op].flops += flops;
+    }
+  }
+}
+
+void Bench::receive(BenchResult& result) {
+  Sent sent = std::move(sent_.front());
+  sent_.pop_front();
+  double loss = 0;
+  nlohmann::json rows = nlohmann::json::array(), logits = nlohmann::json::array();
+  if (sent.stats) loss = sent.stats->get().loss;
+  for (size_t i = 0; i < sent.batches.micro.size(); ++i) {
+    const Batch& batch = sent.batches.micro[i];
+    if (!sent.evaluations.empty()) {
+      Evaluation found = sent.evaluations[i].get();
+      const auto labels = static_cast<size_t>(engine_.options().model.num_labels);
+      for (size_t row = 0; row < batch.row_indices.size(); ++row) {
+        loss += found.losses.as<float>()[row];
+        auto of_row = found.logits.as<float>().subspan(row * labels, labels);
+        logits.push_back(std::vector<float>(of_row.begin(), of_row.end()));
+      }
+    }
+    for (int64_t row : batch.row_indices) rows.push_back(batcher_.dataset().source_row(row));
+  }
+  auto step_rows = static_cast<double>(sent.batches.num_rows);
+  loss_sum_ += loss;
+  loss_rows_ += step_rows;
+  if (options_.losses) {
+    nlohmann::json line = {{"step", sent.step + 1}, {"rows", rows}, {"loss", loss / step_rows}};
+    if (options_.predict) line["logits"] = logits;
+    losses_ += line.dump() + "\n";
+  }
+  if (sent.step == 0) {
+    // The first step also warms the caches up: time starts behind it.
+    began_ = now();
+    take_kernel_times();
+  } else {
+    ++result.steps;
+    result.seconds = now() - began_;
+    count(sent, result);
+  }
+}
+
+void Bench::run(BenchResult& result) {
+  const size_t in_flight = engine_.traits().steps_in_flight;
+  const int64_t steps = bench_steps(batcher_, options_);
+  if (steps < 2)
+    fail("bench: {} step of {} rows; at least two are needed, since the first is not timed", steps,
+         batcher_.rows_per_step());
+  {
+    BatchPrefetcher batches(batcher_, 0, steps);
+    Progress bar(steps, "bench");
+    for (int64_t step = 0; step < steps; ++step) {
+      send(step, batches.next());
+      // The clock starts when nothing but the first step has run.
+      while (sent_.size() >= (step == 0 ? 1 : in_flight)) receive(result);
+      bar.update(step + 1);
+    }
+    while (!sent_.empty()) receive(result);
+  }
+  result.mean_loss = loss_sum_ / loss_rows_;
+  if (options_.losses) write_file(*options_.losses, losses_);
+}
+
+}  // namespace
+
+BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
+  Recipe recipe = given;
+  recipe.data.valid = 0.0;
+  const BaseModel base = open_base_model(recipe);
+  RunData data = RunDataLoader(recipe, base.tokenizer).get();
+  std::shared_ptr<pjrt::Client> client = open_device(recipe);
+  const DeviceTraits traits = device_traits(*client);
+  BatchOptions batch = batch_options(recipe, traits, mesh_of(recipe, *client));
+  batch.drop_last = false;
+  if (options.predict) batch = judging_options(batch);
+  Batcher batcher(data.train.tokens, batch);
+
+  Engine engine(client, step_options(recipe, base.spec, *client), compile_cache_folder());
+  load_weights(engine, recipe, base);
+  const StepOptions& step = engine.options();
+  engine.set_trainable(initial_trainable(recipe, step));
+
+  BenchResult result;
+  result.platform = client->platform_name();
+  result.compute_dtype = dtype_name(step.model.compute_dtype);
+  double start = now();
+  for (const BatchShape& shape : bench_shapes(batcher, bench_steps(batcher, options))) {
+    const EngineProgram& program =
+        options.predict ? engine.evaluation_program(shape) : engine.train_program(shape);
+    ++result.programs;
+    if (program.from_cache) ++result.programs_from_cache;
+  }
+  result.compile_seconds = now() - start;
+  if (traits.is_host) {
+    result.threads = kernel_threads();
+    result.product_limit = measure_product_limit(step.model.compute_dtype);
+    release_freed_memory();  // its matrices are not the run's
+  }
+  spdlog::info("{} programs ready after {} ({} from the cache); running", result.programs,
+               format_duration(result.compile_seconds), result.programs_from_cache);
+  set_kernel_profiling(true);
+  Bench(recipe, options, engine, batcher).run(result);
+  set_kernel_profiling(false);
+  for (const auto& [target, time] : take_kernel_times()) {
+    // A variant counts with the op that calls it.
+    KernelTime& sum = result.kernels[target.substr(0, target.find("_forward_only"))].time;
+    sum.calls += time.calls;
+    sum.seconds += time.seconds;
+  }
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  result.peak_memory = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+  return result;
+}
+
+std::string BenchResult::to_json() const {
+  nlohmann::ordered_json out;
+  auto rate = [&](int64_t count) { return static_cast<double>(count) / seconds; };
+  out["platform"] = platform;
+  out["compute_dtype"] = compute_dtype;
+  out["threads"] = threads;
+  out["steps"] = steps;
+  out["rows"] = rows;
+  out["tokens"] = tokens;
+  out["real_tokens"] = real_tokens;
+  out["seconds"] = seconds;
+  out["rows_per_second"] = rate(rows);
+  out["tokens_per_second"] = rate(tokens);
+  out["real_tokens_per_second"] = rate(real_tokens);
+  out["gflops"] = flops / seconds * 1e-9;
+  if (product_limit > 0) {
+    out["limit_gflops"] = product_limit * 1e-9;
+    out["share_of_limit"] = flops / seconds / product_limit;
+  }
+  out["peak_memory_bytes"] = peak_memory;
+  out["compile_seconds"] = compile_seconds;
+  out["programs"] = programs;
+  out["programs_from_cache"] = programs_from_cache;
+  out["mean_loss"] = mean_loss;
+  for (const auto& [target, kernel] : kernels) {
+    if (kernel.time.calls == 0) continue;
+    out["kernels"][target] = {{"calls", kernel.time.calls},
+                              {"seconds", kernel.time.seconds},
+                              {"gflops", kernel.flops / kernel.time.seconds * 1e-9}};
+  }
+  return out.dump(2);
+}
+
+std::string BenchResult::to_text() const {
+  auto per_second = [&](int64_t count) { return static_cast<double>(count) / seconds; };
+  std::string text = fmt::format(
+      "{} on {} ({} threads), {} steps in {}\n"
+      "  {:.3f} rows/s   {:.1f} tokens/s   {:.1f} non-pad tokens/s ({:.1f} % padding)\n",
+      compute_dtype, platform, threads, steps, format_duration(seconds), per_second(rows), per_second(tokens),
+      per_second(real_tokens), 100 - 100 * static_cast<double>(real_tokens) / static_cast<double>(tokens));
+  text += fmt::format("  {:.1f} GFLOP/s of matrix products", flops / seconds * 1e-9);
+  if (product_limit > 0)
+    text += fmt::format(", {:.1f} % of this machine's {:.1f}", 100 * flops / seconds / product_limit,
+                        product_limit * 1e-9);
+  text += fmt::format(
+      "\n  peak memory {}, {} programs compiled in {} ({} from the cache), mean loss {:.4f}\n",
+      format_bytes(peak_memory), programs, format_duration(compile_seconds), programs_from_cache, mean_loss);
+  std::vector<std::pair<std::string, Kernel>> order(kernels.begin(), kernels.end());
+  std::sort(order.begin(), order.end(),
+            [](const auto& a, const auto& b) { return a.second.time.seconds > b.second.time.seconds; });
+  std::vector<std::vector<std::string>> table;
+  double inside = 0;
+  for (const auto& [target, kernel] : order) {
+    if (kernel.time.calls == 0) continue;
+    inside += kernel.time.seconds;
+    table.push_back(
+        {target, fmt::format("{}", kernel.time.calls), fmt::format("{:.3f}", kernel.time.seconds),
+         fmt::format("{:.1f}", 100 * kernel.time.seconds / seconds),
+         kernel.flops > 0 ? fmt::format("{:.0f}", kernel.flops / kernel.time.seconds * 1e-9) : ""});
+  }
+  if (!table.empty()) {
+    table.push_back({"everything else", "", fmt::format("{:.3f}", seconds - inside),
+                     fmt::format("{:.1f}", 100 * (seconds - inside) / seconds), ""});
+    text += "\n" + format_table({"kernel", "calls", "seconds", "% of the time", "GFLOP/s"}, table,
+                                {Align::kLeft, Align::kRight, Align::kRight, Align::kRight, Align::kRight});
+  }
+  return text;
+}
+
+}  // namespace gavel

@@ -1,0 +1,45 @@
+#pragma once
+#include <cstdint>
+
+namespace gavel {
+
+// Choices that a recipe's data section makes; how they are spelled there is said in recipe/fields.cpp.
+
+/** The columns of a file. */
+enum class Format : uint8_t {
+  kLmsys,    // id, prompt, response_a, response_b, winner_model_a, winner_model_b, winner_tie
+  kWsdm,     // id, prompt, response_a, response_b, winner (model_a | model_b | tie); cells are plain text
+  kGeneric,  // as ReadOptions::columns says
+};
+
+/** How a text cell becomes turns. */
+enum class Cells : uint8_t {
+  kJson,   // a JSON list of strings and nulls; a null turn is an empty string
+  kSplit,  // the reference notebook's way: strip [ and ], split on ",", strip quotes; escapes stay literal
+  kText,   // the whole cell is one turn
+};
+
+/** What gives way when a text has more than max_length tokens. */
+enum class Truncation : uint8_t {
+  kRight,  // the end of the text (Hugging Face's truncation_side "right")
+  kLeft,   // the start of the text
+  /** The template's own words stay; the oldest rounds go first, whole; then prompt, A and B keep their
+   * beginnings in shares (20/40/40), what one leaves free going to the others. */
+  kProportional,
+};
+
+/** How rows fill sequences. */
+enum class Batching : uint8_t {
+  kPadded,    // one row a sequence, all sequences of one length
+  kBucketed,  // rows of like length together, sequence lengths from a small fixed set
+  kPacked,    // several rows a sequence, told apart by segment ids
+};
+
+/** Whether A and B are exchanged. */
+enum class Swap : uint8_t {
+  kNone,
+  kRandom,  // each row as it is or with A and B exchanged, drawn anew each epoch
+  kBoth,    // each row both ways, both in the same optimizer step (an epoch is twice as long)
+};
+
+}  // namespace gavel

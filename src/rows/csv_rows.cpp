@@ -1,0 +1,85 @@
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "rows/row_source.h"
+
+namespace gavel {
+
+namespace {
+
+class CsvRows final : public RowSource {
+ public:
+  CsvRows(std::shared_ptr<const MappedFile> file, const ReadOptions& options)
+      : file_(std::move(file)), options_(options), reader_(file_->text(), file_->path().string()) {
+    names_ = detail::column_names(options_);
+    index_ = detail::find_columns(file_->path().string(), names_, options_, reader_.header());
+  }
+
+  bool next_rows(size_t bytes, std::vector<RawRow>& rows) override {
+    size_t stop = reader_.offset() + bytes;
+    bool any = false;
+    while (reader_.offset() < stop && reader_.next(fields_)) {
+      any = true;
+      RawRow& raw = rows.emplace_back();
+      raw.row = reader_.row();
+      for (size_t c = 0; c < kNumColumns; ++c)
+        if (index_[c] >= 0) raw.cells[c] = fields_[static_cast<size_t>(index_[c])];
+    }
+    return any;
+  }
+
+  void parse(const RawRow& raw, ParsedRow& out) const override {
+    std::string scratch;
+    auto text = [&](Column column) { return raw.cells[static_cast<size_t>(column)].text(scratch); };
+    out.row.source_row = raw.row;
+    out.row.id = has(Column::kId) ? std::string(text(Column::kId)) : std::to_string(raw.row);
+    std::array<Turns, 3> turns;
+    for (size_t i = 0; i < 3; ++i) {
+      std::string why = parse_cell(text(static_cast<Column>(i + 1)), options_.cells, turns[i]);
+      if (why.empty()) continue;
+      ++out.occurrences[static_cast<size_t>(Oddity::kNotJson)];
+      if (out.not_json.empty()) out.not_json = fmt::format("column '{}': {}", names_[i + 1], why);
+    }
+    detail::finish_texts(turns[0], turns[1], turns[2], out);
+    if (has(Column::kWinner)) {
+      std::array<double, 3> label{-1, -1, -1};
+      detail::winner_label(text(Column::kWinner), label);
+      detail::set_label(label[0], label[1], label[2], out);
+    } else if (has(Column::kLabelA)) {
+      double a = detail::parse_probability(text(Column::kLabelA));
+      double b = detail::parse_probability(text(Column::kLabelB));
+      detail::set_label(a, b, detail::parse_probability(text(Column::kLabelTie)), out);
+    }
+    out.row.prompt = std::move(turns[0].texts);
+    out.row.response_a = std::move(turns[1].texts);
+    out.row.response_b = std::move(turns[2].texts);
+  }
+
+  bool has_labels() const override { return detail::labels_found(index_); }
+
+  size_t offset() const override { return reader_.offset(); }
+
+  void release() override {
+    file_->release(released_, reader_.offset() - released_);
+    released_ = reader_.offset();
+  }
+
+ private:
+  bool has(Column column) const { return index_[static_cast<size_t>(column)] >= 0; }
+
+  std::shared_ptr<const MappedFile> file_;
+  ReadOptions options_;
+  CsvReader reader_;
+  std::array<std::string, kNumColumns> names_;
+  detail::ColumnIndex index_{};
+  std::vector<CsvField> fields_;
+  size_t released_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<RowSource> open_csv_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options) {
+  return std::make_unique<CsvRows>(std::move(file), options);
+}
+
+}  // namespace gavel

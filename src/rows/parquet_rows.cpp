@@ -1,0 +1,104 @@
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <optional>
+
+#include "base/error.h"
+#include "rows/json_row.h"
+#include "rows/parquet_file.h"
+
+namespace gavel {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/** gavel_parquet.so lies beside the program, or (for tests) in the folder above. */
+OpenParquetFile load_module(const std::string& file) {
+  std::error_code ignored;
+  const fs::path program = fs::read_symlink("/proc/self/exe", ignored).parent_path();
+  for (const fs::path& folder : {program, program.parent_path()}) {
+    const fs::path path = folder / "gavel_parquet.so";
+    if (!fs::exists(path, ignored)) continue;
+    void* handle = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (handle == nullptr) fail("{}: can't be read: {}", file, ::dlerror());
+    void* symbol = ::dlsym(handle, "gavel_open_parquet");
+    if (symbol == nullptr) fail("{}: {} is of another build", file, path.string());
+    return reinterpret_cast<OpenParquetFile>(symbol);
+  }
+  fail(
+      "{}: this build reads no Parquet. Fetch Apache Arrow and build again (tools/fetch_packages.py pyarrow; "
+      "rm -r build; "
+      "make build), or convert the file: python3 -c \"import pandas; pandas.read_parquet('{}').to_csv('{}', "
+      "index=False)\"",
+      file, file, fs::path(file).replace_extension(".csv").string());
+}
+
+class ParquetRows final : public RowSource {
+ public:
+  ParquetRows(std::shared_ptr<const MappedFile> file, const ReadOptions& options)
+      : path_(file->path().string()), size_(file->bytes().size()) {
+    guard([&] { file_.reset(load_module(path_)(path_.c_str())); });
+    auto names = detail::column_names(options);
+    std::vector<std::string> header = file_->columns(), wanted;
+    auto index = detail::find_columns(path_, names, options, header);
+    for (size_t c = 0; c < kNumColumns; ++c)
+      if (index[c] >= 0) wanted.push_back(names[c]);
+    guard([&] { file_->select(wanted); });
+    has_labels_ = detail::labels_found(index);
+    parser_.emplace(path_, options, has_labels_);
+  }
+
+  bool next_rows(size_t bytes, std::vector<RawRow>& rows) override {
+    lines_.clear();
+    bool any = false;
+    guard([&] { any = file_->next_rows(bytes, lines_); });
+    std::string_view rest = lines_;
+    while (!rest.empty()) {
+      size_t end = rest.find('\n');
+      RawRow& raw = rows.emplace_back();
+      raw.row = ++row_;
+      raw.line = rest.substr(0, end);
+      rest.remove_prefix(end + 1);
+    }
+    if (!any) at_end_ = true;
+    return any;
+  }
+
+  void parse(const RawRow& raw, ParsedRow& out) const override { parser_->parse(raw, out); }
+  bool has_labels() const override { return has_labels_; }
+  // Rows are spread over the columns' places in the file: there is no position before the end.
+  size_t offset() const override { return at_end_ ? size_ : 0; }
+  void release() override {}
+
+ private:
+  /** Arrow's messages lack the file's name. */
+  template <class Action>
+  void guard(Action&& action) {
+    try {
+      action();
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& error) {
+      fail("{}: can't be read as Parquet: {}", path_, error.what());
+    }
+  }
+
+  std::string path_;
+  size_t size_ = 0;
+  std::unique_ptr<ParquetFile> file_;
+  std::optional<JsonRowParser> parser_;
+  std::string lines_;
+  int64_t row_ = 0;
+  bool has_labels_ = false, at_end_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<RowSource> open_parquet_rows(std::shared_ptr<const MappedFile> file,
+                                             const ReadOptions& options) {
+  return std::make_unique<ParquetRows>(std::move(file), options);
+}
+
+}  // namespace gavel

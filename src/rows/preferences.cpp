@@ -1,0 +1,45 @@
+#include "rows/preferences.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "rows/csv.h"
+
+namespace gavel {
+
+PreferenceRow swapped(const PreferenceRow& row) {
+  PreferenceRow out = row;
+  std::swap(out.response_a, out.response_b);
+  std::swap(out.label[0], out.label[1]);
+  return out;
+}
+
+Columns standard_columns(Format format) {
+  Columns columns{.id = "id", .prompt = "prompt", .response_a = "response_a", .response_b = "response_b"};
+  if (format == Format::kLmsys) {
+    columns.label_a = "winner_model_a";
+    columns.label_b = "winner_model_b";
+    columns.label_tie = "winner_tie";
+  } else if (format == Format::kWsdm) {
+    columns.winner = "winner";
+  }
+  return columns;
+}
+
+void write_lmsys_csv(const std::filesystem::path& path, const std::vector<PreferenceRow>& rows) {
+  bool labels = !rows.empty();
+  for (const auto& row : rows) labels = labels && row.has_label;
+  AtomicFile file(path);
+  file.write("id,model_a,model_b,prompt,response_a,response_b");
+  file.write(labels ? ",winner_model_a,winner_model_b,winner_tie\n" : "\n");
+  for (const auto& row : rows) {
+    std::string line =
+        fmt::format("{},gavel,gavel,{},{},{}", csv_cell(row.id), csv_cell(json_cell(row.prompt)),
+                    csv_cell(json_cell(row.response_a)), csv_cell(json_cell(row.response_b)));
+    if (labels) line += fmt::format(",{},{},{}", row.label[0], row.label[1], row.label[2]);
+    line += '\n';
+    file.write(line);
+  }
+  file.commit();
+}
+
+}  // namespace gavel

@@ -1,0 +1,175 @@
+#include "rows/row_stream.h"
+
+#include <string>
+
+#include "base/error.h"
+#include "base/parallel.h"
+#include "rows/row_source.h"
+
+namespace gavel {
+
+namespace {
+
+// Bytes of the file in flight at once: large enough to keep all cores busy, small against any memory.
+constexpr size_t kBlockBytes = size_t{16} << 20;
+
+bool is_jsonl(const MappedFile& file) {
+  std::string extension = file.path().extension().string();
+  if (extension == ".jsonl" || extension == ".ndjson") return true;
+  if (extension == ".csv") return false;
+  std::string_view text = file.text();
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  size_t first = text.find_first_not_of(" \t\r\n");
+  return first != std::string_view::npos && text[first] == '{';
+}
+
+std::unique_ptr<RowSource> open_rows(const std::filesystem::path& path, const ReadOptions& options) {
+  auto file = MappedFile::open(path);
+  std::string_view text = file->text();
+  if (text.starts_with("\x1F\x8B"))
+    fail("{}: expected CSV, JSONL or Parquet, found a gzip file: unpack it first (gunzip -k)", path.string());
+  if (text.starts_with("PAR1")) return open_parquet_rows(file, options);
+  if (text.starts_with("PK\x03\x04"))
+    fail("{}: expected CSV, JSONL or Parquet, found a zip file: unpack it first", path.string());
+  return is_jsonl(*file) ? open_jsonl_rows(file, options) : open_csv_rows(file, options);
+}
+
+/** Whether an oddity changes or drops a row: an error with `strict`. */
+bool is_repair(Oddity oddity) {
+  switch (oddity) {
+    case Oddity::kBothNull:
+    case Oddity::kNullTurn:
+    case Oddity::kLoneSurrogate:
+    case Oddity::kInvalidUtf8:
+    case Oddity::kNotJson:
+    case Oddity::kBadLabel:
+    case Oddity::kLabelSum:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+struct RowStream::State {
+  std::filesystem::path path;
+  ReadOptions options;
+  std::unique_ptr<RowSource> source;
+  CleaningReport report;
+  RepeatFinder repeats;
+  std::vector<RawRow> raw;
+  std::vector<ParsedRow> parsed;
+
+  /** True when the row stays. */
+  bool clean(ParsedRow& row) {
+    if (!row.broken.empty()) throw Error(row.broken);
+    ++report.rows_read;
+    auto& occurrences = row.occurrences;
+    if (options.ties == Ties::kHalfEach) {
+      auto& [a, b, tie] = row.row.label;
+      a += tie / 2;
+      b += tie / 2;
+      tie = 0;
+    }
+    // Without label columns there is nothing to compare but texts, and no label to be wrong.
+    if (options.find_repeats || options.drop_duplicates) {
+      auto repeat = repeats.add(row.pair, row.row.label);
+      occurrences[static_cast<size_t>(Oddity::kDuplicate)] = repeat.duplicate;
+      occurrences[static_cast<size_t>(Oddity::kContradictory)] = repeat.contradictory;
+    }
+    bool keep = true;
+    for (size_t i = 0; i < kNumOddities; ++i) {
+      if (occurrences[i] == 0) continue;
+      Oddity oddity = static_cast<Oddity>(i);
+      if (options.strict && is_repair(oddity))
+        fail("{}: row {} (id {}): {}{}: mend the row, or read without data.strict", path.string(),
+             row.row.source_row, row.row.id, oddity_name(oddity),
+             oddity == Oddity::kNotJson ? ": " + row.not_json : "");
+      // A row is dropped for one reason, the first.
+      bool drops = keep && drops_row(oddity);
+      report.count(oddity, row.row.source_row, occurrences[i], drops);
+      if (drops) keep = false;
+    }
+    report.rows_kept += keep;
+    return keep;
+  }
+
+  bool drops_row(Oddity oddity) const {
+    if (options.purpose == Purpose::kPredict) return false;
+    return oddity == Oddity::kBothNull || oddity == Oddity::kNotJson || oddity == Oddity::kBadLabel ||
+           (oddity == Oddity::kDuplicate && options.drop_duplicates);
+  }
+};
+
+RowStream::RowStream(const std::filesystem::path& path, const ReadOptions& options)
+    : state_(std::make_unique<State>()) {
+  state_->path = path;
+  state_->options = options;
+  // These files hold plain text; read as JSON no row would be left.
+  if (options.format == Format::kWsdm) state_->options.cells = Cells::kText;
+  state_->source = open_rows(path, state_->options);
+}
+
+RowStream::~RowStream() = default;
+
+bool RowStream::next_block(std::vector<PreferenceRow>& rows) {
+  State& s = *state_;
+  rows.clear();
+  s.source->release();
+  s.raw.clear();
+  if (!s.source->next_rows(kBlockBytes, s.raw)) {
+    if (s.report.rows_read == 0) fail("{}: no rows: the file has a header and nothing else", s.path.string());
+    if (s.report.rows_kept == 0)
+      fail("{}: no row is left after cleaning:\n{}", s.path.string(), s.report.format());
+    return false;
+  }
+  s.parsed.assign(s.raw.size(), ParsedRow());
+  parallel_for(s.raw.size(), 64, 0, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      s.source->parse(s.raw[i], s.parsed[i]);
+      s.parsed[i].pair = fingerprint(s.parsed[i].row);
+    }
+  });
+  for (auto& row : s.parsed)
+    if (s.clean(row)) rows.push_back(std::move(row.row));
+  return true;
+}
+
+bool RowStream::has_labels() const {
+  return state_->source->has_labels();
+}
+
+int64_t RowStream::bytes_read() const {
+  return static_cast<int64_t>(state_->source->offset());
+}
+
+const CleaningReport& RowStream::report() const {
+  return state_->report;
+}
+
+int64_t count_rows(const std::filesystem::path& path, const ReadOptions& options) {
+  auto source = open_rows(path, options);
+  std::vector<RawRow> raw;
+  int64_t rows = 0;
+  while (source->next_rows(kBlockBytes, raw)) {
+    rows += static_cast<int64_t>(raw.size());
+    raw.clear();
+    source->release();
+  }
+  return rows;
+}
+
+PreferenceData read_preferences(const std::filesystem::path& path, const ReadOptions& options) {
+  RowStream stream(path, options);
+  PreferenceData data;
+  std::vector<PreferenceRow> block;
+  while (stream.next_block(block))
+    data.rows.insert(data.rows.end(), std::make_move_iterator(block.begin()),
+                     std::make_move_iterator(block.end()));
+  data.report = stream.report();
+  data.has_labels = stream.has_labels();
+  return data;
+}
+
+}  // namespace gavel

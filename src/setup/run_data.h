@@ -1,0 +1,63 @@
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <future>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cluster/process_group.h"
+#include "rows/cleaning.h"
+#include "data/dataset.h"
+#include "recipe/recipe.h"
+#include "text/tokenizer.h"
+
+namespace gavel {
+
+/** Rows as tokens, and the rounds of each row's conversation. */
+struct TokenizedRows {
+  TokenizedDataset tokens;
+  std::vector<int32_t> turns;
+};
+
+/** What a run trains and validates on: read, cleaned, tokenized, cut to data.fraction, and split. */
+struct RunData {
+  TokenizedRows train;
+  std::optional<TokenizedRows> valid;
+  CleaningReport train_report;
+  std::optional<CleaningReport> valid_report;  // when data.valid is a file
+  int64_t shared_prompts = 0;                  // validation rows whose prompt is in train too
+  bool from_cache = false;                     // every file's tokens were there already
+};
+
+/** For the terminal: what cleaning met, and the statistics of both sides. */
+std::string describe_data(const Recipe& recipe, const RunData& data);
+
+/** Reads a recipe's data on a thread of its own, so that the device can be made ready meanwhile. The tokens
+ * are kept in token_cache_folder() when data.cache is set. With several processes that have a store each makes a loader: each
+ * tokenizes its share, and all get all rows. */
+class RunDataLoader {
+ public:
+  /** Throws at once when a file or one of its columns is missing; starts reading else. */
+  RunDataLoader(const Recipe& recipe, const Tokenizer& tokenizer, Purpose purpose = Purpose::kTrain,
+                const ProcessGroup& group = {});
+  /** Stops reading. */
+  ~RunDataLoader();
+  RunDataLoader(const RunDataLoader&) = delete;
+  RunDataLoader& operator=(const RunDataLoader&) = delete;
+
+  /** Waits, with a progress bar on standard error; throws what reading threw. To be called once. */
+  RunData get();
+
+ private:
+  RunData load(const Recipe& recipe, Purpose purpose, TokenizeOptions options, const TextEncoder& encoder,
+               const ProcessGroup& group);
+
+  int64_t total_bytes_ = 0;
+  std::atomic<int64_t> done_bytes_{0};
+  std::atomic<bool> stop_{false};
+  std::future<RunData> result_;
+};
+
+}  // namespace gavel

@@ -1,0 +1,109 @@
+#include "setup/run_options.h"
+
+#include "base/log.h"
+#include "setup/open_device.h"
+
+namespace gavel {
+
+namespace {
+
+Kernels kernels_of(const Recipe& recipe, const DeviceTraits& device) {
+  return recipe.train.kernels == Recipe::Kernels::kPlain ? Kernels() : device.kernels;
+}
+
+}  // namespace
+
+std::shared_ptr<const Task> task_of(const Recipe& recipe) { return judging_task(recipe.model.num_labels); }
+
+TokenizeOptions tokenize_options(const Recipe& recipe, const Tokenizer& tokenizer) {
+  TokenizeOptions options;
+  options.encode = [task = task_of(recipe)](const PreferenceRow& row, bool swap, const EncodeOptions& how,
+                                            const TextEncoder& encoder) { return task->encode(row, swap, how, encoder); };
+  bool chat = recipe.data.text_template == "chat";
+  options.text = Template::parse(chat ? Template::chat_name(tokenizer.chat_template()) : recipe.data.text_template);
+  options.truncation = recipe.data.truncation;
+  options.max_length = recipe.data.max_length;
+  options.proportional_shares = recipe.data.proportional_shares;
+  return options;
+}
+
+ReadOptions read_options(const Recipe& recipe, Purpose purpose) {
+  ReadOptions options;
+  options.format = recipe.data.format;
+  const Recipe::Columns& c = recipe.data.columns;
+  options.columns = {c.id.value_or(""),      c.prompt.value_or(""),  c.response_a.value_or(""),
+                     c.response_b.value_or(""), c.label_a.value_or(""), c.label_b.value_or(""),
+                     c.label_tie.value_or(""),  c.winner.value_or("")};
+  options.cells = recipe.data.cells;
+  options.ties = task_of(recipe)->ties();
+  options.purpose = purpose;
+  options.strict = recipe.data.strict;
+  options.drop_duplicates = recipe.data.drop_duplicates;
+  return options;
+}
+
+BatchOptions batch_options(const Recipe& recipe, const DeviceTraits& device, const Mesh& mesh) {
+  BatchOptions options;
+  options.num_labels = task_of(recipe)->num_labels();
+  options.sequence_multiple = mesh.batch_parts();
+  options.batching = recipe.data.batching;
+  options.batch_size = recipe.train.batch_size;
+  options.gradient_accumulation = recipe.train.gradient_accumulation;
+  options.max_length = recipe.data.max_length;
+  options.pad_to = recipe.data.pad_to;
+  options.balance = recipe.data.balance;
+  options.swap = recipe.data.swap;
+  options.seed = static_cast<uint64_t>(recipe.train.seed);
+  options.drop_before_shuffle = recipe.data.drop_before_shuffle;
+  // Attention in StableHLO pays for all of a sequence, also for what other rows' tokens cost.
+  options.one_sequence = kernels_of(recipe, device).skip_unseen_keys() && mesh.batch_parts() == 1;
+  return options;
+}
+
+Placement placement_of(const Recipe& recipe, const Mesh& mesh, const DecoderSpec& spec) {
+  return Placement(mesh, recipe.mesh.rules ? read_rules(*recipe.mesh.rules) : std::vector<PartitionRule>(), spec);
+}
+
+StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const pjrt::Client& client) {
+  StepOptions options = step_options(recipe, spec, device_traits(client));
+  options.model.placement = placement_of(recipe, mesh_of(recipe, client), spec);
+  for (const std::string& note : placement_notes(options.model)) spdlog::info("{}", note);
+  return options;
+}
+
+StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const DeviceTraits& device) {
+  StepOptions options;
+  options.task = task_of(recipe);
+  options.model.spec = spec;
+  const Recipe::Lora& lora = recipe.lora;
+  options.model.lora = {lora.r, lora.lora_alpha, lora.lora_dropout, lora.target_modules, lora.use_rslora};
+  options.model.num_labels = options.task->num_labels();
+  options.model.dtype = recipe.model.dtype;
+  options.model.kernels = kernels_of(recipe, device);
+  switch (recipe.model.compute_dtype) {
+    case Recipe::ComputeType::kBFloat16: options.model.compute_dtype = DType::kBF16; break;
+    case Recipe::ComputeType::kFloat32: options.model.compute_dtype = DType::kF32; break;
+    case Recipe::ComputeType::kAuto:
+      options.model.compute_dtype = device.fastest_compute_dtype(options.model.kernels);
+      break;
+  }
+  // Compile time and memory of written-out layers grow with the model.
+  const auto intermediate = spec.blocks.front().feed_forward.up_proj.out_features();
+  auto layer_size = static_cast<double>(spec.hidden_size) * static_cast<double>(spec.hidden_size + intermediate);
+  bool small = layer_size * static_cast<double>(spec.num_hidden_layers) < 1e9;
+  switch (recipe.train.layers) {
+    case Recipe::Layers::kScan: options.model.form = LayerForm::kScan; break;
+    case Recipe::Layers::kUnrolled: options.model.form = LayerForm::kUnrolled; break;
+    case Recipe::Layers::kAuto:
+      options.model.form = device.unrolls_small_models && small ? LayerForm::kUnrolled : LayerForm::kScan;
+      break;
+  }
+  options.adam = {recipe.train.adam_beta1, recipe.train.adam_beta2, recipe.train.adam_epsilon, recipe.train.weight_decay};
+  options.label_smoothing = recipe.train.label_smoothing;
+  options.max_grad_norm = recipe.train.max_grad_norm.value_or(0);
+  options.max_loss = recipe.train.max_loss.value_or(0);
+  options.skip_nonfinite = recipe.train.skip_nonfinite;
+  return options;
+}
+
+}  // namespace gavel

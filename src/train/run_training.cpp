@@ -1,0 +1,380 @@
+#include "train/run_training.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "judge/evaluate.h"
+#include "report/loss_plot.h"
+#include "report/table.h"
+#include "train/resume.h"
+#include "train/run_about.h"
+#include "setup/run_data.h"
+#include "train/run_report.h"
+#include "setup/open_device.h"
+#include "setup/open_model.h"
+#include "setup/run_options.h"
+#include "train/training_loop.h"
+
+namespace gavel {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/** As one word of a shell. */
+std::string quoted(const fs::path& path) {
+  std::string text = path.string(), safe;
+  if (text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@%") ==
+      std::string::npos)
+    return text;
+  for (char c : text) safe += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return "'" + safe + "'";
+}
+
+/** Prints a text of several lines through the logger. */
+void print_lines(std::string_view text) {
+  while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
+  spdlog::info("{}", text);
+}
+
+/** loss.svg from metrics.jsonl. */
+void draw_loss(const RunFolder& folder, const Recipe& recipe, const Batcher* valid) {
+  LossPlot plot;
+  for (const MetricRow& row : read_metrics(folder.file("metrics.jsonl"))) {
+    bool evaluation = row[0] == std::pair<std::string, MetricValue>("kind", "eval");
+    auto& points = evaluation ? plot.valid : plot.train;
+    points.push_back({metric(row, "step"), metric(row, evaluation ? "log_loss" : "loss")});
+  }
+  plot.title = "Loss of " + folder.path().filename().string();
+  plot.subtitle = fmt::format("{}, {}", recipe.model.path, recipe.data.train);
+  if (valid != nullptr) plot.reference = {constant_log_loss(valid->dataset()), "label shares"};
+  write_loss_svg(folder.file("loss.svg"), plot);
+}
+
+/** What a run leaves when it is over, written where it can be: in its folder, or else where it is not lost.
+ */
+class Results {
+ public:
+  Results(const CheckpointLayout& layout, const Tokenizer& tokenizer, std::vector<HostTensor> weights)
+      : layout_(layout), tokenizer_(tokenizer), weights_(std::move(weights)) {}
+
+  void write(RunFolder& folder) const {
+    try {
+      if (!folder.is_there()) folder.restore();
+      write_to(folder.path());
+    } catch (const Error& error) {
+      fs::path refuge = fs::temp_directory_path() /
+                        fmt::format("gavel-{}-{}", folder.path().filename().string(), ::getpid());
+      make_folder(refuge);
+      write_to(refuge);
+      fail("{}; the trained adapter is in {} instead: copy it from there", error.what(), refuge.string());
+    }
+  }
+
+ private:
+  void write_to(const fs::path& folder) const {
+    save_adapter(folder, layout_.spec, layout_.adapter, weights_);
+    tokenizer_.save(folder);
+    write_file(folder / "recipe.yaml", layout_.recipe);
+  }
+
+  const CheckpointLayout& layout_;
+  const Tokenizer& tokenizer_;
+  std::vector<HostTensor> weights_;
+};
+
+/** The weights that the run ends with. */
+std::vector<HostTensor> final_weights(const Recipe& recipe, const RunFolder& folder,
+                                      const CheckpointLayout& layout, const RunState& state,
+                                      std::vector<HostTensor> last) {
+  if (!recipe.train.load_best_at_end || !state.best || state.best->step == state.step) return last;
+  CheckpointStore store(folder.checkpoints());
+  try {
+    auto weights = store.load(open_checkpoint(store.path(state.best->step)), layout).weights;
+    spdlog::info("the weights are those of step {}, whose log loss of {:.4f} was the best", state.best->step,
+                 state.best->log_loss);
+    return weights;
+  } catch (const Error& error) {
+    spdlog::warn("the best checkpoint can't be loaded, so the weights are those of the last step: {}",
+                 error.what());
+    return last;
+  }
+}
+
+/** Where a process writes: the run's folder, or, for all but the first of several, one that goes when it is over. */
+class OwnFolder {
+ public:
+  OwnFolder(const Recipe& recipe, const ProcessGroup& group) : path_(recipe.output), scratch_(!group.is_first()) {
+    if (!scratch_) return;
+    std::string name = (fs::temp_directory_path() / "gavel-process-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) fail("{}: the folder can't be made", name);
+    path_ = name;
+  }
+  ~OwnFolder() {
+    std::error_code ignored;
+    if (scratch_) fs::remove_all(path_, ignored);
+  }
+  OwnFolder(const OwnFolder&) = delete;
+  OwnFolder& operator=(const OwnFolder&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+  bool scratch_;
+};
+
+/** The processes of the run. Where a launcher or the device joins several, the device is opened too. */
+ProcessGroup meet(const Recipe& recipe, std::shared_ptr<pjrt::Client>& client) {
+  ProcessGroup group = join_process_group();
+  if (group.count == 1 && recipe.device != "tpu") return group;
+  client = open_device(recipe, group);
+  return processes_of(group, *client);
+}
+
+std::string what_must_be_same(const Recipe& recipe, const RunIdentity& identity) {
+  std::string text = to_yaml(recipe);
+  for (const SourceFile& file : identity.files) text += fmt::format("{} {} {:016x}\n", file.key, file.digest.bytes, file.digest.crc64);
+  return text;
+}
+
+/** All processes go on from the checkpoint that the first has found. */
+void follow(const ProcessGroup& group, const Recipe& recipe, std::optional<SavedRun>& saved) {
+  std::string path = Announcement(group, "checkpoint")(saved ? fs::absolute(saved->path).string() : "");
+  if (group.is_first()) return;
+  try {
+    if (!group.store)
+      saved = CheckpointStore(fs::path(recipe.output) / "checkpoints").newest([](const std::string&) {});
+    else if (!path.empty())
+      saved = open_checkpoint(path);
+  } catch (const Error& error) {
+    fail("process {} can't go on from the checkpoint of process 0: {}; output must be a folder that all hosts see", group.index,
+         error.what());
+  }
+}
+
+/** One run, from its recipe to its results: run() is the order of the steps, each of which works with what the ones before
+ * it have made. */
+class TrainingRun {
+ public:
+  TrainingRun(const Recipe& recipe, const RunOptions& options, std::shared_ptr<pjrt::Client> client, const ProcessGroup& group,
+              StopSignals& signals)
+      : recipe_(recipe),
+        allow_changes_(options.allow_changes),
+        resumes_(recipe.train.resume == Recipe::Resume::kAuto),
+        client_(std::move(client)),
+        group_(group),
+        signals_(signals),
+        own_(recipe, group),
+        display_(options.json && group.is_first() ? TrainingDisplay::Mode::kJson : TrainingDisplay::Mode::kText),
+        folder_(own_.path(), resumes_ ? RunFolder::Existing::kResume : RunFolder::Existing::kRefuse),
+        store_(folder_.checkpoints()) {}
+
+  TrainingResult run() {
+    find_checkpoint();
+    open_model();
+    RunDataLoader loader(recipe_, base_->tokenizer, Purpose::kTrain, group_);
+    make_engine();
+    make_batches(loader.get());
+    set_start();
+    return finish(train());
+  }
+
+ private:
+  /** What the run is, and where an earlier part of it ended. */
+  void find_checkpoint() {
+    store_.clean();
+    identity_ = identify(recipe_);
+    require_same(group_, "run", what_must_be_same(recipe_, identity_), "the recipe, the model or the data");
+    auto warn = [&](const std::string& text) { display_.warn(text); };
+    if (resumes_ && group_.is_first()) saved_ = find_saved_run(folder_, identity_, allow_changes_, warn);
+    if (resumes_) follow(group_, recipe_, saved_);
+  }
+
+  void open_model() {
+    base_ = open_base_model(recipe_);
+    const DecoderSpec& spec = base_->spec;
+    const AttentionSpec& attention = spec.blocks.front().attention;
+    spdlog::info("model {}: {} layers, hidden {}, {} heads ({} key-value), vocabulary {}", recipe_.model.path,
+                 spec.num_hidden_layers, spec.hidden_size, attention.num_attention_heads, attention.num_key_value_heads,
+                 spec.vocab_size);
+    if (base_->files && !base_->files->unused().empty())
+      spdlog::warn("{}: {} tensors are not used, such as '{}'", recipe_.model.path, base_->files->unused().size(),
+                   base_->files->unused().front());
+  }
+
+  /** The model on its devices. */
+  void make_engine() {
+    if (!client_) client_ = open_device(recipe_);
+    mesh_ = mesh_of(recipe_, *client_);
+    StepOptions options = step_options(recipe_, base_->spec, *client_);
+    std::string devices = mesh_.devices() == 1 ? "" : fmt::format(", mesh {} (dp x fsdp x mp)", to_string(mesh_));
+    spdlog::info("device {} ({}){}, weights {}, computing in {}, layers {}", client_->platform_name(),
+                 client_->device(0).kind, devices, dtype_name(options.model.dtype),
+                 dtype_name(options.model.compute_dtype),
+                 options.model.form == LayerForm::kScan ? "as a scan" : "unrolled");
+    print_lines(trainable_table(options.model));
+    identity_.environment = run_environment(*client_);
+    layout_ = {base_->spec, {options.model.lora, recipe_.model.path}, options.model.num_labels, to_yaml(recipe_)};
+    engine_ = std::make_unique<Engine>(client_, options, compile_cache_folder());
+    const double start = now();
+    load_weights(*engine_, recipe_, *base_);
+    spdlog::info("weights loaded in {}", format_duration(now() - start));
+  }
+
+  void make_batches(const RunData& data) {
+    print_lines(describe_data(recipe_, data));
+    if (data.shared_prompts > 0)
+      spdlog::warn("{} validation rows have a prompt that training sees too: their figures will look too good",
+                   data.shared_prompts);
+    const BatchOptions options = batch_options(recipe_, engine_->traits(), mesh_);
+    train_.emplace(data.train.tokens, options);
+    if (data.valid) valid_.emplace(data.valid->tokens, judging_options(options));
+    spdlog::info("batching {}: {} steps of {} rows an epoch, {:.1f} % padding", choice_name(recipe_.data.batching),
+                 train_->steps_per_epoch(), train_->rows_per_step(), 100 * train_->waste().wasted());
+    total_steps_ = recipe_.train.max_steps.value_or(recipe_.train.epochs * train_->steps_per_epoch());
+    check_schedule(recipe_, total_steps_);
+  }
+
+  /** What training begins with: a checkpoint's tensors, or fresh ones. */
+  void set_start() {
+    if (saved_) {
+      engine_->set_state(store_.load(*saved_, layout_));
+      for (const std::string& line : environment_changes(saved_->identity, identity_))
+        spdlog::warn("changed since the checkpoint, and may change the last bits of numbers: {}", line);
+      spdlog::info("going on from {}: step {} of {}", saved_->path.string(), saved_->state.step, total_steps_);
+    } else {
+      engine_->set_trainable(initial_trainable(recipe_, engine_->options()));
+      if (resumes_) spdlog::info("{} holds no checkpoint: starting at step 0", folder_.path().string());
+    }
+  }
+
+  /** All steps, with the run's files kept up to date. */
+  TrainingEnd train() {
+    rewind_folder(folder_, saved_);
+    write_file(folder_.file("recipe.yaml"), layout_.recipe);
+    record_.emplace(folder_.file("run.json"),
+                    about_run(recipe_, engine_->options(), *client_, *train_, validation(), total_steps_));
+    const RunState begin = saved_ ? saved_->state : RunState{};
+    if (saved_) record_->add_resume(begin.step);
+    record_->write("running", begin);
+    // Without a store the processes can't agree on the step to stop at.
+    if (group_.count == 1 || group_.store) signals_.defer();
+    report_.emplace(folder_.path(), [&](const std::string& text) { display_.warn(text); });
+    auto draw = [&] {
+      report_->write();
+      draw_loss(folder_, recipe_, validation());
+    };
+    const TrainingParts parts{recipe_, folder_, *engine_, *train_, validation(), layout_, identity_, signals_, display_,
+                              *record_, [&] { return memory_in_use(*client_); }, draw, [&] { report_->refresh(); },
+                              total_steps_, group_, saved_ ? std::optional(saved_->state.step) : std::nullopt};
+    loop_.emplace(parts, begin);
+    try {
+      return loop_->run();
+    } catch (const std::exception& error) {
+      note("failed", error.what());
+      throw;
+    }
+  }
+
+  /** Writes what the run leaves. */
+  TrainingResult finish(TrainingEnd end) {
+    const RunState& state = loop_->state();
+    TrainingResult result;
+    result.steps = state.step;
+    result.seconds = state.elapsed_seconds;
+    result.final_loss = state.loss_sum / static_cast<double>(std::max<int64_t>(1, state.rows));
+    result.valid_log_loss = loop_->valid_log_loss();
+    result.valid_accuracy = loop_->valid_accuracy();
+    if (end == TrainingEnd::kInterrupted) {
+      result.signal = loop_->signal();
+      tell_how_to_go_on(result.signal);
+      return result;
+    }
+    result.stopped_early = end == TrainingEnd::kStoppedEarly;
+    if (result.stopped_early)
+      spdlog::info(
+          "stopped early after step {} of {}: {} evaluations in a row were no better than {:.4f} at step {}", state.step,
+          total_steps_, state.evaluations_without_gain, state.best->log_loss, state.best->step);
+    std::vector<HostTensor> last = engine_->trainable();
+    if (group_.is_first()) write_results(std::move(last), result.stopped_early);
+    return result;
+  }
+
+  void tell_how_to_go_on(int signal) {
+    note("interrupted", signal_name(signal));
+    std::string from = loop_->saved_step() ? fmt::format("step {}", *loop_->saved_step()) : "the start";
+    spdlog::warn("{} after step {} of {}; go on from {} with:\n  gavel train {} --resume", signal_name(signal),
+                 loop_->state().step, total_steps_, from, quoted(folder_.file("recipe.yaml")));
+  }
+
+  void write_results(std::vector<HostTensor> last, bool stopped_early) {
+    const RunState& state = loop_->state();
+    Results(layout_, base_->tokenizer, final_weights(recipe_, folder_, layout_, state, std::move(last))).write(folder_);
+    note(stopped_early ? "stopped" : "finished", "");
+    try {
+      draw_loss(folder_, recipe_, validation());
+    } catch (const Error& error) {
+      display_.warn(error.what());
+    }
+    spdlog::info(
+        "saved {}: adapter, tokenizer, recipe.yaml, run.json, metrics.jsonl, loss.svg, report.html, checkpoints",
+        folder_.path().string());
+    display_.event(stopped_early ? "stopped" : "finished", {{"step", state.step}, {"path", folder_.path().string()}});
+  }
+
+  /** Brings run.json and the report to the run's state; what goes wrong with them does not end it. */
+  void note(const std::string& status, const std::string& message) {
+    try {
+      record_->write(status, loop_->state(), message);
+    } catch (const Error& error) {
+      display_.warn(error.what());
+    }
+    report_->write();
+  }
+
+  const Batcher* validation() const { return valid_ ? &*valid_ : nullptr; }
+
+  const Recipe& recipe_;
+  const bool allow_changes_, resumes_;
+  std::shared_ptr<pjrt::Client> client_;
+  const ProcessGroup group_;
+  StopSignals& signals_;
+  OwnFolder own_;
+  TrainingDisplay display_;
+  RunFolder folder_;
+  CheckpointStore store_;
+  RunIdentity identity_;
+  std::optional<SavedRun> saved_;
+  std::optional<BaseModel> base_;
+  Mesh mesh_;
+  CheckpointLayout layout_;
+  std::unique_ptr<Engine> engine_;
+  std::optional<Batcher> train_, valid_;
+  int64_t total_steps_ = 0;
+  std::optional<RunRecord> record_;
+  std::optional<ReportWriter> report_;
+  std::optional<TrainingLoop> loop_;
+};
+
+}  // namespace
+
+TrainingResult run_training(const Recipe& recipe, const RunOptions& options) {
+  // Before any thread, which then has these signals blocked.
+  StopSignals signals;
+  std::shared_ptr<pjrt::Client> client;
+  const ProcessGroup group = options.group ? *options.group : meet(recipe, client);
+  if (!group.is_first()) spdlog::set_level(spdlog::level::err);
+  return TrainingRun(recipe, options, std::move(client), group, signals).run();
+}
+
+}  // namespace gavel

@@ -1,0 +1,357 @@
+// The training step as a whole, on the tiny golden model: what must hold whatever the batch looks like.
+#include "engine/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/random.h"
+#include "model/adapter.h"
+#include "setup/open_device.h"
+#include "setup/test_support.h"
+
+namespace gavel {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path& golden() {
+  static const fs::path folder = fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden";
+  return folder;
+}
+
+StepOptions tiny_options(double dropout = 0) {
+  StepOptions options;
+  options.model.spec = ModelFiles::open(golden()).spec();
+  options.model.lora = read_adapter_config(golden() / "adapter").lora;
+  options.model.lora.lora_dropout = dropout;
+  return options;
+}
+
+Engine tiny_engine(const StepOptions& options) {
+  Engine engine(test_client(), options, test_compile_cache());
+  engine.load_frozen(ModelFiles::open(golden()));
+  AdapterConfig adapter{options.model.lora, ""};
+  engine.set_trainable(read_adapter_weights(golden() / "adapter", options.model.spec, adapter, 3));
+  return engine;
+}
+
+/** Rows of many lengths with soft labels. */
+TokenizedDataset rows(int64_t count, int64_t longest) {
+  TokenizeOptions options;
+  options.max_length = longest;
+  TextEncoder encoder;
+  encoder.encode = [](std::string_view, std::vector<int32_t>&) {};
+  encoder.pad_id = 2;
+  DatasetBuilder builder(options, encoder);
+  Random random(5);
+  for (int64_t row = 0; row < count; ++row) {
+    std::vector<int32_t> ids;
+    auto length = 2 + random.below(static_cast<uint64_t>(longest - 1));
+    for (uint64_t i = 0; i < length; ++i) ids.push_back(static_cast<int32_t>(3 + random.below(45)));
+    auto a = static_cast<float>(random.uniform()), b = static_cast<float>(random.uniform()) * (1 - a);
+    builder.add_tokens(std::move(ids), {a, b, 1 - a - b});
+  }
+  return builder.finish();
+}
+
+BatchOptions options_of(Batching batching, int64_t batch_size, int64_t accumulation, int64_t max_length) {
+  BatchOptions options;
+  options.batching = batching;
+  options.batch_size = batch_size;
+  options.gradient_accumulation = accumulation;
+  options.max_length = max_length;
+  options.bucket_multiple = 8;
+  options.seed = 3;
+  options.shuffle = false;
+  return options;
+}
+
+struct Trained {
+  std::vector<HostTensor> weights;
+  std::vector<double> losses;
+};
+
+Trained train(const StepOptions& step, const Batcher& batcher, int64_t steps) {
+  Engine engine = tiny_engine(step);
+  Trained trained;
+  for (int64_t i = 0; i < steps; ++i) {
+    StepBatches batches = batcher.step(i);
+    auto sums = engine.train_step(batches.micro, i, 1e-2, static_cast<double>(batches.num_rows), 11).get();
+    trained.losses.push_back(sums.loss / static_cast<double>(batches.num_rows));
+  }
+  trained.weights = engine.trainable();
+  return trained;
+}
+
+double largest_difference(const Trained& a, const Trained& b) {
+  double largest = 0;
+  for (size_t i = 0; i < a.weights.size(); ++i)
+    for (size_t j = 0; j < a.weights[i].as<float>().size(); ++j)
+      largest = std::max(largest, std::fabs(double{a.weights[i].as<float>()[j]} - b.weights[i].as<float>()[j]));
+  for (size_t i = 0; i < a.losses.size(); ++i) largest = std::max(largest, std::fabs(a.losses[i] - b.losses[i]));
+  return largest;
+}
+
+// AdamW's first steps divide a gradient by its own size, so rounding in tiny gradients shows; 2e-5 is 0.2 % of a step.
+constexpr double kSame = 2e-5;
+
+TEST(Engine, MicroBatchesEqualOneLargeBatch) {
+  TokenizedDataset data = rows(24, 12);
+  for (double dropout : {0.0, 0.3}) {
+    StepOptions step = tiny_options(dropout);
+    Trained whole = train(step, Batcher(data, options_of(Batching::kPadded, 8, 1, 12)), 3);
+    Trained parts = train(step, Batcher(data, options_of(Batching::kPadded, 2, 4, 12)), 3);
+    EXPECT_LT(largest_difference(whole, parts), kSame) << "dropout " << dropout;
+  }
+}
+
+TEST(Engine, PackedAndBucketedEqualPadded) {
+  TokenizedDataset data = rows(24, 16);
+  for (double dropout : {0.0, 0.3}) {
+    StepOptions step = tiny_options(dropout);
+    Trained padded = train(step, Batcher(data, options_of(Batching::kPadded, 8, 1, 32)), 2);
+    Trained packed = train(step, Batcher(data, options_of(Batching::kPacked, 8, 1, 32)), 2);
+    EXPECT_LT(largest_difference(padded, packed), kSame) << "dropout " << dropout;
+  }
+  Batcher packed(data, options_of(Batching::kPacked, 8, 1, 32));
+  EXPECT_GT(packed.step(0).micro[0].last_index.shape()[0], packed.step(0).micro[0].input_ids.shape()[0]);
+}
+
+/** Logits and gradients of packed rows, of either kind, beside those of the same rows padded, in plain StableHLO. */
+TEST(Engine, PackedGradientsAndLogitsEqualPadded) {
+  TokenizedDataset data = rows(12, 16);
+  Batch plain = Batcher(data, options_of(Batching::kPadded, 12, 1, 32)).step(0).micro[0];
+  auto [padded, padded_logits] = tiny_engine(tiny_options()).gradients(plain, 0);
+  const Kernels best = device_traits(*test_client()).kernels;
+  std::vector<Kernels> kinds = {Kernels()};
+  if (!best.plain()) kinds.push_back(best);
+  for (Kernels kernels : kinds)
+    for (bool one_sequence : {false, true}) {
+      SCOPED_TRACE(fmt::format("{}, {}", kernels.name(), one_sequence ? "joined" : "packed"));
+      BatchOptions options = options_of(Batching::kPacked, 12, 1, 32);
+      options.one_sequence = one_sequence;
+      Batch batch = Batcher(data, options).step(0).micro[0];
+      ASSERT_LT(batch.input_ids.shape()[0], plain.input_ids.shape()[0]);
+      StepOptions step = tiny_options();
+      step.model.kernels = kernels;
+      auto [packed, packed_logits] = tiny_engine(step).gradients(batch, 0);
+      ASSERT_EQ(packed.size(), padded.size());
+      for (size_t i = 0; i < padded.size(); ++i)
+        for (size_t j = 0; j < padded[i].as<float>().size(); ++j)
+          ASSERT_NEAR(padded[i].as<float>()[j], packed[i].as<float>()[j], 1e-5) << "tensor " << i << " at " << j;
+      ASSERT_EQ(batch.row_indices.size(), plain.row_indices.size());
+      for (size_t i = 0; i < batch.row_indices.size(); ++i) {
+        auto same = std::find(plain.row_indices.begin(), plain.row_indices.end(), batch.row_indices[i]);
+        ASSERT_NE(same, plain.row_indices.end());
+        auto j = static_cast<size_t>(same - plain.row_indices.begin());
+        for (size_t k = 0; k < 3; ++k)
+          EXPECT_NEAR(packed_logits.as<float>()[3 * i + k], padded_logits.as<float>()[3 * j + k], 1e-5);
+      }
+    }
+}
+
+TEST(Engine, JoinedRowsWithTheKernelsEqualPaddedOnesInStableHlo) {
+  if (device_traits(*test_client()).kernels.plain()) GTEST_SKIP() << "the plugin takes no kernels";
+  TokenizedDataset data = rows(24, 16);
+  for (double dropout : {0.0, 0.3}) {
+    StepOptions step = tiny_options(dropout);
+    Trained padded = train(step, Batcher(data, options_of(Batching::kPadded, 8, 1, 32)), 2);
+    BatchOptions options = options_of(Batching::kPacked, 8, 1, 32);
+    options.one_sequence = true;
+    step.model.kernels = device_traits(*test_client()).kernels;
+    Trained joined = train(step, Batcher(data, options), 2);
+    EXPECT_LT(largest_difference(padded, joined), kSame) << "dropout " << dropout;
+    // Filler rows point at a token of another row; they must count for nothing here too.
+    options.batch_size = 10;
+    options.drop_last = false;
+    Engine engine = tiny_engine(step);
+    Batch filled = Batcher(data, options).step(2).micro[0];
+    ASSERT_LT(filled.num_rows, filled.weights.size());
+    options.batch_size = filled.num_rows;
+    options.shuffle = false;
+    Batch exact = Batcher(data.subset(filled.row_indices), options).step(0).micro[0];
+    auto a = engine.gradients(filled, 0).first, b = engine.gradients(exact, 0).first;
+    for (size_t i = 0; i < a.size(); ++i)
+      for (size_t j = 0; j < a[i].as<float>().size(); ++j) EXPECT_NEAR(a[i].as<float>()[j], b[i].as<float>()[j], 1e-6);
+  }
+}
+
+TEST(Engine, ScanEqualsUnrolledWithDropout) {
+  TokenizedDataset data = rows(8, 12);
+  Batcher batcher(data, options_of(Batching::kPadded, 8, 1, 12));
+  StepOptions unrolled = tiny_options(0.3), scan = unrolled;
+  scan.model.form = LayerForm::kScan;
+  EXPECT_LT(largest_difference(train(unrolled, batcher, 1), train(scan, batcher, 1)), kSame);
+}
+
+TEST(Engine, TheSameRunTwiceIsTheSameBitForBit) {
+  Batcher batcher(rows(24, 12), options_of(Batching::kPadded, 8, 1, 12));
+  StepOptions step = tiny_options(0.1);
+  EXPECT_EQ(largest_difference(train(step, batcher, 3), train(step, batcher, 3)), 0);
+}
+
+TEST(Engine, DropoutDropsItsShareAndChangesWithTheSeed) {
+  Batcher batcher(rows(8, 12), options_of(Batching::kPadded, 8, 1, 12));
+  Batch batch = batcher.step(0).micro[0];
+  Engine engine = tiny_engine(tiny_options(0.5));
+  auto first = engine.gradients(batch, 1).second, again = engine.gradients(batch, 1).second,
+       other = engine.gradients(batch, 2).second, none = engine.evaluate(batch).logits;
+  double same = 0, moved = 0, from_none = 0;
+  for (size_t i = 0; i < first.as<float>().size(); ++i) {
+    same += std::fabs(first.as<float>()[i] - again.as<float>()[i]);
+    moved += std::fabs(first.as<float>()[i] - other.as<float>()[i]);
+    from_none += std::fabs(first.as<float>()[i] - none.as<float>()[i]);
+  }
+  EXPECT_EQ(same, 0);
+  EXPECT_GT(moved, 1e-3);
+  EXPECT_GT(from_none, 1e-3);
+}
+
+TEST(Engine, ClippingBoundsTheStep) {
+  Batcher batcher(rows(8, 12), options_of(Batching::kPadded, 8, 1, 12));
+  StepOptions loose = tiny_options(), tight = tiny_options();
+  loose.max_grad_norm = 1e6;
+  tight.max_grad_norm = 1e-12;  // below AdamW's epsilon, so that the update all but stops
+  loose.adam.weight_decay = tight.adam.weight_decay = 0;
+  Trained free = train(tiny_options(), batcher, 1);
+  EXPECT_NE(largest_difference(free, train(tight, batcher, 1)), 0);
+  std::vector<HostTensor> start =
+      read_adapter_weights(golden() / "adapter", tight.model.spec, {tight.model.lora, ""}, 3);
+  Trained held = train(tight, batcher, 1);
+  for (size_t i = 0; i < start.size(); ++i)
+    for (size_t j = 0; j < start[i].as<float>().size(); ++j)
+      EXPECT_NEAR(held.weights[i].as<float>()[j], start[i].as<float>()[j], 1e-5);
+}
+
+/** Labels that no loss is finite with. */
+StepBatches spoiled(StepBatches step) {
+  Batch& micro = step.micro.back();
+  std::vector<float> labels(micro.labels.as<float>().begin(), micro.labels.as<float>().end());
+  labels[0] = std::nanf("");
+  micro.labels = HostTensor::from<float>(labels, micro.labels.shape());
+  return step;
+}
+
+/** Steps 0, 1, 2 of which step 1 has such labels; the second is sent before the first one's result is read. */
+std::pair<Trained, std::vector<bool>> train_spoiled(const StepOptions& step, const Batcher& batcher, int64_t steps) {
+  Engine engine = tiny_engine(step);
+  std::vector<PendingStats> sent;
+  for (int64_t i = 0; i < steps; ++i) {
+    StepBatches batches = i == 1 ? spoiled(batcher.step(i)) : batcher.step(i);
+    sent.push_back(engine.train_step(batches.micro, i, 1e-2, static_cast<double>(batches.num_rows), 11));
+  }
+  std::vector<bool> applied;
+  for (PendingStats& stats : sent) applied.push_back(stats.get().applied);
+  return {{engine.trainable(), {}}, applied};
+}
+
+TEST(Engine, ABadStepHoldsTheStateAndAllThatFollow) {
+  for (int64_t accumulation : {1, 2}) {
+    Batcher batcher(rows(24, 12), options_of(Batching::kPadded, 8 / accumulation, accumulation, 12));
+    StepOptions step = tiny_options(0.1);
+    auto [held, applied] = train_spoiled(step, batcher, 3);
+    EXPECT_EQ(applied, (std::vector<bool>{true, false, false}));
+    Trained before = train(step, batcher, 1);
+    before.losses.clear();
+    EXPECT_EQ(largest_difference(held, before), 0);
+  }
+}
+
+TEST(Engine, ABadStepCanBeSkipped) {
+  for (int64_t accumulation : {1, 2}) {
+    Batcher batcher(rows(24, 12), options_of(Batching::kPadded, 8 / accumulation, accumulation, 12));
+    StepOptions step = tiny_options(0.1);
+    step.skip_nonfinite = true;
+    auto [skipped, applied] = train_spoiled(step, batcher, 3);
+    EXPECT_EQ(applied, (std::vector<bool>{true, false, true}));
+    EXPECT_NE(largest_difference(skipped, train_spoiled(step, batcher, 1).first), 0);
+    for (const HostTensor& tensor : skipped.weights)
+      for (float value : tensor.as<float>()) ASSERT_TRUE(std::isfinite(value));
+  }
+}
+
+TEST(Engine, ALossAboveTheLimitIsABadStep) {
+  for (int64_t accumulation : {1, 2}) {
+    Batcher batcher(rows(8, 12), options_of(Batching::kPadded, 8 / accumulation, accumulation, 12));
+    StepBatches first = batcher.step(0);
+    auto applied = [&](double limit) {
+      StepOptions step = tiny_options();
+      step.max_loss = limit;
+      return tiny_engine(step).train_step(first.micro, 0, 1e-2, 8, 1).get().applied;
+    };
+    double loss = train(tiny_options(), batcher, 1).losses[0];
+    EXPECT_TRUE(applied(loss * 1.01));
+    EXPECT_FALSE(applied(loss * 0.99));
+  }
+}
+
+TEST(Engine, StateGoesToTheHostAndBackBitForBit) {
+  Batcher batcher(rows(24, 12), options_of(Batching::kPadded, 8, 1, 12));
+  StepOptions step = tiny_options(0.1);
+  Engine first = tiny_engine(step);
+  auto go = [&](Engine& engine, int64_t i) {
+    StepBatches batches = batcher.step(i);
+    engine.train_step(batches.micro, i, 1e-2, static_cast<double>(batches.num_rows), 11);
+  };
+  go(first, 0);
+  TrainedState state = first.state();
+  go(first, 1);
+  Engine second = tiny_engine(step);
+  second.set_state(state);
+  go(second, 1);
+  TrainedState a = first.state(), b = second.state();
+  EXPECT_EQ(largest_difference({a.weights, {}}, {b.weights, {}}), 0);
+  EXPECT_EQ(largest_difference({a.m, {}}, {b.m, {}}), 0);
+  EXPECT_EQ(largest_difference({a.v, {}}, {b.v, {}}), 0);
+  state.m.pop_back();
+  EXPECT_THROW(second.set_state(state), Error);
+}
+
+TEST(Engine, FillerRowsCountForNothing) {
+  TokenizedDataset data = rows(5, 12);
+  BatchOptions options = options_of(Batching::kPadded, 8, 1, 12);
+  options.drop_last = false;
+  Batch filled = Batcher(data, options).step(0).micro[0];
+  options.batch_size = 5;
+  Batch exact = Batcher(data, options).step(0).micro[0];
+  ASSERT_GT(filled.weights.size(), exact.weights.size());
+  Engine engine = tiny_engine(tiny_options());
+  auto a = engine.gradients(filled, 0).first, b = engine.gradients(exact, 0).first;
+  for (size_t i = 0; i < a.size(); ++i)
+    for (size_t j = 0; j < a[i].as<float>().size(); ++j) EXPECT_NEAR(a[i].as<float>()[j], b[i].as<float>()[j], 1e-6);
+}
+
+TEST(Programs, TextIsTheSameEveryTime) {
+  StepOptions options = tiny_options(0.1);
+  BatchShape shape{4, 12, 4};
+  EXPECT_EQ(train_step_program(options, shape).text, train_step_program(options, shape).text);
+}
+
+TEST(Programs, BackwardLeavesOutWhatNothingNeeds) {
+  // Only the last layer's o_proj is past attention and works on pooled rows alone.
+  StepOptions all = tiny_options();
+  StepOptions few = all;
+  few.model.lora.target_modules = {"down_proj"};
+  BatchShape shape{4, 12, 4};
+  double forward = evaluate_program(few, shape).flops;
+  // The lowest adapted module is layer 0's down_proj: nothing flows back through layer 0's attention.
+  EXPECT_LT(gradients_program(few, shape).flops, 2.0 * forward);
+  EXPECT_GT(gradients_program(all, shape).flops, gradients_program(few, shape).flops);
+  StepOptions scan = all;
+  scan.model.form = LayerForm::kScan;
+  EXPECT_GT(evaluate_program(scan, shape).flops, evaluate_program(all, shape).flops);
+}
+
+TEST(Schedule, WarmupThenDown) {
+  EXPECT_EQ(scheduled_learning_rate("cosine", 1, 0, 2, 6), 0);
+  EXPECT_EQ(scheduled_learning_rate("cosine", 1, 1, 2, 6), 0.5);
+  EXPECT_EQ(scheduled_learning_rate("cosine", 1, 2, 2, 6), 1);
+  EXPECT_NEAR(scheduled_learning_rate("cosine", 1, 4, 2, 6), 0.5, 1e-15);
+  EXPECT_NEAR(scheduled_learning_rate("linear", 1, 5, 2, 6), 0.25, 1e-15);
+  EXPECT_EQ(scheduled_learning_rate("constant", 1, 5, 2, 6), 1);
+}
+
+}  // namespace
+}  // namespace gavel

@@ -1,0 +1,92 @@
+#include "measure/parity.h"
+
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "io/safetensors.h"
+#include "nn/cpu_kernels.h"
+#include "setup/test_support.h"
+
+namespace gavel {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path own_golden() { return fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden"; }
+
+void expect_parity(const fs::path& folder, Kernels kernels) {
+  for (LayerForm form : {LayerForm::kUnrolled, LayerForm::kScan}) {
+    ParityReport report = run_parity(folder, form, kernels, test_client(), test_compile_cache());
+    EXPECT_EQ(report.quantities.size(), 4u);
+    EXPECT_TRUE(report.passed()) << folder.filename() << (form == LayerForm::kScan ? " scan\n" : " unrolled\n")
+                                 << format_parity(report);
+  }
+}
+
+/** Plain StableHLO, and the CPU kernels. */
+class GoldenParity : public testing::TestWithParam<Kernels> {};
+
+TEST_P(GoldenParity, OwnGoldenInBothForms) { expect_parity(own_golden(), GetParam()); }
+
+TEST_P(GoldenParity, AHeadOfTwoLabelsInBothForms) {
+  expect_parity(fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden_two_labels", GetParam());
+}
+
+TEST_P(GoldenParity, AllSharedGoldensInBothForms) {
+  fs::path folder = shared_folder() / "goldens";
+  if (!fs::exists(folder)) GTEST_SKIP() << "no folder " << folder;
+  int folders = 0;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    expect_parity(entry.path(), GetParam());
+    ++folders;
+  }
+  EXPECT_GT(folders, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, GoldenParity, testing::Values(Kernels(), Kernels(cpu_kernels())),
+                         [](const auto& info) { return info.param.plain() ? "Plain" : "Cpu"; });
+
+/** The own golden with `tensor` of expected.safetensors moved by `shift`. */
+fs::path shifted_golden(const fs::path& scratch, const std::string& tensor, float shift) {
+  fs::path folder = scratch / "shifted";
+  fs::remove_all(folder);
+  fs::copy(own_golden(), folder, fs::copy_options::recursive);
+  auto file = SafetensorsFile::open(own_golden() / "expected.safetensors");
+  std::vector<std::pair<std::string, HostTensor>> tensors;
+  for (const auto& [name, info] : file->tensors()) {
+    auto values = file->tensor(name).as<float>();
+    std::vector<float> copy(values.begin(), values.end());
+    if (name == tensor) copy.back() += shift;
+    tensors.emplace_back(name, HostTensor::from(copy, info.shape));
+  }
+  write_safetensors(folder / "expected.safetensors", tensors, {});
+  return folder;
+}
+
+TEST(Parity, SeesAShiftedValueOfEachQuantity) {
+  TempFolder scratch("gavel_parity_test");
+  const std::string score = "base_model.model.score.modules_to_save.default.weight";
+  for (const auto& [tensor, shift] : std::vector<std::pair<std::string, float>>{
+           {"logits", 2e-5f}, {"loss", 2e-5f}, {"grad." + score, 1e-3f}, {"final." + score, 3e-6f}}) {
+    ParityReport report = run_parity(shifted_golden(scratch.path(), tensor, shift), LayerForm::kUnrolled, Kernels(), test_client(),
+                                     test_compile_cache());
+    EXPECT_FALSE(report.passed()) << tensor;
+    EXPECT_FALSE(report.quantities[tensor.substr(0, tensor.find('.'))].within) << tensor;
+  }
+}
+
+TEST(Parity, MissingTensorIsNamed) {
+  TempFolder scratch("gavel_parity_missing_test");
+  fs::path folder = scratch.path() / "broken";
+  fs::copy(own_golden(), folder, fs::copy_options::recursive);
+  write_safetensors(folder / "expected.safetensors", {{"loss", HostTensor::from<float>({1}, {1})}}, {});
+  try {
+    run_parity(folder, LayerForm::kScan, Kernels(), test_client(), test_compile_cache());
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("logits"), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace gavel

@@ -1,0 +1,78 @@
+// Parquet files, where this build has the module for them (tools/parquet_sample.py wrote the file).
+#include <gmock/gmock.h>
+
+#include "rows/preferences.h"
+#include "data/test_support.h"
+
+namespace gavel {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+const std::filesystem::path& sample() {
+  static const auto path = std::filesystem::path(GAVEL_SOURCE_DIR) / "tests/data/files/pairs.parquet";
+  return path;
+}
+
+bool has_module() {
+  return std::filesystem::exists(std::filesystem::path(GAVEL_BINARY_DIR) / "gavel_parquet.so");
+}
+
+TEST(Parquet, ABuildWithoutArrowSaysWhatToDo) {
+  if (has_module()) GTEST_SKIP() << "this build reads Parquet";
+  std::string why = error_of([] { read_preferences(sample(), {}); });
+  EXPECT_THAT(why, HasSubstr("fetch_packages.py pyarrow"));
+  EXPECT_THAT(why, HasSubstr("pairs.csv"));
+}
+
+TEST(Parquet, ListsTextsNumbersAndNulls) {
+  if (!has_module()) GTEST_SKIP() << "this build has no Apache Arrow (tools/fetch_packages.py pyarrow)";
+  PreferenceData data = read_preferences(sample(), {});
+  EXPECT_EQ(data.report.rows_read, 5);
+  ASSERT_EQ(data.rows.size(), 3u);  // both null, and no label
+  EXPECT_EQ(data.rows[0].id, "1");
+  EXPECT_THAT(data.rows[0].prompt, ElementsAre("What is two and two?"));
+  EXPECT_THAT(data.rows[0].label, ElementsAre(1, 0, 0));
+  EXPECT_THAT(data.rows[1].prompt, ElementsAre("Say \"hi\".", "Now\nsay\tbye."));
+  EXPECT_THAT(data.rows[1].response_a, ElementsAre("hi", "bye"));
+  EXPECT_THAT(data.rows[1].response_b, ElementsAre("", "Tschüß 👋"));
+  EXPECT_THAT(data.rows[1].label, ElementsAre(0, 0.25f, 0.75f));
+  EXPECT_EQ(data.rows[2].source_row, 4);
+  EXPECT_EQ(data.report[Oddity::kBothNull].dropped, 1);
+  EXPECT_EQ(data.report[Oddity::kBadLabel].dropped, 1);
+  EXPECT_EQ(data.report[Oddity::kNullTurn].occurrences, 3);
+}
+
+TEST(Parquet, OtherColumnsAndWhatIsMissing) {
+  if (!has_module()) GTEST_SKIP() << "this build has no Apache Arrow (tools/fetch_packages.py pyarrow)";
+  ReadOptions options{
+      .format = Format::kGeneric,
+      .columns = {.prompt = "text", .response_a = "text", .response_b = "text", .winner = "winner"},
+      .cells = Cells::kText};
+  PreferenceData data = read_preferences(sample(), options);
+  ASSERT_EQ(data.rows.size(), 5u);
+  EXPECT_EQ(data.rows[4].id, "5");  // the row's number
+  EXPECT_THAT(data.rows[3].prompt, ElementsAre("[4"));
+  EXPECT_THAT(data.rows[1].label, ElementsAre(0, 1, 0));
+  options.columns.prompt = "prompts";
+  EXPECT_THAT(error_of([&] { read_preferences(sample(), options); }),
+              testing::AllOf(HasSubstr("expected a column 'prompts'"), HasSubstr("did you mean 'prompt'")));
+  options.columns.prompt = "unused";
+  EXPECT_THAT(error_of([&] { read_preferences(sample(), options); }),
+              testing::AllOf(HasSubstr("pairs.parquet"), HasSubstr("struct")));
+}
+
+TEST(Parquet, TornFilesAreErrors) {
+  if (!has_module()) GTEST_SKIP() << "this build has no Apache Arrow (tools/fetch_packages.py pyarrow)";
+  TempFolder folder;
+  const std::string whole = read_text(sample());
+  for (size_t size : {size_t{4}, size_t{12}, whole.size() / 2, whole.size() - 1}) {
+    auto path = folder.write("torn.parquet", whole.substr(0, size));
+    EXPECT_THAT(error_of([&] { read_preferences(path, {}); }),
+                HasSubstr("torn.parquet: can't be read as Parquet"));
+  }
+}
+
+}  // namespace
+}  // namespace gavel

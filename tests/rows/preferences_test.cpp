@@ -1,0 +1,279 @@
+#include "rows/preferences.h"
+
+#include <gmock/gmock.h>
+
+#include <map>
+
+#include "data/split.h"
+#include "data/test_support.h"
+
+namespace gavel {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr std::string_view kHeader =
+    "id,model_a,model_b,prompt,response_a,response_b,winner_model_a,winner_model_b,winner_tie\n";
+
+std::string lmsys(std::string_view rows) {
+  return std::string(kHeader) + std::string(rows);
+}
+
+int64_t rows_with(const PreferenceData& data, Oddity oddity) {
+  return data.report[oddity].rows;
+}
+
+TEST(Preferences, LmsysRows) {
+  TempFolder folder;
+  auto path = folder.write(
+      "a.csv",
+      lmsys("7,x,y,\"[\"\"p\"\",\"\"q\"\"]\",\"[\"\"a\"\",\"\"b\"\"]\",\"[\"\"c\"\",null]\",0,1,0\r\n"
+            "8,x,y,\"[\"\"p2\"\"]\",\"[\"\"a\"\"]\",\"[\"\"c\"\"]\",0.5,0.3,0.2\n"));
+  PreferenceData data = read_preferences(path, {});
+  ASSERT_EQ(data.rows.size(), 2u);
+  EXPECT_TRUE(data.has_labels);
+  EXPECT_EQ(data.rows[0].id, "7");
+  EXPECT_THAT(data.rows[0].prompt, ElementsAre("p", "q"));
+  EXPECT_THAT(data.rows[0].response_b, ElementsAre("c", ""));
+  EXPECT_THAT(data.rows[0].label, ElementsAre(0, 1, 0));
+  EXPECT_THAT(data.rows[1].label, ElementsAre(0.5f, 0.3f, 0.2f));
+  EXPECT_EQ(data.rows[1].source_row, 2);
+  PreferenceRow other = swapped(data.rows[1]);
+  EXPECT_THAT(other.response_a, ElementsAre("c"));
+  EXPECT_THAT(other.label, ElementsAre(0.3f, 0.5f, 0.2f));
+}
+
+TEST(Preferences, EachOddityIsCounted) {
+  TempFolder folder;
+  auto path = folder.write(
+      "odd.csv", lmsys("1,x,y,\"[\"\"p\"\"]\",[null],[null],1,0,0\n"
+                       "2,x,y,\"[\"\"p\"\"]\",[null],\"[\"\"b\"\"]\",0,1,0\n"
+                       "3,x,y,\"[\"\"p \\ud83d\"\"]\",\"[\"\"\"\"]\",\"[\"\"b\"\"]\",0,1,0\n"
+                       "4,x,y,\"[\"\"p \xFF\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\",\"\"c\"\"]\",0,1,0\n"
+                       "5,x,y,plain text,\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",0,1,0\n"
+                       "6,x,y,\"[\"\"p6\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",0,0,0\n"
+                       "7,x,y,\"[\"\"p7\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",2,1,1\n"
+                       "8,x,y,\"[\"\"p8\"\"]\",\"[\"\"a\"\"]\",\"[\"\"a\"\"]\",0,0,1\n"
+                       "9,x,y,\"[\"\"p7\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",2,1,1\n"
+                       "10,x,y,\"[\"\"p7\"\"]\",\"[\"\"b\"\"]\",\"[\"\"a\"\"]\",1,0,0\n"
+                       "11,x,y,\"[\"\"p7\"\"]\",\"[\"\"b\"\"]\",\"[\"\"a\"\"]\",1,2,1\n"
+                       "12,x,y,\"[\"\"p12\"\"]\",\"[\"\"b\"\"]\",\"[\"\"a\"\"]\",x,,-1\n"));
+  PreferenceData data = read_preferences(path, {});
+  EXPECT_EQ(data.report.rows_read, 12);
+  EXPECT_EQ(data.report.rows_kept, 8);
+  EXPECT_EQ(rows_with(data, Oddity::kBothNull), 1);
+  EXPECT_EQ(data.report[Oddity::kBothNull].dropped, 1);
+  EXPECT_EQ(rows_with(data, Oddity::kNullTurn), 2);
+  EXPECT_EQ(data.report[Oddity::kNullTurn].occurrences, 3);
+  EXPECT_EQ(rows_with(data, Oddity::kEmptyResponse), 2);
+  EXPECT_EQ(rows_with(data, Oddity::kLoneSurrogate), 1);
+  EXPECT_EQ(rows_with(data, Oddity::kInvalidUtf8), 1);
+  EXPECT_EQ(rows_with(data, Oddity::kUnequalTurns), 1);
+  EXPECT_EQ(rows_with(data, Oddity::kNotJson), 1);
+  EXPECT_EQ(data.report[Oddity::kNotJson].dropped, 1);
+  EXPECT_EQ(rows_with(data, Oddity::kBadLabel), 2);
+  EXPECT_EQ(data.report[Oddity::kBadLabel].dropped, 2);
+  EXPECT_EQ(rows_with(data, Oddity::kLabelSum), 3);
+  EXPECT_EQ(rows_with(data, Oddity::kIdentical), 2);  // both null, and row 8
+  EXPECT_EQ(rows_with(data, Oddity::kDuplicate), 2);  // row 9, and row 11, which is its exchange
+  EXPECT_THAT(data.report[Oddity::kContradictory].first_rows, ElementsAre(10));
+  EXPECT_THAT(data.rows[4].label, ElementsAre(0, 0, 1));
+  EXPECT_THAT(data.rows[3].label, ElementsAre(0.5f, 0.25f, 0.25f));
+  EXPECT_THAT(data.report.format(), HasSubstr("12 rows read, 8 kept"));
+  EXPECT_THAT(data.report.format(), HasSubstr("lone surrogates"));
+
+  EXPECT_EQ(read_preferences(path, {.drop_duplicates = true}).rows.size(), 6u);
+  EXPECT_THAT(error_of([&] { read_preferences(path, {.strict = true}); }),
+              HasSubstr("odd.csv: row 1 (id 1): both responses null"));
+  // For prediction every row stays, in order.
+  PreferenceData all = read_preferences(path, {.purpose = Purpose::kPredict});
+  ASSERT_EQ(all.rows.size(), 12u);
+  EXPECT_THAT(all.rows[4].prompt, ElementsAre("plain text"));
+  EXPECT_FALSE(all.rows[5].has_label);
+}
+
+TEST(Preferences, FilesWithoutLabelsAreForPredictionOnly) {
+  TempFolder folder;
+  auto path =
+      folder.write("test.csv", "id,prompt,response_a,response_b\n1,\"[\"\"p\"\"]\",\"[\"\"a\"\"]\",[null]\n");
+  PreferenceData data = read_preferences(path, {.purpose = Purpose::kPredict});
+  EXPECT_FALSE(data.has_labels);
+  EXPECT_FALSE(data.rows.at(0).has_label);
+  EXPECT_THAT(error_of([&] { read_preferences(path, {}); }), HasSubstr("expected a column 'winner_model_a'"));
+}
+
+TEST(Preferences, BrokenFilesAreErrorsThatSayWhere) {
+  TempFolder folder;
+  auto error = [&](std::string_view name, std::string_view text) {
+    return error_of([&] { read_preferences(folder.write(std::string(name), text), {}); });
+  };
+  EXPECT_THAT(error("e.csv", ""), HasSubstr("e.csv: the file is empty"));
+  EXPECT_THAT(error("h.csv", kHeader), HasSubstr("h.csv: no rows"));
+  EXPECT_THAT(
+      error("c.csv", "id,prompt,response_a,respons_b\n1,2,3,4\n"),
+      HasSubstr("expected a column 'response_b', found id, prompt, response_a, respons_b (did you mean"));
+  EXPECT_THAT(
+      error("d.csv", "prompt,prompt,response_a,response_b,winner_model_a,winner_model_b,winner_tie\n"),
+      HasSubstr("names the column 'prompt' twice"));
+  EXPECT_THAT(error("n.csv", lmsys("1,x,y,p,a,b,1,0,0\n2,x,y,\"[\"\"p\"\"]\",[null],[null],1,0,0\n")),
+              HasSubstr("no row is left after cleaning"));
+  EXPECT_THAT(error("q.csv", lmsys("1,x,y,\"[p,a,b,1,0,0\n")), HasSubstr("never closed"));
+  EXPECT_THAT(error("z.csv", "\x1F\x8B\x08"), HasSubstr("gzip"));
+  EXPECT_THAT(error("p.parquet", "PAR1xxxx"), HasSubstr("Parquet"));
+  EXPECT_THAT(error("l.jsonl",
+                    "{\"prompt\": \"p\", \"winner_model_a\": 1, \"winner_model_b\": 0, \"winner_tie\": 0}\n"),
+              HasSubstr("l.jsonl: row 1: expected a key 'response_a'"));
+  EXPECT_THAT(error("t.jsonl",
+                    "{\"prompt\":\"p\",\"response_a\":\"a\",\"response_b\":\"b\",\"winner_model_a\":1,"
+                    "\"winner_model_b\":0,\"winner_tie\":0}\n{\"prompt\": \"tor"),
+              HasSubstr("t.jsonl: row 2: expected a JSON object"));
+  EXPECT_THAT(error_of([&] { read_preferences(folder / "absent.csv", {}); }),
+              HasSubstr("absent.csv: can't be opened"));
+}
+
+TEST(Preferences, WsdmAndGenericColumns) {
+  TempFolder folder;
+  auto wsdm = folder.write("w.csv",
+                           "id,prompt,response_a,response_b,winner,model_a,model_b,language\n"
+                           "a1,\"say \"\"hi\"\"\",hi,[no],model_b,x,y,English\n"
+                           "a2,p,a,b,tie,x,y,English\n");
+  PreferenceData data = read_preferences(wsdm, {.format = Format::kWsdm});
+  EXPECT_THAT(data.rows.at(0).prompt, ElementsAre("say \"hi\""));
+  EXPECT_THAT(data.rows.at(0).response_b, ElementsAre("[no]"));
+  EXPECT_THAT(data.rows.at(0).label, ElementsAre(0, 1, 0));
+  EXPECT_THAT(data.rows.at(1).label, ElementsAre(0, 0, 1));
+
+  auto generic = folder.write("g.csv", "q,left,right,l,r,t\nask,one,two,0.25,0.75,0\n");
+  ReadOptions options{.format = Format::kGeneric,
+                      .columns = {.prompt = "q",
+                                  .response_a = "left",
+                                  .response_b = "right",
+                                  .label_a = "l",
+                                  .label_b = "r",
+                                  .label_tie = "t"},
+                      .cells = Cells::kText};
+  data = read_preferences(generic, options);
+  EXPECT_EQ(data.rows.at(0).id, "1");
+  EXPECT_THAT(data.rows.at(0).label, ElementsAre(0.25f, 0.75f, 0));
+}
+
+TEST(Preferences, JsonLines) {
+  TempFolder folder;
+  auto path = folder.write("a.jsonl",
+                           "\xEF\xBB\xBF{\"id\":5,\"prompt\":[\"p\",null],\"response_a\":\"plain\","
+                           "\"response_b\":\"[\\\"x\\\",\\\"y\\\"]\","
+                           "\"winner_model_a\":1,\"winner_model_b\":0,\"winner_tie\":0}\r\n\n"
+                           "{\"id\":\"six\",\"prompt\":\"\\ud83d\",\"response_a\":null,\"response_b\":[null],"
+                           "\"winner_model_a\":true,"
+                           "\"winner_model_b\":false,\"winner_tie\":\"0\"}\n"
+                           "{\"prompt\":\"\xFF\",\"response_a\":[1],\"response_b\":\"b\",\"winner_model_a\":"
+                           "0.5,\"winner_model_b\":0.5,"
+                           "\"winner_tie\":0}\n");
+  PreferenceData data = read_preferences(path, {});
+  ASSERT_EQ(data.rows.size(), 1u);
+  EXPECT_EQ(data.rows[0].id, "5");
+  EXPECT_THAT(data.rows[0].prompt, ElementsAre("p", ""));
+  EXPECT_THAT(data.rows[0].response_a, ElementsAre("plain"));
+  EXPECT_THAT(data.rows[0].response_b, ElementsAre("x", "y"));
+  EXPECT_EQ(rows_with(data, Oddity::kBothNull), 1);
+  EXPECT_EQ(rows_with(data, Oddity::kLoneSurrogate), 1);
+  EXPECT_EQ(rows_with(data, Oddity::kInvalidUtf8), 1);
+  EXPECT_EQ(rows_with(data, Oddity::kNotJson), 1);
+}
+
+TEST(Preferences, WrittenFilesReadBack) {
+  TempFolder folder;
+  std::vector<PreferenceRow> rows(2);
+  rows[0] = {"1", {"p \"x\", y"}, {"a\nb"}, {"c\\d"}, {1, 0, 0}, true, 1};
+  rows[1] = {"2", {"p", "q"}, {"", "é"}, {"😀", "z"}, {0.25f, 0.25f, 0.5f}, true, 2};
+  write_lmsys_csv(folder / "w.csv", rows);
+  PreferenceData data = read_preferences(folder / "w.csv", {.strict = true});
+  ASSERT_EQ(data.rows.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(data.rows[i].prompt, rows[i].prompt);
+    EXPECT_EQ(data.rows[i].response_a, rows[i].response_a);
+    EXPECT_EQ(data.rows[i].response_b, rows[i].response_b);
+    EXPECT_EQ(data.rows[i].label, rows[i].label);
+  }
+}
+
+TEST(Preferences, ATieCanCountHalfForEach) {
+  TempFolder folder;
+  auto path = folder.write("a.csv",
+                           "id,prompt,response_a,response_b,winner_model_a,winner_model_b,winner_tie\n"
+                           "1,\"[\"\"p\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",0,0,1\n"
+                           "2,\"[\"\"q\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",0.5,0.25,0.25\n"
+                           "3,\"[\"\"r\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",1,0,0\n");
+  ReadOptions options;
+  options.ties = Ties::kHalfEach;
+  auto rows = read_preferences(path, options).rows;
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(rows[0].label, (std::array<float, 3>{0.5f, 0.5f, 0}));
+  EXPECT_EQ(rows[1].label, (std::array<float, 3>{0.625f, 0.375f, 0}));
+  EXPECT_EQ(rows[2].label, (std::array<float, 3>{1, 0, 0}));
+}
+
+TEST(RealData, EveryQuirkIsMet) {
+  auto path = shared_file("data/quirks.csv");
+  if (path.empty()) GTEST_SKIP() << "shared data is not here (GAVEL_SHARED)";
+  PreferenceData data = read_preferences(path, {});
+  EXPECT_EQ(data.report.rows_read, 18);
+  EXPECT_EQ(data.report.rows_kept, 17);
+  std::map<std::string, const PreferenceRow*> by_id;
+  for (const auto& row : data.rows) by_id[row.id] = &row;
+  EXPECT_FALSE(by_id.contains("1000"));
+  EXPECT_THAT(by_id.at("1001")->response_a, ElementsAre(""));
+  EXPECT_THAT(by_id.at("1002")->response_a, ElementsAre("a", ""));
+  EXPECT_THAT(by_id.at("1004")->prompt, ElementsAre("x \uFFFD y"));
+  EXPECT_THAT(by_id.at("1005")->response_a, ElementsAre("\uFFFD"));
+  EXPECT_THAT(by_id.at("1006")->prompt, ElementsAre("😀"));
+  EXPECT_THAT(by_id.at("1007")->prompt, ElementsAre("a \"quoted\" word\nnew line\ttab \\ back / slash"));
+  EXPECT_THAT(by_id.at("1008")->prompt, ElementsAre("a\",\"b"));
+  EXPECT_THAT(by_id.at("1012")->response_b, ElementsAre("]["));
+  EXPECT_THAT(by_id.at("1013")->prompt, ElementsAre("line\r\nline"));
+  EXPECT_THAT(by_id.at("1014")->prompt, ElementsAre(std::string("a\0b", 3)));
+  EXPECT_GT(by_id.at("1015")->prompt.at(0).size(), 90000u);
+  EXPECT_THAT(by_id.at("1017")->response_a, ElementsAre("null"));
+  EXPECT_EQ(rows_with(data, Oddity::kBothNull), 1);
+  EXPECT_EQ(rows_with(data, Oddity::kNullTurn), 3);
+  EXPECT_EQ(rows_with(data, Oddity::kEmptyResponse), 2);
+  EXPECT_EQ(rows_with(data, Oddity::kLoneSurrogate), 2);
+  EXPECT_EQ(rows_with(data, Oddity::kUnequalTurns), 1);
+  EXPECT_EQ(rows_with(data, Oddity::kNotJson), 0);
+
+  PreferenceData split = read_preferences(path, {.cells = Cells::kSplit});
+  EXPECT_EQ(split.report.rows_kept, 16);  // the string null goes too
+  for (const auto& row : split.rows)
+    if (row.id == "1007") {
+      EXPECT_THAT(row.prompt, ElementsAre(R"(a \"quoted\" word\nnew line\ttab \\ back \/ slash)"));
+    }
+}
+
+TEST(RealData, ArenaAndShortAreReadWhole) {
+  auto arena = shared_file("data/arena.csv"), small = shared_file("data/short.csv");
+  if (arena.empty() || small.empty()) GTEST_SKIP() << "shared data is not here (GAVEL_SHARED)";
+  PreferenceData data = read_preferences(arena, {});
+  EXPECT_EQ(data.report.rows_read, 6451);
+  EXPECT_EQ(data.rows.size(), 6451u);
+  EXPECT_EQ(rows_with(data, Oddity::kNotJson), 0);
+  EXPECT_EQ(rows_with(data, Oddity::kBadLabel), 0);
+  EXPECT_EQ(read_preferences(small, {}).rows.size(), 1000u);
+  auto keys = row_keys(data.rows);
+  Split split = split_rows(keys, 0.05, 2024);
+  EXPECT_NEAR(static_cast<double>(split.valid.size()), 0.05 * 6451, 3);
+}
+
+TEST(RealData, MixedSourcesAreReadWhole) {
+  auto packed = shared_file("data/mixed.csv.gz");
+  if (packed.empty()) GTEST_SKIP() << "shared data is not here (GAVEL_SHARED)";
+  TempFolder folder;
+  std::string command = "gzip -dc '" + packed.string() + "' > '" + (folder / "mixed.csv").string() + "'";
+  if (std::system(command.c_str()) != 0) GTEST_SKIP() << "gzip is not here";
+  PreferenceData data = read_preferences(folder / "mixed.csv", {});
+  EXPECT_GT(data.rows.size(), 15000u);
+  EXPECT_EQ(rows_with(data, Oddity::kNotJson), 0);
+}
+
+}  // namespace
+}  // namespace gavel

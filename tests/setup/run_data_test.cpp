@@ -1,0 +1,153 @@
+// From a recipe to the tokens of a run: split, folds, cache.
+#include "setup/run_data.h"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+#include <set>
+
+#include "data/load_dataset.h"
+#include "rows/sample.h"
+#include "setup/data_summary.h"
+#include "setup/open_model.h"
+#include "setup/run_options.h"
+#include "setup/test_support.h"
+#include "setup/tiny_tokenizer.h"
+
+namespace gavel {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+class RunDataTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    make_sample(file("train.csv"), file("test.csv"), 120, 30, 1);
+    write_file(file("tokenizer.json"), tiny_tokenizer());
+    if (const char* old = std::getenv("XDG_CACHE_HOME")) cache_before_ = old;
+    ::setenv("XDG_CACHE_HOME", file("cache").c_str(), 1);
+  }
+  void TearDown() override {
+    if (cache_before_)
+      ::setenv("XDG_CACHE_HOME", cache_before_->c_str(), 1);
+    else
+      ::unsetenv("XDG_CACHE_HOME");
+  }
+
+  fs::path file(const std::string& name) const { return scratch_.path() / name; }
+  Recipe recipe(const std::vector<std::string>& settings = {}) const {
+    std::vector<std::string> all = {"model.path=none", "output=none", "data.max_length=64",
+                                    "data.train=" + file("train.csv").string(), "data.valid=0.2"};
+    all.insert(all.end(), settings.begin(), settings.end());
+    return parse_recipe("", "test", all);
+  }
+  RunData load(const std::vector<std::string>& settings = {}) const {
+    return RunDataLoader(recipe(settings), Tokenizer::load(file("tokenizer.json"))).get();
+  }
+  static std::set<int64_t> source_rows(const TokenizedRows& rows) {
+    std::set<int64_t> out;
+    for (int64_t row = 0; row < rows.tokens.num_rows(); ++row) out.insert(rows.tokens.source_row(row));
+    return out;
+  }
+  std::string load_error(const std::vector<std::string>& settings) const {
+    try {
+      load(settings);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  }
+
+  TempFolder scratch_{"run_data"};
+  std::optional<std::string> cache_before_;
+};
+
+TEST_F(RunDataTest, IsSplitAndTheSecondStartTakesTheCache) {
+  RunData first = load();
+  EXPECT_FALSE(first.from_cache);
+  EXPECT_EQ(first.train_report.rows_read, 120);
+  ASSERT_TRUE(first.valid);
+  EXPECT_EQ(first.train.tokens.num_rows() + first.valid->tokens.num_rows(), 120);
+  EXPECT_EQ(first.train.turns.size(), static_cast<size_t>(first.train.tokens.num_rows()));
+  RunData second = load();
+  EXPECT_TRUE(second.from_cache);
+  EXPECT_EQ(second.train_report.format(), first.train_report.format());
+  EXPECT_EQ(source_rows(second.train), source_rows(first.train));
+  for (int64_t row = 0; row < first.train.tokens.num_rows(); ++row)
+    EXPECT_TRUE(std::ranges::equal(first.train.tokens.tokens(row), second.train.tokens.tokens(row)));
+  // The split is no part of what is kept; another file is.
+  EXPECT_TRUE(load({"data.valid=0.1", "train.seed=7", "data.fraction=0.5"}).from_cache);
+  EXPECT_FALSE(load({"data.max_length=63"}).from_cache);
+  std::ofstream(file("train.csv"), std::ios::app)
+      << "x,m,n,\"[\"\"p\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",1,0,0\n";
+  RunData changed = load();
+  EXPECT_FALSE(changed.from_cache);
+  EXPECT_EQ(changed.train_report.rows_read, 121);
+}
+
+TEST_F(RunDataTest, WithoutTheCacheNothingIsWritten) {
+  RunData found = load({"data.cache=false"});
+  EXPECT_FALSE(found.from_cache);
+  EXPECT_FALSE(fs::exists(token_cache_folder()));
+  EXPECT_FALSE(load({"data.cache=false"}).from_cache);
+}
+
+TEST_F(RunDataTest, FoldsTakeTurnsAsValidationRows) {
+  std::set<int64_t> seen;
+  for (int fold = 0; fold < 3; ++fold) {
+    RunData found = load({"data.folds=3", fmt::format("data.fold={}", fold)});
+    ASSERT_TRUE(found.valid);
+    EXPECT_EQ(found.train.tokens.num_rows() + found.valid->tokens.num_rows(), 120);
+    for (int64_t row : source_rows(*found.valid)) {
+      EXPECT_TRUE(seen.insert(row).second) << row;
+      EXPECT_FALSE(source_rows(found.train).contains(row));
+    }
+  }
+  EXPECT_EQ(seen.size(), 120u);
+  EXPECT_THAT(load_error({"data.folds=3", "data.fold=3"}), HasSubstr("data.fold: expected 0 to 2"));
+  EXPECT_THAT(load_error({"data.fold=1"}), HasSubstr("data.fold"));
+  EXPECT_THAT(load_error({"data.folds=3", "data.valid=" + file("test.csv").string()}),
+              HasSubstr("data.folds"));
+  EXPECT_THAT(load_error({"data.folds=200"}), HasSubstr("data.folds: expected 2 to 120"));
+}
+
+TEST_F(RunDataTest, AValidationFileIsComparedWithTheTrainingRows) {
+  RunData found = load({"data.valid=" + file("train.csv").string()});
+  ASSERT_TRUE(found.valid && found.valid_report);
+  EXPECT_EQ(found.train.tokens.num_rows(), 120);
+  EXPECT_EQ(found.shared_prompts, 120);
+  EXPECT_EQ(load({"data.valid=" + file("test.csv").string()}).shared_prompts, 0);
+  EXPECT_FALSE(load({"data.valid=0"}).valid);
+}
+
+TEST_F(RunDataTest, WhatIsMissingIsSaidAtOnce) {
+  Tokenizer tokenizer = Tokenizer::load(file("tokenizer.json"));
+  EXPECT_THROW(RunDataLoader(recipe({"data.train=nowhere.csv"}), tokenizer), Error);
+  EXPECT_THROW(RunDataLoader(recipe({"data.valid=nowhere.csv"}), tokenizer), Error);
+  EXPECT_THROW(RunDataLoader(recipe({"data.format=wsdm"}), tokenizer), Error);
+  // A row that is broken comes to light when the rows are asked for; a loader can also go unasked.
+  std::ofstream(file("train.csv"), std::ios::app) << "1,2\n";
+  EXPECT_THAT(load_error({}), HasSubstr("row 121"));
+  RunDataLoader unasked(recipe(), tokenizer);
+}
+
+TEST_F(RunDataTest, SummaryCountsAndShows) {
+  Tokenizer tokenizer = Tokenizer::load(file("tokenizer.json"));
+  RunData data = load();
+  DataSummary summary = summarize(recipe(), data, tokenizer, 2);
+  ASSERT_EQ(summary.examples.size(), 2u);
+  EXPECT_LE(summary.examples[0].full_tokens, summary.examples[1].full_tokens);
+  EXPECT_EQ(summary.train.statistics.full_lengths.min, static_cast<double>(summary.examples[0].full_tokens));
+  EXPECT_EQ(summary.train.turns.count, data.train.tokens.num_rows());
+  std::string text = summary.format();
+  for (const char* part :
+       {"120 rows read, 120 kept", "A wins", "99%", "█", "cut by max_length 64", "packed", "| "})
+    EXPECT_THAT(text, HasSubstr(part));
+  std::string json = summary.to_json();
+  for (const char* part : {"\"rows_read\": 120", "\"both_null\"", "\"99%\"", "\"histogram\"", "\"wasted\""})
+    EXPECT_THAT(json, HasSubstr(part));
+}
+
+}  // namespace
+}  // namespace gavel
