@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "spec/families/llama.h"
+#include "spec/families/mistral.h"
 
 namespace gavel {
 
@@ -14,6 +15,7 @@ template <class Get>
 const Family& find_family(std::string_view wanted, const std::string& name, std::string_view key, Get get) {
   std::string known;
   for (const Family& family : families()) {
+    if (get(family).empty()) continue;
     if (get(family) == wanted) return family;
     known += (known.empty() ? "" : ", ") + std::string(get(family));
   }
@@ -23,7 +25,7 @@ const Family& find_family(std::string_view wanted, const std::string& name, std:
 }  // namespace
 
 const std::vector<Family>& families() {
-  static const std::vector<Family> all = {llama_family()};
+  static const std::vector<Family> all = {llama_family(), mistral_family()};
   return all;
 }
 

@@ -3,6 +3,7 @@
 #include <string_view>
 #include <vector>
 
+#include "spec/config_keys.h"
 #include "spec/decoder_spec.h"
 #include "spec/model_config.h"
 
@@ -15,6 +16,9 @@ struct Family {
   std::string_view gguf_architecture;  // general.architecture of a GGUF file
   std::string_view hidden_act;         // as config.json spells the activation
   DecoderSpec (*describe)(const ModelConfig& config);
+  /** Keys of config.json that other families do not have, if any. */
+  void (*read)(const ConfigKeys& keys, ModelConfig& config) = nullptr;
+  void (*write)(const ModelConfig& config, nlohmann::ordered_json& json) = nullptr;
 };
 
 const std::vector<Family>& families();

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "spec/config_keys.h"
 #include "spec/family.h"
 
 namespace gavel {
@@ -15,76 +16,7 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-/** For messages: a text is not poured out whole, and a nested value (whose printing recurses) not at all. */
-std::string brief(const Json& value) {
-  if (value.is_structured()) return value.is_array() ? "a list" : "an object";
-  std::string text = value.dump();
-  return text.size() <= 60 ? text : text.substr(0, 60) + "…";
-}
-
-/** Typed reads of one JSON object; errors name the file and the key. */
-class Keys {
- public:
-  Keys(const Json& json, std::string name) : json_(json), name_(std::move(name)) {}
-
-  bool has(const char* key) const { return json_.contains(key) && !json_[key].is_null(); }
-
-  int64_t integer(const char* key) const {
-    if (!has(key)) fail("{}: key '{}' is missing", name_, key);
-    return integer(key, 0);
-  }
-  int64_t integer(const char* key, int64_t fallback) const {
-    if (!has(key)) return fallback;
-    const Json& value = json_[key];
-    if (!value.is_number_integer())
-      fail("{}: key '{}' must be a whole number, found {}", name_, key, brief(value));
-    // A larger one would turn up negative.
-    if (value.is_number_unsigned() && value.get<uint64_t>() > uint64_t{INT64_MAX})
-      fail("{}: key '{}' is {}, which is too large", name_, key, value.get<uint64_t>());
-    return value.get<int64_t>();
-  }
-  double number(const char* key, double fallback) const {
-    if (!has(key)) return fallback;
-    const Json& value = json_[key];
-    if (!value.is_number()) fail("{}: key '{}' must be a number, found {}", name_, key, brief(value));
-    return value.get<double>();
-  }
-  bool boolean(const char* key, bool fallback) const {
-    if (!has(key)) return fallback;
-    const Json& value = json_[key];
-    if (!value.is_boolean()) fail("{}: key '{}' must be true or false, found {}", name_, key, brief(value));
-    return value.get<bool>();
-  }
-  std::string text(const char* key, const std::string& fallback) const {
-    if (!has(key)) return fallback;
-    const Json& value = json_[key];
-    if (!value.is_string()) fail("{}: key '{}' must be a text, found {}", name_, key, brief(value));
-    return value.get<std::string>();
-  }
-  /** A token id, or the first of a list of them. */
-  std::optional<int64_t> token(const char* key) const {
-    if (!has(key)) return std::nullopt;
-    const Json& value = json_[key];
-    const Json& first = value.is_array() && !value.empty() ? value[0] : value;
-    // Old configs write -1 for "none"; no vocabulary needs more than 32 bits.
-    if (first.is_number_integer() && !first.is_number_unsigned()) return std::nullopt;
-    if (first.is_number_unsigned() && first.get<uint64_t>() <= UINT32_MAX) return first.get<int64_t>();
-    fail("{}: key '{}' must be a token id or a list of them, found {}", name_, key, brief(value));
-  }
-  std::optional<Keys> object(const char* key) const {
-    if (!has(key)) return std::nullopt;
-    if (!json_[key].is_object())
-      fail("{}: key '{}' must be an object, found {}", name_, key, brief(json_[key]));
-    return Keys(json_[key], name_ + ": " + key);
-  }
-  const std::string& name() const { return name_; }
-
- private:
-  const Json& json_;
-  std::string name_;
-};
-
-void read_rope(const Keys& rope, ModelConfig& config) {
+void read_rope(const ConfigKeys& rope, ModelConfig& config) {
   RopeScaling& scaling = config.rope.scaling;
   scaling.type = rope.text("rope_type", rope.text("type", "default"));
   config.rope.rope_theta = rope.number("rope_theta", config.rope.rope_theta);
@@ -119,7 +51,7 @@ ModelConfig ModelConfig::from_json(std::string_view text, const std::string& nam
     fail("{}: not valid JSON: {}", name, error.what());
   }
   if (!json.is_object()) fail("{}: expected a JSON object", name);
-  Keys keys(json, name);
+  ConfigKeys keys(json, name);
   ModelConfig c;
   c.model_type = keys.text("model_type", c.model_type);
   const Family& family = family_of(c.model_type, name);
@@ -145,6 +77,7 @@ ModelConfig ModelConfig::from_json(std::string_view text, const std::string& nam
   c.bos_token_id = keys.token("bos_token_id");
   c.eos_token_id = keys.token("eos_token_id");
   c.pad_token_id = keys.token("pad_token_id");
+  if (family.read != nullptr) family.read(keys, c);
   c.check(name);
   return c;
 }
@@ -164,6 +97,7 @@ void ModelConfig::check(const std::string& name) const {
   positive("num_key_value_heads", num_key_value_heads);
   positive("head_dim", head_dim);
   positive("max_position_embeddings", max_position_embeddings);
+  if (sliding_window) positive("sliding_window", *sliding_window);
   positive("original_max_position_embeddings", rope.scaling.original_max_position_embeddings);
   if (pad_token_id && (*pad_token_id < 0 || *pad_token_id >= vocab_size))
     fail("{}: pad_token_id {} is outside the vocabulary of {}", name, *pad_token_id, vocab_size);
@@ -229,6 +163,7 @@ std::string ModelConfig::to_json(int64_t num_labels, std::string_view dtype) con
   rotary["rope_theta"] = rope.rope_theta;
   json["rope_parameters"] = rotary;
   json["tie_word_embeddings"] = tie_word_embeddings;
+  if (family.write != nullptr) family.write(*this, json);
   json["torch_dtype"] = std::string(dtype);
   json["vocab_size"] = vocab_size;
   return json.dump(2) + "\n";

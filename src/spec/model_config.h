@@ -24,6 +24,8 @@ struct ModelConfig {
   int64_t max_position_embeddings = 2048;
   double rms_norm_eps = 1e-6;
   RopeSpec rope;
+  /** Tokens that a query sees, itself included; none = all before it. */
+  std::optional<int64_t> sliding_window;
   bool attention_bias = false;
   bool mlp_bias = false;
   bool tie_word_embeddings = false;

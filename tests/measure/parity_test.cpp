@@ -43,6 +43,12 @@ TEST_P(GoldenParity, AllSharedGoldensInBothForms) {
   EXPECT_GT(folders, 0);
 }
 
+TEST_P(GoldenParity, SharedGoldensOfTheFamiliesThatOpen) {
+  fs::path folder = shared_folder() / "goldens_families";
+  if (!fs::exists(folder)) GTEST_SKIP() << "no folder " << folder;
+  for (const char* name : {"mistral_window"}) expect_parity(folder / name, GetParam());
+}
+
 INSTANTIATE_TEST_SUITE_P(Kernels, GoldenParity, testing::Values(Kernels(), Kernels(cpu_kernels())),
                          [](const auto& info) { return info.param.plain() ? "Plain" : "Cpu"; });
 

@@ -1,0 +1,35 @@
+#include "spec/families/mistral.h"
+
+#include "base/error.h"
+
+namespace gavel {
+
+namespace {
+
+DecoderSpec describe(const ModelConfig& config) {
+  DecoderSpec spec = standard::decoder(config, GgufRows::kRotaryPairs);
+  for (BlockSpec& block : spec.blocks) block.attention.sliding_window = config.sliding_window;
+  return spec;
+}
+
+void read(const ConfigKeys& keys, ModelConfig& config) {
+  // transformers would take 8, whatever the number of heads; no real file leaves it out.
+  if (!keys.has("num_key_value_heads")) fail("{}: key 'num_key_value_heads' is missing", keys.name());
+  if (!keys.mentions("sliding_window"))
+    config.sliding_window = 4096;  // transformers' default
+  else if (keys.has("sliding_window"))
+    config.sliding_window = keys.integer("sliding_window");
+}
+
+void write(const ModelConfig& config, nlohmann::ordered_json& json) {
+  // Without the key transformers would take a window of 4,096.
+  json["sliding_window"] = config.sliding_window ? nlohmann::ordered_json(*config.sliding_window) : nullptr;
+}
+
+}  // namespace
+
+Family mistral_family() {
+  return {"mistral", "MistralForSequenceClassification", "", "silu", describe, read, write};
+}
+
+}  // namespace gavel
