@@ -37,7 +37,9 @@ void read_traits_of_tensors(const GgufFile& file, const Family& family, ModelCon
   names.attention_bias = names.mlp_bias = true;
   const DecoderSpec spec = family.describe(names);
   auto has = [&](const std::string& name) { return file.tensors().contains(name); };
-  auto has_bias = [&](const LinearSpec* linear) { return has(name_in_layer(linear->bias.front().gguf_name, 0)); };
+  auto has_bias = [&](const LinearSpec* linear) {
+    return linear->has_bias() && has(name_in_layer(linear->bias.front().gguf_name, 0));
+  };
   const std::string& table = spec.embeddings.gguf_name;
   if (!has(table) || file.tensors().at(table).shape.size() != 2)
     fail("{}: tensor '{}' is missing or not a matrix", file.path().string(), table);
@@ -76,6 +78,8 @@ ModelConfig gguf_config(const GgufFile& file) {
         "{}: {} is {} and heads have {} dimensions; partial rotation is not "
         "supported",
         name, key("rope.dimension_count"), turned, c.head_dim);
+  if (int64_t window = integer_or(key("attention.sliding_window"), 0); window != 0)
+    fail("{}: {} is {}; windows are read from Hugging Face folders alone", name, key("attention.sliding_window"), window);
   if (int64_t experts = integer_or(key("expert_count"), 0); experts != 0)
     fail("{}: {} is {}; mixtures of experts are not supported", name, key("expert_count"), experts);
   if (file.has(key("rope.scaling.type")) && file.text(key("rope.scaling.type")) != "none") {

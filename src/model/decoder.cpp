@@ -219,18 +219,14 @@ class DecoderBuilder {
     }
   }
 
+  /** A loop whose body is one layer, or one period of layers of several kinds; what is left of a last period comes behind
+   * the loop. */
   Value scanned(Value x, const Value& last_index) {
-    if (spec_.blocks.size() != 1)
-      fail("{}: its layers are of {} kinds, which a scan can't run; set train.layers=unrolled", spec_.model_type,
-           spec_.blocks.size());
-    const BlockSpec& block = spec_.blocks.front();
+    const auto period = static_cast<int64_t>(spec_.blocks.size());
+    const int64_t rounds = spec_.num_hidden_layers / period, looped = rounds * period;
     const Placement& place = options_.placement;
-    std::vector<Value> stacked, constants = {shared_.segment_ids};
-    for (const TensorSpec* tensor : block.tensors()) stacked.push_back(frozen_.at(tensor->name));
-    for (const auto& adapter : layout_.adapters) {
-      stacked.push_back(trainable_[adapter.a]);
-      stacked.push_back(trainable_[adapter.b]);
-    }
+    std::vector<Value> stacks = stacked_values(), stacked, constants = {shared_.segment_ids};
+    for (const Value& stack : stacks) stacked.push_back(in_periods(stack, rounds, period));
     for (const Rotary& rotary : shared_.rotaries) {
       constants.push_back(rotary.cos);
       constants.push_back(rotary.sin);
@@ -240,10 +236,14 @@ class DecoderBuilder {
       constants.push_back(shared_.token_hash);
       constants.push_back(shared_.dropout_key);
     }
+    auto layer = [&](const Value& carried, const BlockSpec& block, const std::vector<Value>& values, const Shared& shared,
+                     const Value& number) {
+      BlockValues named = block_values(block, values);
+      return place.tokens(BlockBuilder(options_, block, shared, named, number).all_tokens(place.tokens(carried)));
+    };
     auto body = [&](const ScanInput& in) {
       // In the order in which they were put in.
       auto constant = in.constants.begin();
-      auto slice = in.slices.begin();
       Shared inner;
       inner.segment_ids = *constant++;
       for (size_t kind = 0; kind < shared_.rotaries.size(); ++kind) {
@@ -255,18 +255,61 @@ class DecoderBuilder {
         inner.token_hash = *constant++;
         inner.dropout_key = *constant++;
       }
-      BlockValues values;
-      for (const TensorSpec* tensor : block.tensors()) values.set(*tensor, *slice++);
-      for (const auto& adapter : layout_.adapters) {
-        const Value& a = *slice++;
-        values.set_adapter(adapter.linear, a, *slice++);
+      if (period == 1)
+        return ScanOutput{{layer(in.carries.front(), spec_.blocks.front(), in.slices, inner, in.index)}, {}};
+      Value carried = in.carries.front(), first = mul(in.index, static_cast<double>(period));
+      for (int64_t kind = 0; kind < period; ++kind) {
+        std::vector<Value> values;
+        for (const Value& slice : in.slices) values.push_back(row(slice, kind));
+        carried = layer(carried, spec_.block(kind), values, inner, add(first, static_cast<double>(kind)));
       }
-      BlockBuilder builder(options_, block, inner, values, in.index);
-      Value out = builder.all_tokens(place.tokens(in.carries.front()));
-      return ScanOutput{{place.tokens(out)}, {}};
+      return ScanOutput{{carried}, {}};
     };
-    x = scan(x.graph(), spec_.num_hidden_layers, {x}, stacked, constants, body).carries.front();
+    x = scan(x.graph(), rounds, {x}, stacked, constants, body).carries.front();
+    for (int64_t number = looped; number < spec_.num_hidden_layers; ++number) {
+      std::vector<Value> values;
+      for (const Value& stack : stacks) values.push_back(row(stack, number));
+      Value place_of_layer = full(x.graph(), DType::kI32, {}, static_cast<double>(number));
+      x = layer(x, spec_.block(number), values, shared_, place_of_layer);
+    }
     return place.whole(take(place.tokens(x), last_index));
+  }
+
+  /** The layers' tensors and adapters, each [layers, …]. */
+  std::vector<Value> stacked_values() const {
+    std::vector<Value> stacks;
+    for (const TensorSpec* tensor : spec_.blocks.front().tensors()) stacks.push_back(frozen_.at(tensor->name));
+    for (const auto& adapter : layout_.adapters) {
+      stacks.push_back(trainable_[adapter.a]);
+      stacks.push_back(trainable_[adapter.b]);
+    }
+    return stacks;
+  }
+
+  /** One layer's values of stacked_values(), by what they are. */
+  BlockValues block_values(const BlockSpec& block, const std::vector<Value>& in_order) const {
+    BlockValues values;
+    auto value = in_order.begin();
+    for (const TensorSpec* tensor : block.tensors()) values.set(*tensor, *value++);
+    for (const auto& adapter : layout_.adapters) {
+      const Value& a = *value++;
+      values.set_adapter(adapter.linear, a, *value++);
+    }
+    return values;
+  }
+
+  /** Row `number` of a stack. */
+  static Value row(const Value& stack, int64_t number) {
+    return reshape(slice_dim(stack, 0, number, number + 1), {stack.shape().begin() + 1, stack.shape().end()});
+  }
+
+  /** The first rounds * period rows of a stack, as [rounds, period, …]; with a period of 1 the stack itself. */
+  static Value in_periods(const Value& stack, int64_t rounds, int64_t period) {
+    if (period == 1) return stack;
+    Shape shape = stack.shape();
+    shape.front() = period;
+    shape.insert(shape.begin(), rounds);
+    return reshape(slice_dim(stack, 0, 0, rounds * period), shape);
   }
 
   const ModelOptions& options_;

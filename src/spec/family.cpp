@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "spec/families/llama.h"
 #include "spec/families/mistral.h"
+#include "spec/families/qwen.h"
 
 namespace gavel {
 
@@ -25,7 +26,7 @@ const Family& find_family(std::string_view wanted, const std::string& name, std:
 }  // namespace
 
 const std::vector<Family>& families() {
-  static const std::vector<Family> all = {llama_family(), mistral_family()};
+  static const std::vector<Family> all = {llama_family(), mistral_family(), qwen2_family(), qwen3_family()};
   return all;
 }
 

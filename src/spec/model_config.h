@@ -26,6 +26,8 @@ struct ModelConfig {
   RopeSpec rope;
   /** Tokens that a query sees, itself included; none = all before it. */
   std::optional<int64_t> sliding_window;
+  /** Qwen: the first layer that has the window. */
+  int64_t max_window_layers = 0;
   bool attention_bias = false;
   bool mlp_bias = false;
   bool tie_word_embeddings = false;

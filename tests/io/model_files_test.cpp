@@ -139,8 +139,8 @@ TEST(ModelFiles, GgufOfAnotherArchitectureOrWithoutKeys) {
   TempFolder folder;
   auto open = [&](const GgufWriter& gguf) { ModelFiles::open(folder.file("m.gguf", gguf.bytes())); };
   GgufWriter other;
-  other.add_text("general.architecture", "qwen2");
-  expect_error([&] { open(other); }, {"m.gguf", "general.architecture is 'qwen2'"});
+  other.add_text("general.architecture", "gpt2");
+  expect_error([&] { open(other); }, {"m.gguf", "general.architecture is 'gpt2'"});
   expect_error([&] { open(GgufWriter()); }, {"m.gguf", "metadata 'general.architecture' is missing"});
   GgufWriter bare;
   bare.add_text("general.architecture", "llama");

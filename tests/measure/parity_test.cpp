@@ -46,7 +46,7 @@ TEST_P(GoldenParity, AllSharedGoldensInBothForms) {
 TEST_P(GoldenParity, SharedGoldensOfTheFamiliesThatOpen) {
   fs::path folder = shared_folder() / "goldens_families";
   if (!fs::exists(folder)) GTEST_SKIP() << "no folder " << folder;
-  for (const char* name : {"mistral_window"}) expect_parity(folder / name, GetParam());
+  for (const char* name : {"mistral_window", "qwen2_bias", "qwen3_qk_norm"}) expect_parity(folder / name, GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(Kernels, GoldenParity, testing::Values(Kernels(), Kernels(cpu_kernels())),
