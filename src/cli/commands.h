@@ -3,8 +3,8 @@
 
 namespace gavel {
 
-// Each adds one subcommand with its options; its work runs as a callback of parsing the command line. A command that ends
-// with an exit status of its own throws CLI::RuntimeError.
+// Each adds one subcommand with its options; its work runs as a callback of parsing the command line. A command that
+// ends with an exit status of its own throws CLI::RuntimeError.
 
 void add_train_command(CLI::App& app);
 void add_predict_command(CLI::App& app);

@@ -13,7 +13,7 @@ namespace gavel {
 
 /** What a TokenizedDataset is made of. Lists have an entry for each row unless said otherwise. */
 struct DatasetParts {
-  /** Texts of each row: 1, or 2 when the row with A and B exchanged comes behind each row. */
+  /** Texts of each row: 1, or 2 when each is followed by its text with A and B exchanged. */
   int64_t variants = 1;
   int32_t pad_id = 0;
   /** The tokens of all texts, one after another; `tokens_owner` keeps them valid. */

@@ -8,7 +8,7 @@
 
 namespace gavel {
 
-/** What depends on the kind of device. Nothing else in the program asks which kind it is. */
+/** How an open device differs from others, decided in this one place from its platform and plugin. */
 struct DeviceTraits {
   /** The device is this machine's processor: arrays lie in this process's memory, so weights stay where they were read
    * to, and programs take their temporaries from this process's allocator. */

@@ -69,9 +69,10 @@ struct StepOptions {
 //   gradients:   scalars, BATCH                                    → gradients…, logits
 //   gather:      (neither frozen arguments nor others)             → trainable…, whole on each device
 // BATCH: input_ids, positions, segment_ids, dropout_rows i32 [batch, length], last_index i32 [rows], labels f32 [rows,
-// labels], weights f32 [rows], dropout_key ui32 []. logits: f32 [rows, labels]. `scalars` and STATS: f32, whose elements
-// are StepScalar's and Stat's. `previous` is the STATS of the step before; `sums` has STATS' first two elements, summed
-// over the micro-batches so far. What is written over (trainable, m, v, gradients) is donated.
+// labels], weights f32 [rows], dropout_key ui32 []. logits: f32 [rows, labels]. `scalars` and STATS: f32, with the
+// elements of StepScalar and Stat. `previous` is the STATS of the step before; `sums` is shaped like STATS and has its
+// first two elements, summed over the micro-batches so far. What is written over (trainable, m, v, gradients) is
+// donated.
 ProgramText train_step_program(const StepOptions& options, const BatchShape& shape);
 ProgramText accumulate_program(const StepOptions& options, const BatchShape& shape);
 ProgramText apply_program(const StepOptions& options);

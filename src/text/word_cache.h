@@ -39,7 +39,7 @@ struct ShortWord {
 };
 
 /** The tokens of words seen before; used by one thread at a time. Its memory is bounded: a new short word takes the
- * place of another, and the table of long words is emptied when it is full. */
+ * place of another, and all is emptied when another bound is reached. */
 class WordCache {
  public:
   static constexpr size_t kMaxLongBytes = 256;
