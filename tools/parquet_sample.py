@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/data/files/pairs.parquet: rows of our own in the column types that tests/data/parquet_test.cpp reads.
+"""Writes tests/data/files/pairs.parquet: rows of our own in the column types that tests/rows/parquet_test.cpp reads.
 
 usage: parquet_sample.py OUT.parquet    (needs pyarrow)
 """

@@ -13,7 +13,8 @@ uint64_t crc64(std::span<const uint8_t> bytes, uint64_t before = 0);
 /** CRC-32C (Castagnoli; RFC 3720). */
 uint32_t crc32c(std::span<const uint8_t> bytes);
 
-/** What a file's content is known by. A changed byte is always seen, another file with a chance of 2^-64. */
+/** What tells one file's content from another's: its size and checksum. A single changed byte always shows; other
+ * content of the same size passes for the same with a chance of 2^-64. */
 struct FileDigest {
   uint64_t bytes = 0;
   uint64_t crc64 = 0;

@@ -21,8 +21,8 @@ template <class... Args>
   throw Error(fmt::format(format, std::forward<Args>(args)...));
 }
 
-/** The candidate closest to `name` by edit distance, or "" when none is near (more than a third of the
- * letters differ). For "did you mean" hints. */
+/** The candidate closest to `name` by edit distance, or "" when none is near: at most a third of the letters of `name`,
+ * or two, may differ. For "did you mean" hints. */
 std::string nearest(std::string_view name, const std::vector<std::string>& candidates);
 
 /** Like " (did you mean 'x'?)", or "" when nothing is near. */

@@ -29,11 +29,11 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-/** The whole file as a string. */
+/** The whole file as a string. Throws Error as MappedFile::open does. */
 std::string read_text(const std::filesystem::path& path);
 
-/** Writes to a temporary name beside `path` and renames it at commit(); what was there stays whole until
- * then. The destructor removes the temporary file when commit() was not reached. */
+/** Writes to a temporary file beside `path` (".NAME.XXXXXX") and renames it at commit(); what was there stays whole
+ * until then. The destructor removes the temporary file when commit() was not reached. Throws Error naming `path`. */
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);
@@ -43,8 +43,8 @@ class AtomicFile {
 
   void write(const void* data, size_t size);
   void write(std::string_view text) { write(text.data(), text.size()); }
-  /** Syncs to disk and renames. Without the sync a power cut can leave a torn file under the name: for files that carry a
-   * checksum and can be made again. */
+  /** Syncs to disk and renames. `sync` = false is for files that carry a checksum and can be made again: a power cut
+   * can leave a torn one under the name. */
   void commit(bool sync = true);
 
  private:
@@ -62,8 +62,8 @@ void remove_unfinished(const std::filesystem::path& path);
 /** Creates the folder and its parents; an Error names it when that fails. */
 void make_folder(const std::filesystem::path& path);
 
-/** For caches: removes the files of a folder with this extension that were used longest ago, until the others are at most
- * `max_bytes`. Other processes may do the same: files that are gone are no error. */
+/** For caches: of a folder's files with this extension (".tokens") removes those used longest ago, until the others
+ * have at most `max_bytes` together. Other processes may do the same: files that are gone are no error. */
 void trim_folder(const std::filesystem::path& folder, std::string_view extension, uint64_t max_bytes);
 /** Sets the time of last use, which trim_folder() goes by. */
 void mark_used(const std::filesystem::path& path);

@@ -4,8 +4,8 @@
 
 namespace gavel {
 
-/** What the processes of one run tell each other: each key is put once, by one of them. Implementations are
- * called from several threads at once, and throw Error when the others can't be reached. */
+/** Keys and values that all processes of one run share: each key is put once, by one of them. Implementations are
+ * called from several threads at once, and throw Error when the other processes can't be reached. */
 class KeyValueStore {
  public:
   virtual ~KeyValueStore() = default;

@@ -3,7 +3,8 @@
 
 namespace gavel {
 
-/** The one logger: plain lines on standard error (standard output is for results). The only global state. */
+/** Sets spdlog's default logger, which the whole process uses: messages without time and level, on standard error since
+ * standard output is for results. `quiet`: warnings and errors alone. */
 void setup_logging(bool quiet);
 
 }  // namespace gavel

@@ -4,9 +4,10 @@
 
 namespace gavel {
 
-/** A counter-based generator: value number `counter` of the stream `key` is a pure function of both, so any
- * step of a run can be recomputed alone. The mixing function is SplitMix64's finaliser (Steele et al., 2014),
- * applied to key and counter in turn. */
+// A counter-based generator: value number `counter` of the stream `key` is a pure function of both, so any step of a
+// run can be recomputed alone.
+
+/** The mixing function: SplitMix64's finaliser (Steele et al., 2014). */
 inline uint64_t mix64(uint64_t x) {
   x += 0x9e3779b97f4a7c15ull;
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
@@ -14,6 +15,7 @@ inline uint64_t mix64(uint64_t x) {
   return x ^ (x >> 31);
 }
 
+/** 64 random bits: the mixing function applied to key and counter in turn. */
 inline uint64_t random_bits(uint64_t key, uint64_t counter) {
   return mix64(mix64(key) ^ counter);
 }

@@ -39,21 +39,21 @@ class HostTensor {
   int64_t size() const { return num_elements(shape_); }
   size_t bytes() const { return static_cast<size_t>(size()) * byte_size(dtype_); }
   const void* data() const { return data_; }
-  /** Not owned: the data are where keep_alive's owner has them. */
+  /** Whether the data belong to somebody else (the `keep_alive` of the constructor). */
   bool is_view() const { return owned_ == nullptr; }
-  /** Throws when the tensor is a view. */
+  /** Throws Error when the tensor is a view. */
   void* mutable_data();
 
-  /** Typed access; throws when T does not fit the dtype (bf16 and f16 are read as uint16_t). */
+  /** Typed access; throws Error when T does not fit the dtype (bf16 and f16 are read as uint16_t, bool as uint8_t). */
   template <class T>
   std::span<const T> as() const;
   template <class T>
   std::span<T> as_mutable();
 
-  /** A copy with every element converted; float types among each other (bf16 rounds to nearest even), else
-   * the dtype must be the same already. Returns *this (shared) when nothing changes. */
+  /** A copy with every element converted from a float type to bf16 (rounded to nearest even), f32 or f64. Returns *this
+   * (shared) when the dtype is the same already; throws Error for any other conversion. */
   HostTensor to(DType dtype) const;
-  /** Same data, another shape of the same size. */
+  /** Shares the data, with another shape. Throws Error when its size is another. */
   HostTensor reshaped(Shape shape) const;
 
  private:

@@ -2,7 +2,7 @@
 
 namespace gavel {
 
-/** "0.1.0" */
+/** Gavel's version: "0.1.0". */
 const char* version();
 
 }  // namespace gavel

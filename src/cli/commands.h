@@ -3,8 +3,8 @@
 
 namespace gavel {
 
-// Each adds one subcommand with its options; the work starts when it is chosen. A command that ends with a status of
-// its own throws CLI::RuntimeError.
+// Each adds one subcommand with its options; its work runs as a callback of parsing the command line. A command that
+// ends with an exit status of its own throws CLI::RuntimeError.
 
 void add_train_command(CLI::App& app);
 void add_predict_command(CLI::App& app);
@@ -22,7 +22,8 @@ void add_export_command(CLI::App& app);
 void add_plan_command(CLI::App& app);
 void add_doctor_command(CLI::App& app);
 
-/** The whole program; returns the exit status: 0, 1 for an Error, CLI11's own for wrong options. */
+/** The whole program. Returns the exit status: 0; 1 for an Error or another failure; 2 for an unknown command; a
+ * command's own, or CLI11's for wrong options. */
 int run_cli(int argc, const char* const* argv);
 
 }  // namespace gavel

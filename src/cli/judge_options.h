@@ -15,10 +15,12 @@ struct JudgeArguments {
   double swap_average = 0;
   bool no_temperature = false;
 
+  /** Without swap_average, which is an argument of Judge::judge. */
   JudgeOptions options() const;
 };
 
-/** Adds --adapter, --model, --swap-average, --no-temperature and key=value settings to a command. */
+/** Adds --adapter, --model, --swap-average (with this default), --no-temperature and key=value settings to a
+ * command. */
 std::shared_ptr<JudgeArguments> add_judge_options(CLI::App& command, double swap_average = 0);
 
 /** One line on how often the order of the answers decided; "" when no row was judged both ways. */

@@ -17,14 +17,14 @@ struct ProcessGroup {
   bool is_first() const { return index == 0; }
 };
 
-/** From the launcher's environment: mpirun, prterun or srun --mpi=pmix. Without one of them, or with one
- * process: a single process, and the launcher is not spoken to. Throws Error when there are several and they
- * can't meet. To be called once: the connection ends with the last copy of `store`. */
+/** The processes that a launcher (mpirun, prterun or srun --mpi=pmix) started, as its environment variables tell; a
+ * single process without a launcher, or when it started just one. Throws Error when there are several and they can't
+ * meet. To be called once: the connection ends with the last copy of `store`. */
 ProcessGroup join_process_group();
 
-/** All processes give a text and receive everybody's, in the order of the processes; again and again. Each
- * process must make the same Exchanges, of different names, and call each as often as the others do. A
- * process waits for the others up to `timeout_ms` before it throws Error. */
+/** At each call every process gives a text and receives all of them, in the order of the processes. Each process must
+ * make the same Exchanges, each with a name of its own, and call each as often as the others do. A process waits up to
+ * `timeout_ms` for the others, then throws Error. Without a store it gets only its own text. */
 class Exchange {
  public:
   Exchange(ProcessGroup group, std::string name, int timeout_ms = 3'600'000);
@@ -42,9 +42,9 @@ class Exchange {
   size_t last_pieces_ = 0;
 };
 
-/** What process 0 gives, for all: each process calls it with the same frequency, and only what process 0 says
- * counts. Process 0 does not wait; the others must not fall more than 64 calls behind it. Without a store
- * each hears itself. */
+/** At each call every process receives the text that process 0 gave; what the others give is ignored. All must call it
+ * equally often. Process 0 does not wait; the others must not fall more than 64 calls behind it, and throw Error after
+ * an hour without an answer. Without a store each gets its own text back. */
 class Announcement {
  public:
   Announcement(ProcessGroup group, std::string name) : group_(std::move(group)), name_(std::move(name)) {}
@@ -58,7 +58,8 @@ class Announcement {
   int64_t round_ = 0;
 };
 
-/** Throws Error when a process gave another text than the first: `what` says what differs. */
+/** Throws Error in all processes when one gives another text than process 0. `what` says in the message what differs;
+ * `name` is that of an Exchange. */
 void require_same(const ProcessGroup& group, const std::string& name, const std::string& text,
                   const std::string& what);
 

@@ -11,7 +11,7 @@
 namespace gavel {
 
 struct BatchOptions {
-  /** Outcomes that labels name: A, B and tie, or the first two (rows were then read with Ties::kHalfEach). */
+  /** 3: labels are A, B and tie; 2: A and B alone, of rows that were read with Ties::kHalfEach. */
   int64_t num_labels = 3;
   Batching batching = Batching::kPadded;
   /** Rows of a micro-batch; times gradient_accumulation = rows of an optimizer step. */
@@ -35,8 +35,8 @@ struct BatchOptions {
    * grow with the square of the sequence (the CPU kernels); needs sequence_multiple 1. */
   bool one_sequence = false;
   int64_t max_joined_lengths = 8;
-  /** kPacked: deal rows to steps so that these hold like numbers of tokens. Otherwise a step has the rows that it has
-   * with kPadded. Without shuffle, sort_by_length does it in any case. */
+  /** kPacked: deal rows to steps so that all steps have about the same number of tokens; without it a step has the rows
+   * that it has with kPadded. sort_by_length (without shuffle) deals them so in any case. */
   bool balance = false;
   Swap swap = Swap::kNone;
   uint64_t seed = 0;
@@ -87,7 +87,7 @@ struct StepBatches {
   int64_t num_rows = 0;
 };
 
-/** Shapes that a program is compiled for. */
+/** The sizes that a program is compiled for. */
 struct BatchShape {
   int64_t sequences = 0, length = 0, rows = 0;
   bool operator==(const BatchShape&) const = default;
@@ -100,10 +100,10 @@ struct PaddingWaste {
   }
 };
 
-/** Batches as a pure function of (dataset, options, step): any step can be made alone, from any thread. */
+/** Makes batches as a pure function of (dataset, options, step): any step can be made alone, from any thread. */
 class Batcher {
  public:
-  /** Throws when the options do not fit each other or the dataset has too few rows for one step. */
+  /** Throws Error when the options do not fit each other or the dataset has too few rows for one step. */
   Batcher(TokenizedDataset dataset, BatchOptions options);
 
   const TokenizedDataset& dataset() const { return dataset_; }
@@ -115,7 +115,7 @@ class Batcher {
   StepBatches step(int64_t step) const;
   /** All shapes that step() may return. */
   std::vector<BatchShape> shapes() const;
-  /** Those of one epoch's first `steps` steps, without building them; each once. */
+  /** The shapes of one epoch's first `steps` steps, each once, without building the steps. */
   std::vector<BatchShape> epoch_shapes(int64_t epoch, int64_t steps) const;
   /** Tokens with and without padding of one epoch, without building it. */
   PaddingWaste waste(int64_t epoch = 0) const;

@@ -11,12 +11,12 @@
 
 namespace gavel {
 
-/** What a TokenizedDataset is made of. Per row unless said otherwise. */
+/** What a TokenizedDataset is made of. Lists have an entry for each row unless said otherwise. */
 struct DatasetParts {
-  /** 2 with the A/B exchanges, which follow their originals. */
+  /** Texts of each row: 1, or 2 when each is followed by its text with A and B exchanged. */
   int64_t variants = 1;
   int32_t pad_id = 0;
-  /** Of all rows one after another; `tokens_owner` keeps them valid. */
+  /** The tokens of all texts, one after another; `tokens_owner` keeps them valid. */
   std::span<const int32_t> tokens;
   std::shared_ptr<const void> tokens_owner;
   /** Start of each text's tokens, rows * variants of them and one more at the end. */
@@ -31,7 +31,8 @@ class TokenizedDataset {
   explicit TokenizedDataset(DatasetParts parts);
 
   int64_t num_rows() const;
-  /** Tokens of a row; `swap` = of its A/B exchange, which has_swapped() must offer. At least one. */
+  /** Tokens of a row, at least one; with `swap` those of its A/B exchange. Throws Error for a row that is not there, or
+   * for `swap` without has_swapped(). */
   std::span<const int32_t> tokens(int64_t row, bool swap = false) const;
   int64_t length(int64_t row, bool swap = false) const;
   /** Tokens before truncation (not exchanged). */
@@ -54,7 +55,7 @@ class TokenizedDataset {
 };
 
 struct TokenizeOptions : EncodeOptions {
-  /** The text of a row as tokens; another task may read a row otherwise. */
+  /** Makes tokens of a row; a Task puts its own function here. */
   std::function<EncodedText(const PreferenceRow& row, bool swap, const EncodeOptions&, const TextEncoder&)> encode = encode_row;
   /** Also encode every row with A and B exchanged (for swaps in training and swap averaging). */
   bool with_swapped = false;
@@ -67,15 +68,16 @@ struct TokenizeOptions : EncodeOptions {
 /** Collects tokenized rows in order. */
 class DatasetBuilder {
  public:
-  /** With `sink`, tokens go there and are not kept; finish() is then given them back. */
+  /** With `sink`, tokens go there and are not kept: the end is then take_parts(), not finish(). */
   using TokenSink = std::function<void(std::span<const int32_t>)>;
   DatasetBuilder(TokenizeOptions options, const TextEncoder& encoder, TokenSink sink = {});
   /** Tokenizes the rows on all threads and appends them; with several processes, each calls it with the same rows. */
   void add(std::span<const PreferenceRow> rows);
-  /** Appends one row that is tokens already (tests, parity); `swapped` is needed with with_swapped. */
+  /** Appends one row that is tokens already; `swapped` is needed with with_swapped. Throws Error for more than
+   * max_length tokens. */
   void add_tokens(std::vector<int32_t> tokens, std::array<float, 3> label, std::vector<int32_t> swapped = {});
   TokenizedDataset finish();
-  /** All but the tokens, for a sink's user. */
+  /** With a sink: everything but the tokens. */
   DatasetParts take_parts();
 
  private:

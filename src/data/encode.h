@@ -24,10 +24,9 @@ struct EncodedText {
   int64_t full_length = 0;
 };
 
-/** The tokens of a row (of its A/B exchange with `swap`): as the tokenizer encodes the whole text when that
- * fits; cut to exactly max_length otherwise, except that kProportional can stay below after dropping whole
- * rounds. Throws when max_length has no room for the template's words (kProportional) or prefix and suffix.
- */
+/** The tokens of a row (with `swap`, of the row with A and B exchanged). A text that fits is encoded as a whole; a
+ * longer one is cut to exactly max_length, except that kProportional can stay below it after dropping whole rounds.
+ * Throws Error when max_length has no room for the template's words (kProportional) or for prefix and suffix. */
 EncodedText encode_row(const PreferenceRow& row, bool swap, const EncodeOptions& options,
                        const TextEncoder& encoder);
 

@@ -7,16 +7,17 @@
 
 namespace gavel {
 
-/** Called while a file is read, with the bytes of it that are done; what it throws ends the reading. */
+/** Called while a file is read, with the number of bytes done; what it throws ends the reading. */
 using BytesDone = std::function<void(int64_t)>;
 
-/** Reads, cleans and tokenizes a file block by block: memory holds the tokens (or, with a cache, not even
- * these: they stream to disk and are mapped) and about 200 bytes a row, whatever the file's size.
+/** Reads, cleans and tokenizes a file block by block. Memory holds about 200 bytes a row and the tokens; with a cache
+ * the tokens go to disk and are mapped.
  *
  * With `cache_folder` and an encoder that has a fingerprint, the result is kept there under a key of the
  * file's content, the tokenizer and all settings, and mapped the next time; a stale, torn or damaged file is
  * made anew; files used longest ago go when the folder holds more than 20 GiB. When the cache can't be
- * written the tokens stay in memory. Throws as read_preferences() does. */
+ * written the tokens stay in memory. Throws as read_preferences() does; with several processes (TokenizeOptions::share)
+ * also when they have different files or one can't write its cache. */
 LoadedDataset load_dataset(const std::filesystem::path& path, const ReadOptions& read,
                            const TokenizeOptions& tokenize, const TextEncoder& encoder,
                            const std::optional<std::filesystem::path>& cache_folder = std::nullopt,

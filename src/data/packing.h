@@ -7,7 +7,8 @@ namespace gavel {
 
 /** Puts items of the given lengths into bins of `capacity`: longest first, each into the fullest bin that
  * still has room (best fit decreasing; Johnson, 1974). Within a bin items are in input order; bins are
- * ordered by their first item. Throws when an item is longer than `capacity`. */
+ * ordered by their first item. Returns each bin's items as indices into `lengths`. Throws Error when an item is longer
+ * than `capacity`. */
 std::vector<std::vector<int64_t>> pack(std::span<const int64_t> lengths, int64_t capacity);
 
 /** At most `max_sizes` sizes, ascending, the last being `largest`, that keep the sum over all values of

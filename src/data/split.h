@@ -20,20 +20,23 @@ struct Split {
   std::vector<int64_t> train, valid;
 };
 
-/** Takes about `valid_share` (0 to 1) of the rows for validation, with the label shares of the whole and no
- * prompt on both sides. A pure function of rows and seed. Share 0 leaves valid empty; else throws when a side
- * would be empty. */
+/** Takes about `valid_share` (0 to below 1) of the rows for validation, with the label shares of the whole and no
+ * prompt on both sides. A pure function of rows and seed. Share 0 leaves `valid` empty. Throws Error for another share,
+ * or when a side would be empty. */
 Split split_rows(std::span<const RowKey> rows, double valid_share, uint64_t seed);
 
-/** The validation rows of each of `folds` folds, made in the same way; together all rows once. */
+/** The validation rows of each of `folds` folds, made in the same way; together they are all rows, each once. Throws
+ * Error unless `folds` is 2 to the number of rows. */
 std::vector<std::vector<int64_t>> fold_rows(std::span<const RowKey> rows, int64_t folds, uint64_t seed);
 
-/** The split whose validation rows are fold number `fold` (from 0) of fold_rows(). */
+/** The split whose validation rows are fold number `fold` (from 0) of fold_rows(). Throws Error when a side would be
+ * empty. */
 Split fold_split(std::span<const RowKey> rows, int64_t folds, int64_t fold, uint64_t seed);
 
 std::vector<RowKey> row_keys(std::span<const PreferenceRow> rows);
 
-/** Number of the first rows that a share of `count` keeps, as the reference notebook rounds: towards zero. */
+/** count * fraction, rounded down as the reference notebook does: how many rows from the file's start are used. Throws
+ * Error when that is none, or the fraction is not above 0 and at most 1. */
 int64_t fraction_count(int64_t count, double fraction);
 
 /** Copies of the rows at `indices`. */

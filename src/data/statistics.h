@@ -12,8 +12,8 @@
 
 namespace gavel {
 
-/** A column of numbers in the measures of pandas' describe(): std with n - 1 (NaN for one value), percentiles
- * by linear interpolation. */
+/** What pandas' describe() says of a column of numbers: std with n - 1 (NaN for one value), percentiles by linear
+ * interpolation. */
 struct Distribution {
   int64_t count = 0;
   double mean = 0, std = 0, min = 0, p25 = 0, p50 = 0, p75 = 0, p90 = 0, p95 = 0, p99 = 0, max = 0;
@@ -24,7 +24,7 @@ Distribution describe(std::span<const int64_t> values);
 /** Lines "count …", "mean …", …, with a column for each of the named distributions. */
 std::string format_distributions(const std::vector<std::pair<std::string, Distribution>>& columns);
 
-/** Sum of each label (soft labels add their shares), and rows without one. */
+/** Sum of each label over the rows (soft labels add their shares), and how many rows have one. */
 struct LabelCounts {
   std::array<double, 3> sums{};  // A, B, tie
   int64_t labelled = 0, unlabelled = 0;
@@ -32,8 +32,8 @@ struct LabelCounts {
 };
 LabelCounts count_labels(const TokenizedDataset& dataset);
 
-/** Counts of values in `bins` stretches of equal width from the smallest value to about the 99th percentile,
- * and in a last one of what is above, so that a few long rows do not squeeze all others into one bar. */
+/** Counts of values in ranges of equal width from the smallest value to about the 99th percentile, and in a last range
+ * of all above, so that a few long rows do not squeeze all others into one bar. */
 struct Histogram {
   struct Bin {
     int64_t from = 0, to = 0;  // both included

@@ -8,7 +8,7 @@
 
 namespace gavel {
 
-/** Turns a row into the text the judge reads. */
+/** Turns a row into the text that the judge reads. */
 class Template {
  public:
   enum class Part : uint8_t { kWords, kPrompt, kResponseA, kResponseB };
@@ -17,16 +17,18 @@ class Template {
     std::string text;
   };
 
-  /** "origin": the origin's text, turns joined with a space.
-   *  "turns": the same text once per round of the conversation, rounds separated by a line of equals signs.
-   *  "llama3", "chatml": the text of "turns" as a user's message in that chat format, and the header of the
-   * answer, after which the judge speaks. Else a text with the placeholders {prompt}, {response_a} and
-   * {response_b} (turns joined with a space; {{ and
-   *  }} are braces). Throws on an unknown name or placeholder, and when a placeholder is missing. */
+  /** `name_or_text` is one of
+   * - "origin": the reference notebook's text, turns joined with a space;
+   * - "turns": the same text once per round of the conversation, rounds separated by a line of equals signs;
+   * - "llama3", "chatml": the text of "turns" as a user's message in that chat format, followed by the header of the
+   *   assistant's answer;
+   * - a text with the placeholders {prompt}, {response_a} and {response_b}, each once; turns are joined with a space,
+   *   and {{ and }} stand for braces.
+   * Throws Error for an unknown name or placeholder, and for a placeholder that is not there exactly once. */
   static Template parse(std::string_view name_or_text);
 
-  /** The name, from those above, of the format that a model's own chat template (Jinja, from
-   * tokenizer_config.json) writes; told by its special tokens. Throws when it is none of them. */
+  /** "llama3" or "chatml": the format that a model's own chat template (Jinja) writes, told by its special tokens.
+   * Throws Error when it is neither. */
   static std::string chat_name(std::string_view jinja);
 
   /** Number of rounds: the longest of the three lists of turns (missing turns are empty). */

@@ -7,9 +7,9 @@
 
 namespace gavel {
 
-/** What the data path needs of a tokenizer, so that it stays independent of one. */
+/** What src/data needs of a tokenizer, so that it does not depend on one. */
 struct TextEncoder {
-  /** Appends the ids of the text; none of the template's own tokens. Called from several threads at once. */
+  /** Appends the ids of the text, without prefix and suffix. Called from several threads at once. */
   std::function<void(std::string_view, std::vector<int32_t>&)> encode;
   /** Ids the tokenizer's template puts before and after every text (Llama 3: begin of text). */
   std::vector<int32_t> prefix, suffix;

@@ -26,20 +26,21 @@ struct LoadedDataset {
   bool from_cache = false;
 };
 
-/** Names what a token file was made from; another key means a stale file. */
+/** A hash of everything that a token file was made from (see token_key()): a file with another key is stale. */
 struct TokenKey {
   uint64_t high = 0, low = 0;
   bool operator==(const TokenKey&) const = default;
   std::string hex() const;
 };
 
-/** Writes a token file: tokens first, as they come, then the rows' data, then a footer with a checksum of all
- * before. The file appears under its name only when it is whole. */
+/** Writes a token file: the tokens as they come, then the rows' data, then a footer with a checksum of all before it.
+ * The file appears under its name only when it is whole. Throws Error when it can't be written. */
 class TokenFileWriter {
  public:
   TokenFileWriter(const std::filesystem::path& path, TokenKey key);
   void add(std::span<const int32_t> tokens);
-  /** `parts` lacks tokens alone. */
+  /** Writes the rows' data and the footer. `parts` has no tokens (DatasetBuilder::take_parts); of `rest` all but its
+   * dataset is written. */
   void commit(const DatasetParts& parts, const LoadedDataset& rest);
 
  private:
@@ -53,9 +54,8 @@ class TokenFileWriter {
   uint64_t bytes_ = 0;
 };
 
-/** Maps a token file. Nothing when there is none, or when it is of another key, torn or damaged (`why` then
- * says which): it is to be made anew. With `check` the checksum is compared too, which reads the whole file.
- */
+/** Maps a token file. Returns nothing when there is none, or when it has another key, or is torn or damaged; `why` then
+ * says which. With `check` the checksum is compared too, which reads the whole file. */
 std::optional<LoadedDataset> open_token_file(const std::filesystem::path& path, TokenKey key, bool check,
                                              std::string* why = nullptr);
 

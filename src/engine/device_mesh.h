@@ -12,17 +12,17 @@ struct ShardedArray {
   std::vector<pjrt::Buffer> shards;
 };
 
-/** The part of a tensor that `shard` says: a view where it is one piece of memory, else a copy. */
+/** The part of a tensor that `shard` states: a view where it is one piece of memory, else a copy. */
 HostTensor slice_tensor(const HostTensor& tensor, const Shard& shard);
-/** Writes `part` into `whole` where `shard` says. */
+/** Writes `part` into `whole` at the place that `shard` states. Throws Error when shape or dtype do not fit. */
 void paste_tensor(HostTensor& whole, const Shard& shard, const HostTensor& part);
 
 /** What the devices at `places` of the mesh hold of a tensor, in their order; equal parts share their memory. */
 std::vector<HostTensor> parts_of(const HostTensor& tensor, const Mesh& mesh, const DimensionAxes& axes,
                                  const std::vector<int64_t>& places);
 
-/** The first devices of a run as a mesh, and how arrays come to those of this process and back. Each process of a run
- * makes the same calls in the same order, with the same whole arrays. */
+/** As many of a run's devices as the mesh has, in the order of their ids; brings arrays to those of this process and
+ * back. Each process of a run makes the same calls in the same order, with the same whole arrays. */
 class DeviceMesh {
  public:
   /** Throws Error when there are fewer devices than the mesh has, or none of them is this process's. */
@@ -35,19 +35,21 @@ class DeviceMesh {
   const std::vector<int64_t>& own_places() const { return places_; }
   /** Whether all devices are this process's. */
   bool is_whole() const { return places_.size() == size(); }
+  /** To this process's device number `own`, an index into own_places(). */
   pjrt::Buffer to_device(const HostTensor& part, size_t own, pjrt::HostMemory use) const {
     return client_->to_device(part, *devices_.at(own), use);
   }
 
-  /** Each device of this process gets its part. */
+  /** Copies to each device of this process its part of the tensor. */
   ShardedArray to_devices(const HostTensor& tensor, const DimensionAxes& axes,
                           pjrt::HostMemory use = pjrt::HostMemory::kCopy) const;
   ShardedArray to_devices(const HostTensor& tensor) const;  // whole on each
-  /** `shape`: of the whole array. Waits for it. Throws Error when a part lies with another process alone. */
+  /** Waits for the array and puts it together. `shape`: that of the whole array. Throws Error when a part of it is on
+   * no device of this process. */
   HostTensor to_host(const ShardedArray& array, const DimensionAxes& axes, const Shape& shape) const;
 
   pjrt::CompileOptions compile_options() const;
-  /** Runs a program that was compiled with compile_options(). */
+  /** Starts a program that was compiled with compile_options(), and returns its outputs before it is done. */
   std::vector<ShardedArray> execute(const pjrt::Executable& program,
                                     const std::vector<const ShardedArray*>& arguments) const;
 

@@ -8,24 +8,25 @@
 
 namespace gavel {
 
-/** What a device is like, asked in this one place; everything that depends on the kind of device reads it here. */
+/** How an open device differs from others, decided in this one place from its platform and plugin. */
 struct DeviceTraits {
-  /** It is this machine's processor: arrays lie in this process's memory, so weights stay where they were filled in, and
-   * temporaries come from its allocator. */
+  /** The device is this machine's processor: arrays lie in this process's memory, so weights stay where they were read
+   * to, and programs take their temporaries from this process's allocator. */
   bool is_host = false;
-  /** Steps worth sending before the oldest one's numbers are read. An accelerator needs the next step waiting; the CPU
-   * plugin would only take the temporaries' memory twice. */
+  /** How many steps are sent before the oldest one's numbers are read. An accelerator needs the next step waiting; on
+   * the CPU a second one would only take the temporaries' memory twice. */
   size_t steps_in_flight = 2;
-  /** The best there are. */
+  /** All that are registered for the platform, if the plugin can call them; else plain StableHLO. */
   Kernels kernels;
-  /** Written-out layers are the faster form of models that are small enough to compile so. */
+  /** LayerForm::kUnrolled is faster than kScan for models that are small enough to be compiled so. */
   bool unrolls_small_models = false;
 
-  /** What matrix products are fastest in, with these kernels (of `kernels`, or plain StableHLO). */
+  /** The type in which matrix products are fastest with the kernels `chosen`: `kernels`, or plain StableHLO. */
   DType fastest_compute_dtype(const Kernels& chosen) const;
 };
 
-/** Of a platform by name ("cpu", "cuda", "tpu"), with the kernels of this project if its runtime takes them. */
+/** The traits of a platform by name ("cpu", "cuda", "tpu"). `takes_kernels`: its plugin can call our kernels (XLA
+ * FFI). */
 DeviceTraits device_traits(std::string_view platform, bool takes_kernels);
 DeviceTraits device_traits(const pjrt::Client& client);
 

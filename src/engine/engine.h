@@ -33,7 +33,8 @@ class PendingStats {
   std::unique_ptr<pjrt::HostTransfer> stats_;
 };
 
-/** All that training changes, on the host, each list in the order of trainable_layout, float32. */
+/** Weights and AdamW's moments of all that is trained, on the host. Each list is in the order of trainable_layout,
+ * float32. */
 struct TrainedState {
   std::vector<HostTensor> weights, m, v;
 };
@@ -60,43 +61,49 @@ struct EngineProgram {
   pjrt::Executable executable;
   FlopCount flops;
   bool from_cache = false;
-  double compile_seconds = 0;  // of reading it from the cache where it was there
+  double compile_seconds = 0;  // time to compile it, or to read it from the cache
 };
 
-/** The model on a device, or on the mesh of options.model.placement: its weights, what is trained with its AdamW state,
- * and the compiled programs, one for each batch shape that occurs (compiled when first needed, kept in the disk cache).
- * Whoever uses it sees whole arrays; a batch must have a multiple of mesh.batch_parts() sequences
- * (BatchOptions::sequence_multiple). */
+/** The model on the device, or on the mesh of options.model.placement: frozen weights, trained weights with their AdamW
+ * state, and the compiled programs, one for each batch shape that occurs (compiled when first needed, kept in the disk
+ * cache). Its functions take and give whole arrays. A batch must have a multiple of mesh.batch_parts() sequences
+ * (BatchOptions::sequence_multiple), else Error is thrown. */
 class Engine {
  public:
-  /** `cache`: folder of compiled programs. */
+  /** `cache`: folder of compiled programs; not used when other processes have part of the mesh. Throws Error when the
+   * mesh does not fit the client's devices. */
   Engine(std::shared_ptr<pjrt::Client> client, StepOptions options, std::filesystem::path cache);
 
-  /** Copies the base weights to the devices, converted to the dtype of the options, each device's part by itself: one
-   * layer's tensor at a time is read from the (mapped) files, and its pages are given back. */
+  /** Copies the base weights to the devices, converted to options.model.dtype. One layer's tensor at a time is read
+   * from the mapped files, and its pages are given back. */
   void load_frozen(const ModelFiles& files);
-  /** Normal with initializer_range, norms 1: for speed runs without files. */
+  /** Random base weights, for speed runs without files: uniform with the standard deviation initializer_range; norms
+   * scale by 1. */
   void random_frozen(uint64_t seed);
 
-  /** In the order of trainable_layout, float32; also clears the AdamW state. */
+  /** Sets the trained weights, in the order of trainable_layout, float32, and clears the AdamW state. Throws Error for
+   * another number of tensors or another shape. */
   void set_trainable(const std::vector<HostTensor>& values);
+  /** The trained weights in the same order; waits for the steps sent so far. */
   std::vector<HostTensor> trainable();
-  /** What training changes; state() waits for the steps sent so far. */
+  /** Weights and AdamW state; state() waits for the steps sent so far. set_state() throws as set_trainable() does. */
   void set_state(const TrainedState& state);
   TrainedState state();
 
-  /** One optimizer step on micro-batches (one: a single fused program). Returns before the device is done.
-   * `step` counts from 0. */
+  /** Sends one optimizer step over the micro-batches (with just one, as a single fused program) and returns before the
+   * device is done. `step` counts from 0; `total_weight`: rows of all micro-batches, by which the loss divides; `seed`:
+   * of the dropout. */
   PendingStats train_step(std::span<const Batch> micro_batches, int64_t step, double learning_rate,
                           double total_weight, uint64_t seed);
-  /** A forward pass. Returns before the device is done. */
+  /** Sends a forward pass and returns before the device is done. */
   PendingEvaluation start_evaluation(const Batch& batch);
   /** The same, waiting for the result. */
   Evaluation evaluate(const Batch& batch) { return start_evaluation(batch).get(); }
-  /** Gradients of the mean loss without an update, in the order of trainable_layout, and the logits. */
+  /** Gradients of the mean loss, in the order of trainable_layout, and the logits f32 [rows, labels]; changes
+   * nothing. */
   std::pair<std::vector<HostTensor>, HostTensor> gradients(const Batch& batch, uint64_t seed);
 
-  /** The programs that train_step (with one micro-batch) and start_evaluation run; compiled here if need be. */
+  /** The programs that train_step (with one micro-batch) and start_evaluation run, compiled now if they are not yet. */
   const EngineProgram& train_program(const BatchShape& shape);
   const EngineProgram& evaluation_program(const BatchShape& shape);
 
@@ -113,8 +120,8 @@ class Engine {
   Arrays upload(const Batch& batch, uint32_t dropout_key) const;
   PendingStats keep_trained(Arrays& outputs);
   Arrays execute(const EngineProgram& program, const std::vector<const ShardedArray*>& arguments);
-  /** The CPU plugin says that a step is done a moment before it frees the step's temporaries: a step sent in that moment
-   * would have them a second time. */
+  /** The CPU plugin says that a step is done a moment before it frees the step's temporaries: a step sent in that
+   * moment would have them a second time. */
   void await_freed_temporaries() const;
   std::vector<HostTensor> trainable_to_host(const Arrays& arrays);
 
@@ -128,7 +135,7 @@ class Engine {
   ShardedArray stats_;  // of the last step
   std::map<std::string, EngineProgram> programs_;
   int64_t largest_temporaries_ = 0;  // bytes on a device, of the programs so far
-  // Before the last program was sent: what was allocated, if that can be known, and what it would take.
+  // Of the last program sent: what was allocated before it, if that can be known, and the bytes of its temporaries.
   std::optional<size_t> allocated_before_;
   size_t sent_temporaries_ = 0;
 };

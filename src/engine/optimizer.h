@@ -15,15 +15,15 @@ struct AdamW {
   double weight_decay = 0.01;
 };
 
-/** What changes from step to step, computed on the host in double precision: one float32 argument, whose elements are
- * StepScalar's. */
+/** The numbers that change from step to step, computed on the host in double precision. A program gets them as one
+ * float32 argument with StepScalar's elements (to_tensor). */
 struct StepScalars {
   double learning_rate = 0;
   double bias_correction1 = 1;  // 1 - beta1^t
   double bias_correction2 = 1;  // 1 - beta2^t, t counts from 1
   double total_weight = 1;      // rows of the whole optimizer batch
 };
-/** Divisions are made on the host, in double. */
+/** Elements of that argument. Divisions are made on the host, in double precision. */
 enum class StepScalar : int64_t {
   kLearningRate,
   kStepSize,         // learning rate / (1 - beta1^t)
@@ -31,8 +31,11 @@ enum class StepScalar : int64_t {
   kInverseWeight,    // 1 / total_weight
   kCount,
 };
+/** One element as a float32 scalar. */
 Value element(const Value& scalars, StepScalar which);
+/** `step` counts from 0. */
 StepScalars step_scalars(const AdamW& adam, int64_t step, double learning_rate, double total_weight);
+/** float32 [StepScalar::kCount] */
 HostTensor to_tensor(const StepScalars& scalars);
 
 struct AdamState {
@@ -49,8 +52,9 @@ Value global_norm(const std::vector<Value>& gradients);
 /** Scales all gradients by min(1, max_norm / (norm + 1e-6)), as torch's clip_grad_norm_ does. */
 std::vector<Value> clip_by_norm(const std::vector<Value>& gradients, const Value& norm, double max_norm);
 
-/** The learning rate of step 0, 1, …: linear warm-up from 0, then the schedule down to 0 at total_steps, as
- * transformers' get_cosine_schedule_with_warmup, get_linear_… and get_constant_… compute it. */
+/** The learning rate of step 0, 1, …: linear warm-up from 0 to `peak`, then "cosine" or "linear" down to 0 at
+ * total_steps, or "constant", as transformers' get_…_schedule_with_warmup compute it. Throws Error for another
+ * schedule. */
 double scheduled_learning_rate(const std::string& schedule, double peak, int64_t step, int64_t warmup_steps,
                                int64_t total_steps);
 

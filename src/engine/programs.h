@@ -11,29 +11,31 @@
 
 namespace gavel {
 
-/** A program's text and its matrix-product work. */
+/** A program as StableHLO text, and what is known of it. */
 struct ProgramText {
   std::string name;
   std::string text;
-  double flops = 0;
+  double flops = 0;  // of its matrix products
   FlopCount flops_by_op;
   /** How each argument and result is split over the mesh. */
   std::vector<DimensionAxes> arguments, results;
 };
 
-/** One argument of a batch: what a program declares, how it lies on the mesh, and which tensor fills it. */
+/** One argument of a batch: its declaration in a program, how it lies on the mesh, and which tensor of the batch fills
+ * it. */
 struct BatchArgument {
   const char* name;
   DType dtype;
   Shape shape;
-  /** Sequences over dp and fsdp, never along their length; what has a row per judged pair is small and whole. */
+  /** Arrays of tokens are split by sequences over dp and fsdp; arrays with a row per judged pair are whole. */
   DimensionAxes axes;
   HostTensor Batch::*source;
   Value BatchValues::*value;  // nullptr for what the model does not read
 };
-/** In the order of BATCH below, without dropout_key. */
+/** All arguments of a batch, in the order of BATCH below, without dropout_key. */
 std::vector<BatchArgument> batch_arguments(const ModelOptions& model, const BatchShape& shape);
-/** In the orders of frozen_parameters and trainable_layout. */
+/** How the frozen and the trainable arguments lie on the mesh, in the orders of frozen_parameters and
+ * trainable_layout. */
 std::vector<DimensionAxes> frozen_axes(const ModelOptions& model);
 std::vector<DimensionAxes> trainable_axes(const ModelOptions& model);
 
@@ -46,16 +48,7 @@ enum class Stat : int64_t {
   kCount,
 };
 
-/** Arguments, in this order, of every program below: frozen…, trainable…, then
- *   train_step:  m…, v…, previous, scalars, BATCH                  → trainable…, m…, v…, STATS, logits
- *   accumulate:  gradients…, sums, scalars, BATCH                  → gradients…, sums, logits
- *   apply:       m…, v…, gradients…, previous, sums, scalars       → trainable…, m…, v…, STATS (no frozen arguments)
- *   evaluate:    BATCH                                             → logits, losses f32 [rows]
- *   gradients:   scalars, BATCH                                    → gradients…, logits
- * BATCH: input_ids, positions, segment_ids, dropout_rows i32 [batch, length], last_index i32 [rows], labels f32
- * [rows, labels], weights f32 [rows], dropout_key ui32 []. logits: f32 [rows, labels]. `scalars` and STATS: f32, whose
- * elements are StepScalar's and Stat's. `previous` is the STATS of the step before; `sums` has the first two of the
- * micro-batches so far. What is written over (trainable, m, v, gradients) is donated. */
+/** What a step computes. */
 struct StepOptions {
   ModelOptions model;
   std::shared_ptr<const Task> task = judging_task();
@@ -68,12 +61,23 @@ struct StepOptions {
   bool skip_nonfinite = false;
 };
 
+// Arguments, in this order, of every program below: frozen…, trainable…, then
+//   train_step:  m…, v…, previous, scalars, BATCH                  → trainable…, m…, v…, STATS, logits
+//   accumulate:  gradients…, sums, scalars, BATCH                  → gradients…, sums, logits
+//   apply:       m…, v…, gradients…, previous, sums, scalars       → trainable…, m…, v…, STATS (no frozen arguments)
+//   evaluate:    BATCH                                             → logits, losses f32 [rows]
+//   gradients:   scalars, BATCH                                    → gradients…, logits
+//   gather:      (neither frozen arguments nor others)             → trainable…, whole on each device
+// BATCH: input_ids, positions, segment_ids, dropout_rows i32 [batch, length], last_index i32 [rows], labels f32 [rows,
+// labels], weights f32 [rows], dropout_key ui32 []. logits: f32 [rows, labels]. `scalars` and STATS: f32, with the
+// elements of StepScalar and Stat. `previous` is the STATS of the step before; `sums` is shaped like STATS and has its
+// first two elements, summed over the micro-batches so far. What is written over (trainable, m, v, gradients) is
+// donated.
 ProgramText train_step_program(const StepOptions& options, const BatchShape& shape);
 ProgramText accumulate_program(const StepOptions& options, const BatchShape& shape);
 ProgramText apply_program(const StepOptions& options);
 ProgramText evaluate_program(const StepOptions& options, const BatchShape& shape);
 ProgramText gradients_program(const StepOptions& options, const BatchShape& shape);
-/** trainable… → the same, whole on each device. */
 ProgramText gather_program(const StepOptions& options);
 
 }  // namespace gavel

@@ -28,16 +28,17 @@ enum class GgmlType : uint32_t {
   kBF16 = 30,
 };
 
-/** Elements and bytes of one block, and its name; nothing for a type that is not read. */
+/** How a storage type packs its elements: in blocks of so many elements and bytes. */
 struct GgmlBlock {
   std::string name;
   int64_t elements;
   size_t bytes;
 };
+/** Nothing for a type that Gavel does not read. */
 std::optional<GgmlBlock> ggml_block(uint32_t type);
 
-/** `count` elements (a multiple of the block) to float32, with the same order of operations as the `gguf`
- * Python package, so that results are equal bit for bit. */
+/** Converts `count` elements (whole blocks) to float32, with the same order of operations as the `gguf` Python package,
+ * so that results are equal bit for bit. */
 void dequantize(GgmlType type, const uint8_t* data, int64_t count, float* out);
 
 struct GgufTensorInfo {

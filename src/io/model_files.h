@@ -19,8 +19,8 @@ class ModelFiles {
  public:
   /** `path`: a Hugging Face folder (config.json with model.safetensors, or shards with
    * model.safetensors.index.json), a .gguf file, or the name of the embedded model, "smollm2-135m-instruct".
-   * Throws Error when a file is missing or damaged, a tensor that the config calls for is missing or of
-   * another shape, or shards and index differ. */
+   * Throws Error when a file is missing or damaged, a tensor that the config calls for is missing or has another shape,
+   * or the index names a tensor that its shard does not have. */
   static ModelFiles open(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
@@ -28,15 +28,16 @@ class ModelFiles {
   const DecoderSpec& spec() const { return spec_; }
   std::vector<std::string> names() const;
   bool has(const std::string& name) const { return sources_.contains(name); }
-  /** Of the tensor as read() gives it. */
+  /** The shape of the tensor that read() gives. Throws Error when there is no such tensor. */
   const Shape& shape(const std::string& name) const;
-  /** The tensor as float32 or bfloat16. A view of the file where that is its type, else a converted copy;
-   * GGUF's rows come back in Hugging Face's order. */
+  /** The tensor as float32 or bfloat16: a view of a safetensors file that holds that type, else a converted copy.
+   * GGUF's rows come back in Hugging Face's order. Throws Error when there is no such tensor. */
   HostTensor read(const std::string& name, DType dtype) const;
-  /** Tells the system that the tensor's pages of the mapped file are not needed again soon (they are read anew if they
-   * are). For readers that pass over a model larger than memory. */
+  /** Tells the system that the tensor's pages of the mapped file are not needed soon; if they are, they are read again.
+   * For passing over a model larger than memory. */
   void release(const std::string& name) const;
-  /** Tensors that a judge does not use; those of a language model's or a classifier's head are expected and not listed. */
+  /** Tensors that a judge does not use; those of a language model's or a classifier's head are expected and not
+   * listed. */
   const std::vector<std::string>& unused() const { return unused_; }
 
  private:
@@ -63,7 +64,7 @@ class ModelFiles {
 /** The file or folder that a recipe's model.path means: itself, or the embedded model's file for its name. */
 std::filesystem::path resolve_model_path(const std::filesystem::path& path);
 
-/** What export_folder() writes otherwise than the base has it. */
+/** In what the folder that export_folder() writes differs from the base. */
 struct ExportChanges {
   /** Gives a tensor's new value, of the same shape; empty = all stay. */
   std::function<HostTensor(const std::string& name)> read;
@@ -71,7 +72,8 @@ struct ExportChanges {
 };
 
 /** Writes the base as a folder that transformers opens as the family's …ForSequenceClassification: config.json and
- * model.safetensors in `dtype`. The head is only in it when `changes` adds one (else the adapter has it). */
+ * model.safetensors in `dtype`. The head is only in it when `changes` adds one (else the adapter has it). Throws Error
+ * when the base has RopeSpec::freq_factors, which no config.json can state. */
 void export_folder(const ModelFiles& files, const std::filesystem::path& folder, DType dtype,
                    int64_t num_labels, const ExportChanges& changes = {});
 

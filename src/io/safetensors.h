@@ -30,7 +30,7 @@ class SafetensorsFile {
   const std::filesystem::path& path() const { return file_->path(); }
   const std::map<std::string, TensorInfo>& tensors() const { return tensors_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  /** A view that keeps the file mapped. Throws when there is no such tensor. */
+  /** A view that keeps the file mapped. Throws Error when there is no such tensor. */
   HostTensor tensor(const std::string& name) const;
   /** Tells the system that the tensor's pages are not needed again soon; views stay valid. */
   void release(const std::string& name) const;

@@ -14,14 +14,16 @@ struct FileEvaluation {
   std::vector<JudgedRow> rows;
   std::vector<CalibrationRow> calibration_rows;
   Scores scores;
-  /** Of lengths alone, by cross-validation on the same rows. */
+  /** length_baseline() on the same rows. */
   BaselineScore lengths;
+  /** Rows judged both ways, and those of them whose outcome depended on the order. */
   int64_t swapped_rows = 0, flipped_rows = 0;
   CleaningReport report;
 };
 
-/** Judges every labelled row of a CSV or JSONL file, a window at a time: memory holds some hundred bytes a
- * row. Throws as read_preferences() does. `progress` is called with rows done and rows in all. */
+/** Judges every labelled row of a file, 4,096 at a time; memory holds some hundred bytes a row. `swap_average` as in
+ * Judge::judge, of each of these windows. Throws as read_preferences() does. `progress` is called with the number of
+ * rows done and of the file's rows. */
 FileEvaluation evaluate_file(Judge& judge, const std::filesystem::path& path, double swap_average,
                              const std::function<void(int64_t, int64_t)>& progress = {});
 

@@ -10,7 +10,7 @@ namespace gavel {
 
 /** What a judge says of a dataset. */
 struct Judgement {
-  /** {A, B, tie} per row of the dataset, each summing to 1; those of exchanged rows are put back in order. */
+  /** For each row of the dataset, in its own order A, B, tie also where it was judged exchanged; each sums to 1. */
   std::vector<Outcome> probabilities;
   /** The same before the softmax. */
   std::vector<Outcome> logits;
@@ -21,14 +21,14 @@ struct Judgement {
   double accuracy = 0;
 };
 
-/** Called after each batch with rows done. */
+/** Called after each batch with the number of rows done. */
 using RowsDone = std::function<void(int64_t)>;
 
 /** exp(logits / temperature), divided by their sum. */
 Outcome softmax(const Outcome& logits, double temperature = 1);
 
-/** Batches for judging every row of a dataset once: longest first, padded only as far as a small set of
- * lengths. */
+/** Batches for judging every row of a dataset once, longest first: packed if `training` packs, else padded to a small
+ * set of lengths. */
 BatchOptions judging_options(const BatchOptions& training);
 
 /** Judges every row of the batcher's dataset (made with judging_options). */

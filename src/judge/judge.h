@@ -18,38 +18,41 @@ struct Verdict {
   /** softmax(logits / temperature); the mean of both ways' where the pair was also judged with A and B exchanged. */
   Outcome probabilities{};
   Outcome logits{};
-  /** Of the exchange, put back in order. */
+  /** Logits of the pair with A and B exchanged, in the order A, B, tie of the pair itself. */
   std::optional<Outcome> swapped_logits;
-  /** Tokens read, and before truncation. */
+  /** Tokens of the pair's text as the judge read it, and before truncation. */
   int64_t length = 0, full_length = 0;
 
-  /** Place of the largest probability. */
+  /** Index of the largest probability: 0 A, 1 B, 2 tie. */
   size_t best() const;
-  /** Whether the exchange led to another outcome. */
+  /** Whether judging with A and B exchanged led to another outcome; false when that was not done. */
   bool flipped() const;
 };
 
-/** Batches that a judge may make; each combination is a program. */
+/** The batch shapes of a judge; a program is compiled for each combination. */
 struct JudgeShapes {
   std::vector<int64_t> lengths;      // rising, the last data.max_length
   std::vector<int64_t> batch_sizes;  // rising
 };
 
-/** A trained judge, ready to answer. Whatever is asked is padded to few shapes, by default judging_lengths() and 1, 2,
- * 4, … up to the recipe's batch_size. For one thread. */
+/** A trained judge on its device. Rows are padded to few shapes, by default judging_lengths() and 1, 2, 4, … rows up to
+ * train.batch_size. For one thread. */
 class Judge {
  public:
+  /** Throws Error as load_adapter() does, and when the recipe's device can't be opened. */
   explicit Judge(const JudgeOptions& options);
 
   const Recipe& recipe() const { return recipe_; }
   double temperature() const { return temperature_; }
-  /** Names all that decides its answers: adapter, settings, temperature. */
+  /** A hash of the adapter's weights and config and of the settings, and the temperature. The content of the base model
+   * and of the tokenizer is not in it. */
   std::string fingerprint() const;
 
   /** Judges the rows, in order. `swap_average`: share of the rows, the most uncertain first (by the distance of the two
    * largest probabilities), that are also judged with A and B exchanged; 0 = none, 1 = all. */
   std::vector<Verdict> judge(std::span<const PreferenceRow> rows, double swap_average = 0, const RowsDone& done = {});
 
+  /** Pads to these shapes from now on. */
   void use_shapes(JudgeShapes shapes);
   const JudgeShapes& shapes() const { return shapes_; }
   /** Compiles every shape (or takes it from the cache); `done` is called with how many are ready. */
@@ -71,7 +74,7 @@ class Judge {
 /** Lengths that a judge pads to, rising, the last `max_length`: at most about a third of a sequence is padding. */
 std::vector<int64_t> judging_lengths(int64_t max_length);
 
-/** "A is better", "B is better", "tie". */
+/** "A is better", "B is better" or "tie" for 0, 1, 2. */
 const char* outcome_name(size_t outcome);
 
 }  // namespace gavel

@@ -19,13 +19,13 @@ struct JudgeOptions {
   std::optional<std::string> model;
   /** "section.key=value" over the adapter's recipe. */
   std::vector<std::string> overrides;
-  /** Whether calibration.json beside the adapter counts. */
+  /** Whether the temperature of calibration.json beside the adapter is used. */
   bool use_temperature = true;
 };
 
 /** All that belongs to a trained judge, read and checked; nothing is on a device yet. */
 struct LoadedAdapter {
-  /** The one beside the adapter; for an adapter of PEFT's the defaults. */
+  /** The one beside the adapter, else (an adapter that PEFT saved) the defaults; with JudgeOptions' overrides. */
   Recipe recipe;
   ModelFiles files;
   Tokenizer tokenizer;

@@ -11,7 +11,7 @@ namespace gavel {
 /** Pairs to judge from JSON: one object {"prompt", "response_a", "response_b"}, each a text or a list of
  * turns (null turns are empty), with an optional "id" (text or number); or a list of such objects. Other keys
  * are refused when near to these, else ignored; lone surrogates become U+FFFD. Throws Error saying what is
- * wrong, and with which pair, also for more than `most_pairs`. */
+ * wrong, and with which pair; also for an empty list or more than `most_pairs`. */
 std::vector<PreferenceRow> pairs_from_json(std::string_view text, size_t most_pairs);
 
 /** {"id", "verdict": "A" | "B" | "tie", "probabilities": {"A", "B", "tie"}, "tokens", "truncated", and with

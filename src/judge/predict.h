@@ -8,22 +8,22 @@
 namespace gavel {
 
 struct PredictOptions {
-  /** CSV or JSONL; labels are not needed. */
+  /** CSV, JSONL or Parquet; labels are not needed. */
   std::filesystem::path data;
   /** CSV to write: id,winner_model_a,winner_model_b,winner_tie, a line for each row of `data`, in its order.
    */
   std::filesystem::path out;
-  /** See Judge::judge; the most uncertain share is that of each window. */
+  /** As in Judge::judge, of the rows of each window. */
   double swap_average = 0;
-  /** Rows judged together, sorted by length among themselves. */
+  /** Rows that are read and then judged together, sorted by length among themselves. */
   int64_t window = 4096;
-  /** Begin anew where a partial file of another judge, file or setting is in the way. */
+  /** Begin anew where there is a partial file, also of another judge, data file or setting. */
   bool restart = false;
 };
 
 struct PredictResult {
   int64_t rows = 0;
-  /** Of these, rows that an earlier, interrupted call had done. */
+  /** Those of them that an earlier, interrupted call had done. */
   int64_t resumed_rows = 0;
   /** Rows judged both ways, and those of them whose outcome depended on the order. */
   int64_t swapped_rows = 0, flipped_rows = 0;
@@ -32,10 +32,10 @@ struct PredictResult {
 };
 
 /** Judges a file of any size: memory holds one window and one block of the file. Whole windows go to
- * OUT.partial, with OUT.partial.json saying how far it is and what it belongs to, so that the same call goes
- * on where a killed one stopped, to the same bytes; OUT appears, whole, at the end. Throws Error, with the
- * partial file left as it is, when it belongs to something else, another process writes it, or it can't be
- * written. `progress` is called with rows done and rows in all. */
+ * OUT.partial, with OUT.partial.json saying how many rows it has and of which judge, data file and settings. The same
+ * call goes on where a killed one stopped and gives the same bytes; OUT appears, whole, at the end. Throws Error, and
+ * leaves the partial file as it is, when it belongs to something else, another process writes it, or it can't be
+ * written. `progress` is called with the number of rows done and of all rows. */
 PredictResult predict_file(Judge& judge, const PredictOptions& options,
                            const std::function<void(int64_t, int64_t)>& progress = {});
 

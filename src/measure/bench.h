@@ -10,9 +10,9 @@
 namespace gavel {
 
 struct BenchOptions {
-  /** Forward passes alone, as `gavel predict` makes them, instead of training steps. */
+  /** Forward passes alone, with the batches of an evaluation, instead of training steps. */
   bool predict = false;
-  /** Passes over the rows. */
+  /** How often to go over the rows. */
   int64_t epochs = 1;
   /** Steps at most. */
   std::optional<int64_t> max_steps;
@@ -31,7 +31,7 @@ struct BenchResult {
    * the rows' own causal halves need. */
   double flops = 0;
   double product_limit = 0;  // FLOP/s of bare oneDNN products; 0 on other devices than the CPU
-  /** Until all programs were compiled or read from the cache. */
+  /** Time to compile all programs, or to read them from the cache. */
   double compile_seconds = 0;
   int64_t programs = 0, programs_from_cache = 0;
   uint64_t peak_memory = 0;  // bytes, of the process
@@ -47,8 +47,9 @@ struct BenchResult {
   std::string to_text() const;
 };
 
-/** Trains (or predicts) over all rows of the recipe's training data, none kept for validation, writes no run and
- * measures. Compilation and the first step are left out of the rates. Throws Error as training does. */
+/** Trains (or predicts) on all rows of the recipe's training data, none kept for validation, and measures; writes no
+ * run. Compilation and the first step are left out of the rates. Throws Error as training does, and for fewer than two
+ * steps. */
 BenchResult run_bench(const Recipe& recipe, const BenchOptions& options);
 
 }  // namespace gavel

@@ -9,13 +9,13 @@
 
 namespace gavel {
 
-/** Largest differences of one quantity over all its tensors and steps. */
+/** The largest differences between computed and expected values of one quantity, over all its tensors and steps. */
 struct Difference {
   double max_abs = 0;
-  /** Per tensor: its largest difference over its largest expected value; the largest of these. */
+  /** Of each tensor the largest difference divided by the largest expected value; the largest of these. */
   double max_rel = 0;
-  std::string worst;  // where max_rel is
-  bool within = true;
+  std::string worst;   // the tensor that max_rel is of
+  bool within = true;  // the tolerance of run_parity() is kept
 };
 
 struct ParityReport {
@@ -25,12 +25,12 @@ struct ParityReport {
   bool passed() const;
 };
 
-/** Runs a folder of reference values: config.json + model.safetensors (frozen base), adapter/ (PEFT, at step
- * 0), batch.safetensors (input_ids, attention_mask [steps, batch, length]; labels [steps, batch, labels]),
- * recipe.json (optimizer, schedule, lr_per_step), expected.safetensors (logits, loss, grad.NAME of step 0,
- * final.NAME). Tolerances: logits and losses 1e-5 absolute, gradients 2e-5 relative, final weights 1e-6
- * absolute. With a mesh the client must have its devices, and its batch parts must divide the
- * batch. Throws Error when a file or tensor is missing or of another shape. */
+/** Trains a few steps in float32 and compares with the reference values of transformers + PEFT in a folder: config.json
+ * and model.safetensors (frozen base), adapter/ (PEFT's, at step 0), batch.safetensors (input_ids, attention_mask i32
+ * [steps, batch, length]; labels f32 [steps, batch, labels]), recipe.json (betas, eps, weight_decay, lr_per_step),
+ * expected.safetensors (logits and loss of each step, grad.NAME of step 0, final.NAME). Tolerances: logits and losses
+ * 1e-5 absolute, gradients 2e-5 relative, final weights 1e-6 absolute. The client must have the mesh's devices, and the
+ * batch be a multiple of mesh.batch_parts(). Throws Error when a file or tensor is missing or of another shape. */
 ParityReport run_parity(const std::filesystem::path& folder, LayerForm form, Kernels kernels,
                         std::shared_ptr<pjrt::Client> client, const std::filesystem::path& compile_cache,
                         const Mesh& mesh = {});

@@ -24,6 +24,7 @@ Args make_args() {
 [[noreturn]] void throw_error(const Plugin& plugin, PJRT_Error* error, std::string_view context);
 /** Destroys an error that must not throw (destructors, callbacks). */
 void discard(const PJRT_Api* api, PJRT_Error* error) noexcept;
+/** Throws Error: the plugin lacks the function that `context` needs. */
 [[noreturn]] void throw_missing(const Plugin& plugin, std::string_view context);
 
 /** Whether the plugin's function table reaches this function and it is set. */
@@ -49,7 +50,7 @@ void call_quietly(const Plugin& plugin, PJRT_Error* (*PJRT_Api::*function)(Args*
   if (has(plugin.api(), function)) discard(plugin.api(), (plugin.api()->*function)(&args));
 }
 
-/** Options as the C API wants them; views into `options`, which must live as long. */
+/** Options as the C API wants them. They view `options`, which must outlive them. */
 std::vector<PJRT_NamedValue> to_named_values(const Options& options);
 Options from_named_values(const PJRT_NamedValue* values, size_t count);
 

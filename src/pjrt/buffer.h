@@ -28,7 +28,7 @@ class Buffer {
   ~Buffer();
 
   explicit operator bool() const { return handle_ != nullptr; }
-  /** Of this device's shard. Known from the start: neither waits for the value. */
+  /** Type and shape of this device's shard; neither waits for the value. */
   DType dtype() const { return dtype_; }
   const Shape& shape() const { return shape_; }
   /** The device's id. */
@@ -43,9 +43,9 @@ class Buffer {
   /** Waits for the value and copies it to the host, row-major. Throws PjrtError when the computation that
    * makes it failed, or when the buffer was donated or deleted. */
   HostTensor to_host() const;
-  /** Starts that copy. */
+  /** Starts to_host()'s copy and returns at once. */
   HostTransfer to_host_async() const;
-  /** Ready when the value is. */
+  /** An event that is done when the value is there. */
   Event ready() const;
   /** Blocks until the value is there; throws PjrtError when its computation failed. */
   void wait() const { ready().wait(); }

@@ -20,7 +20,7 @@ struct CacheOptions {
 struct CachedCompile {
   Executable executable;
   bool hit = false;      // loaded, not compiled
-  double seconds = 0.0;  // time of either
+  double seconds = 0.0;  // that loading or compiling took
 };
 
 /** Client::compile with a cache on disk. An entry's name is a 64-bit hash, but the entry also holds the whole

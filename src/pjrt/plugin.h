@@ -33,12 +33,11 @@ class PjrtError : public Error {
  * because plugins start threads that outlive every client. */
 class Plugin {
  public:
-  /** Loads `name_or_path`: a path to a shared library (anything with a '/' or ending in ".so"), or one of
-   * the names cpu, cuda, tpu, which are looked for in this order: the file named by the environment variable
-   * GAVEL_PJRT_<NAME>; the package folder that tools/fetch_packages.py fills; the folders of PYTHONPATH.
-   * The same file is loaded once; later calls return the same object.
-   * Throws Error that lists what was tried, names a library that is missing, or says why the file is not a
-   * plugin. */
+  /** Loads `name_or_path`: a path to a shared library (anything with a '/' or ending in ".so"), or one of the names
+   * cpu, cuda, tpu. For a name it takes the file that the environment variable GAVEL_PJRT_<NAME> names; if that is not
+   * set, it looks in the package folder that tools/fetch_packages.py fills, then in the folders of PYTHONPATH. The same
+   * file is loaded once; later calls return the same object. Throws Error that lists what was tried, names a library
+   * that is missing, or says why the file is not a plugin. */
   static std::shared_ptr<const Plugin> load(const std::string& name_or_path);
 
   Plugin(const Plugin&) = delete;

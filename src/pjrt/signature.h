@@ -15,10 +15,9 @@ struct ArgumentSpec {
   bool donated = false;
 };
 
-/** Reads the arguments of `func.func … @main(…)` from StableHLO text. The C API can't be asked for them, and
- * plugins compare only sizes in bytes, so an i32 passed for an f32 would be taken silently. Nothing when the
- * text has no such function in the usual form, or types other than ranked tensors: checks are then left to
- * the plugin. */
+/** Reads the arguments of `func.func … @main(…)` from StableHLO text. The C API can't be asked for them, and plugins
+ * compare only sizes in bytes, so an i32 passed for an f32 would be taken silently. Returns nothing when the text has
+ * no such function in the usual form, or has types other than ranked tensors; checks are then left to the plugin. */
 std::optional<std::vector<ArgumentSpec>> parse_arguments(std::string_view mlir);
 
 }  // namespace gavel::pjrt

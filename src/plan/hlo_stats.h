@@ -18,7 +18,7 @@ struct Collectives {
 };
 
 /** Reads an xla.HloModuleProto, or an HloProto or HloModuleProtoWithConfig around one, as plugins give it for
- * the optimised program. Throws Error when the bytes are none. */
+ * the optimised program. Throws Error when the bytes are none of these. */
 Collectives count_collectives(std::string_view proto, int64_t unknown_trips);
 
 }  // namespace gavel

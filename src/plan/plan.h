@@ -12,7 +12,7 @@
 
 namespace gavel {
 
-/** Bytes on one device. */
+/** Bytes that a training step needs on one device. */
 struct DeviceBytes {
   double weights = 0, trainable = 0, optimizer = 0, batch = 0;
   double temporaries = 0;  // activations and what the program gathers, by the compiler's plan
@@ -47,11 +47,11 @@ struct Plan {
   std::vector<std::string> notes;     // what could not be split
   std::vector<std::string> remedies;  // what would make it fit, each compiled, or said to be an estimate
 
-  double flops_per_step = 0;  // matrix products of all devices, computing layers again included
-  double useful_flops = 0;    // without computing layers again
+  double flops_per_step = 0;  // matrix products of all devices, with those of layers computed again for the gradient
+  double useful_flops = 0;    // the same without computing layers again
   double bytes_per_step = 0;  // least traffic between one device and its memory
   double compute_seconds = 0,
-         memory_seconds = 0;  // lower bounds of an optimizer step; 0: the target's figures are not known
+         memory_seconds = 0;  // each a lower bound of an optimizer step; 0: the target's speed is not known
   std::optional<Collectives> collectives;  // of an optimizer step, by the compiled program
   double estimated_gather_bytes = 0;       // by the sharding, where the plugin does not give the program
 
@@ -67,9 +67,10 @@ struct PlanOptions {
 
 /** Compiles the recipe's training step for the target: no device, weights or data need be there. model.path
  * may name a built-in shape; a path that does not exist is taken for the built-in shape that its name
- * contains, with a note. */
+ * contains, with a note. Throws Error when the target, model or mesh can't be used. */
 Plan make_plan(const Recipe& recipe, const PlanOptions& options);
 
+/** For the terminal, and below as one JSON object. */
 std::string format_plan(const Plan& plan);
 std::string plan_json(const Plan& plan);
 

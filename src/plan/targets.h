@@ -7,8 +7,8 @@
 
 namespace gavel {
 
-/** Hardware that a program can be compiled for without being there. A device is what PJRT calls one: a core
- * on TPU v2 and v3, a chip on later ones, a GPU. Figures are the makers' own, for dense bfloat16. */
+/** Hardware that a program can be compiled for without having it. A device is what PJRT calls one: a core of a TPU v3,
+ * a chip of a later TPU, a GPU. Figures are the makers' own, for dense bfloat16. */
 struct Target {
   std::string name;       // "tpu-v3-8"
   std::string plugin;     // "tpu", "cuda" or "cpu"
@@ -21,13 +21,14 @@ struct Target {
   double bandwidth = 0;       // bytes per second between a device and its memory; 0: not known
 };
 
-/** "tpu-v3-8", "tpu-v5e-64", "h100x8", "cpu", … Numbers of TPU v2 to v4 and v5p count cores, as Google's
- * names do; those of v5e and v6e chips. `cpu_devices`: virtual devices of the target "cpu". Throws Error with
- * the names that are known. */
+/** "tpu-v3-8", "tpu-v5e-64", "h100x8", "cpu", … As in Google's names, the number counts cores for TPU v3, v4 and v5p,
+ * and chips for v5e and v6e. `cpu_devices`: virtual devices of the target "cpu". Throws Error with the names that are
+ * known. */
 Target find_target(const std::string& name, int64_t cpu_devices = 1);
 std::vector<std::string> target_names();
 
-/** Sets what libtpu asks the environment for when it compiles without a TPU; before the plugin is loaded. */
+/** For a TPU target: sets the environment variables that libtpu needs to compile without a TPU. To be called before the
+ * plugin is loaded. */
 void prepare_environment(const Target& target);
 
 }  // namespace gavel

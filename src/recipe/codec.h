@@ -12,7 +12,7 @@
 
 namespace gavel::detail {
 
-/** What a value must keep to, besides its type. */
+/** Which values of a setting's type are allowed. */
 struct Limits {
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
@@ -26,7 +26,7 @@ struct Limits {
   std::string text() const;
 };
 
-/** Each sets `out` and returns "", or returns what was expected and found. */
+// Each read_value sets `out` and returns "", or returns what was expected and what was found.
 std::string read_value(const RawValue& raw, const Limits& limits, bool& out);
 std::string read_value(const RawValue& raw, const Limits& limits, int64_t& out);
 std::string read_value(const RawValue& raw, const Limits& limits, double& out);
@@ -47,9 +47,10 @@ std::string read_value(const RawValue& raw, const Limits& limits, std::optional<
   return problem;
 }
 
-/** The index of a choice among `names`. */
+/** Sets `index` to the place of the choice among `names` and returns "", or returns what was expected and found. */
 std::string read_choice(const RawValue& raw, const std::vector<std::string>& names, size_t& index);
 
+// Each write_value gives the value as YAML.
 std::string write_value(bool value);
 std::string write_value(int64_t value);
 std::string write_value(double value);

@@ -8,8 +8,8 @@
 
 namespace gavel::detail {
 
-/** A value as the file has it, before its key's type is asked for. Lists hold one level: what is nested
- * deeper has no items, so that a small file with many aliases cannot become large. */
+/** A value as it stands in the file, not yet read as the type of its key. Only lists of one level are kept: what is
+ * nested deeper has no items, so that a small file with many YAML aliases cannot become large. */
 struct RawValue {
   enum class Kind : uint8_t { kNull, kPlain, kQuoted, kList, kMap };
   Kind kind = Kind::kNull;
@@ -22,10 +22,10 @@ struct RawValue {
 /** "the number 5", "the text 'abc'", "a list", …: for messages. */
 std::string describe(const RawValue& value);
 
-/** A key and how it gets to its place in a Recipe. */
+/** A key, and how its value is read into a Recipe and written. */
 struct Field {
   RecipeKey info;
-  /** Names that other tools give this setting, to point from them to ours. */
+  /** Names that other tools give this setting: an unknown key among them is answered with this one. */
   std::vector<std::string> synonyms;
   /** Sets the value; returns "" or what was expected and found. */
   std::function<std::string(Recipe&, const RawValue&)> read;
@@ -36,10 +36,11 @@ struct Field {
 /** All fields in order; the one place where keys are declared. */
 const std::vector<Field>& recipe_fields();
 
+/** nullptr when there is no such key. */
 const Field* find_field(std::string_view key);
-/** Whether keys begin with "name.". */
+/** Whether any key begins with "name.". */
 bool is_section(std::string_view name);
-/** " (did you mean '…'?)", or a list of what the section has. */
+/** For messages: " (did you mean '…'?)", or a list of the keys that the section has. */
 std::string key_hint(const std::string& unknown_key);
 
 /** "train" of "train.seed", "" of "device". */

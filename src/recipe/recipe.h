@@ -123,7 +123,8 @@ struct Recipe {
   bool operator==(const Recipe&) const = default;
 };
 
-/** A choice as the recipe spells it, such as "bucketed". Defined for Recipe's enums and for DType. */
+/** A choice as the recipe spells it, such as "bucketed". Defined for Recipe's enums, those of rows/choices.h, and
+ * DType. */
 template <class Choice>
 std::string_view choice_name(Choice choice);
 
@@ -141,11 +142,11 @@ Recipe parse_recipe(std::string_view text, std::string_view name,
 /** All settings as YAML; parse_recipe gives an equal recipe back. */
 std::string to_yaml(const Recipe& recipe);
 
-/** Throws an Error with a suggestion when the warm-up is longer than the run, whose length is known only once
- * the data is read (parse_recipe calls it when train.max_steps is set). */
+/** Throws Error with a suggestion when the warm-up is longer than a run of `total_steps`. parse_recipe calls it when
+ * train.max_steps is set; otherwise the length is known only once the data is read. */
 void check_schedule(const Recipe& recipe, int64_t total_steps);
 
-/** What can be said of a key. */
+/** A key as help and documentation describe it. */
 struct RecipeKey {
   std::string key;            // "train.learning_rate"
   std::string type;           // "number", "integer", "text", "true or false", "choice", "list of …"

@@ -9,11 +9,11 @@
 
 namespace gavel {
 
-/** One row of points of a chart. */
+/** One curve or group of points of a chart. */
 struct ChartSeries {
   enum class Mark : uint8_t {
     kLine,    // thick
-    kFaint,   // thin and light, with peaks cut: what a thick line is the mean of
+    kFaint,   // thin and light, with peaks cut off: the single values behind a thick line of means
     kPoints,  // dots joined by a dotted line
     kCloud,   // many faint dots
   };
@@ -38,11 +38,11 @@ struct Chart {
   double width = 400, height = 250;  // in SVG units of about a pixel
 };
 
-/** The chart as an <svg> that takes its colours from the page (report_style()). */
+/** The chart as an <svg> that takes its colours from the page (chart_style()). */
 std::string chart_svg(const Chart& chart);
 
-/** Accuracy over confidence with the diagonal of a calibrated judge, and the share of rows of each bin below.
- */
+/** An <svg> of accuracy over confidence with the diagonal of a perfectly calibrated judge, and below it the share of
+ * rows in each bin. */
 std::string reliability_svg(const Scores& scores);
 
 /** The CSS that charts need: classes and colours for light and dark. */

@@ -6,12 +6,13 @@
 
 namespace gavel::html {
 
-// Parts of the report's page. Arguments called `…_html` and cells of tables are markup already: escape what
-// comes from data with escape_markup() or cell().
+// Parts of an HTML report. Arguments called `…_html` and cells of tables are taken as markup: escape what comes from
+// data with escape_markup() or cell().
 
 /** Text as a table cell; long texts may break anywhere. */
 std::string cell(const std::string& text);
-/** With `decimals`, thousands separated when whole; "–" when it is not finite. */
+/** A number with so many decimals, from 1,000 on without any and with its thousands separated. "–" when it is not
+ * finite. */
 std::string number(double value, int decimals);
 
 enum class Columns : uint8_t { kNumbers, kText };

@@ -10,14 +10,14 @@
 
 namespace gavel {
 
-/** What a validation row is about, cut to a readable length. */
+/** A validation row's texts, cut to a readable length. */
 struct RowTexts {
   std::string prompt, response_a, response_b;
 };
 
 struct ReportOptions {
-  /** Finds the texts of some validation rows of a run by their row in the source file; those not found are
-   * left out. Empty: the report shows ids alone. */
+  /** Gives the texts of some of a run's validation rows, by their row number in the source file; rows that it can't
+   * find are left out. Empty: the report shows row numbers and ids alone. */
   std::function<std::map<int64_t, RowTexts>(const RecordedRun&, const std::vector<int64_t>&)> texts;
 };
 

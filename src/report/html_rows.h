@@ -12,10 +12,12 @@ namespace gavel::html {
 
 /** Labels against verdicts, shaded by each label's shares. */
 std::string confusion_table(const Scores& scores);
+/** Precision, recall, F1 and log loss of each label. */
 std::string class_table(const Scores& scores);
+/** Rows, log loss and accuracy of each group. */
 std::string group_table(const std::vector<GroupScore>& groups);
 
-/** Rows with their probabilities; those whose texts are known unfold. */
+/** Rows with their probabilities; a row whose texts are known can be unfolded to read them. */
 std::string row_list(const std::vector<JudgedRow>& rows, const std::map<int64_t, RowTexts>& texts);
 
 }  // namespace gavel::html

@@ -15,11 +15,11 @@ struct BaselineScore {
   double log_loss = 0, accuracy = 0;
 };
 
-/** What lengths alone say of who wins: multinomial logistic regression on the logarithms of the three
- * lengths, the distance of the answers' and the turns, with a weight decay chosen within the rows it is
- * fitted to, by accelerated gradient descent. Measured by five-fold cross-validation on the rows (row i is in
- * fold i mod 5): no row is judged by a model that saw it. A judge that does not beat this has learnt little
- * but lengths. NaN with fewer than ten rows. */
+/** How well the texts' lengths alone predict who wins: multinomial logistic regression on the logarithms of the three
+ * lengths, the distance between the answers' two, and the number of turns. Measured by five-fold cross-validation on
+ * the rows (row i is in fold i mod 5), so no row is judged by a model that saw it; the weight decay is chosen within
+ * the rows that are fitted. A judge that does not beat this has learnt little but lengths. NaN with fewer than ten
+ * rows. */
 BaselineScore length_baseline(std::span<const TextLengths> rows);
 
 }  // namespace gavel

@@ -13,7 +13,7 @@ struct LossPlot {
   std::string title = "Loss";
   /** A smaller line below the title: model, data, what was measured. */
   std::string subtitle;
-  /** Loss of each step, by rising step. Values that are not finite leave a gap. */
+  /** Loss of each step, in the order of the steps. Values that are not finite leave a gap. */
   std::vector<PlotPoint> train;
   /** Loss on the validation rows. */
   std::vector<PlotPoint> valid;
@@ -26,7 +26,7 @@ struct LossPlot {
  * far above the rest run off the top, so that they don't flatten the curve. */
 std::string loss_svg(const LossPlot& plot);
 
-/** Writes loss_svg's text; what was there stays whole until it is complete. */
+/** Writes loss_svg's text with AtomicFile. Throws Error naming the file. */
 void write_loss_svg(const std::filesystem::path& path, const LossPlot& plot);
 
 }  // namespace gavel

@@ -22,11 +22,11 @@ class MetricsWriter {
   MetricsWriter(const MetricsWriter&) = delete;
   MetricsWriter& operator=(const MetricsWriter&) = delete;
 
-  /** A row that can't be written leaves nothing behind. */
+  /** Appends a row as one line. Throws Error when it can't be written, and leaves no part of it behind. */
   void write(const MetricRow& row);
   /** Waits until all rows are on disk. */
   void sync();
-  /** Whether the file still has its name. */
+  /** Whether the file is still there under its name. */
   bool is_there() const;
 
  private:
@@ -38,12 +38,12 @@ class MetricsWriter {
 /** One line of JSON without its end. */
 std::string to_json_line(const MetricRow& row);
 
-/** All lines of such a file; half a line at its end is left out, null is read as NaN. Throws Error naming
+/** All lines of a MetricsWriter's file; half a line at its end is left out, null is read as NaN. Throws Error naming
  * file and line when a line is not an object of numbers and texts. */
 std::vector<MetricRow> read_metrics(const std::filesystem::path& path);
 
-/** Cuts the file back to where a run of `step` steps, last evaluated at `evaluated_step`, stood: a resumed run writes the
- * other lines again. No file: nothing. */
+/** For a run that goes on from `step` and was last evaluated at `evaluated_step`: removes the lines of later steps and
+ * evaluations, which the run writes again. Does nothing when there is no file. */
 void cut_metrics(const std::filesystem::path& path, int64_t step, int64_t evaluated_step);
 
 /** The number called `name`, or NaN when the row has none. */

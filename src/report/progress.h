@@ -11,9 +11,9 @@
 
 namespace gavel {
 
-/** Shows how far a long piece of work is: on a terminal one line that is redrawn at most ten times a second,
- * elsewhere a plain line now and then. Lines printed meanwhile go through line(), which keeps the bar whole.
- * For one thread. */
+/** Shows how far a long piece of work is: on a terminal a bar in one line that is redrawn, elsewhere a plain line now
+ * and then (Options says how often). Text printed meanwhile goes through line(), which keeps the bar whole. For one
+ * thread. */
 class Progress {
  public:
   struct Options {
@@ -27,7 +27,7 @@ class Progress {
     bool terminal = false;
     /** Columns of the terminal; 0 = found out (80 when it can't be). */
     size_t width = 0;
-    /** What is done before it begins (a resumed run). */
+    /** How much is done before it begins (a resumed run). */
     int64_t start = 0;
     /** Shows nothing at all. */
     bool silent = false;
@@ -38,7 +38,7 @@ class Progress {
     std::function<double()> clock;
   };
 
-  /** `total` 0 = unknown: no bar and no time left. The clock of the first rate starts here. */
+  /** `total` 0 = unknown: no bar and no time left. Rates are measured from here on. */
   Progress(int64_t total, Options options);
   /** Standard settings on standard error; silent where the logger shows no information either. */
   Progress(int64_t total, std::string label, std::string unit = "step");
@@ -65,7 +65,7 @@ class Progress {
   double seconds_left() const;
 
  private:
-  /** Of at most `width` letters as far as leaving out figures brings it there. */
+  /** Count, rate and as many figures as fit into `width` letters. */
   std::string status(size_t width) const;
   std::string bar_line() const;
   void draw(double now);

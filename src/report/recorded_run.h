@@ -9,8 +9,8 @@
 
 namespace gavel {
 
-/** What a run's folder tells, as docs/files.md has it. Whatever is missing is empty: a run that is under way,
- * or stopped early, or was made by an older version, has one too. */
+/** What is read from a run's folder (docs/files.md). What the folder does not have is empty: the run may be under way,
+ * stopped early, or of an older version. */
 struct RecordedRun {
   std::filesystem::path folder;
   std::string name;  // the folder's
@@ -21,7 +21,7 @@ struct RecordedRun {
   std::vector<std::string> notes;  // what could not be read, and why
 };
 
-/** Reads a run's folder. Throws Error when there is neither metrics.jsonl nor recipe.yaml: it is no run. */
+/** Reads a run's folder. Throws Error when there is neither metrics.jsonl nor recipe.yaml, so that it is no run. */
 RecordedRun read_run(const std::filesystem::path& folder);
 
 /** The settings of a recipe's YAML as "section.key" and value, in order; nested values stay as they are

@@ -11,13 +11,13 @@
 
 namespace gavel {
 
-/** A run's rows on disk: metrics.jsonl, and the event file for TensorBoard. A run must not end because its
- * log can't be written: rows wait in memory until it can (a full disk), and files that were removed are begun
+/** Writes a run's rows to metrics.jsonl and, if asked to, to an event file for TensorBoard. A run must not end because
+ * its log can't be written: rows wait in memory until it can (a full disk), and files that were removed are begun
  * anew. */
 class RunLog {
  public:
-  /** `first_step`: of the rows to come. `warn` is told once when a file can't be written, and when it can
-   * again. Throws when the files can't be opened now. */
+  /** `first_step`: that of the rows to come. `warn` is called once when a file can't be written, and once when it can
+   * be again. Throws Error when the files can't be opened now. */
   RunLog(std::filesystem::path folder, bool tensorboard, int64_t first_step,
          std::function<void(const std::string&)> warn);
 

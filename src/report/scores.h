@@ -7,7 +7,7 @@
 
 namespace gavel {
 
-/** Outcomes in the order used everywhere. */
+/** Names of the outcomes, in the order in which every list of three has them. */
 inline constexpr std::array<const char*, 3> kOutcomes = {"A", "B", "tie"};
 
 /** What a judge said of one labelled row. */
@@ -20,23 +20,23 @@ struct JudgedRow {
 
   /** -sum(label * log p) */
   double loss() const;
-  /** Places of the largest label and of the largest probability. */
+  /** Index of the largest label, and below of the largest probability. */
   size_t truth() const;
   size_t verdict() const;
-  /** The verdict's label is the largest (of equal ones any counts). */
+  /** Whether no label is larger than that of the verdict. */
   bool right() const;
   /** Entropy of the probabilities over log 3: 0 = sure, 1 = no idea. */
   double uncertainty() const;
 };
 
 struct ClassScore {
-  int64_t rows = 0;                          // whose label it is
-  int64_t predicted = 0;                     // whose verdict it is
-  double precision = 0, recall = 0, f1 = 0;  // NaN where nothing is to be divided by
-  double log_loss = 0;                       // of the rows whose label it is; NaN without any
+  int64_t rows = 0;                          // rows with this label
+  int64_t predicted = 0;                     // rows with this verdict
+  double precision = 0, recall = 0, f1 = 0;  // NaN where they would divide by 0
+  double log_loss = 0;                       // mean over the rows with this label; NaN without any
 };
 
-/** Rows whose largest probability lies in [low, high). */
+/** Rows whose largest probability lies in [low, high); the last bin has 1 too. */
 struct ReliabilityBin {
   double low = 0, high = 0;
   int64_t rows = 0;
@@ -70,7 +70,7 @@ struct Scores {
   double constant_log_loss = 0, constant_accuracy = 0;
 };
 
-/** Throws when there are no rows. */
+/** Throws Error when there are no rows. */
 Scores score(std::span<const JudgedRow> rows);
 
 /** Tables for the terminal. */

@@ -7,9 +7,9 @@ namespace gavel {
 
 enum class Align : uint8_t { kLeft, kRight };
 
-/** A plain text table: header, a rule, the rows; columns two spaces apart, no space at line ends. Columns
- * beyond `alignment` are flush left. Widths count Unicode code points. Throws when a row has not the header's
- * number of cells. */
+/** A plain text table: header, a line of dashes, the rows; columns two spaces apart, no space at line ends. Columns
+ * beyond `alignment` are flush left. Widths count Unicode code points. Throws Error when a row has another number of
+ * cells than the header. */
 std::string format_table(const std::vector<std::string>& header,
                          const std::vector<std::vector<std::string>>& rows,
                          const std::vector<Align>& alignment = {});
@@ -23,7 +23,7 @@ std::string format_duration(double seconds);
 /** 1536 → "1.5 KiB" */
 std::string format_bytes(uint64_t bytes);
 
-/** Code points of UTF-8 text. */
+/** Number of code points of UTF-8 text. */
 size_t text_width(const std::string& text);
 
 }  // namespace gavel

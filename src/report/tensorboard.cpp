@@ -281,7 +281,7 @@ void cut_events(const fs::path& folder, int64_t step, int64_t evaluated_step) {
       size = file->text().size();
       for_each_event(entry.path(), file->text(), [&](TensorboardEvent&& event, size_t end) {
         bool evaluation = !event.scalars.empty() && event.scalars[0].first.starts_with("valid/");
-        // Scalars alone: that a session starts at a later step is no step.
+        // Scalars alone: SessionLog.START at a later step is no step.
         if (!event.scalars.empty() && event.step > (evaluation ? evaluated_step : step)) return false;
         kept = end;
         return true;

@@ -8,20 +8,19 @@
 
 namespace gavel {
 
-/** Scalars for TensorBoard: a new file events.out.tfevents.TIME.HOST.PID in `folder` (TFRecord framing, with
- * Event messages of TensorFlow's event.proto written by hand: three messages do not need a protobuf library).
- * A writer that goes on at `first_step` says so in its file, so that TensorBoard drops what an earlier one
- * wrote from there on. */
+/** Writes scalars for TensorBoard to a new file events.out.tfevents.TIME.HOST.PID in `folder`: TFRecords of Event
+ * messages (TensorFlow's event.proto), encoded by hand. The file says at which step it begins, so that TensorBoard
+ * drops what earlier files have from there on. */
 class EventWriter {
  public:
-  /** Throws Error naming the file. `first_step`: of the first scalars to come; 0 for a new run. */
+  /** `first_step`: that of the first scalars to come; 0 for a new run. Throws Error naming the file. */
   EventWriter(const std::filesystem::path& folder, int64_t first_step);
   ~EventWriter();
   EventWriter(const EventWriter&) = delete;
   EventWriter& operator=(const EventWriter&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
-  /** Whether the file still has its name. */
+  /** Whether the file is still there under its name. */
   bool is_there() const;
   /** Appends one event. Throws when it can't; the file then ends with the last whole event. */
   void write(int64_t step, double wall_time, const std::vector<std::pair<std::string, double>>& scalars);
@@ -39,7 +38,7 @@ struct TensorboardEvent {
   double wall_time = 0;
   int64_t step = 0;
   std::string file_version;  // of the first event, else ""
-  bool starts_session = false;
+  bool starts_session = false;  // it holds SessionLog.START: what earlier files have from `step` on is dropped
   std::vector<std::pair<std::string, float>> scalars;
 };
 
@@ -47,8 +46,8 @@ struct TensorboardEvent {
  * checksum is wrong. */
 std::vector<TensorboardEvent> read_events(const std::filesystem::path& path);
 
-/** Cuts all event files of the folder back to where a run of `step` steps, last evaluated at `evaluated_step`
- * (scalars valid/…), stood; a torn end goes too. */
+/** For a run that goes on from `step` and was last evaluated at `evaluated_step`: removes the scalars of later steps,
+ * and those of later evaluations (valid/…), from all event files of the folder. A torn end goes too. */
 void cut_events(const std::filesystem::path& folder, int64_t step, int64_t evaluated_step);
 
 }  // namespace gavel

@@ -8,7 +8,7 @@
 
 namespace gavel {
 
-/** What there is to say of a step. */
+/** The numbers that are shown of a step: its own loss and norm, means since the start, and speeds. */
 struct StepFigures {
   int64_t step = 0;
   double loss = 0;
@@ -23,8 +23,8 @@ struct StepFigures {
   int64_t memory_bytes = -1;  // -1: not known
 };
 
-/** Shows a training run to whoever sits in front of it: on a terminal a bar and lines, in a pipe plain lines,
- * or JSON lines on standard output. Text goes to standard error. For one thread. */
+/** Shows how a training run goes: text on standard error (with a bar on a terminal), or JSON lines on standard output.
+ * For one thread. */
 class TrainingDisplay {
  public:
   enum class Mode : uint8_t {
@@ -33,19 +33,22 @@ class TrainingDisplay {
   };
   explicit TrainingDisplay(Mode mode) : mode_(mode) {}
 
+  /** Shows the bar; `step`: steps done already. */
   void begin(int64_t step, int64_t total_steps);
   /** Moves the bar. */
   void step(const StepFigures& figures);
-  /** A line with all figures. */
+  /** Prints a line with all figures. */
   void log(const StepFigures& figures);
-  /** A line of metrics.jsonl, for JSON. */
+  /** Prints a line of metrics.jsonl; in kJson alone. */
   void row(const MetricRow& row);
-  /** Something that happened, for JSON: {"kind": "event", "event": name, …}. */
+  /** Prints {"kind": "event", "event": name, …}; in kJson alone. */
   void event(const std::string& name, const MetricRow& more);
   void info(const std::string& text);
+  /** In kJson also the event "warning". */
   void warn(const std::string& text);
   /** A bar for an evaluation; the training bar is hidden. */
   std::unique_ptr<Progress> evaluation(int64_t rows);
+  /** Takes the bar away and prints how many steps took how long. */
   void end();
 
  private:

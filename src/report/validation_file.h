@@ -15,7 +15,7 @@ struct ValidationRows {
   int64_t step = 0;
   std::vector<JudgedRow> rows;
 };
-/** Reads such a file. Throws Error naming file and line. */
+/** Reads what write_validation() wrote. Throws Error naming file and line. */
 ValidationRows read_validation(const std::filesystem::path& path);
 
 }  // namespace gavel

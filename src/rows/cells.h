@@ -8,17 +8,18 @@
 
 namespace gavel {
 
-/** The turns of one cell and what was odd about them. */
+/** The turns that one cell holds, and what was odd about them. */
 struct Turns {
   std::vector<std::string> texts;
   int64_t null_turns = 0;
   int64_t lone_surrogates = 0;  // each became U+FFFD
   int64_t invalid_utf8 = 0;     // each became U+FFFD
-  /** Only nulls, at least one (split: the text is the word null). */
+  /** Every turn is null, and there is at least one (with Cells::kSplit: the cell's text is the word null). */
   bool all_null = false;
 
   /** Turns joined with a space, as the reference notebook does. */
   std::string joined() const;
+  /** Whether all turns are empty, or there are none. */
   bool empty_text() const;
 };
 

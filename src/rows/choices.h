@@ -3,7 +3,7 @@
 
 namespace gavel {
 
-// Choices that a recipe's data section makes; how they are spelled there is said in recipe/fields.cpp.
+// Choices of a recipe's section `data`. How they are spelled there stands in recipe/fields.cpp.
 
 /** The columns of a file. */
 enum class Format : uint8_t {
@@ -23,12 +23,12 @@ enum class Cells : uint8_t {
 enum class Truncation : uint8_t {
   kRight,  // the end of the text (Hugging Face's truncation_side "right")
   kLeft,   // the start of the text
-  /** The template's own words stay; the oldest rounds go first, whole; then prompt, A and B keep their
-   * beginnings in shares (20/40/40), what one leaves free going to the others. */
+  /** The template's own words stay. The oldest rounds are dropped whole; if that is not enough, prompt, A and B keep
+   * their beginnings in shares (EncodeOptions::proportional_shares), and what one leaves free goes to the others. */
   kProportional,
 };
 
-/** How rows fill sequences. */
+/** How rows are put into sequences. */
 enum class Batching : uint8_t {
   kPadded,    // one row a sequence, all sequences of one length
   kBucketed,  // rows of like length together, sequence lengths from a small fixed set

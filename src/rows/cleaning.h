@@ -21,18 +21,18 @@ enum class Oddity : uint8_t {
   kNotJson,        // a cell that is no JSON list of strings; dropped in training, taken as plain text else
   kBadLabel,       // no label, or one that is no probability; dropped in training
   kLabelSum,       // labels that do not sum to 1 were divided by their sum
-  kDuplicate,      // same texts and label as an earlier row; kept unless asked otherwise
+  kDuplicate,      // same texts and label as an earlier row (A and B exchanged counts too); kept unless asked otherwise
   kIdentical,      // both answers are the same text; kept
   kContradictory,  // same texts as an earlier row (A and B exchanged counts too), another label; kept
 };
 inline constexpr size_t kNumOddities = 12;
 
-/** "both responses null", … */
+/** For people: "both responses null", … */
 std::string_view oddity_name(Oddity oddity);
-/** "both_null", …: for files that programs read. */
+/** For files that programs read: "both_null", … */
 std::string_view oddity_key(Oddity oddity);
 
-/** What reading a file met. */
+/** What was odd in a file, and what was done about it. */
 struct CleaningReport {
   struct Entry {
     int64_t rows = 0;                 // rows that have it
@@ -45,6 +45,7 @@ struct CleaningReport {
   std::array<Entry, kNumOddities> entries;
 
   const Entry& operator[](Oddity oddity) const { return entries[static_cast<size_t>(oddity)]; }
+  /** Counts a row with this oddity, which it has in `occurrences` places; `drops`: the row is dropped for it. */
   void count(Oddity oddity, int64_t row, int64_t occurrences, bool drops);
   /** Lines for the terminal: rows read and kept, then one line per oddity met. */
   std::string format() const;
@@ -53,13 +54,13 @@ struct CleaningReport {
 /** A row's texts as 128 bits, the same for the row with A and B exchanged. */
 struct PairFingerprint {
   uint64_t high = 0, low = 0;
-  /** Whether A and B were exchanged to get here. */
+  /** Whether the hash was made with A and B exchanged. */
   bool exchanged = false;
   bool identical_answers = false;
 };
 PairFingerprint fingerprint(const PreferenceRow& row);
 
-/** Finds rows seen before, in file order. */
+/** Finds rows that repeat or contradict an earlier one. Rows are added in file order. */
 class RepeatFinder {
  public:
   struct Result {
@@ -79,10 +80,10 @@ class RepeatFinder {
   std::unordered_map<Key, std::array<float, 3>, Hash> seen_;
 };
 
-/** A 64-bit hash of text for grouping and duplicate search (not for adversaries); `seed` gives other hashes
- * of the same text. The same on every machine. */
+/** A 64-bit hash of text for grouping and duplicate search, the same on every machine; not safe against texts that are
+ * made to collide. Another `seed` gives another hash of the same text. */
 uint64_t hash_text(std::string_view text, uint64_t seed);
-/** Of all turns, so that ["a b"] and ["a", "b"] differ. */
+/** The hash of a list of turns: ["a b"] and ["a", "b"] differ. */
 uint64_t hash_turns(const std::vector<std::string>& turns, uint64_t seed);
 
 }  // namespace gavel

@@ -6,7 +6,7 @@
 
 namespace gavel {
 
-/** One cell: a view of the file without its outer quotes; `doubled` when quotes inside are still doubled. */
+/** One cell: a view of the file's text without the cell's outer quotes. `doubled`: quotes inside are still doubled. */
 struct CsvField {
   std::string_view raw;
   bool doubled = false;

@@ -7,12 +7,13 @@
 
 namespace gavel {
 
-/** Turns the text of a JSON object into a row: JSONL's lines, and Parquet's rows. */
+/** Turns the text of a JSON object (a line of a JSONL file, or a Parquet row) into a row. */
 class JsonRowParser {
  public:
-  /** `path` names the file in messages. */
+  /** `path` names the file in messages; `has_labels`: the file has the label columns that `options` ask for. */
   JsonRowParser(std::string path, const ReadOptions& options, bool has_labels);
-  /** Of RawRow::line. May be called from several threads at once. */
+  /** Parses RawRow::line; may be called from several threads at once. A line that is no JSON object sets
+   * ParsedRow::broken. */
   void parse(const RawRow& raw, ParsedRow& out) const;
 
  private:

@@ -19,7 +19,7 @@ struct PreferenceRow {
   /** Probabilities of A wins, B wins, tie; sums to 1 when has_label. */
   std::array<float, 3> label{};
   bool has_label = false;
-  /** 1 for the first row after the header (CSV) or the first line that is not blank (JSONL). */
+  /** Counted from 1: the row after the header (CSV), the line that is not blank (JSONL), or the row (Parquet). */
   int64_t source_row = 0;
 };
 
@@ -38,7 +38,7 @@ enum class Purpose : uint8_t {
   kPredict,  // every row is kept (a result is owed for each); labels are taken where there are any
 };
 
-/** What becomes of a vote for neither. */
+/** How a tie counts as a label. */
 enum class Ties : uint8_t {
   kOutcome,   // a third outcome beside A and B
   kHalfEach,  // half a vote for A and half for B
@@ -56,7 +56,7 @@ struct ReadOptions {
   bool strict = false;
   /** Drop second and later copies of a row (same texts and label). */
   bool drop_duplicates = false;
-  /** Look for rows that repeat or contradict earlier ones, which takes some tens of bytes a row. */
+  /** Look for rows that repeat or contradict earlier ones, which takes some tens of bytes of memory a row. */
   bool find_repeats = true;
 };
 
@@ -66,15 +66,16 @@ struct PreferenceData {
   bool has_labels = false;
 };
 
-/** The columns that lmsys and wsdm files have. */
+/** The columns of lmsys and wsdm files; for kGeneric the text columns of the same names and no labels. */
 Columns standard_columns(Format format);
 
-/** Reads and cleans a CSV (RFC 4180) or JSONL file (told apart by the name's end, else by its first letter);
- * the file is memory-mapped and read in one pass, cells are parsed on all cores.
+/** Reads and cleans a CSV (RFC 4180), JSONL or Parquet file. Parquet is told by the file's first bytes, the other two
+ * by the name's end (.csv, .jsonl, .ndjson), else by the first letter. The file is memory-mapped and read in one pass;
+ * cells are parsed on all cores.
  *
- * Oddities of cells are repaired or their rows dropped, and counted in the report; a file whose structure is
- * broken (see CsvReader; a JSONL line that is not an object), that lacks a column, is empty, or of which no
- * row is left, is an Error that names file and row. */
+ * Odd cells are repaired or their rows dropped, and counted in the report. Throws Error naming file and row when the
+ * structure is broken (see CsvReader; a JSONL line that is not an object), a column is missing, the file is empty, or
+ * no row is left. */
 PreferenceData read_preferences(const std::filesystem::path& path, const ReadOptions& options);
 
 /** Writes rows with the LMSYS columns (labels when the rows have them; model_a and model_b are "gavel"). */

@@ -9,15 +9,16 @@
 
 namespace gavel {
 
-/** Columns by position, see Columns. */
+/** The columns of Columns, as indices. */
 enum class Column : uint8_t { kId, kPrompt, kResponseA, kResponseB, kLabelA, kLabelB, kLabelTie, kWinner };
 inline constexpr size_t kNumColumns = 8;
 
-/** A row as found in the file, not yet parsed: views of the mapped file. */
+/** A row as found in the file, not yet parsed: views that stay valid until the RowSource's next next_rows() or
+ * release(). */
 struct RawRow {
   int64_t row = 0;
   std::array<CsvField, kNumColumns> cells;  // CSV
-  std::string_view line;                    // JSONL
+  std::string_view line;                    // JSONL and Parquet: the row as a JSON object
 };
 
 /** A row after its cells were parsed, before cleaning. */
@@ -25,51 +26,55 @@ struct ParsedRow {
   PreferenceRow row;
   std::array<int64_t, kNumOddities> occurrences{};
   PairFingerprint pair;
-  std::string not_json;  // why
-  std::string broken;    // the file's structure is broken here: text of the Error
+  std::string not_json;  // why a cell is no JSON list of strings; "" when all are
+  std::string broken;    // text of the Error when the file's structure is broken here, else ""
 };
 
-/** Yields raw rows in order, and turns any of them into a ParsedRow (from several threads at once). */
+/** Gives the rows of a file in order, unparsed, and parses any of them. */
 class RowSource {
  public:
   virtual ~RowSource() = default;
   /** Appends rows that span about `bytes` of the file; false when there are none left. */
   virtual bool next_rows(size_t bytes, std::vector<RawRow>& rows) = 0;
+  /** May be called from several threads at once. */
   virtual void parse(const RawRow& raw, ParsedRow& out) const = 0;
   /** Whether the file has label columns. */
   virtual bool has_labels() const = 0;
-  /** Bytes of the file that are read. */
+  /** Bytes of the file that have been read. */
   virtual size_t offset() const = 0;
-  /** The rows handed out before are no longer needed: lets the system have their pages. */
+  /** Tells that the rows given so far are no longer needed, so that the system can take their memory. */
   virtual void release() = 0;
 };
 
+// Each throws Error for a column that is missing or named twice.
 std::unique_ptr<RowSource> open_csv_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options);
 std::unique_ptr<RowSource> open_jsonl_rows(std::shared_ptr<const MappedFile> file,
                                            const ReadOptions& options);
-/** Throws, with what to do, where the program was built without Apache Arrow. */
+/** Throws Error with what to do where the program was built without Apache Arrow. */
 std::unique_ptr<RowSource> open_parquet_rows(std::shared_ptr<const MappedFile> file,
                                              const ReadOptions& options);
 
 namespace detail {
 
-/** Names by Column; columns a file may lack are "" or found missing later. */
+/** The file's names of the columns, in the order of Column; "" for one that is not asked for. Throws Error when
+ * `options` do not name all texts, or name labels in part or in two ways. */
 std::array<std::string, kNumColumns> column_names(const ReadOptions& options);
 
 /** Place of each Column in a file's header, or -1. */
 using ColumnIndex = std::array<std::ptrdiff_t, kNumColumns>;
-/** Throws on a text column that is missing, a column that is there twice, and labels that are missing (some
- * of them, or in training). */
+/** Finds the names in a file's header. Throws Error for a text column that is missing, a column that is there twice,
+ * and label columns that are there in part or, with Purpose::kTrain, not at all. */
 ColumnIndex find_columns(const std::string& path, const std::array<std::string, kNumColumns>& names,
                          const ReadOptions& options, const std::vector<std::string>& header);
+/** Whether the file has label columns. */
 bool labels_found(const ColumnIndex& index);
 
-/** What remains after the cells are turns: oddities of texts that need no other row. */
+/** Counts in `out` the oddities of a row's parsed texts. */
 void finish_texts(const Turns& prompt, const Turns& a, const Turns& b, ParsedRow& out);
 
 /** A number, or true/false; NaN when it is neither. */
 double parse_probability(std::string_view text);
-/** Sets the label from three probabilities; counts what is odd. */
+/** Sets the label from three probabilities, divided by their sum; counts what is odd about them. */
 void set_label(double a, double b, double tie, ParsedRow& out);
 /** "model_a", "A", "tie", … as one-hot probabilities; false when unknown. */
 bool winner_label(std::string_view winner, std::array<double, 3>& label);

@@ -6,10 +6,11 @@
 
 namespace gavel {
 
-/** Reads a preference file block by block, so that a file larger than memory can be worked through: cells are
- * parsed on all cores, cleaning runs in file order. read_preferences() is this in one call. */
+/** Reads a preference file block by block, so that it may be larger than memory. Cells are parsed on all cores;
+ * cleaning runs in file order. read_preferences() reads all blocks in one call. */
 class RowStream {
  public:
+  /** Throws Error when the file can't be opened, or a column is missing. */
   RowStream(const std::filesystem::path& path, const ReadOptions& options);
   ~RowStream();
   RowStream(const RowStream&) = delete;
@@ -18,6 +19,7 @@ class RowStream {
   /** Replaces `rows` by the kept rows of the next block (possibly none); false at the end. Throws as
    * read_preferences() does; at the end also when no row was kept. */
   bool next_block(std::vector<PreferenceRow>& rows);
+  /** Whether the file has label columns. */
   bool has_labels() const;
   /** Bytes of the file worked through. */
   int64_t bytes_read() const;
@@ -29,7 +31,7 @@ class RowStream {
   std::unique_ptr<State> state_;
 };
 
-/** Rows of a file, without parsing their cells (gigabytes a second). Throws when the file's structure is broken. */
+/** The number of rows in a file, counted without parsing their cells. Throws Error when its structure is broken. */
 int64_t count_rows(const std::filesystem::path& path, const ReadOptions& options);
 
 }  // namespace gavel

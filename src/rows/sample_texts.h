@@ -13,7 +13,7 @@ struct Subject {
 
 std::span<const Subject> sample_subjects();
 
-/** Questions with {} for the subject. */
+/** Questions with {} in place of the subject's name. */
 std::span<const std::string_view> sample_questions();
 
 }  // namespace gavel::detail

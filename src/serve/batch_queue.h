@@ -19,27 +19,27 @@ namespace gavel {
 using JudgeFunction = std::function<std::vector<Verdict>(std::span<const PreferenceRow>)>;
 
 struct BatchQueueOptions {
-  /** Pairs judged together at most. */
+  /** Pairs judged together at most; a single request with more is judged in one call all the same. */
   size_t batch_pairs = 8;
   /** How long a pair waits for others to share its batch. */
   std::chrono::milliseconds wait{10};
-  /** Pairs that may wait; what comes beyond is refused. */
+  /** Pairs that may wait; requests beyond that are refused. */
   size_t capacity = 64;
 };
 
-/** Gathers pairs from several callers into batches for one judging thread (dynamic batching), in the order
+/** Gathers the pairs of several callers into batches for one judging thread (dynamic batching), in the order in which
  * they came. */
 class BatchQueue {
  public:
   BatchQueue(JudgeFunction judge, BatchQueueOptions options);
-  /** Judges what was taken in, then ends. */
+  /** Waits until all requests that were taken in are judged. */
   ~BatchQueue();
   BatchQueue(const BatchQueue&) = delete;
   BatchQueue& operator=(const BatchQueue&) = delete;
 
-  /** Takes the pairs of one request in, all or none: empty when they do not fit. The future gives their
-   * verdicts, or what the judge threw. Pairs that still wait at `deadline` are not judged any more
-   * (std::future_error then). */
+  /** Takes in the pairs of one request; returns nothing when they do not fit. The future gives their verdicts in order,
+   * or throws what the judge threw. Pairs that still wait at `deadline` are not judged: the future then throws
+   * std::future_error (broken promise). */
   std::optional<std::future<std::vector<Verdict>>> submit(std::vector<PreferenceRow> rows,
                                                           std::chrono::steady_clock::time_point deadline);
 

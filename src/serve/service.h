@@ -18,7 +18,7 @@ struct ServiceOptions {
   size_t max_pairs = 64;
   /** Requests to judge at once, and connections at once. */
   size_t max_requests = 64, max_connections = 128;
-  /** For a request's body to arrive, and for its answer. */
+  /** Time for a request's body to arrive, and for its answer. */
   std::chrono::milliseconds body_timeout{10000}, answer_timeout{60000};
   BatchQueueOptions queue;
   /** What stands on the page. */
@@ -27,10 +27,11 @@ struct ServiceOptions {
 
 /** A small HTTP service around a judge (docs/judging.md, "gavel serve"):
  *   GET /            a page to paste a prompt and two answers into
- *   POST /v1/judge   a pair, or a list of pairs, as pairs_from_json() takes them; answers as verdict_json()
- * gives them GET /health      {"status": "ok"}; 503 while draining GET /metrics     Prometheus text Errors
- * are {"error": TEXT} with 400, 401, 404, 405, 408 (the body was too slow), 413, 415, 429 (too much at once,
- * with Retry-After), 500, 503 (draining), 504 (the judge was too slow). */
+ *   POST /v1/judge   a pair, or a list of pairs, as pairs_from_json() takes them; answers as verdict_json() gives them
+ *   GET /health      {"status": "ok"}; 503 while stopping
+ *   GET /metrics     Prometheus text
+ * Errors are {"error": TEXT} with 400, 401, 404, 405, 408 (the body was too slow), 411, 413, 415, 429 (too much at
+ * once, with Retry-After), 500, 503 (stopping), 504 (the judge was too slow). */
 class Service {
  public:
   /** Binds the port. Throws Error when that is not possible. */

@@ -14,6 +14,7 @@ class ServiceMetrics {
  public:
   /** A request ended with an HTTP status after so many seconds. */
   void count(int status, double seconds);
+  /** `active`: requests to judge that are being answered now. */
   std::string text(const BatchQueue::Counts& queue, size_t active) const;
 
  private:

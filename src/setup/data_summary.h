@@ -29,7 +29,7 @@ struct DataSummary {
   std::string valid_file;  // "" when the validation rows are a share of `file`
   std::optional<CleaningReport> valid_report;
   std::optional<Side> valid;
-  int64_t shared_prompts = 0;
+  int64_t shared_prompts = 0;  // validation rows whose prompt is in train too
   int64_t max_length = 0;
   int64_t rows_per_step = 0;
   WasteTable waste;  // of an epoch of the training rows
@@ -41,7 +41,7 @@ struct DataSummary {
   std::string to_json() const;
 };
 
-/** `num_examples` rows from the shortest to the longest. */
+/** `num_examples`: training rows to show, spread evenly from the shortest to the longest. */
 DataSummary summarize(const Recipe& recipe, const RunData& data, const Tokenizer& tokenizer,
                       int64_t num_examples);
 

@@ -12,9 +12,9 @@
 
 namespace gavel {
 
-// From a recipe to its base model. All functions throw Error with what to do.
+// Opens the base model that a recipe names. All functions throw Error that says what to do when they can't.
 
-/** What a recipe's model.path and model.tokenizer name. */
+/** The model and tokenizer of a recipe's model.path and model.tokenizer. */
 struct BaseModel {
   std::optional<ModelFiles> files;  // none with random_init
   ModelConfig config;               // with the tokenizer's pad token
@@ -23,21 +23,24 @@ struct BaseModel {
 };
 BaseModel open_base_model(const Recipe& recipe);
 
-/** model.path's config: of its files, or with random_init also of a config.json alone or a built-in shape's name. */
+/** The config of model.path, whose files are opened into `files`. With model.random_init a folder's config.json alone
+ * or the name of a built-in shape will do; `files` then stays empty. */
 ModelConfig load_config(const Recipe& recipe, std::optional<ModelFiles>& files);
 
 /** The tokenizer of the recipe: model.tokenizer, else the one beside or inside the model. Its pad token is its own,
- * else the config's, else its end-of-text token, as the reference notebook chooses it. */
+ * else the config's, else the end-of-text token, as in the reference notebook. Throws Error when it has more tokens
+ * than the model has embeddings. */
 Tokenizer load_tokenizer(const Recipe& recipe, const ModelConfig& config);
 
-/** With a fingerprint of the tokenizer's content and of this program's build, so that a token cache made by another
- * tokenizer, or by a program that may encode otherwise, is not used. Reads the whole program: to be made once. */
+/** The tokenizer as a TextEncoder. Its fingerprint is of the tokenizer's content and of this program's build, so that a
+ * token cache made by another tokenizer or another build is not used. Slow, since it reads the program's whole file. */
 TextEncoder make_encoder(const Tokenizer& tokenizer);
 
-/** The frozen weights: the model's, or with random_init numbers of the recipe's seed. */
+/** Loads the frozen weights into the engine: the model's, or with random_init random ones of train.seed. */
 void load_weights(Engine& engine, const Recipe& recipe, const BaseModel& base);
 
-/** Values that training starts from, in the order of trainable_layout: lora.init_adapter's, else PEFT's fresh start. */
+/** The weights that training starts from, float32 in the order of trainable_layout: lora.init_adapter's, else fresh
+ * ones as PEFT makes them. */
 std::vector<HostTensor> initial_trainable(const Recipe& recipe, const StepOptions& options);
 
 }  // namespace gavel

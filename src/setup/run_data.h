@@ -15,7 +15,7 @@
 
 namespace gavel {
 
-/** Rows as tokens, and the rounds of each row's conversation. */
+/** Rows as tokens, and the number of rounds of each row's conversation. */
 struct TokenizedRows {
   TokenizedDataset tokens;
   std::vector<int32_t> turns;
@@ -31,23 +31,23 @@ struct RunData {
   bool from_cache = false;                     // every file's tokens were there already
 };
 
-/** For the terminal: what cleaning met, and the statistics of both sides. */
+/** For the terminal: what cleaning met, statistics of the training rows, and label counts of the validation rows. */
 std::string describe_data(const Recipe& recipe, const RunData& data);
 
-/** Reads a recipe's data on a thread of its own, so that the device can be made ready meanwhile. The tokens
- * are kept in token_cache_folder() when data.cache is set. With several processes that have a store each makes a loader: each
- * tokenizes its share, and all get all rows. */
+/** Reads a recipe's data on a thread of its own, so that the device can be made ready meanwhile. The tokens are kept in
+ * token_cache_folder() when data.cache is set. When the group has a store, each of its processes makes a loader,
+ * tokenizes its share, and gets all rows. */
 class RunDataLoader {
  public:
-  /** Throws at once when a file or one of its columns is missing; starts reading else. */
+  /** Throws Error at once when a file or one of its columns is missing; else starts reading. */
   RunDataLoader(const Recipe& recipe, const Tokenizer& tokenizer, Purpose purpose = Purpose::kTrain,
                 const ProcessGroup& group = {});
-  /** Stops reading. */
+  /** Stops reading, and waits for that. */
   ~RunDataLoader();
   RunDataLoader(const RunDataLoader&) = delete;
   RunDataLoader& operator=(const RunDataLoader&) = delete;
 
-  /** Waits, with a progress bar on standard error; throws what reading threw. To be called once. */
+  /** Waits for the data, with a progress bar on standard error; throws what reading threw. To be called once. */
   RunData get();
 
  private:

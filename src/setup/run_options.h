@@ -13,23 +13,26 @@
 
 namespace gavel {
 
-// From a recipe's settings to the options of each part. All functions throw Error with what to do.
+// Makes of a recipe's settings the options of each part of the program. All functions throw Error that says what to do
+// when they can't.
 
-/** What is learnt from the recipe's rows. */
+/** The task that the recipe trains: judging with model.num_labels labels. */
 std::shared_ptr<const Task> task_of(const Recipe& recipe);
 
-/** How rows become tokens. The tokenizer knows the chat template that data.template: chat asks for. */
+/** How rows become tokens. `tokenizer` gives the chat template for data.template: chat. */
 TokenizeOptions tokenize_options(const Recipe& recipe, const Tokenizer& tokenizer);
 ReadOptions read_options(const Recipe& recipe, Purpose purpose);
-/** Sequences come in multiples of what the mesh shares a batch out over; packing is as the device likes it. */
+/** How rows become training batches. Sequences come in multiples of mesh.batch_parts(); packed rows share one sequence
+ * where the device's attention costs nothing for keys that a query does not see. */
 BatchOptions batch_options(const Recipe& recipe, const DeviceTraits& device, const Mesh& mesh = {});
 
 /** How the model lies on the mesh by the recipe's rules. */
 Placement placement_of(const Recipe& recipe, const Mesh& mesh, const DecoderSpec& spec);
 
-/** The client decides what `auto` means. Prints a line for each axis that a parameter can not be split over. */
+/** The training step, placed on the recipe's mesh of the client's devices, whose DeviceTraits decide what `auto` means.
+ * Logs a line for each axis that a parameter can't be split over. */
 StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const pjrt::Client& client);
-/** The same for devices that need not be there, without a placement. */
+/** The same for a device that need not be there; the placement is that of one device. */
 StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const DeviceTraits& device);
 
 }  // namespace gavel

@@ -16,7 +16,7 @@ struct AttentionSpec {
   int64_t num_key_value_heads = 0;
   int64_t head_dim = 0;
   LinearSpec q_proj, k_proj, v_proj, o_proj;
-  /** RMS norms [head_dim] of each head of queries and keys, before rotary; one or none. */
+  /** RMS norms, weight [head_dim], of each head of queries and keys, before the rotary embedding; one or none. */
   std::vector<TensorSpec> q_norm, k_norm;
   /** What scores are multiplied by. */
   double scale = 1;
@@ -24,7 +24,7 @@ struct AttentionSpec {
   std::optional<int64_t> sliding_window;
   /** cap * tanh(scores / cap) before the mask; none = scores as they are. */
   std::optional<double> logit_softcapping;
-  /** Which of DecoderSpec::ropes. */
+  /** Index into DecoderSpec::ropes. */
   size_t rope = 0;
 
   int64_t query_features() const { return num_attention_heads * head_dim; }
@@ -41,7 +41,7 @@ struct FeedForwardSpec {
 /** One kind of layer: x += attention(norm(x)), then x += feed_forward(norm(x)). */
 struct BlockSpec {
   TensorSpec attention_norm, feed_forward_norm;
-  /** Norms of what a part gives, before it is added to x; one or none. */
+  /** Norms of what attention or feed-forward gives, before it is added to x; one or none. */
   std::vector<TensorSpec> attention_output_norm, feed_forward_output_norm;
   AttentionSpec attention;
   FeedForwardSpec feed_forward;
@@ -58,9 +58,9 @@ struct NormRule {
   double offset = 0;
 };
 
-/** A decoder as every part of Gavel sees it: which tensors there are, what each is called where, what its dimensions
- * mean, and how a layer computes. Made from a ModelConfig by its family (family.h); a program, the loading of files, LoRA's
- * targets, partition rules, merging, export and tables all read it. */
+/** A decoder as every part of Gavel sees it: which tensors there are, their names in Hugging Face's and GGUF's files,
+ * what their dimensions mean, and how a layer computes. Made from a ModelConfig by its family (family.h). Programs, the
+ * loading of files, LoRA's targets, partitioning, merging, export and tables all read it. */
 struct DecoderSpec {
   std::string model_type;
   int64_t vocab_size = 0;
@@ -80,18 +80,19 @@ struct DecoderSpec {
   const BlockSpec& block(int64_t layer) const {
     return blocks[static_cast<size_t>(layer) % blocks.size()];
   }
-  /** What a judge needs of the base, by itself: embeddings, each layer's tensors, final norm. */
+  /** One tensor of one layer, or one outside the layers. */
   struct NamedTensor {
     std::string name;       // with the layer's number
     std::string gguf_name;
     TensorSpec spec;
   };
+  /** What a judge needs of the base: embeddings, final norm, then each layer's tensors one by one. */
   std::vector<NamedTensor> base_tensors() const;
   /** Names of the linears that an adapter can be put on, in the order of BlockSpec::linears. */
   std::vector<std::string> linear_names() const;
 };
 
-/** The head of a classifier on top: [num_labels, hidden_size], named as transformers does. */
+/** The classifier's head, "score.weight" [num_labels, hidden_size], named as transformers does. */
 TensorSpec head_spec(const DecoderSpec& spec, int64_t num_labels);
 
 /** The first part of the base's names, which folders saved without a head leave out. */

@@ -9,7 +9,7 @@
 
 namespace gavel {
 
-/** A kind of decoder that Gavel opens. Each is one file of src/spec/families, listed in family.cpp. */
+/** A kind of decoder that Gavel opens. Each has a file in src/spec/families and a line in families() (family.cpp). */
 struct Family {
   std::string_view model_type;         // of config.json
   std::string_view architecture;       // of a classifier's config.json
@@ -22,24 +22,29 @@ struct Family {
 };
 
 const std::vector<Family>& families();
-/** Throws Error that says which there are; `name` stands for the file. */
+/** The family of a model_type or of a GGUF file's architecture. Throws Error that lists the known ones; `name` stands
+ * for the file in it. */
 const Family& family_of(std::string_view model_type, const std::string& name);
 const Family& family_of_gguf(std::string_view gguf_architecture, const std::string& name);
 
-/** What the model is. The config must have been checked. */
+/** The config's model as its family describes it. The config must have passed ModelConfig::check. */
 DecoderSpec decoder_spec(const ModelConfig& config);
 
-/** Names of the linears of any family, in the order of BlockSpec::linears. */
+/** Names of the linears of all families, each once, in the order of BlockSpec::linears. */
 std::vector<std::string> all_linear_names();
 
 /** Tensors as most families name and shape them. */
 namespace standard {
+/** A norm's weight [size]. */
 TensorSpec norm(std::string name, std::string gguf_name, int64_t size);
-/** `path` within the layer: "self_attn.q_proj"; `gguf`: "attn_q". */
+/** A linear of each layer, weight [out, in]. `path`: its name within the layer, "self_attn.q_proj"; `gguf`:
+ * "attn_q". */
 LinearSpec linear(const std::string& path, const std::string& gguf, int64_t out, Dimension out_dimension, int64_t in,
                   Dimension in_dimension, bool bias, GgufRows rows = GgufRows::kSame);
+/** Embeddings or a language model's head, [vocab_size, hidden_size]. */
 TensorSpec matrix(std::string name, std::string gguf_name, TensorRole role, const ModelConfig& config);
-/** A decoder of one kind of block: pre-norms, attention and gated feed-forward, with the config's biases. */
+/** A decoder of one kind of block: norms before each part, attention and gated feed-forward, with the config's biases.
+ * `query_rows`: the order of q_proj's and k_proj's rows in GGUF files. */
 DecoderSpec decoder(const ModelConfig& config, GgufRows query_rows);
 }  // namespace standard
 

@@ -10,8 +10,8 @@
 
 namespace gavel {
 
-/** The numbers of a model's config.json, with Hugging Face's names; decoder_spec() (family.h) makes of them what the model
- * is. */
+/** The numbers of a model's config.json, with Hugging Face's names. decoder_spec() (family.h) makes a DecoderSpec of
+ * them. */
 struct ModelConfig {
   std::string model_type = "llama";
   int64_t vocab_size = 0;
@@ -36,21 +36,21 @@ struct ModelConfig {
   std::optional<int64_t> eos_token_id;  // the first, where the file lists several
   std::optional<int64_t> pad_token_id;
 
-  /** Reads a config.json of a family that is there. Throws Error naming the file and the key that is missing, of a
-   * wrong type, or impossible (heads that do not divide, an unknown rope type, another architecture or
-   * activation). */
+  /** Reads and checks a config.json of one of families(). Throws Error naming the file and the key that is missing, of
+   * a wrong type, or impossible (heads that do not divide, an unknown rope type, another model_type or activation). */
   static ModelConfig from_file(const std::filesystem::path& path);
+  /** The same for a text; `name` stands for the file in messages. */
   static ModelConfig from_json(std::string_view text, const std::string& name);
-  /** Checks that all numbers fit each other; `name` stands in the message. */
+  /** Throws Error when numbers are out of range or do not fit each other; `name` stands for the file in it. */
   void check(const std::string& name) const;
   /** A config.json of the family's …ForSequenceClassification that transformers opens. `dtype`: "float32" |
    * "bfloat16". */
   std::string to_json(int64_t num_labels, std::string_view dtype) const;
 };
 
-/** Shapes known by name, for runs without files: "llama-3-8b", "smollm2-135m", … */
+/** Names of the models whose config is built in, for runs without files: "llama-3-8b", "smollm2-135m", … */
 std::vector<std::string> built_in_shapes();
-/** Throws Error with the nearest name. */
+/** The config of that name. Throws Error with the nearest name when there is none. */
 ModelConfig built_in_shape(std::string_view name);
 
 }  // namespace gavel

@@ -18,12 +18,13 @@ struct RopeScaling {
 struct RopeSpec {
   double rope_theta = 10000;
   RopeScaling scaling;
-  /** Divisors of the frequencies [head_dim / 2] as a GGUF file lists them, in place of the scaling; empty when there
-   * are none. */
+  /** Divisors of the frequencies [head_dim / 2] as a GGUF file lists them, in place of the llama3 rule; empty when
+   * there are none. */
   std::vector<float> freq_factors;
 };
 
-/** float32 factors of the rotary angles [head_dim / 2], computed as transformers does. */
+/** What positions are multiplied by to give the rotary angles, [head_dim / 2]: float32 values, computed as transformers
+ * does. */
 std::vector<double> inverse_frequencies(const RopeSpec& rope, int64_t head_dim);
 
 /** What the scaling divides the frequencies by, [head_dim / 2]. */

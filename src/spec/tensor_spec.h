@@ -23,20 +23,20 @@ enum class Dimension : uint8_t {
 /** What a tensor is in a model. */
 enum class TensorRole : uint8_t { kEmbedding, kNorm, kLinear, kBias, kLanguageModelHead, kAdapterA, kAdapterB, kHead };
 
-/** What a tensor's numbers are held in. */
+/** The type that a tensor's numbers are held in. */
 enum class Storage : uint8_t {
   kModelType,  // as the recipe's model.dtype says: the frozen base
   kFloat32,    // what is trained
 };
 
-/** How the rows of a tensor stand in a GGUF file. */
+/** The order of a tensor's rows in a GGUF file, against Hugging Face's. */
 enum class GgufRows : uint8_t {
   kSame,
   /** Within each head the rows 0, D/2, 1, D/2 + 1, …, for rotary embeddings that turn neighbours. */
   kRotaryPairs,
 };
 
-/** One tensor of a model, or one tensor of each layer: then '*' stands for the layer's number in its names. */
+/** One tensor of a model, or one of each layer: then its names have '*' in place of the layer's number. */
 struct TensorSpec {
   std::string name;  // Hugging Face's: "model.layers.*.self_attn.q_proj.weight"
   Shape shape;       // of one layer
@@ -47,7 +47,7 @@ struct TensorSpec {
   GgufRows gguf_rows = GgufRows::kSame;
 
   bool in_layers() const { return name.find('*') != std::string::npos; }
-  /** The rows or columns of attention heads, which stay together. */
+  /** Whether a dimension counts the features of attention heads, which must stay together. */
   bool has_heads() const;
   DType dtype(DType model_type) const { return storage == Storage::kModelType ? model_type : DType::kF32; }
 };

@@ -14,7 +14,7 @@ struct AddedToken {
   bool single_word = false;  // only where no \w stands beside it
   bool lstrip = false;       // takes the white space before it
   bool rstrip = false;       // takes the white space after it
-  bool normalized = false;   // looked for after the others
+  bool normalized = false;   // looked for in a second pass, after those without it
   bool special = false;
 };
 

@@ -21,6 +21,7 @@ struct ByteAlphabet {
   /** Appends the bytes that `token` stands for; false (and nothing appended) when a character is not one of
    * the alphabet. `token` is valid UTF-8. */
   bool append_bytes(std::string& out, std::string_view token) const;
+  /** The characters of these bytes, as UTF-8. */
   std::string to_text(std::string_view bytes) const;
 };
 
@@ -96,6 +97,7 @@ class BpeModel {
     if (size > ShortWord::kMaxBytes) return encode_long(p, size, safe_end, scratch, out.flush());
     encode_short(ShortWord::load(p, size, safe_end - p >= 16), p, size, scratch, out);
   }
+  /** The same for a piece of at most ShortWord::kMaxBytes bytes, given as `word` too. */
   void encode_short(const ShortWord& word, const uint8_t* p, size_t size, Scratch& scratch,
                     IdWriter& out) const {
     uint64_t hash = word.hash();
@@ -110,7 +112,7 @@ class BpeModel {
    * `size` bytes; false is certain, true may be wrong. Only boundaries with a character that is not ASCII are
    * told. */
   bool may_join(const uint8_t* p, size_t at, size_t size) const;
-  /** The same without the cache and without the vocabulary short cut: the merges alone. */
+  /** encode_piece() without the cache and without looking the whole piece up in the vocabulary: the merges alone. */
   void merge_piece(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const;
 
  private:

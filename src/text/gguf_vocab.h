@@ -20,7 +20,7 @@ struct GgufVocab {
   std::string chat_template;
 };
 
-/** Reads it. Throws Error naming the file and the key. */
+/** Reads a GGUF file's tokenizer. Throws Error naming the file and the key. */
 GgufVocab read_gguf_vocab(const std::filesystem::path& path);
 
 }  // namespace gavel

@@ -9,7 +9,8 @@
 
 namespace gavel {
 
-/** Typed access to one value of a JSON document, with errors that name the place. */
+/** Typed access to one value of a JSON document. Every function throws Error naming the place when the value is missing
+ * or of another type. */
 struct JsonNode {
   simdjson::dom::element value;
   std::string where;  // "tokenizer.json: model"

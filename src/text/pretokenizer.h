@@ -47,8 +47,8 @@ class PreTokenizer {
   const std::vector<Stage>& stages() const { return stages_; }
   bool prefix_space() const { return prefix_space_; }
 
-  /** Appends the byte ranges of the pieces of `text` (valid UTF-8), for the kinds without a prefix space. Any
-   * kind; the tokenizer calls the scanners itself, this is the slow general way. */
+  /** Appends the byte ranges of the pieces of `text` (valid UTF-8), for lists without a prefix space. Runs stage by
+   * stage, which is slow but right for every Kind; the tokenizer runs the scanners of the known kinds by itself. */
   void split(std::string_view text, RegexScratch& scratch,
              std::vector<std::pair<size_t, size_t>>& pieces) const;
   /** The same for a list with add_prefix_space: pieces are given out as strings. */

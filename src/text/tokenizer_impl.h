@@ -24,7 +24,7 @@ struct EncodeScratch {
   std::vector<std::string> strings;
 };
 
-/** Scratch memory waits here between calls, so that word caches stay warm over calls and threads. */
+/** Keeps scratch memory between calls, so that its word cache still knows the words of earlier calls and threads. */
 class ScratchPool {
  public:
   ScratchPool() = default;

@@ -38,8 +38,8 @@ struct ShortWord {
   bool operator==(const ShortWord&) const = default;
 };
 
-/** What each word seen becomes; one per thread at a time. Bounded: the short half overwrites its
- * oldest-looking neighbour, the long half starts again when full. */
+/** The tokens of words seen before; used by one thread at a time. Its memory is bounded: a new short word takes the
+ * place of another, and all is emptied when another bound is reached. */
 class WordCache {
  public:
   static constexpr size_t kMaxLongBytes = 256;
@@ -47,13 +47,13 @@ class WordCache {
   WordCache();
   void clear();
 
-  /** A short word's place. When `found`, `ids` and `count` are its tokens; else the caller fills it with
-   * set(). */
+  /** A word of up to ShortWord::kMaxBytes bytes and its tokens. */
   struct Entry {
     ShortWord word{0, 0};
     uint32_t ids[3] = {};
     uint32_t count = 0;  // above 3: ids[0] is a place in the pool
   };
+  /** nullptr when the word is not in the cache. `hash` is word.hash(). */
   const Entry* find(const ShortWord& word, uint64_t hash) const {
     size_t slot = hash >> kShift;
     if (short_[slot].word == word) return &short_[slot];
@@ -66,7 +66,7 @@ class WordCache {
             entry.count};
   }
 
-  /** The tokens of a word of 16 to kMaxLongBytes bytes, empty when unknown. */
+  /** The tokens of a word of 16 to kMaxLongBytes bytes; empty when it is not in the cache. */
   std::span<const int32_t> find_long(std::string_view word, uint64_t hash) const;
   void insert_long(std::string_view word, uint64_t hash, std::span<const int32_t> ids);
 
@@ -94,6 +94,7 @@ class WordCache {
   std::vector<int32_t> pool_;
 };
 
+/** A hash for this program's tables; not stable from one version to another. */
 uint64_t hash_bytes(const void* data, size_t size);
 
 }  // namespace gavel

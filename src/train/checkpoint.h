@@ -12,12 +12,12 @@
 
 namespace gavel {
 
-/** What a checkpoint's tensors belong to. */
+/** What a checkpoint's tensors belong to, and what is written beside them. */
 struct CheckpointLayout {
   DecoderSpec spec;
   AdapterConfig adapter;
   int64_t num_labels = 3;
-  /** recipe.yaml, so that the folder can be judged with as it is. */
+  /** Text of recipe.yaml, so that a checkpoint's folder can be used as a trained judge. */
   std::string recipe;
 };
 
@@ -35,7 +35,7 @@ class CheckpointStore {
 
   const std::filesystem::path& folder() const { return folder_; }
   std::filesystem::path path(int64_t step) const { return folder_ / fmt::format("step-{}", step); }
-  /** Of the folders that are there, rising; whether they are whole is not looked at. */
+  /** Steps of the checkpoints that are there, rising, whether or not they are whole. */
   std::vector<int64_t> steps() const;
 
   /** Writes step-N for state.step; synced to disk when it returns. Throws Error when that fails, and leaves
@@ -43,12 +43,13 @@ class CheckpointStore {
   void save(const CheckpointLayout& layout, const RunState& state, const RunIdentity& identity,
             const TrainedState& trained) const;
 
-  /** The newest whole checkpoint. `skipped` is told why each damaged one was passed over. */
+  /** The newest whole checkpoint; nullopt when there is none. `skipped` gets a message for each damaged one passed
+   * over. */
   std::optional<SavedRun> newest(const std::function<void(const std::string&)>& skipped) const;
-  /** Tensors of a saved run, bit for bit. Throws when they do not fit the layout. */
+  /** Tensors of a saved run, bit for bit. Throws Error when they do not fit the layout. */
   TrainedState load(const SavedRun& run, const CheckpointLayout& layout) const;
 
-  /** Removes all but the newest `keep_last` and `best`. */
+  /** Removes all checkpoints but the newest `keep_last` and that of step `best`. Throws Error when that fails. */
   void prune(int64_t keep_last, std::optional<int64_t> best) const;
   /** Gives folders after `step` the name damaged-step-N, so that they neither count nor get lost. */
   void set_aside_after(int64_t step) const;

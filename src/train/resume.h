@@ -8,9 +8,9 @@
 
 namespace gavel {
 
-/** The checkpoint that a run of this identity goes on from; nullopt when the folder has none. Throws Error
- * when all are damaged, and, unless `allow_changes`, when the run was another one: naming every setting and
- * file that differs. */
+/** The checkpoint that a run of this identity goes on from; nullopt when the folder has none. Throws Error when all are
+ * damaged. When settings or files differ from the checkpoint's, it throws Error that names each of them, or with
+ * `allow_changes` calls `warn` with each. */
 std::optional<SavedRun> find_saved_run(const RunFolder& folder, const RunIdentity& identity,
                                        bool allow_changes,
                                        const std::function<void(const std::string&)>& warn);

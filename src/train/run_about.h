@@ -14,7 +14,7 @@ struct ParameterCounts {
 };
 ParameterCounts count_parameters(const ModelOptions& model);
 
-/** A table of what is trained, per module, and its share of all parameters. */
+/** A table of the trained tensors, and the share of all parameters that is trained. */
 std::string trainable_table(const ModelOptions& model);
 
 /** run.json's part that does not change while the run runs (docs/files.md). */
@@ -24,7 +24,7 @@ nlohmann::ordered_json about_run(const Recipe& recipe, const StepOptions& option
 /** What may change the last bits of a run's numbers: RunIdentity::environment. */
 std::vector<std::pair<std::string, std::string>> run_environment(const pjrt::Client& client);
 
-/** Bytes that this process (on the CPU) or its first device has in use; -1: not known. */
+/** Bytes in use: of this process on the CPU, else of its first device; -1: not known. */
 int64_t memory_in_use(const pjrt::Client& client);
 
 }  // namespace gavel

@@ -3,15 +3,18 @@
 
 namespace gavel {
 
-/** A run's output folder, held by one process: a lock (flock) goes with the process, however it ends. */
+/** A run's output folder, which one process holds: by a lock (flock on .lock) that ends with the process, however it
+ * ends. */
 class RunFolder {
  public:
+  /** What to do when the folder has files of a run. */
   enum class Existing {
-    kRefuse,  // a folder that holds a run is refused
-    kResume,  // so is one that holds a run without checkpoints; else the run is to be gone on with
+    kRefuse,  // throw Error
+    kResume,  // accept it, for the run to go on; throw Error only when it has a trained adapter and no checkpoints
   };
 
-  /** Makes the folder. Throws when another process holds it, it can't be written to, or `existing` refuses it. */
+  /** Makes the folder if need be and locks it. Throws Error when another process holds it, it can't be written to, or
+   * `existing` says so. */
   RunFolder(std::filesystem::path path, Existing existing);
   ~RunFolder();
   RunFolder(const RunFolder&) = delete;
@@ -23,7 +26,7 @@ class RunFolder {
 
   /** Whether the folder is still the one that was opened. */
   bool is_there() const;
-  /** Makes the folder again after somebody removed it. Throws when it can't. */
+  /** Makes and locks the folder again after somebody removed it. Throws Error when it can't. */
   void restore();
 
  private:

@@ -18,18 +18,18 @@ struct SourceFile {
   FileDigest digest;
 };
 
-/** What determines a run: a run may only be resumed by one of the same identity. */
+/** What determines a run's result. A run is resumed only with the same settings and files, unless the user allows other
+ * ones. */
 struct RunIdentity {
   /** Every setting and its value as YAML. */
   std::vector<std::pair<std::string, std::string>> recipe;
   std::vector<SourceFile> files;
-  /** Things that may change the last bits of numbers, and are warned of: version of the program, device,
-   * threads. */
+  /** What may change the last bits of numbers, so that a difference gives a warning: version of the program, platform,
+   * device, threads. */
   std::vector<std::pair<std::string, std::string>> environment;
 };
 
-/** Settings and files of a recipe; reads the files. The environment is left empty. Throws when a file is
- * missing. */
+/** Settings and files of a recipe; reads the files whole. `environment` is left empty. */
 RunIdentity identify(const Recipe& recipe);
 
 /** A line for each setting or file that differs and changes what a run computes: "train.seed: 1 → 2". Paths
@@ -37,7 +37,7 @@ RunIdentity identify(const Recipe& recipe);
  * (RecipeKey::free). */
 std::vector<std::string> changes(const RunIdentity& before, const RunIdentity& now);
 
-/** The same for the environment. */
+/** A line for each entry of the environment that differs. */
 std::vector<std::string> environment_changes(const RunIdentity& before, const RunIdentity& now);
 
 nlohmann::ordered_json to_json(const RunIdentity& identity);

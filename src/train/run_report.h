@@ -9,13 +9,13 @@
 
 namespace gavel {
 
-/** The page of one or several runs, with the texts of the rows it lists found in the runs' own data files
- * (where these are still there and unchanged in length; else it shows ids alone). */
+/** The HTML report of one or several runs. The texts of the rows it lists are looked up in the runs' data files; where
+ * a file is gone or has more than 512 MiB, it shows row numbers and ids alone. */
 std::string run_report(const std::vector<std::filesystem::path>& folders);
 
-/** Keeps report.html of a run that is under way up to date. A page can cost some hundred milliseconds, which
- * training must not wait for: it is made every minute at most, and takes at most a fiftieth of the time. What
- * goes wrong with it is handed to `warn`, and never ends a run. */
+/** Keeps report.html of a run that is under way up to date. Training waits while a page is made, which can take
+ * seconds, so refresh() makes one at most every minute and at most a fiftieth of the time. Failures go to `warn` and
+ * never end a run. */
 class ReportWriter {
  public:
   ReportWriter(std::filesystem::path folder, std::function<void(const std::string&)> warn);

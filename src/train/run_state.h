@@ -5,12 +5,12 @@
 
 namespace gavel {
 
-/** An exponential mean, corrected for its start as Adam's moments are. */
+/** An exponential mean (weight 0.05 for the newest value), corrected for its start as Adam's moments are. */
 struct SmoothedLoss {
   double sum = 0;
   double weight = 0;
   void add(double loss);
-  /** NaN before the first. */
+  /** NaN before the first value. */
   double value() const;
   bool operator==(const SmoothedLoss&) const = default;
 };
@@ -22,11 +22,10 @@ struct BestEvaluation {
   bool operator==(const BestEvaluation&) const = default;
 };
 
-/** Where a run stands, apart from tensors: what a resumed run can't find out from recipe, data and step
- * number. */
+/** What a resumed run needs besides tensors: all that does not follow from recipe, data and step number. */
 struct RunState {
   int64_t step = 0;  // optimizer steps done
-  // Sums of all steps that were applied, behind the running means.
+  // Sums over all steps that were applied, from which means since the start are made.
   double loss_sum = 0;
   double correct_sum = 0;
   int64_t rows = 0;

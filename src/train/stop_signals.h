@@ -5,10 +5,9 @@
 
 namespace gavel {
 
-/** Takes SIGINT, SIGTERM and SIGHUP (a closed terminal; not under nohup) for as long as it lives, on a thread
- * of its own, so that no code runs inside a signal handler. Make it before other threads: they inherit the
- * mask that keeps these signals from them. A reader of our output that goes away (SIGPIPE) is no reason to
- * end.
+/** Takes SIGINT, SIGTERM and SIGHUP (a closed terminal; not under nohup) for as long as it lives, on a thread of its
+ * own, so that no code runs inside a signal handler. Make it before other threads: they inherit the mask that keeps
+ * these signals from them. SIGPIPE (the reader of our output went away) is ignored.
  *
  * Until defer() a signal ends the process at once (exit status 128 + signal). After it, the first signal is
  * only noted, for the run to save and stop; the second ends the process at once. Ending at once harms no

@@ -19,7 +19,7 @@
 
 namespace gavel {
 
-/** What a training loop works with; all of it outlives the loop. */
+/** What a training loop works with. What it refers to must outlive the loop. */
 struct TrainingParts {
   const Recipe& recipe;
   RunFolder& folder;
@@ -38,33 +38,33 @@ struct TrainingParts {
   /** Brings reports up to date when it is time; called after each step. */
   std::function<void()> refresh;
   int64_t total_steps;
-  /** Of several processes the first alone keeps what it writes; what it decides, all do. */
+  /** The processes of the run: the files of the first alone are kept, and all do what it decides. */
   ProcessGroup group = {};
-  /** The checkpoint that the run goes on from, the same in all processes. */
+  /** Step of the checkpoint that the run goes on from, the same in all processes; nullopt: none. */
   std::optional<int64_t> saved_step = std::nullopt;
 };
 
 enum class TrainingEnd : uint8_t { kFinished, kStoppedEarly, kInterrupted };
 
-/** From a state to the end of the run: steps, evaluations, checkpoints, and what goes wrong on the way. Up to
- * DeviceTraits::steps_in_flight steps are in flight; before an evaluation or a checkpoint the device catches up.
- * What can't be written does not end the run. */
+/** Runs the steps from a state to the end of the run, with evaluations and checkpoints. Up to
+ * DeviceTraits::steps_in_flight steps are sent before the first of them is read; before an evaluation or a checkpoint
+ * all are. A file that can't be written gives a warning and does not end the run. */
 class TrainingLoop {
  public:
   /** The engine holds the tensors that belong to `state`. */
   TrainingLoop(const TrainingParts& parts, RunState state);
 
-  /** Throws Error for a step that is not finite (train.skip_nonfinite = false), after saving the state before
-   * it. */
+  /** Throws Error for a step whose loss or gradient is not finite or whose loss is above train.max_loss, after saving
+   * the state before it; with train.skip_nonfinite only after ten such steps in a row. */
   TrainingEnd run();
 
   const RunState& state() const { return state_; }
-  /** That ended the run, or 0. */
+  /** The signal that ended the run, or 0. */
   int signal() const { return signal_; }
-  /** NaN, or of the last evaluation of this process. */
+  /** Log loss and accuracy of this process's last evaluation; NaN before there is one. */
   double valid_log_loss() const { return valid_log_loss_; }
   double valid_accuracy() const { return valid_accuracy_; }
-  /** The newest checkpoint that this process wrote or began with; nullopt: none. */
+  /** Step of the newest checkpoint that the run wrote or began with; nullopt: none. */
   std::optional<int64_t> saved_step() const { return saved_step_; }
 
  private:
@@ -89,14 +89,14 @@ class TrainingLoop {
   StepFigures figures(const Sent& sent, const PendingStats::Sums& sums) const;
   void write_train_row(const Sent& sent, const PendingStats::Sums& sums, bool skipped);
 
-  /** What is due at this step: evaluation, checkpoint. False when a signal came meanwhile. */
+  /** Evaluates and saves, as far as that is due at this step. False when a signal came meanwhile. */
   bool milestone();
   bool evaluates_at(int64_t step) const;
   bool saves_at(int64_t step) const;
   bool stopped_early() const;
   /** False when a signal came meanwhile. */
   bool evaluate();
-  /** Checkpoints beyond train.keep_last go after this one is whole, unless they are to stay. */
+  /** Whether older checkpoints beyond train.keep_last may be removed once this one is whole. */
   enum class Earlier : uint8_t { kMayGo, kStay };
   void save(Earlier earlier = Earlier::kMayGo);
   void restore_folder();
