@@ -17,6 +17,7 @@ std::shared_ptr<const Task> task_of(const Recipe& recipe) { return judging_task(
 
 TokenizeOptions tokenize_options(const Recipe& recipe, const Tokenizer& tokenizer) {
   TokenizeOptions options;
+  options.task = task_of(recipe)->name();
   options.encode = [task = task_of(recipe)](const PreferenceRow& row, bool swap, const EncodeOptions& how,
                                             const TextEncoder& encoder) { return task->encode(row, swap, how, encoder); };
   bool chat = recipe.data.text_template == "chat";

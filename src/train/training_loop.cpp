@@ -62,11 +62,10 @@ void TrainingLoop::first_look() {
     if (!std::isfinite(value))
       fail("the check before training: the logits of the first batch are not finite");
   p_.display.info(
-      fmt::format("check: forward pass of {} x {} tokens in {:.3f} s, logits {} {} (computed in {}), first "
-                  "row [{:.4f}, {:.4f}, {:.4f}]",
+      fmt::format("check: forward pass of {} x {} tokens in {:.3f} s, logits {} {} (computed in {}), first row [{:.4f}]",
                   shape.sequences, shape.length, seconds, dtype_name(found.logits.dtype()),
                   to_string(found.logits.shape()), dtype_name(p_.engine.options().model.compute_dtype),
-                  logits[0], logits[1], logits[2]));
+                  fmt::join(logits.first(static_cast<size_t>(p_.engine.options().model.num_labels)), ", ")));
 }
 
 void TrainingLoop::send(int64_t step, StepBatches batches) {
