@@ -51,6 +51,11 @@ DType type_of(int64_t argument) {
   return argument == 0 ? DType::kF32 : DType::kBF16;
 }
 
+/** As programs have it: the type of the values is the type of the products. */
+Compute compute_of(DType type) {
+  return type == DType::kBF16 ? Compute::kBF16 : Compute::kF32;
+}
+
 void report(benchmark::State& state, double flops) {
   state.counters["GFLOP/s"] =
       benchmark::Counter(flops * static_cast<double>(state.iterations()) * 1e-9, benchmark::Counter::kIsRate);
@@ -75,7 +80,7 @@ void linear(benchmark::State& state) {
   const DType type = type_of(state.range(0));
   const LinearShape s{kTokens, state.range(1), state.range(2)};
   Array x(type, s.rows * s.in, 1), w(type, s.out * s.in, 2), y(type, s.rows * s.out, 3);
-  for (auto _ : state) linear_forward(s, x.matrix(), w.matrix(), {}, y.matrix());
+  for (auto _ : state) linear_forward(s, x.matrix(), w.matrix(), {}, y.matrix(), compute_of(type));
   report(state, 2.0 * static_cast<double>(s.rows * s.in * s.out));
 }
 
@@ -83,7 +88,7 @@ void linear_dx(benchmark::State& state) {
   const DType type = type_of(state.range(0));
   const LinearShape s{kTokens, state.range(1), state.range(2)};
   Array dx(type, s.rows * s.in, 1), w(type, s.out * s.in, 2), dy(type, s.rows * s.out, 3);
-  for (auto _ : state) linear_input_gradient(s, dy.matrix(), w.matrix(), dx.matrix());
+  for (auto _ : state) linear_input_gradient(s, dy.matrix(), w.matrix(), dx.matrix(), compute_of(type));
   report(state, 2.0 * static_cast<double>(s.rows * s.in * s.out));
 }
 
@@ -96,7 +101,8 @@ void lora(benchmark::State& state) {
   Array a(DType::kF32, rank * s.in, 4), b(DType::kF32, rank * s.out, 5), xa(DType::kF32, s.rows * rank, 6);
   const Lora weights{rank, 2.0f, a.floats(), b.floats()};
   for (auto _ : state)
-    linear_lora_forward(s, x.matrix(), x.matrix(), w.matrix(), {}, weights, y.matrix(), xa.floats());
+    linear_lora_forward(s, x.matrix(), x.matrix(), w.matrix(), {}, weights, y.matrix(), xa.floats(),
+                        compute_of(type));
   report(state, 2.0 * static_cast<double>(s.rows * s.in * s.out));
 }
 
@@ -111,7 +117,7 @@ void lora_grad(benchmark::State& state) {
   const Lora weights{rank, 2.0f, a.floats(), b.floats()};
   for (auto _ : state)
     linear_lora_gradients(s, dy.matrix(), x.matrix(), w.matrix(), xa.floats(), weights,
-                          {dx.matrix(), {}, da.floats(), db.floats()});
+                          {dx.matrix(), {}, da.floats(), db.floats()}, compute_of(type));
   report(state, 2.0 * static_cast<double>(s.rows * s.in * s.out));
 }
 
@@ -124,7 +130,8 @@ void mlp(benchmark::State& state) {
       g(type, s.rows * s.intermediate, 6), u = g;
   const MlpWeights weights{norm.matrix(), 1e-5f, gate.matrix(), up.matrix(), down.matrix()};
   for (auto _ : state)
-    mlp_forward(s, type, h.data(), weights, y.data(), keeps ? g.data() : nullptr, keeps ? u.data() : nullptr);
+    mlp_forward(s, type, h.data(), weights, y.data(), keeps ? g.data() : nullptr, keeps ? u.data() : nullptr,
+                compute_of(type));
   report(state, 6.0 * static_cast<double>(s.rows * s.hidden * s.intermediate));
 }
 
@@ -186,11 +193,9 @@ void bandwidth(benchmark::State& state, int64_t elements, int arrays) {
 void norm(benchmark::State& state) {
   const DType type = type_of(state.range(0));
   const int64_t n = 576;
-  Array x(type, kTokens * n, 1), r(type, kTokens * n, 2), w(DType::kF32, n, 3), h(type, kTokens * n, 4),
-      y(type, kTokens * n, 5);
-  for (auto _ : state)
-    rms_norm_forward(kTokens, n, type, x.data(), r.data(), w.matrix(), 1e-5f, h.data(), y.data());
-  bandwidth(state, kTokens * n, 4);
+  Array x(type, kTokens * n, 1), w(DType::kF32, n, 2), y(type, kTokens * n, 3);
+  for (auto _ : state) rms_norm_forward(kTokens, n, type, x.data(), w.matrix(), 1e-5f, y.data());
+  bandwidth(state, kTokens * n, 2);
 }
 
 void norm_grad(benchmark::State& state) {
@@ -222,9 +227,8 @@ void swiglu_grad(benchmark::State& state) {
 void rotary_q(benchmark::State& state) {
   const DType type = type_of(state.range(0));
   const int64_t n = kTokens * 576;
-  Array x(type, n, 1), y(type, n, 2), cosine(DType::kF32, 512 * 32, 3), sine(DType::kF32, 512 * 32, 4);
-  for (auto _ : state)
-    rotary(kTokens, 9, 64, type, x.data(), 512, cosine.floats(), sine.floats(), false, y.data());
+  Array x(type, n, 1), y(type, n, 2), cosine(DType::kF32, kTokens * 32, 3), sine(DType::kF32, kTokens * 32, 4);
+  for (auto _ : state) rotary(kTokens, 9, 64, type, x.data(), cosine.floats(), sine.floats(), false, y.data());
   bandwidth(state, n, 2);
 }
 

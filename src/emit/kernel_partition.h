@@ -4,9 +4,9 @@
 
 namespace gavel {
 
-/** How a mesh cuts a kernel call: tokens over dp and fsdp, heads and features over mp, each where the number of devices
- * divides every dimension of that letter. Throws Error when the call has more operands or other results than
- * `dimensions` states. */
+/** How a kernel call is split over a mesh: tokens over dp and fsdp, heads and features over mp, each only if the number of
+ * parts divides every dimension that has its letter in `dimensions`. Throws Error when the call has more operands than
+ * `dimensions` states, or another number of results. */
 KernelPartition partition_kernel(const Mesh& mesh, const KernelDimensions& dimensions,
                                  const std::vector<TensorType>& operands, const std::vector<TensorType>& results);
 

@@ -15,25 +15,25 @@ struct Donation {
   size_t output;
 };
 
-/** How a program lies on a mesh. */
+/** How a program's arguments and results are split over a mesh. */
 struct ModuleSharding {
   Mesh mesh;
-  /** One per parameter and output. */
+  /** One for each parameter of the graph, and one for each output. */
   std::vector<DimensionAxes> parameters, outputs;
 };
 
 struct ModuleOptions {
   std::string name = "step";
   std::vector<Donation> donations;
-  /** Nothing: the program of one device. Else it carries Shardy's mesh and shardings (dialect sdy), to be compiled with
-   * mesh.devices() partitions. */
+  /** Empty for a program of one device. Else the text states the mesh and the shardings (in Shardy's dialect, sdy), and it
+   * has to be compiled with mesh.devices() partitions. */
   std::optional<ModuleSharding> sharding = std::nullopt;
 };
 
-/** The program as StableHLO text: @main with every parameter of the graph as an argument, in order (also
- * those that nothing reads, so that callers need not know), returning `outputs`. Nodes that no output needs
+/** The program as StableHLO text: a function @main that takes every parameter of the graph in order, also those that
+ * nothing reads, so that callers need not know which these are, and returns `outputs`. Nodes that no output needs
  * are left out. The same graph always gives the same text. Throws when a donation pairs different types or
- * uses an index twice, or a sharding does not divide its parameter or output: an uneven one is never emitted. */
+ * uses an index twice or one that is not there, or when a sharding does not divide its parameter or output. */
 std::string emit_module(const Graph& graph, const std::vector<Value>& outputs,
                         const ModuleOptions& options = {});
 

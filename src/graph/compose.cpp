@@ -17,6 +17,11 @@ Value max_last_repeated(const Value& a) {
   return broadcast(reduce_max(a, {a.rank() - 1}), a.shape(), leading(a));
 }
 
+/** Sum over the last dimension, repeated along it: the shape is that of `a`. */
+Value sum_last_repeated(const Value& a) {
+  return broadcast(reduce_sum(a, {a.rank() - 1}), a.shape(), leading(a));
+}
+
 }  // namespace
 
 Value silu(const Value& a) {
@@ -27,10 +32,6 @@ Value gelu_tanh(const Value& a) {
   const double root = std::sqrt(2 / std::numbers::pi);
   Value inner = mul(add(a, mul(mul(mul(a, a), a), 0.044715)), root);
   return mul(mul(a, add(tanh(inner), 1)), 0.5);
-}
-
-Value sum_last_repeated(const Value& a) {
-  return broadcast(reduce_sum(a, {a.rank() - 1}), a.shape(), leading(a));
 }
 
 Value softmax(const Value& a) {

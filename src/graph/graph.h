@@ -25,7 +25,7 @@ class Graph;
 class Op;
 class Printer;
 
-/** One output of one node; cheap to copy. A default-constructed Value is "none" and false. */
+/** One output of one node; cheap to copy. A default-constructed Value is empty ("none") and false. */
 class Value {
  public:
   Value() = default;
@@ -49,13 +49,15 @@ class Value {
   int32_t index_ = 0;
 };
 
+/** One application of an op. */
 struct Node {
   std::shared_ptr<const Op> op;
   std::vector<Value> inputs;
   std::vector<TensorType> outputs;
 };
 
-/** What a gradient rule sees. */
+/** What the gradient rule of an op is given: a node, and the gradients that reach its outputs. The rule adds nodes to the
+ * graph. */
 struct GradientContext {
   Graph& graph;
   std::span<const Value> inputs;
@@ -74,13 +76,12 @@ struct PrintContext {
   std::vector<bool> used;
 };
 
-/** Matrix-product work by op (kernels: by target). */
+/** Floating-point operations of matrix products (Op::flops) by op, those of kernels by target. */
 using FlopCount = std::map<std::string, double, std::less<>>;
 double total(const FlopCount& count);
 
 /** An operation: its text and its gradient rule in one place. Immutable, shared between nodes and graphs.
- * Shape inference is done by the function that builds the node (ops.h), which throws with the op's name and
- * both shapes. */
+ * The types of its outputs are worked out by the function that builds the node (those of ops.h, for example). */
 class Op {
  public:
   virtual ~Op() = default;
@@ -90,9 +91,10 @@ class Op {
   virtual std::vector<Value> gradient(const GradientContext& context) const;
   /** Writes the op's lines and returns the names of its outputs ("" for one left out). */
   virtual std::vector<std::string> print(Printer& printer, const PrintContext& context) const = 0;
-  /** Multiply-add work counted as two, matrix products only; the figure that users compare machines by. */
+  /** Floating-point operations of the matrix products that these outputs need, a multiplication and an addition being two.
+   * All else counts nothing, as is the custom where speeds are compared. */
   virtual double flops(const Node& node, const std::vector<bool>& used) const;
-  /** Adds that work under the op's name, or under the names of the ops within. */
+  /** Adds these to `count` under the op's name, or for an op made of others under their names. */
   virtual void count_flops(const Node& node, const std::vector<bool>& used, FlopCount& count) const;
 };
 
@@ -105,7 +107,7 @@ class Graph {
 
   /** A new argument; they are numbered in the order of the calls. */
   Value parameter(DType dtype, Shape shape, std::string name);
-  /** Adds a node whose output types are already known. Throws when an input is of another graph. */
+  /** Adds a node whose output types are already known. Throws when an input is empty or of another graph. */
   std::vector<Value> add(std::shared_ptr<const Op> op, std::vector<Value> inputs,
                          std::vector<TensorType> outputs);
 
@@ -122,7 +124,7 @@ class Graph {
   /** For every node, which of its outputs `roots` need, directly or not. */
   std::vector<std::vector<bool>> used_outputs(std::span<const Value> roots) const;
 
-  /** Op::count_flops over what `roots` need. */
+  /** Op::count_flops of every node that `roots` need. */
   FlopCount count_flops(std::span<const Value> roots) const;
   /** The sum of count_flops. */
   double flops(std::span<const Value> roots) const;
@@ -133,7 +135,7 @@ class Graph {
   std::vector<std::string> parameter_names_;
 };
 
-/** The index of the parameter that `value` is, or -1. */
+/** The number of the parameter that `value` is, or -1 for other values. */
 int64_t parameter_index(const Value& value);
 
 }  // namespace gavel

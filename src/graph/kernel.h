@@ -10,21 +10,24 @@
 
 namespace gavel {
 
-/** A call of a function that the device's runtime knows by name (XLA FFI, api_version 4). */
+/** A call of a function that was registered with the device's plugin under a name (a custom call of XLA FFI, api_version 4).
+ */
 struct Kernel {
   std::string target;
   /** Written as f32, i32 and i1. */
   std::vector<std::pair<std::string, std::variant<double, int32_t, bool>>> attributes;
-  /** As Op::gradient; empty for a kernel without one. */
+  /** As Op::gradient; empty for a kernel without a rule, whose gradient can't be asked for. */
   std::function<std::vector<Value>(const GradientContext&)> gradient;
-  /** Matrix-product work of one call. */
+  /** As Op::flops, of one call. */
   double flops = 0;
-  /** The kernel that gives the first output alone, called when nothing reads the others (what the gradient would have). */
+  /** The kernel that gives the first output alone, called where nothing reads the others, which are there for the gradient.
+   * Not used in programs for a mesh. "" = there is none. */
   std::string first_output_target = {};
-  /** How a mesh cuts it; a program for a mesh can't be emitted when this is not stated. */
+  /** How the call is split over a mesh; a program for a mesh can't be emitted when this is not stated. */
   KernelDimensions dimensions = {};
 };
 
+/** The outputs of the call, which have the types `outputs`. There must be an input. */
 std::vector<Value> call_kernel(Kernel kernel, const std::vector<Value>& inputs, std::vector<TensorType> outputs);
 
 }  // namespace gavel

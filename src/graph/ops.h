@@ -6,10 +6,10 @@
 
 namespace gavel {
 
-// The closed set of operations. Each function infers the result's type, and throws Error prefixed with the
-// op's name and stating the shapes when the inputs don't fit. Semantics are StableHLO's
-// (openxla.org/stablehlo/spec); there is no implicit broadcasting, apart from the overloads that take a C++
-// number.
+// The operations that programs are built of, beside loops (scan.h), calls of kernels (kernel.h), ops with a gradient rule of
+// their own (custom_gradient.h) and sharding constraints (partition.h). Each function infers the result's type, and throws
+// Error prefixed with the op's name and stating the shapes when the inputs don't fit. Semantics are StableHLO's
+// (openxla.org/stablehlo/spec); there is no implicit broadcasting, apart from the overloads that take a C++ number.
 
 // --- Sources (ops_source.cpp)
 // ---------------------------------------------------------------------------------------
@@ -44,13 +44,10 @@ Value tanh(const Value& a);
 Value sin(const Value& a);
 Value cos(const Value& a);
 Value abs(const Value& a);
-Value logical_not(const Value& a);
 
 /** Integers and booleans; no gradient. */
 Value bit_and(const Value& a, const Value& b);
-Value bit_or(const Value& a, const Value& b);
 Value bit_xor(const Value& a, const Value& b);
-Value shift_left(const Value& a, const Value& b);
 Value shift_right_logical(const Value& a, const Value& b);
 
 enum class Compare { kEq, kNe, kLt, kLe, kGt, kGe };
@@ -60,7 +57,7 @@ Value compare(Compare direction, const Value& a, const Value& b);
 Value select(const Value& predicate, const Value& a, const Value& b);
 /** Value conversion; between floats the gradient is converted back. Returns `a` when nothing changes. */
 Value convert(const Value& a, DType dtype);
-/** x as a constant: no gradient flows back. */
+/** The value unchanged, taken for a constant by gradients: none flows back. */
 Value stop_gradient(const Value& a);
 
 // --- Shape (ops_shape.cpp)
@@ -68,7 +65,8 @@ Value stop_gradient(const Value& a);
 
 Value reshape(const Value& a, const Shape& shape);
 Value transpose(const Value& a, const std::vector<int64_t>& permutation);
-/** Dimension i of `a` becomes dimension dimensions[i] of the result; those of size 1 are repeated. */
+/** Dimension i of `a` becomes dimension dimensions[i] of the result, repeated where its size is 1; so is `a` along the
+ * result's other dimensions. */
 Value broadcast(const Value& a, const Shape& shape, const std::vector<int64_t>& dimensions);
 /** Repeats a scalar. */
 Value broadcast_scalar(const Value& a, const Shape& shape);
@@ -88,7 +86,7 @@ Value stack(const std::vector<Value>& values);
 // ---------------------------------------------------------------------------
 
 Value reduce_sum(const Value& a, const std::vector<int64_t>& dimensions);
-/** The gradient goes to every element that equals the maximum. */
+/** The whole gradient goes to every element that equals the maximum. */
 Value reduce_max(const Value& a, const std::vector<int64_t>& dimensions);
 
 struct DotDimensions {
@@ -108,13 +106,6 @@ Value take(const Value& table, const Value& indices);
 /** Zeros of shape [rows, …] plus updates [N, …] added at indices i32 [N]; take's gradient. */
 Value scatter_add(const Value& indices, const Value& updates, int64_t rows);
 
-// --- Control (ops_control.cpp, scan.h)
-// -------------------------------------------------------------------------------
-
-/** The values unchanged, computed before anything that reads the results: keeps recomputed nodes from being
- * merged with the originals. */
-std::vector<Value> optimization_barrier(const std::vector<Value>& values);
-
 // --- Compositions (compose.cpp)
 // --------------------------------------------------------------------------------------
 
@@ -122,11 +113,9 @@ std::vector<Value> optimization_barrier(const std::vector<Value>& values);
 Value silu(const Value& a);
 /** The Gaussian error linear unit in its approximation by tanh (Hendrycks & Gimpel, 2016). */
 Value gelu_tanh(const Value& a);
-/** Over the last dimension, with the maximum subtracted. */
+/** Over the last dimension, with the maximum subtracted first, so that nothing overflows. */
 Value softmax(const Value& a);
 Value log_softmax(const Value& a);
-/** Sum over the last dimension, kept as size 1 and repeated: shape unchanged. */
-Value sum_last_repeated(const Value& a);
 /** The type in which norms and softmax of a `dtype` value are computed: float32, or float64 for float64. */
 DType wide_type(DType dtype);
 /** x / sqrt(mean(x²) + eps) * weight over the last dimension, in wide_type, result in x's dtype (Zhang &

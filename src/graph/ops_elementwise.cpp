@@ -7,9 +7,9 @@ namespace gavel {
 
 namespace {
 
-enum class Unary { kNeg, kExp, kLog, kSqrt, kRsqrt, kLogistic, kTanh, kSin, kCos, kAbs, kNot };
-constexpr std::array<std::string_view, 11> kUnaryNames = {
-    "negate", "exponential", "log", "sqrt", "rsqrt", "logistic", "tanh", "sine", "cosine", "abs", "not"};
+enum class Unary { kNeg, kExp, kLog, kSqrt, kRsqrt, kLogistic, kTanh, kSin, kCos, kAbs };
+constexpr std::array<std::string_view, 10> kUnaryNames = {
+    "negate", "exponential", "log", "sqrt", "rsqrt", "logistic", "tanh", "sine", "cosine", "abs"};
 
 class UnaryOp : public Op {
  public:
@@ -41,8 +41,6 @@ class UnaryOp : public Op {
         return {neg(mul(dy, sin(x)))};
       case Unary::kAbs:
         return {select(compare(Compare::kLt, x, full_like(x, 0)), neg(dy), dy)};
-      case Unary::kNot:
-        return {Value()};
     }
     return {};
   }
@@ -57,18 +55,14 @@ class UnaryOp : public Op {
 
 Value unary(Unary kind, const Value& a) {
   auto op = std::make_shared<UnaryOp>(kind);
-  bool wants_float = kind != Unary::kNot && kind != Unary::kNeg && kind != Unary::kAbs;
-  if (wants_float && !is_float(a.dtype()))
+  if (kind != Unary::kNeg && kind != Unary::kAbs && !is_float(a.dtype()))
     fail("{}: expected a float, found {}", op->name(), to_string(a.type()));
-  if (kind == Unary::kNot && is_float(a.dtype()))
-    fail("not: expected a boolean or an integer, found {}", to_string(a.type()));
   return a.graph().add(op, {a}, {a.type()})[0];
 }
 
-enum class Binary { kAdd, kSub, kMul, kDiv, kMax, kMin, kAnd, kOr, kXor, kShiftLeft, kShiftRight };
-constexpr std::array<std::string_view, 11> kBinaryNames = {
-    "add", "subtract",   "multiply",           "divide", "maximum", "minimum", "and", "or",
-    "xor", "shift_left", "shift_right_logical"};
+enum class Binary { kAdd, kSub, kMul, kDiv, kMax, kMin, kAnd, kXor, kShiftRight };
+constexpr std::array<std::string_view, 9> kBinaryNames = {
+    "add", "subtract", "multiply", "divide", "maximum", "minimum", "and", "xor", "shift_right_logical"};
 
 class BinaryOp : public Op {
  public:
@@ -243,20 +237,11 @@ Value cos(const Value& a) {
 Value abs(const Value& a) {
   return unary(Unary::kAbs, a);
 }
-Value logical_not(const Value& a) {
-  return unary(Unary::kNot, a);
-}
 Value bit_and(const Value& a, const Value& b) {
   return binary(Binary::kAnd, a, b);
 }
-Value bit_or(const Value& a, const Value& b) {
-  return binary(Binary::kOr, a, b);
-}
 Value bit_xor(const Value& a, const Value& b) {
   return binary(Binary::kXor, a, b);
-}
-Value shift_left(const Value& a, const Value& b) {
-  return binary(Binary::kShiftLeft, a, b);
 }
 Value shift_right_logical(const Value& a, const Value& b) {
   return binary(Binary::kShiftRight, a, b);

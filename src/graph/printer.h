@@ -16,20 +16,22 @@ class Printer {
   /** A new value name: "%0", "%1", … */
   std::string fresh() { return fmt::format("%{}", next_++); }
 
+  /** Adds a line of text. */
   template <class... Args>
   void line(fmt::format_string<Args...> format, Args&&... args) {
     text_.append(static_cast<size_t>(indent_) * 2, ' ');
     fmt::format_to(std::back_inserter(text_), format, std::forward<Args>(args)...);
     text_ += '\n';
   }
+  /** Moves the lines that follow to the right, or back, by so many steps of two spaces. */
   void indent(int by) { indent_ += by; }
 
-  /** Prints the nodes that `outputs` need, with `arguments` as names of the graph's parameters; returns the
+  /** Prints the nodes that `outputs` need; `arguments` are the names of the graph's parameters. Returns the
    * names of the outputs. */
   std::vector<std::string> print_nodes(const Graph& graph, std::span<const Value> outputs,
                                        const std::vector<std::string>& arguments);
 
-  /** "%x = stablehlo.op %a, %b : T", the form of most ops. Returns the new name. */
+  /** Adds a line "%x = stablehlo.op %a, %b : T", the form of most ops, and returns the name of its result. */
   std::string simple(std::string_view op, const std::vector<std::string>& inputs, const TensorType& type);
 
   const std::string& text() const { return text_; }

@@ -6,7 +6,7 @@
 
 namespace gavel {
 
-/** What a scan's body sees in one iteration. */
+/** What a scan's body sees in one iteration. The values are of `graph`, which is the body's own. */
 struct ScanInput {
   Graph& graph;
   Value index;  // i32 scalar, 0 … length-1
@@ -15,22 +15,25 @@ struct ScanInput {
   std::vector<Value> constants;  // the same in every iteration
 };
 
+/** What the body gives in one iteration. */
 struct ScanOutput {
   std::vector<Value> carries;  // same number and types as the carries that came in
   std::vector<Value> stacked;  // each becomes row `index` of a stacked result
 };
 
+/** What the whole loop gives. */
 struct ScanResult {
   std::vector<Value> carries;  // after the last iteration
   std::vector<Value> stacked;  // [length, …]
 };
 
-/** A loop over the rows of stacked inputs: one body in the program, whatever the length.
+/** A loop over the rows of stacked inputs, from the last row to the first with `reverse`: one body in the program, whatever
+ * the length.
  *
- * `stacked` inputs are [length, …]. The gradient is another scan in reverse order: the forward loop then also
- * keeps the carries that entered each iteration (nothing else), and the backward body computes the iteration
- * again from them: recompute per layer (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016).
- * Throws when a stacked input has another length, or the body's carries differ in type from those that came
+ * `stacked` inputs are [length, …]. The gradient is another scan in the opposite order. For it the forward loop also
+ * keeps the carries that entered each iteration (nothing else), from which the backward body computes the iteration
+ * again, so that memory does not grow with what a body computes (Chen et al., "Training Deep Nets with Sublinear Memory
+ * Cost", 2016). Throws when a stacked input has another length, or the body's carries differ in type from those that came
  * in. */
 ScanResult scan(Graph& graph, int64_t length, const std::vector<Value>& carries,
                 const std::vector<Value>& stacked, const std::vector<Value>& constants,

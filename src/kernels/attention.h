@@ -6,7 +6,7 @@
 namespace gavel {
 
 /** Grouped-query attention: heads is a multiple of kv_heads, and query head h reads key head
- * h / (heads / kv_heads). All arrays are row-major; q, o, do, dq are [batch, queries, heads, head_dim] and
+ * h / (heads / kv_heads). All arrays are row-major; q, o, d_o, dq are [batch, queries, heads, head_dim] and
  * k, v, dk, dv [batch, keys, kv_heads, head_dim], all of one type, bf16 or float32. */
 struct AttentionShape {
   int64_t batch = 0;
@@ -18,32 +18,33 @@ struct AttentionShape {
 };
 
 /** Which keys a query sees: those of its own segment, at its position in the row or before. Segment 0 is
- * padding: such keys are never seen, such queries get o = 0 and lse = 0, and their do is not read into any
- * gradient (dq = 0). Segments need not be sorted, though whole blocks are skipped only where the ranges of
- * their numbers do not meet. */
+ * padding: such keys are never seen, such queries get o = 0 and lse = 0, and their d_o enters no gradient (dq = 0).
+ * Segments need not be sorted, but work is saved where they are: a block of keys is skipped when it lies after all
+ * queries of a block, or when the two blocks' ranges of segment numbers do not overlap. */
 struct AttentionMask {
   const int32_t* key_segments = nullptr;     // [batch, keys]
   const int32_t* query_segments = nullptr;   // [batch, queries]; null: key_segments (queries == keys)
   const int32_t* query_positions = nullptr;  // [batch, queries], index of a key; null: 0, 1, 2, ...
 };
 
-/** o = softmax(scale q k^T + mask) v and lse[batch, heads, queries] = the natural logarithm of each softmax's
- * denominator, in float32 throughout but for the products, whose operands are rounded to bf16 when the arrays
- * are bf16 and the processor multiplies bf16 itself. scale > 0.
+/** o = softmax(scale q k^T) v over the keys that each query sees, and lse[batch, heads, queries] = the natural logarithm
+ * of each softmax's denominator. All is computed in float32, but the products' operands are rounded to bf16 when the
+ * arrays are bf16 and the processor multiplies bf16 itself. scale > 0.
  *
  * Blocked with an online softmax (Milakov and Gimelshein, 2018; Dao et al., FlashAttention, 2022): memory is
- * linear in the lengths. A query that sees no key gets o = 0 and lse = 0. Throws Error on impossible shapes.
- */
+ * linear in the lengths. A query that sees no key gets o = 0 and lse = 0. Throws Error for shapes that don't fit together
+ * and for other types. */
 void attention_forward(const AttentionShape& shape, DType type, float scale, const void* q, const void* k,
                        const void* v, const AttentionMask& mask, void* o, float* lse);
 
-/** Gradients from what attention_forward read and wrote and from d_o, the gradient of o. The probabilities
- * are computed again block by block (Dao et al., 2022, section 3.1 and appendix B). */
+/** Where the gradients of q, k and v go. */
 struct AttentionGradients {
   void* dq = nullptr;
   void* dk = nullptr;
   void* dv = nullptr;
 };
+/** Gradients from what attention_forward read and wrote and from d_o, the gradient of o. The probabilities
+ * are computed again block by block (Dao et al., 2022, section 3.1 and appendix B). */
 void attention_backward(const AttentionShape& shape, DType type, float scale, const void* q, const void* k,
                         const void* v, const AttentionMask& mask, const void* o, const float* lse,
                         const void* d_o, const AttentionGradients& gradients);

@@ -1,4 +1,4 @@
-// Attention's backward pass, for every target of Highway. Queries are the outer loop: what they need is
+// Attention's backward pass, compiled for every instruction set. Queries are the outer loop: what they need is
 // packed once a block, dq stays in the first-level cache, and dk and dv of one key head in the second-level
 // cache.
 #if defined(GAVEL_KERNELS_ATTENTION_BACKWARD_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -16,15 +16,15 @@
 HWY_BEFORE_NAMESPACE();
 namespace gavel::HWY_NAMESPACE {
 
-/** Operands that one tile of probabilities and of their gradients becomes. */
+/** One tile of probabilities p and of the scores' gradients ds, as operands of tile_product. */
 struct TileGradients {
-  float* p;         // [keys, 64] as an a operand
-  float* ds;        // [keys, 64] as an a operand
-  float* ds_pairs;  // [keys, 64] as a b operand; ds itself in float32
+  float* p;         // [keys, 64] as a left operand
+  float* ds;        // [keys, 64] as a left operand
+  float* ds_pairs;  // [keys, 64] as a right operand; ds itself in float32
 };
 
-/** p = 2^(scores - lse), ds = p (dp - delta), with keys in rows and queries [first_column, last_column) in
- * lanes. */
+/** p = 2^(scale scores - lse), ds = p (dp - delta), with keys in rows and queries [first_column, last_column) in
+ * lanes. kMasked: not every query sees every key. */
 template <bool kPairs, bool kMasked>
 HWY_INLINE void gradient_tile(const float* scores, const float* dp, Rows rows, int64_t first_column,
                               int64_t last_column, float scale, const float* lse, const float* delta,
@@ -64,7 +64,7 @@ HWY_INLINE void gradient_tile(const float* scores, const float* dp, Rows rows, i
   }
 }
 
-/** Sum of a row's products, in float32. */
+/** The dot product of two rows, in float32. */
 template <class T>
 HWY_INLINE float row_dot(const T* a, const T* b, int64_t count) {
   const FloatTag d;
@@ -77,7 +77,7 @@ HWY_INLINE float row_dot(const T* a, const T* b, int64_t count) {
   return total;
 }
 
-/** One batch and key head, with a share of its query blocks (part, part + parts, ...). */
+/** The gradients of one sequence and key head from a share of its query blocks (part, part + parts, ...). */
 template <class T, bool kPairs>
 class BackwardTask {
  public:
@@ -111,7 +111,7 @@ class BackwardTask {
     delta_ = memory.take<float>(kBlock);
   }
 
-  /** dk and dv are [key_blocks * 64, padded] in float32, set here. */
+  /** Overwrites dk and dv, [key_blocks * 64, head_dim rounded up to 16] in float32, with the sums over this share. */
   void run(int64_t part, int64_t parts, float* dk, float* dv) {
     const auto bytes = static_cast<size_t>(plan_.key_blocks() * kBlock * padded_) * sizeof(float);
     std::memset(dk, 0, bytes);
@@ -141,7 +141,7 @@ class BackwardTask {
     }
   }
 
-  /** Rows of q or do, turned for the products over the head dimension and paired for those over queries. */
+  /** Rows of q or d_o, transposed for the products over the head dimension and paired for those over queries. */
   void pack_queries(const T* from, int64_t stride, int64_t valid, const int32_t* segments, float* turned,
                     float* pairs) {
     float* rows = kPairs ? rows_ : pairs;

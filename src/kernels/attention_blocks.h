@@ -15,14 +15,15 @@ inline int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-/** 64 queries or keys: the range of their segments (padding left out; low > high when there is nothing else)
- * and of their positions. */
+/** Of the queries or keys of a block: the range of their segments, low to high, and of their positions, first to last,
+ * padding left out; and whether there is padding among them. */
 struct BlockRange {
   int32_t low = std::numeric_limits<int32_t>::max();
   int32_t high = std::numeric_limits<int32_t>::min();
   int32_t first = std::numeric_limits<int32_t>::max();
   int32_t last = std::numeric_limits<int32_t>::min();
   bool padding = false;
+  /** There is nothing but padding. */
   bool empty() const { return low > high; }
   void add(int32_t segment, int32_t position) {
     low = std::min(low, segment);
@@ -32,9 +33,10 @@ struct BlockRange {
   }
 };
 
+/** How many keys of a block the queries of another one see. */
 enum class Meeting : uint8_t { kNone, kPartial, kAll };
 
-/** kNone is certain; kPartial may turn out to hold nothing. */
+/** kNone and kAll are certain; with kPartial each pair has to be looked at, and there may be none that meets. */
 inline Meeting meet(const BlockRange& queries, const BlockRange& keys) {
   if (queries.empty() || keys.empty() || queries.high < keys.low || keys.high < queries.low ||
       keys.first > queries.last)
@@ -44,7 +46,8 @@ inline Meeting meet(const BlockRange& queries, const BlockRange& keys) {
   return Meeting::kPartial;
 }
 
-/** The rows of one batch, as the kernels read them. */
+/** A call's mask cut into blocks: where each block's segments and positions begin, and their ranges. Throws Error for
+ * shapes that don't fit together. */
 class AttentionPlan {
  public:
   AttentionPlan(const AttentionShape& shape, const AttentionMask& mask);
@@ -57,7 +60,7 @@ class AttentionPlan {
   const BlockRange& keys(int64_t batch, int64_t block) const {
     return keys_[static_cast<size_t>(batch * key_blocks_ + block)];
   }
-  /** First of the block's entries. */
+  /** The address of the block's first entry. */
   const int32_t* query_segments(int64_t batch, int64_t block) const {
     return query_segments_ + batch * shape_.queries + block * kBlock;
   }
@@ -76,7 +79,8 @@ class AttentionPlan {
   std::vector<BlockRange> queries_, keys_;
 };
 
-/** Everything the per-processor code reads. */
+/** One call's arrays, as the code reads them that is compiled for each instruction set. The forward pass leaves d_o, dq,
+ * dk and dv null. */
 struct AttentionJob {
   AttentionShape shape;
   float scale;

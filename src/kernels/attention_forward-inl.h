@@ -1,5 +1,5 @@
-// Attention's forward pass, for every target of Highway. A tile holds keys in rows and queries in lanes, so
-// the softmax runs over rows and needs no sums across lanes.
+// Attention's forward pass, compiled for every instruction set. A tile of scores holds a key in each row and a query in each
+// lane of its vectors, so the softmax runs over rows and needs no sums across lanes.
 #if defined(GAVEL_KERNELS_ATTENTION_FORWARD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef GAVEL_KERNELS_ATTENTION_FORWARD_INL_H_
 #undef GAVEL_KERNELS_ATTENTION_FORWARD_INL_H_
@@ -16,15 +16,16 @@
 HWY_BEFORE_NAMESPACE();
 namespace gavel::HWY_NAMESPACE {
 
-/** Softmax state of one block of queries, in units of log2. */
+/** Softmax state of the queries of one block; exponents are of base 2. */
 struct Softmax {
   float* high;   // [64] what exponents are taken from: at most 8 below the running maximum
   float* sum;    // [64] running denominator
   float* alpha;  // [64] what older sums are to be multiplied by
 };
 
-/** scores[rows, kStrip] becomes probabilities (in the layout of a b operand) for queries [first_column, last_column), which
- * are a strip of the block; the state moves on. Returns whether older sums must be rescaled. */
+/** Turns scores[rows, kStrip] into `probabilities`, not yet divided by their sum and laid out as the right operand of
+ * tile_product, for queries [first_column, last_column), which are a strip of the block. Brings the state up to date and
+ * returns whether older sums must be multiplied by its alpha. */
 template <bool kPairs, bool kMasked>
 HWY_INLINE bool softmax_tile(float* scores, Rows rows, int64_t first_column, int64_t last_column, float scale,
                              const BlockQueries& queries, const int32_t* segments, int64_t valid,
@@ -88,7 +89,7 @@ HWY_INLINE bool softmax_tile(float* scores, Rows rows, int64_t first_column, int
   return rescale;
 }
 
-/** Keys as rows and values transposed, block after block, for every batch and key head. */
+/** Copies keys as rows and values transposed, block after block, for every sequence and key head. */
 template <class T, bool kPairs>
 void pack_keys(KernelCall& call, const AttentionJob& job, float* packed) {
   constexpr int64_t kPer = kPairs ? 2 : 1;

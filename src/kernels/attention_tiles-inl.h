@@ -1,5 +1,6 @@
-// Small dense products and the operand layouts that attention and the panels need, for every target of Highway. "Units" are
-// 32 bits: one float32, or two bf16 that are neighbours along the contracted dimension (kPairs).
+// Small dense products and the operand layouts that attention and panels.cpp need, compiled for every instruction set
+// (Highway's "targets"). Operands are counted in "units" of 32 bits: one float32, or with kPairs two bf16 that are neighbours
+// along the dimension that is summed over.
 #if defined(GAVEL_KERNELS_ATTENTION_TILES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef GAVEL_KERNELS_ATTENTION_TILES_INL_H_
 #undef GAVEL_KERNELS_ATTENTION_TILES_INL_H_
@@ -20,11 +21,11 @@ HWY_BEFORE_NAMESPACE();
 namespace gavel::HWY_NAMESPACE {
 
 inline constexpr bool kCanPair = kMayHaveBf16;
-inline constexpr int64_t kStrip = 32;  // queries that go through a tile together: half a block
+inline constexpr int64_t kStrip = 32;  // queries that are worked on together: half a block
 
 #if HWY_TARGET == HWY_AVX3
 inline constexpr int kVectorsAtOnce = 4;
-// 6 x 4 sums, 4 of b and 1 of a: 29 of 32 registers. Strips are 2 wide and most often a multiple of 8 high.
+// 6 x 4 sums, 4 vectors of b and 1 of a are 29 of 32 registers. A strip is 2 vectors wide, which leaves room for 8 rows.
 constexpr int rows_at_once(int vectors) {
   return vectors > 2 ? 6 : 8;
 }
@@ -32,10 +33,10 @@ constexpr int rows_at_once(int vectors) {
 inline constexpr int kVectorsAtOnce = 2;
 constexpr int rows_at_once(int) {
   return 6;
-}  // 6 x 2 sums, 2 of b and 1 of a: 15 of 16 registers
+}  // 6 x 2 sums, 2 vectors of b and 1 of a are 15 of 16 registers
 #endif
 
-// Highway 1.0.3 has no name for the product of AVX-512 BF16; has_native_bf16() guards its use.
+// Highway 1.0.3 has no function for AVX-512 BF16's product; has_native_bf16() guards its use.
 HWY_INLINE Float dot_pairs(Float sum, Float a, Float b) {
 #if HWY_TARGET == HWY_AVX3
   asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
@@ -79,7 +80,8 @@ HWY_INLINE void add_products(int64_t depth, const float* a, int64_t a_leading, c
   }
 }
 
-/** kLeading: that of c where it is known beforehand (addresses then cost nothing), else 0. */
+/** c[kRows, kVectors] = the product of a[kRows, depth] and b[depth, kVectors], added to c with `accumulate`. kLeading is
+ * the distance of c's rows where it is known when this is compiled, which saves computing addresses; else 0. */
 template <bool kPairs, int kRows, int kVectors, int64_t kLeading>
 HWY_NOINLINE void micro_product(int64_t depth, const float* a, int64_t a_leading, const float* b,
                                 int64_t b_leading, float* c, int64_t any_leading, bool accumulate) {
@@ -141,7 +143,7 @@ HWY_INLINE void tile_columns(int64_t m, int64_t n, int64_t depth, const float* a
   go(std::integral_constant<int, 1>());
 }
 
-/** c[m, n] (+)= a[m, depth] b[depth, n] in units; m is even, n a multiple of 16. */
+/** c[m, n] = a[m, depth] b[depth, n], in units, added to c with `accumulate`; m is even, n a multiple of 16. */
 template <bool kPairs>
 HWY_INLINE void tile_product(int64_t m, int64_t n, int64_t depth, const float* a, int64_t a_leading,
                              const float* b, int64_t b_leading, float* c, int64_t c_leading,
@@ -251,11 +253,11 @@ HWY_INLINE void pair_rows(const float* from, int64_t rows, int64_t padded, float
     interleave_rows(even, even + padded, padded, to + r * padded);
 }
 
-/** How a row of T is stored: with kPairs the processor has an instruction for it. */
+/** The type as which values of type T are stored: with kPairs the processor rounds to bf16 itself. */
 template <class T, bool kPairs>
 using Stored = std::conditional_t<kPairs, NativeBf16, T>;
 
-/** One row of `count` values, times scale. */
+/** Writes one row of `count` values, times scale. */
 template <class T>
 HWY_INLINE void write_row(const float* from, float scale, int64_t count, T* to) {
   const FloatTag d;
@@ -273,7 +275,7 @@ struct Rows {
   bool empty() const { return first >= last; }
 };
 
-/** The queries of one block: their segments and positions, filled up with padding. */
+/** The queries of one block: their segments and positions, filled up with padding, and the ranges of each strip. */
 struct BlockQueries {
   HWY_ALIGN int32_t segments[kBlock];
   HWY_ALIGN int32_t positions[kBlock];
@@ -301,7 +303,7 @@ struct BlockQueries {
   }
 };
 
-/** Which of the queries at `column` see key `position` of `segment` (not 0). */
+/** Which of the queries from `column` on, one a lane, see the key at `position` of `segment` (not 0). */
 HWY_INLINE hn::Mask<FloatTag> sees(FloatTag d, const BlockQueries& queries, int64_t column, int32_t segment,
                                    int32_t position) {
   const hn::RebindToSigned<FloatTag> di;

@@ -29,29 +29,18 @@ HWY_INLINE void for_lanes(int64_t size, const Body& body, const Tail& tail) {
 }
 
 template <class T>
-HWY_INLINE void norm_row(int64_t size, const T* x, const T* residual, const float* weight, float eps, T* h,
-                         T* y, float* sums) {
+HWY_INLINE void norm_row(int64_t size, const T* x, const float* weight, float eps, T* y) {
   const FloatTag d;
   Float squares = hn::Zero(d);
   float rest = 0;
   for_lanes(
       size,
       [&](int64_t i) {
-        Float v = load_lanes(d, x + i);
-        if (residual) {
-          v = hn::Add(v, load_lanes(d, residual + i));
-          store_lanes(d, v, h + i);
-        }
-        hn::StoreU(v, d, sums + i);
+        const Float v = load_lanes(d, x + i);
         squares = hn::MulAdd(v, v, squares);
       },
       [&](int64_t i) {
-        float v = to_float(x[i]);
-        if (residual) {
-          v += to_float(residual[i]);
-          from_float(v, h + i);
-        }
-        sums[i] = v;
+        const float v = to_float(x[i]);
         rest += v * v;
       });
   const float total = hn::GetLane(hn::SumOfLanes(d, squares)) + rest;
@@ -60,10 +49,10 @@ HWY_INLINE void norm_row(int64_t size, const T* x, const T* residual, const floa
   for_lanes(
       size,
       [&](int64_t i) {
-        const Float v = hn::Mul(hn::LoadU(d, sums + i), factor);
+        const Float v = hn::Mul(load_lanes(d, x + i), factor);
         store_lanes(d, hn::Mul(v, hn::LoadU(d, weight + i)), y + i);
       },
-      [&](int64_t i) { from_float(sums[i] * inverse * weight[i], y + i); });
+      [&](int64_t i) { from_float(to_float(x[i]) * inverse * weight[i], y + i); });
 }
 
 template <class T>
@@ -187,13 +176,12 @@ HWY_INLINE void with_type(DType type, const F& f) {
     f(uint16_t());
 }
 
-void norm_rows(DType type, int64_t first, int64_t last, int64_t size, const void* x, const void* residual,
-               const float* weight, float eps, void* h, void* y, float* sums) {
+void norm_rows(DType type, int64_t first, int64_t last, int64_t size, const void* x, const float* weight,
+               float eps, void* y) {
   with_type(type, [&](auto tag) {
     using T = decltype(tag);
     for (int64_t at = first * size; at < last * size; at += size)
-      norm_row(size, static_cast<const T*>(x) + at, residual ? static_cast<const T*>(residual) + at : nullptr,
-               weight, eps, h ? static_cast<T*>(h) + at : nullptr, static_cast<T*>(y) + at, sums);
+      norm_row(size, static_cast<const T*>(x) + at, weight, eps, static_cast<T*>(y) + at);
   });
 }
 
@@ -230,11 +218,11 @@ void swiglu_gradient_part(DType type, int64_t rows, int64_t columns, const void*
 }
 
 void rotate_tokens(DType type, int64_t first, int64_t last, int64_t heads, int64_t half, const void* x,
-                   int64_t table_rows, const float* cosine, const float* sine, float sign, void* y) {
+                   const float* cosine, const float* sine, float sign, void* y) {
   with_type(type, [&](auto tag) {
     using T = decltype(tag);
     for (int64_t t = first; t < last; ++t) {
-      const int64_t row = t % table_rows * half, at = t * heads * half * 2;
+      const int64_t row = t * half, at = t * heads * half * 2;
       rotate_token(heads, half, static_cast<const T*>(x) + at, cosine + row, sine + row, sign,
                    static_cast<T*>(y) + at);
     }
@@ -259,20 +247,20 @@ void check(const char* what, DType type) {
     fail("{}: expected float32 or bfloat16, found {}", what, dtype_name(type));
 }
 
-/** body(first, last, worker) over [0, count) in pieces of about 16,384 elements, `size` to a unit. */
+/** body(first, last) over [0, count) in pieces of about 16,384 elements, `size` to a unit. */
 template <class Body>
 void in_pieces(KernelCall& call, int64_t count, int64_t size, const Body& body) {
   const int64_t piece = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, size));
-  call.run((count + piece - 1) / piece, [&](int64_t task, int worker) {
-    body(task * piece, std::min(count, (task + 1) * piece), worker);
+  call.run((count + piece - 1) / piece, [&](int64_t task, int) {
+    body(task * piece, std::min(count, (task + 1) * piece));
   });
 }
 
 }  // namespace
 
-void rms_norm_rows(DType type, int64_t first, int64_t last, int64_t size, const void* x, const void* residual,
-                   const float* weight, float eps, void* h, void* y, float* sums) {
-  HWY_DYNAMIC_DISPATCH(norm_rows)(type, first, last, size, x, residual, weight, eps, h, y, sums);
+void rms_norm_rows(DType type, int64_t first, int64_t last, int64_t size, const void* x, const float* weight,
+                   float eps, void* y) {
+  HWY_DYNAMIC_DISPATCH(norm_rows)(type, first, last, size, x, weight, eps, y);
 }
 
 void rms_norm_gradient_rows(DType type, int64_t first, int64_t last, int64_t size, const void* h, const float* weight,
@@ -291,25 +279,24 @@ void swiglu_gradient_columns(DType type, int64_t rows, int64_t columns, const vo
   (type, rows, columns, gate, up, from, dy, gradient, d_gate, d_up, to);
 }
 
-void rms_norm_forward(int64_t rows, int64_t size, DType type, const void* x, const void* residual,
-                      ConstMatrix weight, float eps, void* h, void* y) {
+void rms_norm_forward(int64_t rows, int64_t size, DType type, const void* x, ConstMatrix weight, float eps,
+                      void* y) {
   check("rms_norm", type);
-  if (size < 1 || (residual && !h)) fail("rms_norm: rows of {}, or a residual without its sum", size);
+  if (size < 1) fail("rms_norm: rows of {}, expected at least 1", size);
   const std::vector<float> w = widened_vector(weight, size);
   KernelCall call;
-  in_pieces(call, rows, size, [&](int64_t first, int64_t last, int worker) {
-    auto* sums = static_cast<float*>(call.local(worker, static_cast<size_t>(size) * sizeof(float)));
-    rms_norm_rows(type, first, last, size, x, residual, w.data(), eps, h, y, sums);
+  in_pieces(call, rows, size, [&](int64_t first, int64_t last) {
+    rms_norm_rows(type, first, last, size, x, w.data(), eps, y);
   });
 }
 
 void rms_norm_gradient(int64_t rows, int64_t size, DType type, const void* h, ConstMatrix weight, float eps,
                        const void* dy, const void* d_residual, void* dh) {
   check("rms_norm", type);
-  if (size < 1) fail("rms_norm: rows of {}", size);
+  if (size < 1) fail("rms_norm: rows of {}, expected at least 1", size);
   const std::vector<float> w = widened_vector(weight, size);
   KernelCall call;
-  in_pieces(call, rows, size, [&](int64_t first, int64_t last, int) {
+  in_pieces(call, rows, size, [&](int64_t first, int64_t last) {
     rms_norm_gradient_rows(type, first, last, size, h, w.data(), eps, dy, d_residual, dh);
   });
 }
@@ -317,7 +304,7 @@ void rms_norm_gradient(int64_t rows, int64_t size, DType type, const void* h, Co
 void swiglu_forward(int64_t count, DType type, const void* gate, const void* up, void* y) {
   check("swiglu", type);
   KernelCall call;
-  in_pieces(call, count, 1, [&](int64_t first, int64_t last, int) {
+  in_pieces(call, count, 1, [&](int64_t first, int64_t last) {
     const auto at = [&](auto* array) { return element(ConstMatrix(type, array), first); };
     swiglu_columns(type, 1, last - first, at(gate), at(up), 0, element(Matrix{type, y}, first), 0);
   });
@@ -327,22 +314,21 @@ void swiglu_gradient(int64_t count, DType type, const void* gate, const void* up
                      void* d_gate, void* d_up) {
   check("swiglu", type);
   KernelCall call;
-  in_pieces(call, count, 1, [&](int64_t first, int64_t last, int) {
+  in_pieces(call, count, 1, [&](int64_t first, int64_t last) {
     const auto at = [&](auto* array) { return element(ConstMatrix(type, array), first); };
     swiglu_gradient_columns(type, 1, last - first, at(gate), at(up), 0, at(dy), 0, element(Matrix{type, d_gate}, first),
                             element(Matrix{type, d_up}, first), 0);
   });
 }
 
-void rotary(int64_t tokens, int64_t heads, int64_t head_dim, DType type, const void* x, int64_t table_rows,
-            const float* cosine, const float* sine, bool inverse, void* y) {
+void rotary(int64_t tokens, int64_t heads, int64_t head_dim, DType type, const void* x, const float* cosine,
+            const float* sine, bool inverse, void* y) {
   check("rotary", type);
-  if (head_dim < 2 || head_dim % 2 != 0 || (table_rows < 1 && tokens > 0))
-    fail("rotary: head dimension {} (expected an even one), {} table rows", head_dim, table_rows);
+  if (head_dim < 2 || head_dim % 2 != 0) fail("rotary: head dimension {}, expected an even one", head_dim);
   KernelCall call;
-  in_pieces(call, tokens, heads * head_dim, [&](int64_t first, int64_t last, int) {
+  in_pieces(call, tokens, heads * head_dim, [&](int64_t first, int64_t last) {
     HWY_DYNAMIC_DISPATCH(rotate_tokens)
-    (type, first, last, heads, head_dim / 2, x, table_rows, cosine, sine, inverse ? -1.0f : 1.0f, y);
+    (type, first, last, heads, head_dim / 2, x, cosine, sine, inverse ? -1.0f : 1.0f, y);
   });
 }
 

@@ -1,21 +1,22 @@
 #pragma once
 #include "kernels/linear.h"
 
-// The arithmetic of elementwise.h for part of the rows, on the calling thread; for kernels that go on with
-// rows while these are in the cache. T is the type of all arrays without a type of their own; not for other
-// folders.
+// The arithmetic of elementwise.h for part of the rows, on the calling thread: for kernels that go on with rows while these
+// are in the cache. The arrays without a type of their own are of `type`. For this folder alone.
 namespace gavel {
 
-/** Rows [first, last) of rms_norm_forward; `sums` holds `size` floats. */
-void rms_norm_rows(DType type, int64_t first, int64_t last, int64_t size, const void* x, const void* residual,
-                   const float* weight, float eps, void* h, void* y, float* sums);
-/** Rows [first, last) of rms_norm_gradient. */
+/** Rows [first, last) of rms_norm_forward; the arrays begin at row 0. */
+void rms_norm_rows(DType type, int64_t first, int64_t last, int64_t size, const void* x, const float* weight,
+                   float eps, void* y);
+/** Rows [first, last) of rms_norm_gradient; the arrays begin at row 0. */
 void rms_norm_gradient_rows(DType type, int64_t first, int64_t last, int64_t size, const void* h,
                             const float* weight, float eps, const void* dy, const void* d_residual, void* dh);
-/** Columns of swiglu_forward: gate and up have rows `from` elements apart, y `to`. */
+/** swiglu_forward for a block of rows and columns, whose first element the arrays begin with: rows of gate and up are
+ * `from` elements apart, those of y `to`. */
 void swiglu_columns(DType type, int64_t rows, int64_t columns, const void* gate, const void* up, int64_t from, void* y,
                     int64_t to);
-/** Columns of swiglu_gradient: gate and up have rows `from` elements apart, dy `gradient`, d_gate and d_up `to`. */
+/** swiglu_gradient for such a block: rows of gate and up are `from` elements apart, those of dy `gradient`, those of
+ * d_gate and d_up `to`. */
 void swiglu_gradient_columns(DType type, int64_t rows, int64_t columns, const void* gate, const void* up, int64_t from,
                              const void* dy, int64_t gradient, void* d_gate, void* d_up, int64_t to);
 

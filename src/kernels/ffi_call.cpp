@@ -62,16 +62,12 @@ Attributes to_attributes(const ffi::Dictionary& dictionary) {
     const std::string name(*it);
     if (dictionary.isa<float>(it))
       out.emplace_back(name, double{*dictionary.get<float>(*it)});
-    else if (dictionary.isa<double>(it))
-      out.emplace_back(name, *dictionary.get<double>(*it));
     else if (dictionary.isa<bool>(it))
       out.emplace_back(name, int64_t{*dictionary.get<bool>(*it)});
     else if (dictionary.isa<int32_t>(it))
       out.emplace_back(name, int64_t{*dictionary.get<int32_t>(*it)});
-    else if (dictionary.isa<int64_t>(it))
-      out.emplace_back(name, *dictionary.get<int64_t>(*it));
     else
-      fail("attribute '{}': expected f32, f64, i1, i32 or i64", name);
+      fail("attribute '{}': expected f32, i32 or i1", name);
   }
   return out;
 }
@@ -162,13 +158,18 @@ float FfiCall::number(std::string_view name) const {
   fail("expected a floating-point attribute '{}'", name);
 }
 
-int64_t FfiCall::integer(std::string_view name, int64_t otherwise) const {
-  for (const auto& [key, value] : attributes_) {
-    if (key != name) continue;
-    if (!std::holds_alternative<int64_t>(value)) fail("attribute '{}': expected an integer", name);
-    return std::get<int64_t>(value);
-  }
-  return otherwise;
+int64_t FfiCall::integer(std::string_view name) const {
+  for (const auto& [key, value] : attributes_)
+    if (key == name && std::holds_alternative<int64_t>(value)) return std::get<int64_t>(value);
+  fail("expected an integer attribute '{}'", name);
+}
+
+Compute compute_of(const FfiCall& call) {
+  const int64_t value = call.integer("compute");
+  if (value != static_cast<int64_t>(Compute::kBF16) && value != static_cast<int64_t>(Compute::kF32))
+    fail("attribute 'compute': expected {} (bf16) or {} (float32), found {}", static_cast<int>(Compute::kBF16),
+         static_cast<int>(Compute::kF32), value);
+  return static_cast<Compute>(value);
 }
 
 }  // namespace gavel

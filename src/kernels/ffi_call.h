@@ -3,10 +3,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "base/tensor.h"
+#include "kernels/linear.h"
 
 struct XLA_FFI_Error;
 struct XLA_FFI_CallFrame;
@@ -26,26 +28,27 @@ struct FfiArray {
   }
 };
 
-/** What a custom call gives its handler, checked as it is read. Every check throws Error with what
- * was expected and what was found. */
+/** The arrays and attributes of one custom call, checked as they are read. Every check throws Error with what was
+ * expected and what was found. */
 class FfiCall {
  public:
   FfiCall(std::vector<FfiArray> operands, std::vector<FfiArray> results,
           std::vector<std::pair<std::string, std::variant<int64_t, double>>> attributes)
       : operands_(std::move(operands)), results_(std::move(results)), attributes_(std::move(attributes)) {}
 
-  /** Throws unless the numbers of arrays are in range. */
+  /** Throws unless there are so many operands and results. */
   void expect(size_t fewest_operands, size_t most_operands, size_t results) const;
   size_t operand_count() const { return operands_.size(); }
 
   const FfiArray& operand(size_t index) const { return operands_.at(index); }
-  const FfiArray& result(size_t index) const { return results_.at(index); }
-  /** The same, with the shape and, unless none is given, the type checked. */
+  /** An array whose shape is checked, and its type too where one is given. */
   const FfiArray& operand(size_t index, const Shape& shape, std::optional<DType> type = {}) const;
   const FfiArray& result(size_t index, const Shape& shape, std::optional<DType> type = {}) const;
 
+  /** A floating-point attribute, which must be there. */
   float number(std::string_view name) const;
-  int64_t integer(std::string_view name, int64_t otherwise) const;
+  /** An integer or boolean attribute, which must be there. */
+  int64_t integer(std::string_view name) const;
 
  private:
   const FfiArray& check(const char* kind, const std::vector<FfiArray>& arrays, size_t index,
@@ -55,16 +58,20 @@ class FfiCall {
   std::vector<std::pair<std::string, std::variant<int64_t, double>>> attributes_;
 };
 
-/** A handler without XLA: reads the call, runs a kernel, throws on errors. */
+/** The attribute `compute`. */
+Compute compute_of(const FfiCall& call);
+
+/** A custom call's name and what it runs, free of XLA's types: reads the call, runs a kernel, throws on errors. */
 struct FfiKernel {
   const char* target;
   void (*run)(const FfiCall& call);
 };
 
-/** Reads XLA's frame into an FfiCall, runs the kernel, turns what it throws into an XLA error. */
+/** Reads the call that XLA describes in `frame`, runs the kernel, turns what it throws into an XLA error. */
 XLA_FFI_Error* run_ffi_kernel(XLA_FFI_CallFrame* frame, const FfiKernel& kernel);
 
-inline constexpr int kLinearKernels = 6, kAttentionKernels = 2, kElementwiseKernels = 6, kMlpKernels = 3;
+inline constexpr int kLinearKernels = 6, kAttentionKernels = 2, kElementwiseKernels = 5, kMlpKernels = 3;
+// One table per source file (ffi_linear.cpp, ffi_attention.cpp, …).
 extern const FfiKernel linear_kernels[kLinearKernels];
 extern const FfiKernel attention_kernels[kAttentionKernels];
 extern const FfiKernel elementwise_kernels[kElementwiseKernels];

@@ -24,27 +24,16 @@ void rms_norm(const FfiCall& call) {
   call.expect(2, 2, 1);
   const FfiArray& x = call.operand(0);
   const auto [rows, size] = rows_of(x);
-  rms_norm_forward(rows, size, x.dtype, x.data, nullptr, norm_weight(call, 1, size), call.number("eps"),
-                   nullptr, call.result(0, x.shape, x.dtype).data);
-}
-
-void add_rms_norm(const FfiCall& call) {
-  call.expect(3, 3, 2);
-  const FfiArray& x = call.operand(0);
-  const auto [rows, size] = rows_of(x);
-  rms_norm_forward(rows, size, x.dtype, x.data, call.operand(1, x.shape, x.dtype).data,
-                   norm_weight(call, 2, size), call.number("eps"), call.result(0, x.shape, x.dtype).data,
-                   call.result(1, x.shape, x.dtype).data);
+  rms_norm_forward(rows, size, x.dtype, x.data, norm_weight(call, 1, size), call.number("eps"),
+                   call.result(0, x.shape, x.dtype).data);
 }
 
 void rms_norm_grad(const FfiCall& call) {
-  call.expect(3, 4, 1);
+  call.expect(3, 3, 1);
   const FfiArray& h = call.operand(0);
   const auto [rows, size] = rows_of(h);
   rms_norm_gradient(rows, size, h.dtype, h.data, norm_weight(call, 1, size), call.number("eps"),
-                    call.operand(2, h.shape, h.dtype).data,
-                    call.operand_count() > 3 ? call.operand(3, h.shape, h.dtype).data : nullptr,
-                    call.result(0, h.shape, h.dtype).data);
+                    call.operand(2, h.shape, h.dtype).data, nullptr, call.result(0, h.shape, h.dtype).data);
 }
 
 void swiglu(const FfiCall& call) {
@@ -64,26 +53,22 @@ void swiglu_grad(const FfiCall& call) {
 
 void rotary_turn(const FfiCall& call) {
   call.expect(3, 3, 1);
-  const FfiArray &x = call.operand(0), &cosine = call.operand(1);
+  const FfiArray& x = call.operand(0);
   if (x.shape.size() < 2) fail("operand 0: expected [..., H, D], found {}", to_string(x.shape));
   const int64_t dim = x.shape.back(), heads = x.shape[x.shape.size() - 2];
-  const int64_t tokens = num_elements(Shape(x.shape.begin(), x.shape.end() - 2));
-  if (cosine.dtype != DType::kF32 || cosine.shape.empty() || cosine.shape.back() * 2 != dim || dim == 0)
-    fail("operand 1: expected float32 rows of {} cosines, found {} of {}", dim / 2, to_string(cosine.shape),
-         dtype_name(cosine.dtype));
-  const int64_t rows = cosine.size() / cosine.shape.back();
-  if (rows == 0 ? tokens > 0 : tokens % rows != 0) fail("{} rows of cosines for {} tokens", rows, tokens);
-  rotary(tokens, heads, dim, x.dtype, x.data, rows, cosine.as<const float>(),
-         call.operand(2, cosine.shape, DType::kF32).as<const float>(), call.integer("inverse", 0) != 0,
+  Shape table(x.shape.begin(), x.shape.end() - 2);
+  const int64_t tokens = num_elements(table);
+  table.push_back(dim / 2);
+  rotary(tokens, heads, dim, x.dtype, x.data, call.operand(1, table, DType::kF32).as<const float>(),
+         call.operand(2, table, DType::kF32).as<const float>(), call.integer("inverse") != 0,
          call.result(0, x.shape, x.dtype).data);
 }
 
 }  // namespace
 
 const FfiKernel elementwise_kernels[kElementwiseKernels] = {
-    {"gavel_rms_norm", rms_norm},           {"gavel_add_rms_norm", add_rms_norm},
-    {"gavel_rms_norm_grad", rms_norm_grad}, {"gavel_swiglu", swiglu},
-    {"gavel_swiglu_grad", swiglu_grad},     {"gavel_rotary", rotary_turn},
+    {"gavel_rms_norm", rms_norm}, {"gavel_rms_norm_grad", rms_norm_grad}, {"gavel_swiglu", swiglu},
+    {"gavel_swiglu_grad", swiglu_grad}, {"gavel_rotary", rotary_turn},
 };
 
 }  // namespace gavel

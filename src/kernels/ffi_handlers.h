@@ -16,16 +16,16 @@ struct FfiHandler {
 };
 
 // clang-format off
-/** Every kernel of this folder. Arrays are row-major (default layouts); "..." is any number of dimensions, the same ones
- * in each array of a line; T is bf16 or f32, the same one in a line unless said otherwise, and arrays marked with their
- * own letter (W, Y) may be of either type on their own. Optional operands stand in brackets, last. All handlers check
+/** Every custom call that this folder answers. Arrays are row-major; "..." is any number of dimensions, the same ones in
+ * each array of a call; T is bf16 or f32, the same one in all arrays of a call that have it, and arrays marked with
+ * another letter (W, Y) may be of either type on their own. Optional operands stand in brackets, last. All handlers check
  * types and shapes and return an error that names the target and what was found.
  *
  * target                          operands                                            results                 attributes
- * gavel_linear                    x[...,K]:T, w[N,K]:W, [bias[N]]                      y[...,N]:Y              compute
+ * gavel_linear                    x[...,K]:T, w[N,K]:W, [bias[N]:W]                   y[...,N]:Y              compute
  * gavel_linear_dx                 dy[...,N]:T, w[N,K]:W                               dx[...,K]:Y             compute
  * gavel_linear_lora               x[...,K]:T, xl[...,K]:T, w[N,K]:W, a[r,K]:f32,      y[...,N]:Y,             scale, compute
- *                                 b[N,r]:f32, [bias[N]]                               xa[...,r]:f32
+ *                                 b[N,r]:f32, [bias[N]:W]                             xa[...,r]:f32
  * gavel_linear_lora_grad          dy[...,N]:T, x[...,K]:T, w[N,K]:W, xa[...,r]:f32,   dx:Y, da[r,K]:f32,      scale, compute
  *                                 a[r,K]:f32, b[N,r]:f32                              db[N,r]:f32
  * gavel_linear_lora_grad_split    the same, xl in place of x                          dx, dxl[...,K]:Y, da, db  scale, compute
@@ -37,28 +37,23 @@ struct FfiHandler {
  * gavel_attention_grad            q, k, v, o[B,Q,H,D]:T, lse[B,H,Q]:f32,              dq:T, dk:T, dv:T        scale
  *                                 do[B,Q,H,D]:T, segments, [query_segments, query_positions]
  * gavel_rms_norm                  x[...,n]:T, weight[n]:W                             y[...,n]:T              eps
- * gavel_add_rms_norm              x[...,n]:T, residual[...,n]:T, weight[n]:W          h[...,n]:T, y:T         eps
- * gavel_rms_norm_grad             h[...,n]:T, weight[n]:W, dy[...,n]:T,               dh[...,n]:T             eps
- *                                 [d_residual[...,n]:T, added to the result]
+ * gavel_rms_norm_grad             x[...,n]:T, weight[n]:W, dy[...,n]:T                dx[...,n]:T             eps
  * gavel_swiglu                    gate[...]:T, up[...]:T                              y[...]:T
  * gavel_swiglu_grad               gate[...]:T, up[...]:T, dy[...]:T                   dgate:T, dup:T
  * gavel_rotary                    x[...,H,D]:T, cos[...,D/2]:f32, sin[...,D/2]:f32    y[...,H,D]:T            inverse
  * gavel_mlp                       h[...,K]:T, norm[K]:W, gate[N,K]:W, up[N,K]:W,      y[...,K]:T,             eps, compute
  *                                 down[K,N]:W                                         gate, up[...,N]:T
- * gavel_mlp_forward_only          the same                                            y
+ * gavel_mlp_forward_only          the same                                            y                       eps, compute
  * gavel_mlp_grad                  the same, gate, up[...,N]:T, dy[...,K]:T            dh[...,K]:T             eps, compute
  *
- * Attributes go into backend_config. scale, eps: f32 (or f64), required. compute: i32 (or i64), 0 = auto, 1 = bf16,
- * 2 = float32; default 0. inverse: i1, default false. In gavel_linear*, w may also be a stack w[L,N,K]; then the very
- * last operand is the layer's number, a scalar i32, so that a scan needs no slice of its weights. In gavel_rotary the
- * tables' leading dimensions multiply to the number of tokens or a divisor of it (token t takes row t modulo that), so
- * cos[S,D/2] serves x[B,S,H,D] and cos[B,S,D/2] does for packed rows. What each computes is told in linear.h,
- * attention.h, elementwise.h and mlp.h. */
+ * Attributes go into backend_config, and all that a line names are required. scale, eps: f32. compute: i32, 1 = bf16,
+ * 2 = float32 (Compute in linear.h). inverse: i1. What each call computes is told in linear.h, attention.h, elementwise.h
+ * and mlp.h. */
 // clang-format on
 std::vector<FfiHandler> cpu_ffi_handlers();
 
-/** Registers them all with a CPU plugin; before compiling, and before loading from the compile cache. May be
- * called again. Throws Error when the plugin takes no handlers (pjrt::has_ffi). */
+/** Registers all of them with a CPU plugin. To be called before a program with such calls is compiled, or loaded from the
+ * compile cache; calling it again does no harm. Throws Error when the plugin takes no handlers (pjrt::has_ffi). */
 void register_cpu_kernels(const pjrt::Plugin& plugin);
 
 }  // namespace gavel

@@ -25,25 +25,12 @@ int64_t rows_of(const Shape& shape) {
 struct Weight {
   ConstMatrix matrix;
   int64_t out, in;
-  bool stacked;  // then the call's last operand was the layer
 };
 
 Weight weight_of(const FfiCall& call, size_t index) {
   const FfiArray& w = call.operand(index);
-  if (w.shape.size() == 2) return {input(w), w.shape[0], w.shape[1], false};
-  if (w.shape.size() != 3)
-    fail("operand {}: expected a weight [N, K] or [L, N, K], found {}", index, to_string(w.shape));
-  const FfiArray& layer = call.operand(call.operand_count() - 1, {}, DType::kI32);
-  const int64_t number = *layer.as<const int32_t>();
-  if (number < 0 || number >= w.shape[0]) fail("layer {} of {} stacked weights", number, w.shape[0]);
-  const auto bytes = static_cast<int64_t>(byte_size(w.dtype)) * number * w.shape[1] * w.shape[2];
-  return {{w.dtype, w.as<const char>() + bytes}, w.shape[1], w.shape[2], true};
-}
-
-Compute compute_of(const FfiCall& call) {
-  const int64_t value = call.integer("compute", 0);
-  if (value < 0 || value > 2) fail("attribute 'compute': expected 0, 1 or 2, found {}", value);
-  return static_cast<Compute>(value);
+  if (w.shape.size() != 2) fail("operand {}: expected a weight [N, K], found {}", index, to_string(w.shape));
+  return {input(w), w.shape[0], w.shape[1]};
 }
 
 /** The array at `index`, of at least one dimension, the last being `last`. */
@@ -55,12 +42,12 @@ const FfiArray& rows_operand(const FfiCall& call, size_t index, int64_t last) {
 }
 
 ConstMatrix bias_of(const FfiCall& call, size_t index, const Weight& w) {
-  if (call.operand_count() != index + 1 + (w.stacked ? 1 : 0)) return {};
+  if (call.operand_count() == index) return {};
   return input(call.operand(index, {w.out}));
 }
 
 void linear(const FfiCall& call) {
-  call.expect(2, 4, 1);
+  call.expect(2, 3, 1);
   const Weight w = weight_of(call, 1);
   const FfiArray& x = rows_operand(call, 0, w.in);
   linear_forward({rows_of(x.shape), w.in, w.out}, input(x), w.matrix, bias_of(call, 2, w),
@@ -68,7 +55,7 @@ void linear(const FfiCall& call) {
 }
 
 void linear_dx(const FfiCall& call) {
-  call.expect(2, 3, 1);
+  call.expect(2, 2, 1);
   const Weight w = weight_of(call, 1);
   const FfiArray& dy = rows_operand(call, 0, w.out);
   linear_input_gradient({rows_of(dy.shape), w.in, w.out}, input(dy), w.matrix,
@@ -86,7 +73,7 @@ Lora lora_of(const FfiCall& call, size_t index, const Weight& w) {
 }
 
 void linear_lora(const FfiCall& call) {
-  call.expect(5, 7, 2);
+  call.expect(5, 6, 2);
   const Weight w = weight_of(call, 2);
   const FfiArray& x = rows_operand(call, 0, w.in);
   const FfiArray& xl = call.operand(1, x.shape, x.dtype);
@@ -100,7 +87,7 @@ void linear_lora(const FfiCall& call) {
 /** dx and dxl, as many of them as there are results before da and db. */
 template <int kInputGradients>
 void linear_lora_grad(const FfiCall& call) {
-  call.expect(6, 7, kInputGradients + 2);
+  call.expect(6, 6, kInputGradients + 2);
   const Weight w = weight_of(call, 2);
   const FfiArray& dy = rows_operand(call, 0, w.out);
   const Shape in_shape = with_last(dy.shape, w.in);

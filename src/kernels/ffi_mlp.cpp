@@ -33,12 +33,6 @@ Operands operands_of(const FfiCall& call) {
   return out;
 }
 
-Compute compute_of(const FfiCall& call) {
-  const int64_t value = call.integer("compute", 0);
-  if (value < 0 || value > 2) fail("attribute 'compute': expected 0, 1 or 2, found {}", value);
-  return static_cast<Compute>(value);
-}
-
 template <bool kSaves>
 void mlp(const FfiCall& call) {
   call.expect(5, 5, kSaves ? 3 : 1);

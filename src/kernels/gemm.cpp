@@ -20,7 +20,7 @@ using dnnl::memory;
 struct Key {
   int64_t m, n, k, a_leading, b_leading, c_leading;
   DType type, c_type;
-  bool a_transposed, b_transposed, accumulate;
+  bool accumulate;
   auto operator<=>(const Key&) const = default;
 };
 
@@ -40,14 +40,10 @@ const dnnl::engine& cpu_engine() {
   return engine;
 }
 
-memory::dims strides(int64_t leading, bool transposed) {
-  return transposed ? memory::dims{1, leading} : memory::dims{leading, 1};
-}
-
 std::shared_ptr<const Primitive> create(const Key& key) {
-  memory::desc a({key.m, key.k}, dnnl_type(key.type), strides(key.a_leading, key.a_transposed));
-  memory::desc b({key.k, key.n}, dnnl_type(key.type), strides(key.b_leading, key.b_transposed));
-  memory::desc c({key.m, key.n}, dnnl_type(key.c_type), strides(key.c_leading, false));
+  memory::desc a({key.m, key.k}, dnnl_type(key.type), memory::dims{key.a_leading, 1});
+  memory::desc b({key.k, key.n}, dnnl_type(key.type), memory::dims{key.b_leading, 1});
+  memory::desc c({key.m, key.n}, dnnl_type(key.c_type), memory::dims{key.c_leading, 1});
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   if (key.accumulate) {
@@ -131,8 +127,6 @@ void gemm(int64_t m, int64_t n, int64_t k, const GemmOperand& a, const GemmOpera
                 c_leading,
                 a.dtype,
                 c_dtype,
-                a.transposed,
-                b.transposed,
                 accumulate};
   run(key, a.data, b.data, c);
 }

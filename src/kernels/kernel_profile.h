@@ -8,18 +8,18 @@
 
 namespace gavel {
 
-/** Calls of one kernel through XLA and the time they took, waiting for the pool included. */
+/** Calls of one kernel through XLA and the time they took, waiting for the threads' pool included. */
 struct KernelTime {
   int64_t calls = 0;
   double seconds = 0;
 };
 
-/** Times by target since the last call; empty while profiling is off. The handlers are functions of the
- * process, so their clock is too. */
+/** The times of each target that were counted since the last call of this function, which is while profiling was on. XLA
+ * calls the handlers as functions of the process, so these times are of the whole process too. */
 std::map<std::string, KernelTime> take_kernel_times();
 void set_kernel_profiling(bool on);
 
-/** Counts its own life for `target`, when profiling is on. */
+/** Counts one call of `target`, which takes as long as this object lives. Does nothing when profiling is off. */
 class KernelTimer {
  public:
   explicit KernelTimer(const char* target);
@@ -32,8 +32,10 @@ class KernelTimer {
   std::chrono::steady_clock::time_point start_;
 };
 
-/** FLOP/s of a bare oneDNN product at SmolLM2's shape (512 x 576 x 1536 on every thread of the pool at once),
- * the best of several tries: what the machine can do at most. bf16 on a processor without it: float32's. */
+/** The speed of matrix products by oneDNN in FLOP/s, on all threads of the pool: products of [512, 576] with [576, 1536],
+ * SmolLM2-135M's feed-forward size, one thread each, the fastest of many tries. A measure to compare the kernels' own speed
+ * with, which tells how fast this machine is at the moment; it is no bound, since their bf16 products can be faster
+ * (panels.h). On a processor that does not multiply bf16 itself, bf16 gives float32's speed. */
 double measure_product_limit(DType type);
 
 }  // namespace gavel

@@ -1,5 +1,5 @@
-// Vectors of float32 over bf16 and float32 memory, for every target of Highway (no include guard in the usual
-// sense: included once per target).
+// Vectors of float32 over bf16 and float32 memory. Highway compiles this for every instruction set ("target"), so it is
+// included once for each and has a guard that allows that.
 #if defined(GAVEL_KERNELS_LANES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef GAVEL_KERNELS_LANES_INL_H_
 #undef GAVEL_KERNELS_LANES_INL_H_
@@ -51,7 +51,7 @@ HWY_INLINE void store_lanes(FloatTag d, Float v, uint16_t* to) {
   hn::StoreU(hn::DemoteTo(dh, hn::BitCast(di, round_bf16(d, v))), dh, to);
 }
 
-/** A bf16 where has_native_bf16() says that the processor rounds to it itself, in one instruction instead of eight; it
+/** A bf16 that is stored by the processor's own rounding, where has_native_bf16(): one instruction instead of eight; it
  * takes denormals for zero. */
 struct NativeBf16 {
   uint16_t bits;
@@ -67,7 +67,7 @@ HWY_INLINE Float load_lanes(FloatTag d, const NativeBf16* from) {
 }
 HWY_INLINE void store_lanes(FloatTag d, Float v, NativeBf16* to) {
 #if HWY_TARGET == HWY_AVX3
-  // Highway 1.0.3 has no name for it.
+  // Highway 1.0.3 has no function for this instruction.
   (void)d;
   __m256i half;
   asm("vcvtneps2bf16 %1, %0" : "=v"(half) : "v"(v.raw));
@@ -105,13 +105,14 @@ inline constexpr float kExp2[] = {1.0f,          0.693147182f,   0.240223497f,
                                   0.0555038117f, 0.00966636837f, 0.00133813021f};  // f in [-1/2, 1/2]
 #endif
 
-/** 2^x of kCount vectors, step by step for all of them, so that none waits for its own last step. 0 for x below -126 (with
- * AVX-512 below -149, denormal before) and minus infinity, NaN for NaN; x is at most 127. */
+/** 2^x of kCount vectors. Each step is done for all of them before the next, so that the processor works on one vector
+ * while it waits for another. 0 for x below -126 (with AVX-512 below -149, and denormal down to there) and minus infinity,
+ * NaN for NaN; x is at most 127. */
 template <int kCount>
 HWY_INLINE void exp2_lanes(FloatTag d, Float (&x)[kCount]) {
   Float f[kCount], p[kCount];
 #if HWY_TARGET == HWY_AVX3
-  // x - floor(x) and p * 2^floor(x) are one instruction each, for which Highway 1.0.3 has no names.
+  // x - floor(x) and p * 2^floor(x) are one instruction each, for which Highway 1.0.3 has no functions.
 #pragma GCC unroll 8
   for (int j = 0; j < kCount; ++j) f[j] = Float{_mm512_reduce_ps(x[j].raw, _MM_FROUND_TO_NEG_INF)};
 #else

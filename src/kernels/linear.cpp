@@ -14,7 +14,7 @@ void product(int64_t rows, int64_t k, int64_t n, ConstMatrix x, const PanelSourc
              Compute compute) {
   if (rows == 0) return;
   const std::vector<float> bias_f32 = widened_vector(bias, n);
-  const DType type = product_type(compute, x.dtype, b.w.dtype, k);
+  const DType type = product_type(compute, k);
   KernelCall call;
   PackedWeight weight(type, k, n);
   const Packing packing{&weight, b};

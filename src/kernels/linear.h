@@ -5,14 +5,14 @@
 
 namespace gavel {
 
-/** In what type a product is computed; sums are float32 in every case. */
+/** The type in which a product's operands are multiplied; sums are float32 in every case. The numbers are those of the
+ * attribute `compute` of custom calls. */
 enum class Compute : uint8_t {
-  kAuto,  // bf16 when any operand is stored so and the processor multiplies bf16 itself; else float32
-  kBF16,  // float32 operands are rounded to bf16 first (processors without bf16: as kF32)
-  kF32,   // bf16 operands are widened tile by tile
+  kBF16 = 1,  // float32 operands are rounded to bf16 first; float32 where the processor doesn't multiply bf16
+  kF32 = 2,   // bf16 operands are widened first
 };
 
-/** Row-major matrices of float32 or bf16. */
+/** A row-major matrix (or vector) of float32 or bf16 and its type; the shape is said elsewhere. */
 struct Matrix {
   DType dtype = DType::kF32;
   void* data = nullptr;
@@ -25,22 +25,21 @@ struct ConstMatrix {
   ConstMatrix(Matrix m) : dtype(m.dtype), data(m.data) {}  // NOLINT: a view
 };
 
-/** rows (tokens) x in -> rows x out; weights are [out, in] as Hugging Face stores them. Zero rows are
- * allowed. */
+/** A linear layer takes [rows, in] to [rows, out], a row being a token; its weight is [out, in], as Hugging Face stores
+ * it. There may be no rows. */
 struct LinearShape {
   int64_t rows = 0;
   int64_t in = 0;
   int64_t out = 0;
 };
 
-/** y[rows, out] = x[rows, in] w[out, in]^T (+ bias[out], may be null). Any mix of bf16 and float32. The
- * weight is packed into panels (panels.h) for the length of the call. Throws Error for other types. */
+/** y[rows, out] = x[rows, in] w[out, in]^T + bias[out], which may be null. Each array is bf16 or float32; throws Error
+ * for other types. The weight is copied into panels (panels.h) for the length of the call. */
 void linear_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix w, ConstMatrix bias, Matrix y,
-                    Compute compute = Compute::kAuto);
+                    Compute compute);
 
 /** dx[rows, in] = dy[rows, out] w[out, in]. */
-void linear_input_gradient(const LinearShape& shape, ConstMatrix dy, ConstMatrix w, Matrix dx,
-                           Compute compute = Compute::kAuto);
+void linear_input_gradient(const LinearShape& shape, ConstMatrix dy, ConstMatrix w, Matrix dx, Compute compute);
 
 /** A LoRA pair in float32: a[rank, in], b[out, rank]; scale = alpha / rank (or / sqrt(rank)). */
 struct Lora {
@@ -54,23 +53,22 @@ struct Lora {
  * gradient needs. xl[rows, in] is the branch's input: x itself, or x after dropout. With bf16 compute, a, b
  * and xa enter the products rounded to bf16 (xa is returned as it was before). */
 void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl, ConstMatrix w,
-                         ConstMatrix bias, const Lora& lora, Matrix y, float* xa,
-                         Compute compute = Compute::kAuto);
+                         ConstMatrix bias, const Lora& lora, Matrix y, float* xa, Compute compute);
 
-/** Gradients of linear_lora_forward, each left out when null:
- *   dx[rows, in]  = dy w                 (+ scale (dy b) a when dxl is null: for xl = x)
- *   dxl[rows, in] = scale (dy b) a       (for the gradient of a dropout between x and xl)
+/** Where the gradients of linear_lora_forward go:
+ *   dx[rows, in]  = dy w, + scale (dy b) a when dxl is null, since then xl is x itself; null: not wanted
+ *   dxl[rows, in] = scale (dy b) a, for an xl that dropout made of x; only beside dx
  *   da[rank, in]  = scale (dy b)^T xl
- *   db[out, rank] = scale dy^T xa
- * Partial sums of da and db over blocks of rows are added in the order of the rows. */
+ *   db[out, rank] = scale dy^T xa */
 struct LoraGradients {
   Matrix dx;
   Matrix dxl;
   float* da = nullptr;
   float* db = nullptr;
 };
+/** From dy[rows, out], the gradient of y, and what linear_lora_forward read and wrote. da and db are summed over parts of
+ * the rows at the same time, and these sums added in the order of the rows. */
 void linear_lora_gradients(const LinearShape& shape, ConstMatrix dy, ConstMatrix xl, ConstMatrix w,
-                           const float* xa, const Lora& lora, const LoraGradients& gradients,
-                           Compute compute = Compute::kAuto);
+                           const float* xa, const Lora& lora, const LoraGradients& gradients, Compute compute);
 
 }  // namespace gavel

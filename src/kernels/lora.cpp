@@ -84,7 +84,7 @@ void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl
   if (shape.rows == 0) return;
   const std::vector<float> bias_f32 = widened_vector(bias, shape.out);
   const auto [rows, in, out] = shape;
-  const DType type = product_type(compute, x.dtype, w.dtype, in);
+  const DType type = product_type(compute, in);
   const EvenLora even(type, shape, lora);
   KernelCall call;
   const LowRankWeight a(type, in, even.rank, {even.a, true});
@@ -120,10 +120,11 @@ void linear_lora_gradients(const LinearShape& shape, ConstMatrix dy, ConstMatrix
   check_linear(shape, {dy.dtype, xl.dtype, w.dtype});
   check_lora(lora);
   const auto [rows, in, out] = shape;
-  const DType type = product_type(compute, dy.dtype, w.dtype, out);
+  const DType type = product_type(compute, out);
   const EvenLora even(type, shape, lora);
+  if (gradients.da == nullptr || gradients.db == nullptr || (gradients.dxl.data && !gradients.dx.data))
+    fail("lora: expected da and db, and dxl only beside dx");
   const bool fused = gradients.dx.data && !gradients.dxl.data;
-  const bool need_u = gradients.dx.data || gradients.dxl.data || gradients.da;
 
   KernelCall call;
   // One part a thread, but none of so few rows that its sum costs more than it saves.
@@ -132,66 +133,59 @@ void linear_lora_gradients(const LinearShape& shape, ConstMatrix dy, ConstMatrix
   const LowRankWeight b(type, out, even.rank, {even.b, false, lora.scale});
   PackedWeight weight(type, out, in), a(type, even.rank, in);
   std::vector<Packing> packings;  // none is read when there is no row
-  if (rows > 0 && gradients.dx.data) packings.push_back({&weight, {w, false}});
-  if (rows > 0 && (fused || gradients.dxl.data)) packings.push_back({&a, {even.a, false}});
+  if (rows > 0 && gradients.dx.data) packings = {{&weight, {w, false}}, {&a, {even.a, false}}};
   float *u = nullptr, *da_parts = nullptr, *db_parts = nullptr;
   auto carve = [&, rows = rows, in = in, out = out](Carver carver) {
     u = carver.take<float>(rows * even.rank);
-    da_parts = carver.take<float>(gradients.da ? parts * even.rank * in : 0);
-    db_parts = carver.take<float>(gradients.db ? parts * lora.rank * out : 0);
+    da_parts = carver.take<float>(parts * even.rank * in);
+    db_parts = carver.take<float>(parts * lora.rank * out);
     return carver.used();
   };
   carve(Carver(pack_weights(call, packings, carve(Carver(nullptr)))));
 
   const RowBlocks blocks(rows, call.threads());
-  if (need_u)
-    call.run(blocks.count(), [&, in = in, out = out](int64_t task, int worker) {
-      const auto [first, some] = blocks[task];
-      char *dy_copy = nullptr, *u_copy = nullptr;
-      auto carve_block = [&](Carver carver) {
-        dy_copy = carver.take<char>(copy_bytes(type, dy.dtype, some * out));
-        u_copy = carver.take<char>(copy_bytes(type, DType::kF32, some * even.rank));
-        return carver.used();
-      };
-      carve_block(Carver(call.local(worker, carve_block(Carver(nullptr)))));
-      const void* dy_typed = as_type(type, {dy.dtype, element(dy, first * out)}, some * out, dy_copy);
-      float* u_block = u + first * even.rank;
-      b.multiply(some, dy_typed, u_block);
-      const void* u_typed = as_type(type, {DType::kF32, u_block}, some * even.rank, u_copy);
-      if (gradients.dx.data) {
-        const PanelTerm terms[] = {weight.term(dy_typed, out), a.term(u_typed, even.rank)};
-        panel_product(type, some, in, std::span(terms, fused ? 2 : 1),
-                      {{gradients.dx.dtype, element(gradients.dx, first * in)}, in, nullptr, {}});
-      }
-      if (gradients.dxl.data)
-        a.multiply(some, u_typed, {gradients.dxl.dtype, element(gradients.dxl, first * in)});
-    });
+  call.run(blocks.count(), [&, in = in, out = out](int64_t task, int worker) {
+    const auto [first, some] = blocks[task];
+    char *dy_copy = nullptr, *u_copy = nullptr;
+    auto carve_block = [&](Carver carver) {
+      dy_copy = carver.take<char>(copy_bytes(type, dy.dtype, some * out));
+      u_copy = carver.take<char>(copy_bytes(type, DType::kF32, some * even.rank));
+      return carver.used();
+    };
+    carve_block(Carver(call.local(worker, carve_block(Carver(nullptr)))));
+    const void* dy_typed = as_type(type, {dy.dtype, element(dy, first * out)}, some * out, dy_copy);
+    float* u_block = u + first * even.rank;
+    b.multiply(some, dy_typed, u_block);
+    if (!gradients.dx.data) return;
+    const void* u_typed = as_type(type, {DType::kF32, u_block}, some * even.rank, u_copy);
+    const PanelTerm terms[] = {weight.term(dy_typed, out), a.term(u_typed, even.rank)};
+    panel_product(type, some, in, std::span(terms, fused ? 2 : 1),
+                  {{gradients.dx.dtype, element(gradients.dx, first * in)}, in, nullptr, {}});
+    if (!fused) a.multiply(some, u_typed, {gradients.dxl.dtype, element(gradients.dxl, first * in)});
+  });
 
   const int64_t rank = lora.rank;
   const TransposedProduct da{rows, even.rank, in, u, xl, type, da_parts};
   const TransposedProduct db{rows, rank, out, xa, dy, type, db_parts};
-  if ((gradients.da || gradients.db) && rows > 0) {
+  if (rows > 0) {
     call.run(2 * parts, [&, rows = rows](int64_t task, int worker) {
       const int64_t index = task / 2, first = index * part_rows, last = std::min(rows, first + part_rows);
-      if (task % 2 == 0 && gradients.da) da.part(call, worker, index, first, last);
-      if (task % 2 == 1 && gradients.db) db.part(call, worker, index, first, last);
+      (task % 2 == 0 ? da : db).part(call, worker, index, first, last);
     });
   }
   // Rows of a share of the parts: an empty part (rounding up) and a batch without rows add nothing.
   const int64_t used = rows > 0 ? (rows + part_rows - 1) / part_rows : 0;
-  if (gradients.da)
-    for (int64_t i = 0; i < rank * in; ++i) {
+  for (int64_t i = 0; i < rank * in; ++i) {
+    float sum = 0;
+    for (int64_t part = 0; part < used; ++part) sum += da_parts[part * even.rank * in + i];
+    gradients.da[i] = sum;
+  }
+  for (int64_t o = 0; o < out; ++o)
+    for (int64_t r = 0; r < rank; ++r) {
       float sum = 0;
-      for (int64_t part = 0; part < used; ++part) sum += da_parts[part * even.rank * in + i];
-      gradients.da[i] = sum;
+      for (int64_t part = 0; part < used; ++part) sum += db_parts[(part * rank + r) * out + o];
+      gradients.db[o * rank + r] = sum * lora.scale;
     }
-  if (gradients.db)
-    for (int64_t o = 0; o < out; ++o)
-      for (int64_t r = 0; r < rank; ++r) {
-        float sum = 0;
-        for (int64_t part = 0; part < used; ++part) sum += db_parts[(part * rank + r) * out + o];
-        gradients.db[o * rank + r] = sum * lora.scale;
-      }
 }
 
 }  // namespace gavel

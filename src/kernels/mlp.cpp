@@ -44,9 +44,8 @@ struct PackedMlp {
 };
 
 /** Whether the products can be of the arrays' own type, all in one kernel. */
-bool is_fused(const MlpShape& s, DType type, const MlpWeights& w, Compute compute) {
-  return product_type(compute, type, w.gate.dtype, s.hidden) == type &&
-         product_type(compute, type, w.gate.dtype, s.intermediate) == type;
+bool is_fused(const MlpShape& s, DType type, Compute compute) {
+  return product_type(compute, s.hidden) == type && product_type(compute, s.intermediate) == type;
 }
 
 /** Kernel by kernel, for arrays of a type that is not multiplied as it is. */
@@ -60,7 +59,7 @@ void forward_apart(const MlpShape& s, DType type, const void* h, const MlpWeight
     gate = own_gate.data();
     up = own_up.data();
   }
-  rms_norm_forward(s.rows, s.hidden, type, h, nullptr, w.norm, w.eps, nullptr, normed.data());
+  rms_norm_forward(s.rows, s.hidden, type, h, w.norm, w.eps, normed.data());
   const LinearShape in{s.rows, s.hidden, s.intermediate}, out{s.rows, s.intermediate, s.hidden};
   linear_forward(in, {type, normed.data()}, w.gate, {}, {type, gate}, compute);
   linear_forward(in, {type, normed.data()}, w.up, {}, {type, up}, compute);
@@ -96,7 +95,7 @@ void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights&
   check(s, type, w);
   if ((gate == nullptr) != (up == nullptr)) fail("mlp: only one of gate and up is to be written");
   if (s.rows == 0) return;
-  if (!is_fused(s, type, w, compute))
+  if (!is_fused(s, type, compute))
     return forward_apart(s, type, h, w, y, gate, up, compute);
   const std::vector<float> norm = widened_vector(w.norm, s.hidden);
   KernelCall call;
@@ -108,18 +107,16 @@ void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights&
     // Where the caller does not want gate and up they live from one product to the next.
     const int64_t leading = gate ? s.intermediate : kColumns;
     char *normed = nullptr, *gated = nullptr, *own_gate = nullptr, *own_up = nullptr;
-    float* sums = nullptr;
     auto carve = [&](Carver carver) {
       normed = carver.take<char>(static_cast<int64_t>(bytes_of(type, narrow)));
       gated = carver.take<char>(static_cast<int64_t>(bytes_of(type, wide)));
       own_gate = carver.take<char>(gate ? 0 : static_cast<int64_t>(bytes_of(type, rows * kColumns)));
       own_up = carver.take<char>(gate ? 0 : static_cast<int64_t>(bytes_of(type, rows * kColumns)));
-      sums = carver.take<float>(s.hidden);
       return carver.used();
     };
     carve(Carver(call.local(worker, carve(Carver(nullptr)))));
     const char* x = element(ConstMatrix(type, h), first * s.hidden);
-    rms_norm_rows(type, 0, rows, s.hidden, x, nullptr, norm.data(), w.eps, nullptr, normed, sums);
+    rms_norm_rows(type, 0, rows, s.hidden, x, norm.data(), w.eps, normed);
     for (int64_t column = 0; column < s.intermediate; column += kColumns) {
       const int64_t columns = std::min(kColumns, s.intermediate - column), at = first * s.intermediate + column;
       char* g = gate ? element(Matrix{type, gate}, at) : own_gate;
@@ -140,7 +137,7 @@ void mlp_gradient(const MlpShape& s, DType type, const void* h, const MlpWeights
                   const void* up, const void* dy, void* dh, Compute compute) {
   check(s, type, w);
   if (s.rows == 0) return;
-  if (!is_fused(s, type, w, compute))
+  if (!is_fused(s, type, compute))
     return gradient_apart(s, type, h, w, gate, up, dy, dh, compute);
   const std::vector<float> norm = widened_vector(w.norm, s.hidden);
   KernelCall call;

@@ -7,8 +7,9 @@
 
 namespace gavel {
 
-/** A weight b[k, n] in panels, in memory of a kernel call. Packed anew in each call, which costs about a hundredth of the
- * product: a copy that outlived the call would double the base weights' memory. */
+/** A weight b[k, n] in panels, in the shared memory of a KernelCall; pack_weights fills it. Weights are packed anew in each
+ * call, which costs about a hundredth of the product: a copy that outlived the call would double the base weights' memory.
+ */
 class PackedWeight {
  public:
   PackedWeight(DType type, int64_t k, int64_t n) : type_(type), k_(k), n_(n) {}
@@ -34,14 +35,17 @@ class PackedWeight {
   void* memory_ = nullptr;
 };
 
+/** One weight that is to be packed. */
 struct Packing {
   PackedWeight* to;
   PanelSource from;
 };
-/** Packs weights with all threads of the call, whose shared memory they take, with `more` bytes that are returned. */
+/** Packs weights with all threads of the call, into its shared memory. Returns the address of `more` further bytes there,
+ * since a call has only one shared memory. */
 void* pack_weights(KernelCall& call, std::span<const Packing> packings, size_t more = 0);
 
-/** A weight b[k, n] of few columns, which may fill no panel (is_narrow): packed by the calling thread, and multiplied alone. */
+/** A weight b[k, n] of few columns, such as LoRA's: kept as rows where that is faster than panels (is_narrow), packed by
+ * the calling thread, and never one of several terms of a product. */
 class LowRankWeight {
  public:
   LowRankWeight(DType type, int64_t k, int64_t n, const PanelSource& from);
@@ -55,8 +59,9 @@ class LowRankWeight {
   std::vector<float> memory_;
 };
 
-/** How rows are shared out to threads: in blocks of `most` rows, then in smaller ones, so that a thread that other work held
- * up leaves the others little to wait for. All but the last are multiples of what the product's inner loop takes at a time. */
+/** How rows are shared out to threads: in blocks of about `most` rows, then in smaller ones, so that at the end no thread
+ * waits long for another. All but the last are multiples of 12, so that panel_product's inner loop, which takes 6 rows at a
+ * time, seldom meets a remainder. */
 class RowBlocks {
  public:
   RowBlocks(int64_t rows, int threads, int64_t most = 48);

@@ -5,22 +5,24 @@
 
 #include "kernels/linear.h"
 
-// Products with a packed weight by our own inner loop. With AVX-512 BF16 it reaches 97 % of the pair products that the
-// processor can do, oneDNN 91 % (docs/decisions.md).
+// Matrix products whose right side was copied into panels, by an inner loop of our own: groups of columns, so arranged that
+// the loop reads memory without gaps. With AVX-512 BF16 it reaches 97 % of the products that the processor can do, oneDNN
+// 91 % (docs/decisions.md).
 namespace gavel {
 
-/** Columns that belong together: a weight is packed, and multiplied in part, by multiples of these. */
+/** A multiple of a panel's width on every processor: a weight may be packed, or multiplied, from any column on that is a
+ * multiple of these. */
 inline constexpr int64_t kPanelColumns = 64;
 
 /** Whether b[k, n] of `type` can be packed: float32 always, bf16 where the processor multiplies it (has_native_bf16) and k
- * is even. The functions below throw Error otherwise. */
+ * is even, since two rows make a pair. pack_panels and panel_product throw Error otherwise. */
 bool packs_into_panels(DType type, int64_t k);
 
-/** The bytes of b[k, n] in panels, each [k, columns] in float32 and [k / 2, columns] pairs of rows in bf16, as wide as the
- * processor's inner loop (64 columns with AVX-512, 16 with AVX2); columns past n are zeros. */
+/** The bytes of b[k, n] in panels. A panel is [k, columns] in float32 and [k / 2, columns] pairs of rows in bf16, as wide as
+ * the processor's inner loop (64 columns with AVX-512, 16 with AVX2); columns past n are zeros. */
 size_t panel_bytes(DType type, int64_t k, int64_t n);
 
-/** b[k, n] is w[k, n], or w[n, k] transposed, times scale (other than 1 only from float32). */
+/** What is packed: b[k, n] is w[k, n], or w[n, k] transposed, times scale (other than 1 only from float32). */
 struct PanelSource {
   ConstMatrix w;
   bool transposed = false;
@@ -48,9 +50,11 @@ struct PanelTarget {
  * in order, and rounded once; a row's result is the same in whatever block of rows it is computed. */
 void panel_product(DType type, int64_t m, int64_t n, std::span<const PanelTerm> terms, const PanelTarget& target);
 
-/** Weights of few columns, as LoRA's are: a panel would be mostly zeros, so they are kept as rows, and a product is dot
- * products of rows. Whether b[k, n] of `type` is one: at most 8 columns of bf16, k a multiple of 32. */
+/** Whether b[k, n] of `type` has so few columns, as LoRA's matrices do, that a panel would be mostly zeros: at most 8, of
+ * bf16 that the processor multiplies itself, and k a multiple of 32. Such a weight is kept as the rows of its transpose,
+ * and a product with it is dot products of rows. */
 bool is_narrow(DType type, int64_t k, int64_t n);
+/** The bytes of a narrow weight, which is always bf16. */
 size_t narrow_bytes(int64_t k, int64_t n);
 void pack_narrow(int64_t k, int64_t n, const PanelSource& b, void* to);
 /** c[m, n] = a[m, k] b, on the calling thread; a is bf16 without gaps. */

@@ -15,10 +15,8 @@ void check_linear(const LinearShape& shape, std::initializer_list<DType> types) 
       fail("linear: expected float32 or bfloat16 operands, found {}", dtype_name(type));
 }
 
-DType product_type(Compute compute, DType a, DType b, int64_t k) {
-  if (compute == Compute::kF32 || k % 2 != 0 || !has_native_bf16()) return DType::kF32;
-  if (compute == Compute::kBF16) return DType::kBF16;
-  return a == DType::kBF16 || b == DType::kBF16 ? DType::kBF16 : DType::kF32;
+DType product_type(Compute compute, int64_t k) {
+  return compute == Compute::kBF16 && k % 2 == 0 && has_native_bf16() ? DType::kBF16 : DType::kF32;
 }
 
 std::vector<float> widened_vector(ConstMatrix bias, int64_t size) {

@@ -22,26 +22,28 @@ class KernelCall {
   /** Workers, the caller included. */
   int threads() const;
 
-  /** body(task, worker) for every task in [0, count), lowest first; worker is in [0, threads()). The first
-   * exception is rethrown here once all workers have stopped. Denormals are flushed to zero in the body, on
-   * every thread alike. Not to be nested. */
+  /** body(task, worker) for every task in [0, count), each begun after those before it; worker is in [0, threads()). After
+   * an exception no further task begins, and the first one is rethrown here once all workers have stopped. Denormals are
+   * flushed to zero in the body, on every thread alike. A body must not call run. */
   void run(int64_t count, const std::function<void(int64_t task, int worker)>& body);
 
-  /** Scratch shared by all workers of this call, 64-byte aligned, uninitialised. The memory is kept between
-   * calls (fresh pages at every step cost a fifth of the step). A second shared() ends the first. */
+  /** Memory shared by all workers, 64-byte aligned, uninitialised. The pool keeps it for later calls (fresh pages at every
+   * step cost a fifth of the step), so it is one block: what an earlier shared() of this call returned is no longer valid.
+   */
   void* shared(size_t bytes);
-  /** The same, for one worker. */
+  /** The same for one worker alone: one block for each. */
   void* local(int worker, size_t bytes);
 };
 
-/** Threads of the pool: set_kernel_threads(), else GAVEL_THREADS, else the processors this process may use.
- */
+/** Threads of the pool: as many as the environment variable GAVEL_THREADS says, else as the processors that this process
+ * may use, unless set_kernel_threads was called. */
 int kernel_threads();
-/** Rebuilds the pool with `threads` workers (at least 1); waits for a kernel in flight. */
+/** Rebuilds the pool with `threads` workers (at least 1); waits for a kernel in flight. For tests of what must not depend on
+ * their number. */
 void set_kernel_threads(int threads);
 
-/** Cuts a buffer into aligned arrays, so that one allocation serves a kernel: first with a null base to
- * learn the size, then with the memory. */
+/** Cuts a block of memory into aligned arrays, so that one allocation serves a kernel. The arrays are taken twice: from a
+ * null base to learn their size, then from the memory. */
 class Carver {
  public:
   explicit Carver(void* base) : base_(static_cast<char*>(base)) {}

@@ -248,7 +248,7 @@ KernelSet make_cpu_kernels() {
        "",
        5},
       {"gavel_rms_norm", {{"t*.", "."}, {"t*."}}, nullptr, norm_gradient},
-      {"gavel_rms_norm_grad", {{"t*.", ".", "t*.", "t*."}, {"t*."}}},
+      {"gavel_rms_norm_grad", {{"t*.", ".", "t*."}, {"t*."}}},
       {"gavel_rotary", {{"t*h.", "t*.", "t*."}, {"t*h."}}, nullptr, rotary_gradient},
       {"gavel_swiglu", {{"t*f", "t*f"}, {"t*f"}}, nullptr, swiglu_gradient},
       {"gavel_swiglu_grad", {{"t*f", "t*f", "t*f"}, {"t*f", "t*f"}}},

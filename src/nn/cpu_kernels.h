@@ -3,8 +3,8 @@
 
 namespace gavel {
 
-/** The kernels of src/kernels, called through XLA FFI. float32 or bfloat16 values; weights of either type. Targets and
- * operands: kernels/ffi_handlers.h. */
+/** The kernels of src/kernels, which programs for the CPU call through XLA FFI. Values are float32 or bfloat16, frozen
+ * weights either of the two. kernels/ffi_handlers.h lists the targets with their operands. */
 const KernelSet& cpu_kernels();
 
 }  // namespace gavel

@@ -10,36 +10,39 @@
 
 namespace gavel {
 
-/** All that is known of one custom call, in one place: its name, how a mesh cuts it, its work and its gradient. The function
- * behind the name is registered with the plugin (kernels/ffi_handlers.h). */
+/** All that a program's graph has to know of one custom call, in one place: its name, how it is split over a mesh, its work
+ * and its gradient. The function behind the name is registered with the plugin (kernels/ffi_handlers.h). */
 struct KernelDefinition {
   using Attributes = std::vector<std::pair<std::string, std::variant<double, int32_t, bool>>>;
 
   std::string target;
   KernelDimensions dimensions;
-  /** Matrix-product work of a call with these operands; none for kernels without products. */
+  /** As Op::flops, of a call with these operands; nullptr for kernels without matrix products. */
   double (*flops)(const std::vector<TensorType>& operands) = nullptr;
-  /** As Op::gradient, given the call's own attributes; none for kernels that are a gradient themselves. */
+  /** As Op::gradient, given the call's own attributes; nullptr for kernels that are a gradient themselves. */
   std::vector<Value> (*gradient)(const Attributes& attributes, const GradientContext& context) = nullptr;
-  /** The kernel that gives the first output alone, called when nothing reads the others; "" = there is none. */
+  /** As Kernel::first_output_target. */
   std::string first_output_target = {};
-  /** For attention that skips what a query can't see: how many products it makes with each pair of a query and a key
-   * that it sees. 0: the work is what `flops` says, whatever the values. */
+  /** For attention kernels, which skip keys that a query does not see, so that their work depends on the segments: how many
+   * products they make of each pair of a query and a key that it sees. 0: the work is what `flops` says, whatever the
+   * values. */
   int products_per_seen_pair = 0;
 
+  /** The outputs of a call, which have the types `outputs`. */
   std::vector<Value> call(Attributes attributes, const std::vector<Value>& operands, std::vector<TensorType> outputs) const;
 };
 
-/** A kernel that can stand for a layer's composition. */
+/** A kernel that can compute calls of one kind (layer_calls.h) in place of graph ops. */
 template <class Call>
 struct KernelFor {
   std::string_view target;
-  /** Whether it computes this very call, on this mesh. */
+  /** Whether it can compute this very call, on this mesh. */
   bool (*accepts)(const Call& call, const Mesh& mesh);
+  /** The call's result. */
   Value (*build)(const Call& call);
 };
 
-/** The kernels of one platform: of those for a call, the first that accepts it is taken. */
+/** The kernels of one platform: of those in `layers` for a kind of call, the first that accepts a call is taken. */
 struct KernelSet {
   std::string_view platform;
   std::vector<KernelDefinition> definitions;
@@ -66,7 +69,7 @@ class Kernels {
   /** "plain", or the platform's name. */
   std::string_view name() const { return plain() ? "plain" : set_->platform; }
 
-  /** The call by the first kernel that accepts it, or none. */
+  /** The call's result, computed by the first kernel that accepts it; none when there is no such kernel. */
   template <class Call>
   Value try_call(const Call& call, const Mesh& mesh) const {
     if (set_ != nullptr)
@@ -74,16 +77,16 @@ class Kernels {
         if (kernel.accepts(call, mesh)) return kernel.build(call);
     return {};
   }
-  /** Whether attention costs nothing for keys that a query does not see. */
+  /** Whether attention skips keys that a query does not see, so that packing rows into one long sequence costs nothing. */
   bool skip_unseen_keys() const;
-  /** What is known of a target, or nullptr. */
+  /** The definition of a target, or nullptr for one that is not there. */
   const KernelDefinition* find(std::string_view target) const;
 
  private:
   const KernelSet* set_ = nullptr;
 };
 
-/** Every set there is. */
+/** The sets of all platforms that have kernels. */
 const std::vector<const KernelSet*>& kernel_registry();
 
 }  // namespace gavel

@@ -7,23 +7,24 @@
 
 namespace gavel {
 
-// What the layers ask for, each computed by a kernel that accepts it or else by the layer's composition of graph ops. T
-// tokens = B sequences * S places. Values that are "none" are not there.
+// The computations that a model is made of, each with its operands in a struct: Layers (layers.h) has a call computed by a
+// kernel that accepts it, or else by graph ops. There are T = B * S tokens, in B sequences of S places. Optional operands
+// that are not there are empty Values.
 
 /** cos and sin, each float32 [B, S, D/2], of the rotary angles (Su et al., "RoFormer"). */
 struct Rotary {
   Value cos, sin;
 };
 
-/** x [T, in] → [T, out]: x W^T + bias. The weight is frozen. */
+/** x [T, in] → [T, out]: x W^T + bias. Weight and bias are frozen: they get no gradient. */
 struct LinearCall {
   Value x;
   Value weight;  // [out, in]
-  Value bias;    // [out]
+  Value bias;    // [out], optional
   const LinearSpec& spec;
 };
 
-/** The same plus scaling * (dropout(x) A^T) B^T (Hu et al., "LoRA", 2021). */
+/** The linear plus its adapter, scaling * (dropout(x) A^T) B^T (Hu et al., "LoRA", 2021). */
 struct AdaptedLinearCall {
   LinearCall linear;
   Value lora_a;  // float32 [r, in]
@@ -32,7 +33,7 @@ struct AdaptedLinearCall {
   Dropout dropout;
 };
 
-/** x […, H], weight [H] → […, H]. */
+/** NormRule's RMS norm over the last dimension: x […, H], weight [H] → […, H]. The weight is frozen. */
 struct NormCall {
   Value x, weight;
   NormRule rule;
@@ -59,12 +60,12 @@ struct AttentionCall {
   AttentionRule rule;
 };
 
-/** Where a few tokens stand, each i32 [R]: among the B * S tokens, and as the sequence and the place in it. */
+/** Where R tokens stand, each i32 [R]: their numbers among the B * S tokens, and as sequence and place in it. */
 struct TokenPlaces {
   Value index, sequence, place;
 };
 
-/** The same for the queries q [R, H, D] at some places alone → [R, H, D]. */
+/** Attention for queries q [R, H, D] at some places alone → [R, H, D]; the rest is as in AttentionCall. */
 struct PooledAttentionCall {
   Value q, k, v, segment_ids;
   TokenPlaces at;
@@ -77,13 +78,13 @@ struct GatedCall {
   Activation activation = Activation::kSilu;
 };
 
-/** h [T, hidden] plus the feed-forward block of its norm. */
+/** h + down(activation(gate(n)) * up(n)), n the norm of h [T, hidden]. */
 struct FeedForwardCall {
-  Value h, norm;
+  Value h, norm;  // the norm's weight, [hidden]
   NormRule rule;
-  Value gate, up, down;  // weights
+  Value gate, up, down;  // weights, [out, in]
   Activation activation = Activation::kSilu;
-  /** No adapters, no biases, and no norm behind it: nothing but what is named above. */
+  /** Whether this is all of the block: no adapters, no biases, and no norm of what it gives. */
   bool bare = true;
 };
 

@@ -4,7 +4,8 @@
 
 namespace gavel {
 
-/** Layers as graph values: each call goes to the first kernel that accepts it, else to the composition of graph ops. */
+/** Adds a model's computations to its graph: each call is computed by the first kernel that accepts it, else by graph ops.
+ */
 class Layers {
  public:
   Layers(Kernels kernels, const Placement& placement) : kernels_(kernels), placement_(placement) {}
@@ -18,7 +19,7 @@ class Layers {
   Value attention(const AttentionCall& call) const;
   Value attention(const PooledAttentionCall& call) const;
   Value gated(const GatedCall& call) const;
-  /** None when no kernel does the block in one: then it is a norm and linears. */
+  /** None when no kernel computes the whole block: the caller then builds it of the calls above. */
   Value feed_forward(const FeedForwardCall& call) const { return try_kernel(call); }
 
  private:
@@ -31,7 +32,7 @@ class Layers {
   const Placement& placement_;
 };
 
-/** The norm's composition. */
+/** The norm by graph ops. */
 Value norm_composition(const NormCall& call);
 
 }  // namespace gavel

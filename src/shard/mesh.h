@@ -23,7 +23,7 @@ struct Mesh {
   int64_t batch_parts() const { return dp * fsdp; }
   /** Size of the axis "dp", "fsdp" or "mp"; throws Error for other names. */
   int64_t size(std::string_view axis) const;
-  /** Product of the axes' sizes. */
+  /** Product of these axes' sizes. */
   int64_t parts(const std::vector<std::string>& axes) const;
   /** Place of a device on an axis. */
   int64_t coordinate(int64_t device, std::string_view axis) const;
@@ -31,24 +31,25 @@ struct Mesh {
 
 /** "1x8x1" */
 std::string to_string(const Mesh& mesh);
-/** "1x8x1" or "1,8,1", dp first; one of them may be -1. Throws Error for anything else; `name` stands in it.
- */
+/** Reads "1x8x1" or "1,8,1" (dp, fsdp, mp); sizes are checked by resolve_mesh. Throws Error for other texts, in which `name`
+ * says where the text comes from. */
 Mesh parse_mesh(std::string_view text, std::string_view name);
 
 const std::vector<std::string>& mesh_axes();  // dp, fsdp, mp
 
-/** The axis of -1 becomes what the others leave of `devices`. Throws Error when more than one is -1, one is 0
- * or below -1, or the product does not fit the number of devices. */
+/** The mesh with its sizes made definite: an axis of size -1 gets what the others leave of `devices`. Throws Error when more
+ * than one is -1, one is 0 or below -1, or the product is not the number of devices. */
 Mesh resolve_mesh(const Mesh& wanted, int64_t devices);
 
-/** The part of an array that one device holds. */
+/** The part of an array that one device holds: where it begins in each dimension, and its shape. */
 struct Shard {
   std::vector<int64_t> start;
   Shape shape;
   bool operator==(const Shard&) const = default;
 };
 
-/** Throws Error when an axis does not divide its dimension, or `axes` does not fit the shape. */
+/** What `device` holds of an array of this shape that is split over `axes`. Throws Error when the axes of a dimension do not
+ * divide it, or `axes` has not an entry per dimension. */
 Shard shard_of(const Mesh& mesh, const DimensionAxes& axes, const Shape& shape, int64_t device);
 
 }  // namespace gavel

@@ -1,5 +1,7 @@
 #include "train/training_loop.h"
 
+#include <fmt/ranges.h>
+
 #include <chrono>
 #include <cmath>
 #include <limits>

@@ -200,12 +200,6 @@ std::vector<GradientCase> cases() {
        [](Values x) {
          return scatter_add(indices(x[0].graph(), {1, 2, 1, 0}), x[0], 3);
        }},
-      {"optimization_barrier",
-       {s, s},
-       [](Values x) {
-         auto b = optimization_barrier({mul(x[0], x[1]), x[1]});
-         return mul(b[0], b[1]);
-       }},
       {"scan", {{2}, {2}, {3, 2}, {2}}, [](Values x) { return scan_case(x, false); }},
       {"scan_reverse", {{2}, {2}, {3, 2}, {2}}, [](Values x) { return scan_case(x, true); }},
       {"silu", {s}, unary(silu)},

