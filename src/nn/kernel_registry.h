@@ -11,7 +11,7 @@
 namespace gavel {
 
 /** All that a program's graph has to know of one custom call, in one place: its name, how it is split over a mesh, its work
- * and its gradient. The function behind the name is registered with the plugin (kernels/ffi_handlers.h). */
+ * and its gradient. The function behind the name is registered with the plugin (ffi/handlers.h). */
 struct KernelDefinition {
   using Attributes = std::vector<std::pair<std::string, std::variant<double, int32_t, bool>>>;
 

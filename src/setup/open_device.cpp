@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "engine/device_traits.h"
-#include "kernels/ffi_handlers.h"
+#include "ffi/handlers.h"
 #include "nn/cpu_kernels.h"
 
 namespace gavel {

@@ -139,6 +139,18 @@ TEST(Linear, WithoutRowsNothingIsWritten) {
   for (int64_t i = 0; i < 12; ++i) EXPECT_EQ(db[i], 0);
 }
 
+TEST(Lora, RefusesGradientsThatItDoesNotComputeAlone) {
+  LoraCase c({2, 4, 6}, 2, DType::kF32);
+  Buffer dxl(DType::kF32, 8), xa(DType::kF32, 4), da(DType::kF32, 8), db(DType::kF32, 12);
+  const ConstMatrix dy{DType::kF32, c.dy.data()}, xl{DType::kF32, c.xl.data()}, w{DType::kF32, c.w.data()};
+  const auto gradients = [&](const LoraGradients& wanted) {
+    linear_lora_gradients(c.s, dy, xl, w, xa.floats(), c.lora, wanted, Compute::kF32);
+  };
+  EXPECT_THROW(gradients({{}, {}, da.floats(), nullptr}), Error);
+  EXPECT_THROW(gradients({{}, {}, nullptr, db.floats()}), Error);
+  EXPECT_THROW(gradients({{}, {DType::kF32, dxl.data()}, da.floats(), db.floats()}), Error);
+}
+
 TEST(Linear, CallersFromManyThreadsGetTheirOwnResults) {
   const LinearShape s{200, 32, 48};
   std::vector<Buffer> found;

@@ -12,7 +12,7 @@
 #include "emit/module.h"
 #include "graph/gradients.h"
 #include "graph/ops.h"
-#include "kernels/ffi_handlers.h"
+#include "ffi/handlers.h"
 #include "nn/attention.h"
 #include "nn/cpu_kernels.h"
 #include "nn/layers.h"

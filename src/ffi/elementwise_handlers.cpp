@@ -1,6 +1,6 @@
 #include "base/error.h"
 #include "kernels/elementwise.h"
-#include "kernels/ffi_call.h"
+#include "ffi/call.h"
 
 namespace gavel {
 namespace {
@@ -59,9 +59,9 @@ void rotary_turn(const FfiCall& call) {
   Shape table(x.shape.begin(), x.shape.end() - 2);
   const int64_t tokens = num_elements(table);
   table.push_back(dim / 2);
-  rotary(tokens, heads, dim, x.dtype, x.data, call.operand(1, table, DType::kF32).as<const float>(),
-         call.operand(2, table, DType::kF32).as<const float>(), call.integer("inverse") != 0,
-         call.result(0, x.shape, x.dtype).data);
+  const FfiArray &cosine = call.operand(1, table, DType::kF32), &sine = call.operand(2, table, DType::kF32);
+  rotary(tokens, heads, dim, x.dtype, x.data, cosine.as<const float>(), sine.as<const float>(),
+         call.integer("inverse") != 0, call.result(0, x.shape, x.dtype).data);
 }
 
 }  // namespace

@@ -71,7 +71,7 @@ struct FfiKernel {
 XLA_FFI_Error* run_ffi_kernel(XLA_FFI_CallFrame* frame, const FfiKernel& kernel);
 
 inline constexpr int kLinearKernels = 6, kAttentionKernels = 2, kElementwiseKernels = 5, kMlpKernels = 3;
-// One table per source file (ffi_linear.cpp, ffi_attention.cpp, …).
+// One table per source file (linear_handlers.cpp, attention_handlers.cpp, …).
 extern const FfiKernel linear_kernels[kLinearKernels];
 extern const FfiKernel attention_kernels[kAttentionKernels];
 extern const FfiKernel elementwise_kernels[kElementwiseKernels];

@@ -1,4 +1,4 @@
-#include "kernels/ffi_call.h"
+#include "ffi/call.h"
 #include "kernels/kernel_profile.h"
 
 #include <fmt/format.h>
@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "kernels/ffi_handlers.h"
+#include "ffi/handlers.h"
 #include "pjrt/ffi.h"
 #include "xla/ffi/api/ffi.h"
 

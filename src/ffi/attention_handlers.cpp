@@ -1,6 +1,6 @@
 #include "base/error.h"
 #include "kernels/attention.h"
-#include "kernels/ffi_call.h"
+#include "ffi/call.h"
 
 namespace gavel {
 namespace {

@@ -5,8 +5,8 @@
 #include "base/error.h"
 #include "kernels/attention.h"
 #include "kernels/elementwise.h"
-#include "kernels/ffi_call.h"
-#include "kernels/ffi_handlers.h"
+#include "ffi/call.h"
+#include "ffi/handlers.h"
 #include "kernels/linear.h"
 #include "kernels/reference.h"
 
@@ -90,7 +90,7 @@ TEST(Ffi, LinearRefusesWhatDoesNotFit) {
   EXPECT_THAT(error_of([&] { run("gavel_linear", {x.array()}, {y.array()}); }), HasSubstr("found 1"));
   auto right = random_argument(DType::kF32, {7, 5}, 2), bad = result_argument(DType::kF32, {3, 8});
   EXPECT_THAT(error_of([&] {
-                run("gavel_linear", {x.array(), right.array()}, {bad.array()});
+                run("gavel_linear", {x.array(), right.array()}, {bad.array()}, kInFloat32);
               }),
               HasSubstr("result 0: expected shape [3, 7], found [3, 8]"));
   EXPECT_THAT(error_of([&] {

@@ -3,7 +3,7 @@
 
 #include <filesystem>
 
-#include "kernels/ffi_handlers.h"
+#include "ffi/handlers.h"
 #include "kernels/reference.h"
 #include "pjrt/client.h"
 

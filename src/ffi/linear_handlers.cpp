@@ -1,5 +1,5 @@
 #include "base/error.h"
-#include "kernels/ffi_call.h"
+#include "ffi/call.h"
 #include "kernels/linear.h"
 
 namespace gavel {
