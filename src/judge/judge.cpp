@@ -12,8 +12,6 @@
 
 namespace gavel {
 
-namespace fs = std::filesystem;
-
 namespace {
 
 size_t largest(const Outcome& values) {

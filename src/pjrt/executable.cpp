@@ -23,7 +23,7 @@ Program::Program(std::shared_ptr<const Plugin> plugin, PJRT_Executable* handle, 
     : plugin_(std::move(plugin)), handle_(handle), name_(std::move(name)) {}
 
 Program::Program(Program&& other) noexcept
-    : plugin_(other.plugin_), handle_(std::exchange(other.handle_, nullptr)), name_(std::move(other.name_)) {}
+    : plugin_(std::move(other.plugin_)), handle_(std::exchange(other.handle_, nullptr)), name_(std::move(other.name_)) {}
 
 Program& Program::operator=(Program&& other) noexcept {
   std::swap(plugin_, other.plugin_);

@@ -28,7 +28,7 @@ Topology Topology::of(std::shared_ptr<const Client> client) {
 }
 
 Topology::Topology(Topology&& other) noexcept
-    : plugin_(other.plugin_),
+    : plugin_(std::move(other.plugin_)),
       client_(std::move(other.client_)),
       handle_(std::exchange(other.handle_, nullptr)) {}
 

@@ -106,8 +106,8 @@ void count_arguments(const StepOptions& step, const BatchShape& shape, DeviceByt
   for (size_t i = 0; i < trained.size(); ++i)
     bytes.trainable += bytes_of(mesh, axes[i], trained[i].shape, DType::kF32);
   bytes.optimizer = 2 * bytes.trainable;
-  auto tokens = static_cast<double>(shape.sequences * shape.length / mesh.batch_parts());
-  bytes.batch = 4 * (4 * tokens + static_cast<double>(shape.rows * (2 + model.num_labels)) + 5);
+  const int64_t tokens = shape.sequences * shape.length / mesh.batch_parts();
+  bytes.batch = 4 * (4 * static_cast<double>(tokens) + static_cast<double>(shape.rows * (2 + model.num_labels)) + 5);
 }
 
 /** The compiler's word for "more than the device has". */

@@ -178,7 +178,7 @@ class Parser {
   /** Where the first of these keys that the recipe sets was set, else the file. */
   template <class... Keys>
   std::string place(const Keys&... keys) const {
-    for (std::string key : {std::string(keys)...})
+    for (const std::string& key : {std::string(keys)...})
       if (auto found = places_.find(key); found != places_.end()) return found->second;
     return name_;
   }

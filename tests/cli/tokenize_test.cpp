@@ -75,7 +75,7 @@ TEST_F(Tokenize, StandardInput) {
 }
 
 TEST_F(Tokenize, ManyBlocksKeepTheirOrder) {
-  std::string text, expected;
+  std::string text;
   for (int i = 0; i < 30000; ++i) text += "line " + std::to_string(i) + std::string(300, ' ') + "\n";
   std::istringstream lines(text);
   std::istringstream found(out_of({"--threads", "3", file("long", text)}));

@@ -351,9 +351,8 @@ TEST(Sharded, EightDevicesWithShardy) {
     HostTensor shard = out[d][0].to_host();
     for (int i = 0; i < 2; ++i)
       for (int j = 0; j < 4; ++j) {
-        float expected = 0;
-        for (int k = 0; k < 4; ++k)
-          expected += static_cast<float>((d / 2 * 2 + i + k) * (k * (d % 2 * 4 + j)));
+        int expected = 0;
+        for (int k = 0; k < 4; ++k) expected += (d / 2 * 2 + i + k) * (k * (d % 2 * 4 + j));
         EXPECT_EQ(shard.as<float>()[i * 4 + j], expected) << "device " << d;
       }
   }

@@ -78,7 +78,7 @@ inline std::string random_text(Random& random, size_t chars) {
         c = static_cast<uint32_t>(random.below(128));
         break;
       case 4:
-        c = "'sStTmMdDlLrReEvV"[random.below(17)];
+        c = static_cast<unsigned char>("'sStTmMdDlLrReEvV"[random.below(17)]);
         break;
       case 5:
         c = '\'';
