@@ -5,7 +5,7 @@ GAVEL := $(BUILD)/gavel
 
 FUZZ_SECONDS ?= 60
 
-.PHONY: build demo test fuzz setup clean
+.PHONY: build demo test lint format fuzz setup clean
 build: setup
 	@test -f $(BUILD)/build.ninja || cmake --preset release > /dev/null
 	@cmake --build $(BUILD) -j $(JOBS)
@@ -26,6 +26,13 @@ demo: setup
 
 test: build
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+
+# Format of all files, and clang-tidy on those that differ from the parent commit; `make format` mends the format.
+lint: setup
+	@tools/lint.py
+
+format:
+	@tools/lint.py --format
 
 # Each fuzz target for so many seconds, with clang's libFuzzer (see docs/fuzzing.md).
 fuzz: setup

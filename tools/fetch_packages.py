@@ -60,6 +60,9 @@ def fetch(name, version, python, platform, digest, members):
         with zipfile.ZipFile(wheel) as archive:
             wanted = [m for m in archive.namelist() if any(fnmatch.fnmatch(m, p) for p in members)]
             archive.extractall(unpacked, wanted)
+            for member in archive.infolist():  # extractall() forgets that a file is a program
+                if member.filename in wanted and member.external_attr >> 16 & 0o111:
+                    os.chmod(unpacked / member.filename, 0o755)
         (unpacked / ".sha256").write_text(digest)
         shutil.rmtree(target, ignore_errors=True)
         os.rename(unpacked, target)
@@ -76,4 +79,5 @@ def main():
             fetch(name, *entry[1:])
 
 
-main()
+if __name__ == "__main__":
+    main()
