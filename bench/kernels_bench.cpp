@@ -30,8 +30,7 @@ std::vector<float> random_floats(int64_t size, uint64_t seed) {
 /** Random values, or zeros, of either type. */
 class Array {
  public:
-  Array(DType type, int64_t size, uint64_t seed)
-      : type_(type), bytes_(static_cast<size_t>(size) * byte_size(type)) {
+  Array(DType type, int64_t size, uint64_t seed) : type_(type), bytes_(static_cast<size_t>(size) * byte_size(type)) {
     const std::vector<float> values = random_floats(size, seed);
     if (type == DType::kF32)
       std::memcpy(bytes_.data(), values.data(), bytes_.size());
@@ -70,8 +69,8 @@ void limit(benchmark::State& state) {
   for (auto _ : state)
     call.run(m / block, [&](int64_t task, int) {
       const auto size = static_cast<int64_t>(byte_size(type));
-      gemm(block, n, k, {type, static_cast<char*>(x.data()) + task * block * k * size, k},
-           {type, w.data(), n}, type, static_cast<char*>(y.data()) + task * block * n * size, n);
+      gemm(block, n, k, {type, static_cast<char*>(x.data()) + task * block * k * size, k}, {type, w.data(), n}, type,
+           static_cast<char*>(y.data()) + task * block * n * size, n);
     });
   report(state, 2.0 * m * n * k);
 }
@@ -101,8 +100,7 @@ void lora(benchmark::State& state) {
   Array a(DType::kF32, rank * s.in, 4), b(DType::kF32, rank * s.out, 5), xa(DType::kF32, s.rows * rank, 6);
   const Lora weights{rank, 2.0f, a.floats(), b.floats()};
   for (auto _ : state)
-    linear_lora_forward(s, x.matrix(), x.matrix(), w.matrix(), {}, weights, y.matrix(), xa.floats(),
-                        compute_of(type));
+    linear_lora_forward(s, x.matrix(), x.matrix(), w.matrix(), {}, weights, y.matrix(), xa.floats(), compute_of(type));
   report(state, 2.0 * static_cast<double>(s.rows * s.in * s.out));
 }
 
@@ -110,8 +108,7 @@ void lora_grad(benchmark::State& state) {
   const DType type = type_of(state.range(0));
   const LinearShape s{kTokens, state.range(1), state.range(2)};
   const int64_t rank = state.range(3);
-  Array x(type, s.rows * s.in, 1), w(type, s.out * s.in, 2), dy(type, s.rows * s.out, 3),
-      dx(type, s.rows * s.in, 7);
+  Array x(type, s.rows * s.in, 1), w(type, s.out * s.in, 2), dy(type, s.rows * s.out, 3), dx(type, s.rows * s.in, 7);
   Array a(DType::kF32, rank * s.in, 4), b(DType::kF32, rank * s.out, 5), xa(DType::kF32, s.rows * rank, 6);
   Array da = a, db = b;
   const Lora weights{rank, 2.0f, a.floats(), b.floats()};
@@ -126,8 +123,8 @@ void mlp(benchmark::State& state) {
   const bool keeps = state.range(1) != 0;
   const MlpShape s{kTokens, 576, 1536};
   Array h(type, s.rows * s.hidden, 1), norm(DType::kF32, s.hidden, 2), gate(type, s.hidden * s.intermediate, 3),
-      up(type, s.hidden * s.intermediate, 4), down(type, s.hidden * s.intermediate, 5), y = h,
-      g(type, s.rows * s.intermediate, 6), u = g;
+      up(type, s.hidden * s.intermediate, 4), down(type, s.hidden * s.intermediate, 5),
+      y = h, g(type, s.rows * s.intermediate, 6), u = g;
   const MlpWeights weights{norm.matrix(), 1e-5f, gate.matrix(), up.matrix(), down.matrix()};
   for (auto _ : state)
     mlp_forward(s, type, h.data(), weights, y.data(), keeps ? g.data() : nullptr, keeps ? u.data() : nullptr,
@@ -160,16 +157,14 @@ struct AttentionArrays {
   int64_t q_size() const { return s.batch * s.queries * s.heads * s.head_dim; }
   int64_t k_size() const { return s.batch * s.keys * s.kv_heads * s.head_dim; }
   void forward() {
-    attention_forward(s, type, 0.125f, q.data(), k.data(), v.data(), {segments.data()}, o.data(),
-                      lse.floats());
+    attention_forward(s, type, 0.125f, q.data(), k.data(), v.data(), {segments.data()}, o.data(), lse.floats());
   }
   void backward() {
-    attention_backward(s, type, 0.125f, q.data(), k.data(), v.data(), {segments.data()}, o.data(),
-                       lse.floats(), d_o.data(), {dq.data(), dk.data(), dv.data()});
+    attention_backward(s, type, 0.125f, q.data(), k.data(), v.data(), {segments.data()}, o.data(), lse.floats(),
+                       d_o.data(), {dq.data(), dk.data(), dv.data()});
   }
   double product_flops(int64_t runs) const {
-    return static_cast<double>(s.batch * s.heads * s.queries * s.keys * s.head_dim) /
-           static_cast<double>(runs);
+    return static_cast<double>(s.batch * s.heads * s.queries * s.keys * s.head_dim) / static_cast<double>(runs);
   }
 };
 

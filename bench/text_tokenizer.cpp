@@ -148,8 +148,7 @@ void run(int argc, char** argv) {
     out["warm_all_mb_s"] = {{"best", best(warm_all)}, {"median", median(warm_all)}};
   }
   if (!ids_path.empty()) {
-    Tokenizer::Batch batch =
-        tokenizer.encode_batch(texts, rows ? tokenizer.row_options() : RowOptions{}, threads);
+    Tokenizer::Batch batch = tokenizer.encode_batch(texts, rows ? tokenizer.row_options() : RowOptions{}, threads);
     std::string blocks;
     for (size_t i = 0; i < texts.size(); ++i) {
       std::span<const int32_t> ids = batch.rows[i];

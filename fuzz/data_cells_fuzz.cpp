@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
-#include "rows/cells.h"
 #include "data/template.h"
+#include "rows/cells.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view text(reinterpret_cast<const char*>(data), size);
@@ -22,8 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   // What the repair of surrogates leaves has none.
   std::string repaired, twice;
-  if (gavel::replace_lone_surrogates(text, repaired) > 0 &&
-      gavel::replace_lone_surrogates(repaired, twice) != 0)
+  if (gavel::replace_lone_surrogates(text, repaired) > 0 && gavel::replace_lone_surrogates(repaired, twice) != 0)
     std::abort();
   try {
     gavel::Template::parse(text);

@@ -32,8 +32,7 @@ class InputFolder {
   std::filesystem::path write(const std::string& name, std::string_view bytes) const {
     std::filesystem::path path = path_ / name;
     std::FILE* file = std::fopen(path.c_str(), "wb");
-    if (file == nullptr ||
-        (!bytes.empty() && std::fwrite(bytes.data(), 1, bytes.size(), file) != bytes.size()) ||
+    if (file == nullptr || (!bytes.empty() && std::fwrite(bytes.data(), 1, bytes.size(), file) != bytes.size()) ||
         std::fclose(file) != 0)
       fail("{}: can't be written", path.string());
     return path;

@@ -2,10 +2,10 @@
 // read again.
 #include "fuzz_target.h"
 #include "input_file.h"
-#include "spec/model_config.h"
 #include "io/model_files.h"
 #include "io/safetensors.h"
 #include "io/sample_files.h"
+#include "spec/model_config.h"
 
 namespace {
 
@@ -15,8 +15,7 @@ const gavel::InputFolder& model_folder() {
   static const bool written = [] {
     auto config = gavel::tiny_config();
     folder.write("config.json", config.to_json(3, "float32"));
-    gavel::write_safetensors(folder.path() / "s.safetensors", gavel::tiny_tensors(config, gavel::DType::kF32),
-                             {});
+    gavel::write_safetensors(folder.path() / "s.safetensors", gavel::tiny_tensors(config, gavel::DType::kF32), {});
     return true;
   }();
   (void)written;

@@ -37,9 +37,9 @@ std::vector<std::string> fuzz_seeds() {
     types.add_tensor({"t." + block.name, {2, block.elements}, number, std::string(2 * block.bytes, '\3')});
   }
   types.add_integer("general.alignment", 32);
-  types.add("list", 9,
-            gavel::raw(uint32_t{8}) + gavel::raw(uint64_t{2}) + gavel::GgufWriter::text("a") +
-                gavel::GgufWriter::text("bc"));
+  types.add(
+      "list", 9,
+      gavel::raw(uint32_t{8}) + gavel::raw(uint64_t{2}) + gavel::GgufWriter::text("a") + gavel::GgufWriter::text("bc"));
   gavel::ModelConfig config = gavel::tiny_config();
   config.num_hidden_layers = 1;
   config.hidden_size = config.intermediate_size = 8;

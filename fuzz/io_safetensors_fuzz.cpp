@@ -28,8 +28,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 std::vector<std::string> fuzz_seeds() {
   using gavel::safetensors_bytes;
   return {
-      safetensors_bytes(R"({"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}})",
-                        std::string(24, '\1')),
+      safetensors_bytes(R"({"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}})", std::string(24, '\1')),
       safetensors_bytes(
           R"({"__metadata__":{"format":"pt"},"a":{"dtype":"BF16","shape":[],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[0,5],"data_offsets":[2,2]},"c":{"dtype":"I64","shape":[1],"data_offsets":[2,10]}})",
           std::string(10, '\2')),

@@ -8,8 +8,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const gavel::InputFolder folder;
   std::string_view text(reinterpret_cast<const char*>(data), size);
-  for (const char* name : {"metrics.jsonl", "validation.jsonl", "run.json", "recipe.yaml"})
-    folder.write(name, text);
+  for (const char* name : {"metrics.jsonl", "validation.jsonl", "run.json", "recipe.yaml"}) folder.write(name, text);
   gavel::RecordedRun run = gavel::read_run(folder.path());
   gavel::ReportOptions options;
   options.texts = [&](const gavel::RecordedRun&, const std::vector<int64_t>& rows) {

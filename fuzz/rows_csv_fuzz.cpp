@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "base/error.h"
+#include "input_file.h"
 #include "rows/csv.h"
 #include "rows/preferences.h"
-#include "input_file.h"
 
 namespace {
 

@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
-#include "rows/preferences.h"
 #include "input_file.h"
+#include "rows/preferences.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const gavel::InputFolder folder;

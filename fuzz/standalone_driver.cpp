@@ -175,9 +175,7 @@ int main(int argc, char** argv) {
   run("");
   Mutator mutator(seeds, seed);
   auto start = std::chrono::steady_clock::now();
-  auto elapsed = [&] {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  };
+  auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
   uint64_t done = 0;
   while (done < iterations && (seconds <= 0 || elapsed() < seconds)) {
     run(mutator.next());

@@ -15,8 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const gavel::Tokenizer tokenizers[] = {
       gavel::Tokenizer::from_json(gavel::sample_tokenizer_json(true), "fuzz"),
       gavel::Tokenizer::from_json(gavel::sample_tokenizer_json(false), "fuzz")};
-  static const gavel::Tokenizer by_regex[] = {tokenizers[0].with_regex_only(),
-                                              tokenizers[1].with_regex_only()};
+  static const gavel::Tokenizer by_regex[] = {tokenizers[0].with_regex_only(), tokenizers[1].with_regex_only()};
   if (size > 1 << 16) return 0;
   std::string_view text(reinterpret_cast<const char*>(data), size);
   std::string valid;

@@ -68,9 +68,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const gavel::InputFolder folder;
   std::string_view text(reinterpret_cast<const char*>(data), size);
   try {
-    gavel::Tokenizer tokenizer = text.starts_with("GGUF")
-                                     ? gavel::Tokenizer::load(folder.write("input.gguf", text))
-                                     : gavel::Tokenizer::from_gguf(vocab_of_lines(text));
+    gavel::Tokenizer tokenizer = text.starts_with("GGUF") ? gavel::Tokenizer::load(folder.write("input.gguf", text))
+                                                          : gavel::Tokenizer::from_gguf(vocab_of_lines(text));
     std::vector<int32_t> ids, same;
     tokenizer.encode(text, ids);
     tokenizer.decode(ids);
@@ -83,6 +82,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 }
 
 std::vector<std::string> fuzz_seeds() {
-  return {"smollm\na\nb\nab\nc\nabc\n<|x|>\n\na b\nab c\n", "llama-bpe\nx\ny\nxy\n\nx y\n",
-          "gpt-2\n1\n2\n12\n\n1 2\n", sample_file("llama-bpe"), sample_file("smollm")};
+  return {"smollm\na\nb\nab\nc\nabc\n<|x|>\n\na b\nab c\n", "llama-bpe\nx\ny\nxy\n\nx y\n", "gpt-2\n1\n2\n12\n\n1 2\n",
+          sample_file("llama-bpe"), sample_file("smollm")};
 }

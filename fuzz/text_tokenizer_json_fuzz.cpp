@@ -20,12 +20,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     tokenizer.decode(ids);
     gavel::RowOptions options = tokenizer.row_options();
     // Long rows are allowed, and slow.
-    if (options.padding &&
-        (options.padding->length.value_or(0) > 4096 || options.padding->pad_to_multiple_of > 4096))
+    if (options.padding && (options.padding->length.value_or(0) > 4096 || options.padding->pad_to_multiple_of > 4096))
       return 0;
     gavel::Tokenizer::Batch batch = tokenizer.encode_batch(texts, options, 1);
-    if (batch.rows.size() != 2 || batch.rows[0].size() + batch.rows[1].size() != batch.tokens)
-      __builtin_trap();
+    if (batch.rows.size() != 2 || batch.rows[0].size() + batch.rows[1].size() != batch.tokens) __builtin_trap();
   } catch (const gavel::Error&) {
   }
   return 0;
@@ -34,14 +32,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 std::vector<std::string> fuzz_seeds() {
   std::string rows = gavel::sample_tokenizer_json(false);
   const std::string_view none = R"("post_processor":null)";
-  rows.replace(
-      rows.find(none), none.size(),
-      R"("truncation":{"direction":"Left","max_length":5,"strategy":"LongestFirst","stride":0},)"
-      R"("padding":{"strategy":{"Fixed":9},"direction":"Left","pad_to_multiple_of":4,"pad_id":1,)"
-      R"("pad_type_id":0,"pad_token":"a"},"post_processor":{"type":"Sequence","processors":[)"
-      R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true},)"
-      R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<|x|>","type_id":0}},)"
-      R"({"Sequence":{"id":"A","type_id":0}}],"pair":[],"special_tokens":{"<|x|>":{"id":"<|x|>",)"
-      R"("ids":[1],"tokens":["<|x|>"]}}},{"type":"RobertaProcessing","sep":["a",1],"cls":["b",2]}]})");
+  rows.replace(rows.find(none), none.size(),
+               R"("truncation":{"direction":"Left","max_length":5,"strategy":"LongestFirst","stride":0},)"
+               R"("padding":{"strategy":{"Fixed":9},"direction":"Left","pad_to_multiple_of":4,"pad_id":1,)"
+               R"("pad_type_id":0,"pad_token":"a"},"post_processor":{"type":"Sequence","processors":[)"
+               R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true},)"
+               R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<|x|>","type_id":0}},)"
+               R"({"Sequence":{"id":"A","type_id":0}}],"pair":[],"special_tokens":{"<|x|>":{"id":"<|x|>",)"
+               R"("ids":[1],"tokens":["<|x|>"]}}},{"type":"RobertaProcessing","sep":["a",1],"cls":["b",2]}]})");
   return {gavel::sample_tokenizer_json(true), gavel::sample_tokenizer_json(false), rows};
 }

@@ -49,6 +49,6 @@ std::vector<std::string> fuzz_seeds() {
   identity.environment = {{"gavel", "0"}};
   nlohmann::ordered_json both = {{"state", gavel::to_json(state)}, {"identity", gavel::to_json(identity)}};
   return {both.dump(),
-          R"({"format":1,"files":{"state.json":{"bytes":0,"crc64":"0"},"../../x":{"bytes":1,"crc64":""}}})",
-          "{}", "[]"};
+          R"({"format":1,"files":{"state.json":{"bytes":0,"crc64":"0"},"../../x":{"bytes":1,"crc64":""}}})", "{}",
+          "[]"};
 }

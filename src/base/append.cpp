@@ -13,10 +13,9 @@ namespace gavel {
 namespace fs = std::filesystem;
 
 bool is_at(int descriptor, const fs::path& path) {
-  struct stat open {
-  }, there{};
-  return ::fstat(descriptor, &open) == 0 && ::stat(path.c_str(), &there) == 0 &&
-         open.st_ino == there.st_ino && open.st_dev == there.st_dev;
+  struct stat open{}, there{};
+  return ::fstat(descriptor, &open) == 0 && ::stat(path.c_str(), &there) == 0 && open.st_ino == there.st_ino &&
+         open.st_dev == there.st_dev;
 }
 
 void append_whole(int descriptor, const fs::path& path, std::string_view text, int64_t& size) {

@@ -20,8 +20,7 @@ namespace {
 /** A new folder ".NAME.XXXXXX" beside `path`. */
 fs::path make_temporary(const fs::path& path) {
   std::string name = (path.parent_path() / fmt::format(".{}.XXXXXX", path.filename().string())).string();
-  if (::mkdtemp(name.data()) == nullptr)
-    fail("{}: can't be written: {}", path.string(), std::strerror(errno));
+  if (::mkdtemp(name.data()) == nullptr) fail("{}: can't be written: {}", path.string(), std::strerror(errno));
   return name;
 }
 
@@ -31,8 +30,7 @@ void sync_path(const fs::path& path, int flags) {
   int failed = ::fsync(descriptor), error = errno;
   ::close(descriptor);
   // Some file systems can't sync a folder and say so.
-  if (failed != 0 && error != EINVAL)
-    fail("{}: can't be synced to disk: {}", path.string(), std::strerror(error));
+  if (failed != 0 && error != EINVAL) fail("{}: can't be synced to disk: {}", path.string(), std::strerror(error));
 }
 
 bool is_temporary(const std::string& name) {

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& path) {
   int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) fail("{}: can't be opened: {}", path.string(), std::strerror(errno));
-  struct stat status {};
+  struct stat status{};
   if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(descriptor);
     fail("{}: expected a regular file, found {}", path.string(),

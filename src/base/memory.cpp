@@ -6,8 +6,8 @@
 #include <cstdlib>
 
 // jemalloc's, in programs that are linked with it.
-extern "C" __attribute__((weak)) int mallctl(const char* name, void* old_value, size_t* old_size,
-                                             void* new_value, size_t new_size);
+extern "C" __attribute__((weak)) int mallctl(const char* name, void* old_value, size_t* old_size, void* new_value,
+                                             size_t new_size);
 
 namespace gavel {
 

@@ -60,8 +60,7 @@ void convert_all(const void* from, void* to, size_t count, Convert convert) {
 template <class From, class Read>
 void convert_from(const void* from, DType dtype, void* to, size_t count, Read read) {
   if (dtype == DType::kBF16)
-    convert_all<From, uint16_t>(from, to, count,
-                                [&](From v) { return f32_to_bf16(static_cast<float>(read(v))); });
+    convert_all<From, uint16_t>(from, to, count, [&](From v) { return f32_to_bf16(static_cast<float>(read(v))); });
   else if (dtype == DType::kF32)
     convert_all<From, float>(from, to, count, [&](From v) { return static_cast<float>(read(v)); });
   else

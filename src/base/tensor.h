@@ -114,8 +114,7 @@ inline bool same_storage(DType have, DType want) {
 template <class T>
 std::span<const T> HostTensor::as() const {
   if (!detail::same_storage(dtype_, detail::dtype_of<T>()))
-    fail("HostTensor::as: expected {}, the tensor holds {}", dtype_name(detail::dtype_of<T>()),
-         dtype_name(dtype_));
+    fail("HostTensor::as: expected {}, the tensor holds {}", dtype_name(detail::dtype_of<T>()), dtype_name(dtype_));
   return {static_cast<const T*>(data_), static_cast<size_t>(size())};
 }
 

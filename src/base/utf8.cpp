@@ -13,10 +13,7 @@ int character_length(std::string_view text, size_t at) {
   auto byte = [&](size_t i) { return i < text.size() ? static_cast<uint8_t>(text[i]) : uint8_t{0}; };
   uint8_t lead = byte(at);
   if (lead < 0x80) return 1;
-  int length = lead >= 0xC2 && lead <= 0xDF   ? 2
-               : (lead & 0xF0) == 0xE0        ? 3
-               : lead >= 0xF0 && lead <= 0xF4 ? 4
-                                              : 0;
+  int length = lead >= 0xC2 && lead <= 0xDF ? 2 : (lead & 0xF0) == 0xE0 ? 3 : lead >= 0xF0 && lead <= 0xF4 ? 4 : 0;
   if (length == 0) return -1;
   // The second byte's range rules out overlong forms, surrogates and values above U+10FFFF.
   uint8_t low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;

@@ -6,8 +6,8 @@
 namespace gavel {
 
 void add_bench_command(CLI::App& app) {
-  auto* command = app.add_subcommand(
-      "bench", "Speed of a recipe on this machine: training steps over its rows, or forward passes");
+  auto* command =
+      app.add_subcommand("bench", "Speed of a recipe on this machine: training steps over its rows, or forward passes");
   auto recipe = std::make_shared<std::string>();
   auto overrides = std::make_shared<std::vector<std::string>>();
   auto options = std::make_shared<BenchOptions>();
@@ -15,11 +15,12 @@ void add_bench_command(CLI::App& app) {
   command->add_option("recipe", *recipe, "Recipe file (YAML)")->required();
   command->add_option("settings", *overrides, "section.key=value, over the recipe's own");
   command->add_flag("--predict", options->predict, "Forward passes, as gavel predict makes them");
-  command
-      ->add_option("--steps", options->max_steps, "Stop after this many steps; all rows once when not given")
+  command->add_option("--steps", options->max_steps, "Stop after this many steps; all rows once when not given")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 40));
-  command->add_option("--epochs", options->epochs, "Passes over the rows")->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
-  command->add_option("--losses", options->losses, "File for each step's rows and loss (and logits), a JSON line a step");
+  command->add_option("--epochs", options->epochs, "Passes over the rows")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
+  command->add_option("--losses", options->losses,
+                      "File for each step's rows and loss (and logits), a JSON line a step");
   command->add_flag("--json", *json, "Figures as JSON on standard output");
   command->callback([=] {
     BenchResult result = run_bench(load_recipe(*recipe, *overrides), *options);

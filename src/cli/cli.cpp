@@ -39,7 +39,8 @@ int run_cli(int argc, const char* const* argv) {
   app.parse_complete_callback([&] { setup_logging(quiet); });
   // CLI11 would only say that a subcommand is required.
   std::vector<std::string> names;
-  for (const CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) names.push_back(command->get_name());
+  for (const CLI::App* command : app.get_subcommands([](CLI::App*) { return true; }))
+    names.push_back(command->get_name());
   for (int i = 1; i < argc; ++i) {
     if (argv[i][0] == '-') continue;
     if (std::find(names.begin(), names.end(), argv[i]) != names.end()) break;

@@ -2,8 +2,8 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/commands.h"
-#include "report/table.h"
 #include "judge/load_adapter.h"
+#include "report/table.h"
 
 namespace gavel {
 
@@ -27,8 +27,7 @@ void add_merge_command(CLI::App& app) {
        out = std::make_shared<std::string>(), dtype = std::make_shared<std::string>("float32");
   command->add_option("--adapter", *adapter, "Folder of a trained judge (Gavel's or PEFT's)")->required();
   command->add_option("--model", *model, "Base model, when it is not where the adapter says");
-  command->add_option("--out", *out, "Folder to write: config.json, model.safetensors, tokenizer files")
-      ->required();
+  command->add_option("--out", *out, "Folder to write: config.json, model.safetensors, tokenizer files")->required();
   command
       ->add_option("--dtype", *dtype,
                    "float32 gives the judge's own logits; bfloat16 is half the size and rounds the sums")
@@ -42,23 +41,19 @@ void add_merge_command(CLI::App& app) {
                   *dtype == "float32" ? DType::kF32 : DType::kBF16);
     loaded.tokenizer.save(*out);
     if (loaded.temperature != 1)
-      spdlog::warn(
-          "calibration.json (temperature {:.4f}) is no part of a merged model: divide its logits by it",
-          loaded.temperature);
-    spdlog::info("wrote {}: transformers opens it with AutoModelForSequenceClassification.from_pretrained",
-                 *out);
+      spdlog::warn("calibration.json (temperature {:.4f}) is no part of a merged model: divide its logits by it",
+                   loaded.temperature);
+    spdlog::info("wrote {}: transformers opens it with AutoModelForSequenceClassification.from_pretrained", *out);
   });
 }
 
 void add_average_command(CLI::App& app) {
-  auto* command =
-      app.add_subcommand("average", "Make one adapter of several, as of the folds of a cross-validation");
+  auto* command = app.add_subcommand("average", "Make one adapter of several, as of the folds of a cross-validation");
   auto adapters = std::make_shared<std::vector<std::string>>();
   auto model = std::make_shared<std::string>(), out = std::make_shared<std::string>(),
        method = std::make_shared<std::string>("exact");
   command
-      ->add_option("adapters", *adapters,
-                   "Folders of trained judges of one base model, with the same target modules")
+      ->add_option("adapters", *adapters, "Folders of trained judges of one base model, with the same target modules")
       ->required()
       ->expected(2, 1000);
   command->add_option("--model", *model, "Base model, when it is not where the first adapter says");

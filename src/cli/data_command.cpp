@@ -19,7 +19,9 @@ struct DataOptions {
   bool json = false;
 };
 
-bool is_recipe(const std::filesystem::path& path) { return path.extension() == ".yaml" || path.extension() == ".yml"; }
+bool is_recipe(const std::filesystem::path& path) {
+  return path.extension() == ".yaml" || path.extension() == ".yml";
+}
 
 /** Of a recipe as it stands; a data file is looked at whole. */
 Recipe recipe_of(const DataOptions& options) {

@@ -12,8 +12,8 @@
 
 #include "base/file.h"
 #include "cli/commands.h"
-#include "plan/targets.h"
 #include "io/model_files.h"
+#include "plan/targets.h"
 #include "setup/open_device.h"
 
 namespace gavel {
@@ -26,8 +26,7 @@ struct KnownPlugin {
   const char* name;
   const char* package;
 };
-constexpr KnownPlugin kPlugins[] = {
-    {"cpu", "lammps-jax-pjrt-cpu"}, {"cuda", "jax-cuda13-pjrt"}, {"tpu", "libtpu"}};
+constexpr KnownPlugin kPlugins[] = {{"cpu", "lammps-jax-pjrt-cpu"}, {"cuda", "jax-cuda13-pjrt"}, {"tpu", "libtpu"}};
 
 /** tools/fetch_packages.py of the clone that the program was built in, or of the current folder's. */
 fs::path fetch_script() {
@@ -57,8 +56,7 @@ void fetch(const std::string& name) {
     ::waitpid(child, &status, 0);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
       fail("doctor: `python3 {} {}` failed; the lines above say why", script, plugin.package);
-    fmt::print("{}: {} is in {}\n", name, plugin.package,
-               (cache_folder() / "packages" / plugin.package).string());
+    fmt::print("{}: {} is in {}\n", name, plugin.package, (cache_folder() / "packages" / plugin.package).string());
     return;
   }
   fail("doctor: --fetch {}: expected cpu, cuda or tpu", name);
@@ -84,8 +82,7 @@ std::string examine(const std::string& name) {
   // Without a TPU, libtpu would ask the network for one, and wait.
   if (name == "tpu" && !missing_hardware(name).empty()) prepare_environment(find_target("tpu-v5e-8"));
   auto plugin = pjrt::Plugin::load(name);
-  std::string text =
-      fmt::format("PJRT {}.{}, {}", plugin->api_major(), plugin->api_minor(), plugin->path().string());
+  std::string text = fmt::format("PJRT {}.{}, {}", plugin->api_major(), plugin->api_minor(), plugin->path().string());
   if (std::string missing = missing_hardware(name); !missing.empty())
     return fmt::format("plugin ok, {}; `gavel plan` compiles for it all the same\n      {}", missing, text);
   auto client = pjrt::Client::create(plugin);
@@ -143,7 +140,7 @@ std::string processor() {
 }
 
 void print_report() {
-  struct sysinfo info {};
+  struct sysinfo info{};
   ::sysinfo(&info);
   fmt::print("machine {}, {} threads, {:.1f} GB memory; bf16 products in the processor: {}\n", processor(),
              std::thread::hardware_concurrency(), static_cast<double>(info.totalram) * info.mem_unit / 1e9,
@@ -165,12 +162,11 @@ void print_report() {
 }  // namespace
 
 void add_doctor_command(CLI::App& app) {
-  auto* command = app.add_subcommand(
-      "doctor", "What is installed: plugins and their devices; and how to get what is missing");
+  auto* command =
+      app.add_subcommand("doctor", "What is installed: plugins and their devices; and how to get what is missing");
   auto wanted = std::make_shared<std::vector<std::string>>();
-  command->add_option(
-      "--fetch", *wanted,
-      "Fetch the plugin cpu, cuda or tpu into the user's cache folder (pip, pinned and checked)");
+  command->add_option("--fetch", *wanted,
+                      "Fetch the plugin cpu, cuda or tpu into the user's cache folder (pip, pinned and checked)");
   command->callback([=] {
     for (const std::string& name : *wanted) fetch(name);
     if (wanted->empty()) print_report();

@@ -4,10 +4,10 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/judge_options.h"
+#include "judge/eval_file.h"
 #include "report/progress.h"
 #include "report/table.h"
 #include "report/validation_file.h"
-#include "judge/eval_file.h"
 
 namespace gavel {
 
@@ -18,10 +18,8 @@ using Json = nlohmann::ordered_json;
 Json groups_json(const std::vector<GroupScore>& groups) {
   Json list = Json::array();
   for (const GroupScore& group : groups)
-    list.push_back({{"name", group.name},
-                    {"rows", group.rows},
-                    {"log_loss", group.log_loss},
-                    {"accuracy", group.accuracy}});
+    list.push_back(
+        {{"name", group.name}, {"rows", group.rows}, {"log_loss", group.log_loss}, {"accuracy", group.accuracy}});
   return list;
 }
 
@@ -37,8 +35,7 @@ Json evaluation_json(const FileEvaluation& found, double temperature) {
     json["swapped_rows"] = found.swapped_rows;
     json["flip_rate"] = static_cast<double>(found.flipped_rows) / static_cast<double>(found.swapped_rows);
   }
-  json["constant_baseline"] = {{"log_loss", scores.constant_log_loss},
-                               {"accuracy", scores.constant_accuracy}};
+  json["constant_baseline"] = {{"log_loss", scores.constant_log_loss}, {"accuracy", scores.constant_accuracy}};
   json["length_baseline"] = {{"log_loss", found.lengths.log_loss},
                              {"accuracy", found.lengths.accuracy},
                              {"fitted_on", "this file, five-fold cross-validation"}};
@@ -73,8 +70,7 @@ std::string summary(const FileEvaluation& found) {
         "lengths alone (logistic regression, five-fold cross-validation on this file): log loss {:.6f}, "
         "accuracy {:.6f}\n",
         found.lengths.log_loss, found.lengths.accuracy);
-  if (std::string line = flip_line(found.swapped_rows, found.flipped_rows); !line.empty())
-    text += line + "\n";
+  if (std::string line = flip_line(found.swapped_rows, found.flipped_rows); !line.empty()) text += line + "\n";
   return text + format_scores(scores);
 }
 
@@ -97,8 +93,7 @@ void calibrate(const FileEvaluation& found, const JudgeArguments& arguments, con
 }  // namespace
 
 void add_eval_command(CLI::App& app) {
-  auto* command =
-      app.add_subcommand("eval", "Figures of a judge on labelled pairs, against simple baselines");
+  auto* command = app.add_subcommand("eval", "Figures of a judge on labelled pairs, against simple baselines");
   auto arguments = add_judge_options(*command);
   auto data = std::make_shared<std::string>(), rows = std::make_shared<std::string>();
   auto as_json = std::make_shared<bool>(false), fits = std::make_shared<bool>(false);
@@ -111,11 +106,10 @@ void add_eval_command(CLI::App& app) {
   command->callback([=] {
     Judge judge(arguments->options());
     std::optional<Progress> progress;
-    FileEvaluation found =
-        evaluate_file(judge, *data, arguments->swap_average, [&](int64_t done, int64_t total) {
-          if (!progress) progress.emplace(total, "judge", "row");
-          progress->update(done);
-        });
+    FileEvaluation found = evaluate_file(judge, *data, arguments->swap_average, [&](int64_t done, int64_t total) {
+      if (!progress) progress.emplace(total, "judge", "row");
+      progress->update(done);
+    });
     if (progress) progress->finish();
     spdlog::info("{}", found.report.format());
     if (judge.temperature() != 1) spdlog::info("temperature {:.4f} (calibration.json)", judge.temperature());

@@ -25,8 +25,7 @@ std::vector<PreferenceRow> pairs_from_input() {
     return pairs_from_json(text, kMostPairs);
   } catch (const Error& whole) {
     size_t first_end = text.find('\n');
-    bool lines = first_end != std::string::npos &&
-                 text.find_first_not_of(" \t\r\n", first_end) != std::string::npos &&
+    bool lines = first_end != std::string::npos && text.find_first_not_of(" \t\r\n", first_end) != std::string::npos &&
                  nlohmann::json::accept(text.substr(0, first_end));
     if (!lines) fail("standard input: {}", whole.what());
   }
@@ -89,8 +88,8 @@ void add_judge_command(CLI::App& app) {
     auto verdicts = judge.judge(rows, arguments->swap_average);
     for (size_t i = 0; i < rows.size(); ++i) {
       if (*as_json) {
-        fmt::print("{}\n", verdict_json(rows[i], verdicts[i])
-                               .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+        fmt::print("{}\n",
+                   verdict_json(rows[i], verdicts[i]).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
         continue;
       }
       const auto& p = verdicts[i].probabilities;

@@ -13,8 +13,7 @@ JudgeOptions JudgeArguments::options() const {
 std::shared_ptr<JudgeArguments> add_judge_options(CLI::App& command, double swap_average) {
   auto arguments = std::make_shared<JudgeArguments>();
   arguments->swap_average = swap_average;
-  command.add_option("--adapter", arguments->adapter, "Folder of a trained judge (Gavel's or PEFT's)")
-      ->required();
+  command.add_option("--adapter", arguments->adapter, "Folder of a trained judge (Gavel's or PEFT's)")->required();
   command.add_option("--model", arguments->model, "Base model, when it is not where the adapter says");
   command
       .add_option("--swap-average", arguments->swap_average,
@@ -29,10 +28,9 @@ std::shared_ptr<JudgeArguments> add_judge_options(CLI::App& command, double swap
 
 std::string flip_line(int64_t swapped_rows, int64_t flipped_rows) {
   if (swapped_rows == 0) return "";
-  return fmt::format(
-      "flip rate {:.2f} %: {} of {} rows judged both ways came out otherwise with A and B exchanged",
-      100 * static_cast<double>(flipped_rows) / static_cast<double>(swapped_rows), format_count(flipped_rows),
-      format_count(swapped_rows));
+  return fmt::format("flip rate {:.2f} %: {} of {} rows judged both ways came out otherwise with A and B exchanged",
+                     100 * static_cast<double>(flipped_rows) / static_cast<double>(swapped_rows),
+                     format_count(flipped_rows), format_count(swapped_rows));
 }
 
 }  // namespace gavel

@@ -8,4 +8,6 @@ extern const char* malloc_conf;
 const char* malloc_conf = "dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always";
 }
 
-int main(int argc, char** argv) { return gavel::run_cli(argc, argv); }
+int main(int argc, char** argv) {
+  return gavel::run_cli(argc, argv);
+}

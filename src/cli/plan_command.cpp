@@ -12,15 +12,12 @@ void add_plan_command(CLI::App& app) {
   auto recipe = std::make_shared<std::string>(), target = std::make_shared<std::string>("cpu");
   auto overrides = std::make_shared<std::vector<std::string>>();
   auto json = std::make_shared<bool>(false), brief = std::make_shared<bool>(false);
-  command
-      ->add_option("recipe", *recipe,
-                   "Recipe file (YAML); model.path may be a built-in shape such as llama-3-8b")
+  command->add_option("recipe", *recipe, "Recipe file (YAML); model.path may be a built-in shape such as llama-3-8b")
       ->required();
   command->add_option("settings", *overrides, "section.key=value, over the recipe's own");
   command
-      ->add_option(
-          "--target", *target,
-          "cpu, h100xN, tpu-v3-8, tpu-v4-N, tpu-v5e-N, tpu-v5p-N, tpu-v6e-N (N as in Google's names)")
+      ->add_option("--target", *target,
+                   "cpu, h100xN, tpu-v3-8, tpu-v4-N, tpu-v5e-N, tpu-v5p-N, tpu-v6e-N (N as in Google's names)")
       ->capture_default_str();
   command->add_flag("--json", *json, "Print JSON");
   command->add_flag("--no-remedies", *brief, "Do not look for what would make it fit");

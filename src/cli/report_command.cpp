@@ -6,8 +6,7 @@
 namespace gavel {
 
 void add_report_command(CLI::App& app) {
-  auto* command =
-      app.add_subcommand("report", "Make a self-contained HTML page of a run, or of several side by side");
+  auto* command = app.add_subcommand("report", "Make a self-contained HTML page of a run, or of several side by side");
   auto runs = std::make_shared<std::vector<std::string>>();
   auto out = std::make_shared<std::string>();
   command->add_option("runs", *runs, "Output folders of runs, also of ones under way")->required();

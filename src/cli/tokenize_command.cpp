@@ -13,11 +13,11 @@
 
 #include "base/log.h"
 #include "cli/commands.h"
-#include "rows/cells.h"
 #include "report/progress.h"
 #include "report/table.h"
-#include "text/unicode.h"
+#include "rows/cells.h"
 #include "setup/open_model.h"
+#include "text/unicode.h"
 
 namespace gavel {
 
@@ -125,8 +125,7 @@ std::string text_of_line(std::string_view line, const std::string& where) {
 }
 
 /** Ids as `tokenize` writes them, or with blanks between them. */
-std::vector<int32_t> ids_of_line(std::string_view line, const std::string& where,
-                                 const Tokenizer& tokenizer) {
+std::vector<int32_t> ids_of_line(std::string_view line, const std::string& where, const Tokenizer& tokenizer) {
   std::vector<int32_t> ids;
   const char* p = line.data();
   const char* end = p + line.size();
@@ -163,9 +162,8 @@ class TokenizeRun {
     if (options.add_eos) tokenizer_.set_template(!tokenizer_.prefix().empty() && tokenizer_.bos_id(), true);
     rows_.add_special_tokens = options.add_special || options.add_eos;
     if (options.max_length > 0)
-      rows_.truncation =
-          TruncationParams{.max_length = static_cast<size_t>(options.max_length),
-                           .direction = options.truncation_side == "left" ? Side::kLeft : Side::kRight};
+      rows_.truncation = TruncationParams{.max_length = static_cast<size_t>(options.max_length),
+                                          .direction = options.truncation_side == "left" ? Side::kLeft : Side::kRight};
   }
 
   void run() {
@@ -175,14 +173,12 @@ class TokenizeRun {
       take(lines, "--text");
     } else {
       std::optional<Progress> progress;
-      if (!isatty(STDOUT_FILENO) && spdlog::should_log(spdlog::level::info))
-        progress.emplace(0, "tokenize", "text");
+      if (!isatty(STDOUT_FILENO) && spdlog::should_log(spdlog::level::info)) progress.emplace(0, "tokenize", "text");
       std::vector<std::string> files = options_.files;
       if (files.empty()) files.push_back("-");
       for (const std::string& file : files) {
         LineBlocks blocks(file);
-        for (int64_t number = 1; blocks.next(lines, options_.whole);
-             number += static_cast<int64_t>(lines.size())) {
+        for (int64_t number = 1; blocks.next(lines, options_.whole); number += static_cast<int64_t>(lines.size())) {
           first_ = number;
           take(lines, blocks.name());
           if (progress) progress->update(texts_);
@@ -191,8 +187,7 @@ class TokenizeRun {
     }
     double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
     if (replaced_ > 0)
-      spdlog::warn("{} places were not UTF-8; each became U+FFFD",
-                   format_count(static_cast<int64_t>(replaced_)));
+      spdlog::warn("{} places were not UTF-8; each became U+FFFD", format_count(static_cast<int64_t>(replaced_)));
     if (!options_.decode)
       spdlog::info("{} texts, {} bytes, {} tokens, {:.2f} s", format_count(texts_), format_count(bytes_),
                    format_count(tokens_), seconds);
@@ -224,8 +219,7 @@ class TokenizeRun {
         spelled = dump(json_line(line, "ids", where(name, i)));
         line = spelled;
       }
-      std::string text =
-          tokenizer_.decode(ids_of_line(line, where(name, i), tokenizer_), options_.skip_special);
+      std::string text = tokenizer_.decode(ids_of_line(line, where(name, i), tokenizer_), options_.skip_special);
       out_ += options_.json ? dump({{"text", text}}) : text;
       // A file's one text ends as it did; lines end as lines.
       if (!options_.whole || options_.json) out_ += '\n';
@@ -287,20 +281,17 @@ void add_tokenize_command(CLI::App& app) {
       ->required();
   command->add_option("files", o->files, "Files of texts, a text a line; - or none: standard input");
   // With extra arguments allowed CLI11 would take the text "[a, b]" for two.
-  auto* text = command->add_option("--text", o->texts, "A text, in place of files; may be given again")
-                   ->allow_extra_args(false);
-  auto* jsonl =
-      command->add_flag("--jsonl", o->jsonl, "Lines are {\"text\": …} (with --decode: {\"ids\": […]})");
+  auto* text =
+      command->add_option("--text", o->texts, "A text, in place of files; may be given again")->allow_extra_args(false);
+  auto* jsonl = command->add_flag("--jsonl", o->jsonl, "Lines are {\"text\": …} (with --decode: {\"ids\": […]})");
   command->add_flag("--whole", o->whole, "Each file is one text, line breaks included")
       ->excludes(jsonl)
       ->excludes(text);
   auto* decode = command->add_flag("--decode", o->decode, "Lines are token ids; print their texts");
-  auto* ids =
-      command->add_flag("--ids", o->ids, "Print [1,2,3] for each text (this is what is printed by default)");
-  auto* tokens = command->add_flag("--tokens", o->tokens, "Print the tokens as tokenizer.json spells them")
-                     ->excludes(ids);
-  auto* count =
-      command->add_flag("--count", o->count, "Print the number of tokens")->excludes(ids)->excludes(tokens);
+  auto* ids = command->add_flag("--ids", o->ids, "Print [1,2,3] for each text (this is what is printed by default)");
+  auto* tokens =
+      command->add_flag("--tokens", o->tokens, "Print the tokens as tokenizer.json spells them")->excludes(ids);
+  auto* count = command->add_flag("--count", o->count, "Print the number of tokens")->excludes(ids)->excludes(tokens);
   command
       ->add_flag("--json", o->json,
                  "Print {\"text\", \"count\", \"ids\", \"tokens\"} for each text (with --decode: "
@@ -316,8 +307,7 @@ void add_tokenize_command(CLI::App& app) {
       ->excludes(decode);
   command->add_flag("--add-eos-token", o->add_eos, "Add the template's first token and the eos token")
       ->excludes(decode);
-  command->add_flag("--skip-special-tokens", o->skip_special, "Leave special tokens out of texts")
-      ->needs(decode);
+  command->add_flag("--skip-special-tokens", o->skip_special, "Leave special tokens out of texts")->needs(decode);
   auto* longest = command
                       ->add_option("--max-length", o->max_length,
                                    "Cut to so many tokens, added ones included; 0 = "
@@ -327,8 +317,7 @@ void add_tokenize_command(CLI::App& app) {
   command->add_option("--truncation-side", o->truncation_side, "The side that is cut")
       ->check(CLI::IsMember({"left", "right"}))
       ->needs(longest);
-  command->add_option("--threads", o->threads, "Threads; 0 = one for each processor")
-      ->check(CLI::Range(0, 1024));
+  command->add_option("--threads", o->threads, "Threads; 0 = one for each processor")->check(CLI::Range(0, 1024));
   command->callback([o] { TokenizeRun(*o).run(); });
 }
 

@@ -1,9 +1,9 @@
 // parity and export.
 #include "base/log.h"
 #include "cli/commands.h"
-#include "measure/parity.h"
 #include "engine/device_traits.h"
 #include "io/model_files.h"
+#include "measure/parity.h"
 #include "setup/open_device.h"
 #include "text/tokenizer.h"
 
@@ -18,11 +18,16 @@ Mesh parity_mesh(const std::vector<std::string>& settings) {
     auto value = [&](std::string_view key) -> std::optional<std::string> {
       return setting.starts_with(key) ? std::optional(setting.substr(key.size())) : std::nullopt;
     };
-    if (auto sizes = value("mesh=")) mesh = parse_mesh(*sizes, "mesh");
-    else if (auto dp = value("mesh.dp=")) mesh.dp = parse_mesh(*dp + "x1x1", setting).dp;
-    else if (auto fsdp = value("mesh.fsdp=")) mesh.fsdp = parse_mesh(*fsdp + "x1x1", setting).dp;
-    else if (auto mp = value("mesh.mp=")) mesh.mp = parse_mesh(*mp + "x1x1", setting).dp;
-    else fail("parity: '{}': expected mesh=DPxFSDPxMP, mesh.dp=…, mesh.fsdp=… or mesh.mp=…", setting);
+    if (auto sizes = value("mesh="))
+      mesh = parse_mesh(*sizes, "mesh");
+    else if (auto dp = value("mesh.dp="))
+      mesh.dp = parse_mesh(*dp + "x1x1", setting).dp;
+    else if (auto fsdp = value("mesh.fsdp="))
+      mesh.fsdp = parse_mesh(*fsdp + "x1x1", setting).dp;
+    else if (auto mp = value("mesh.mp="))
+      mesh.mp = parse_mesh(*mp + "x1x1", setting).dp;
+    else
+      fail("parity: '{}': expected mesh=DPxFSDPxMP, mesh.dp=…, mesh.fsdp=… or mesh.mp=…", setting);
   }
   for (int64_t size : {mesh.dp, mesh.fsdp, mesh.mp})
     if (size < 1) fail("parity: mesh {}: each axis must be at least 1", to_string(mesh));
@@ -34,9 +39,10 @@ Mesh parity_mesh(const std::vector<std::string>& settings) {
 void add_parity_command(CLI::App& app) {
   auto* command = app.add_subcommand("parity", "Compare with a folder of reference values from transformers + PEFT");
   auto folder = std::make_shared<std::string>(), device = std::make_shared<std::string>("cpu");
-  auto scan = std::make_shared<bool>(false), unrolled = std::make_shared<bool>(false), plain = std::make_shared<bool>(false),
-       json = std::make_shared<bool>(false);
-  command->add_option("folder", *folder, "Folder with config.json, model.safetensors, adapter/, batch, recipe, expected")
+  auto scan = std::make_shared<bool>(false), unrolled = std::make_shared<bool>(false),
+       plain = std::make_shared<bool>(false), json = std::make_shared<bool>(false);
+  command
+      ->add_option("folder", *folder, "Folder with config.json, model.safetensors, adapter/, batch, recipe, expected")
       ->required();
   auto* as_scan = command->add_flag("--scan", *scan, "Layers as a scan with recompute");
   command->add_flag("--unrolled", *unrolled, "Layers written out (the default)")->excludes(as_scan);
@@ -44,7 +50,8 @@ void add_parity_command(CLI::App& app) {
   command->add_flag("--json", *json, "Print JSON");
   command->add_option("--device", *device, "cpu, cuda, tpu, or the path of a PJRT plugin");
   auto settings = std::make_shared<std::vector<std::string>>();
-  command->add_option("settings", *settings, "mesh=DPxFSDPxMP, or mesh.fsdp=8 and the like: over several devices (on the CPU virtual ones)");
+  command->add_option("settings", *settings,
+                      "mesh=DPxFSDPxMP, or mesh.fsdp=8 and the like: over several devices (on the CPU virtual ones)");
   command->callback([=] {
     Mesh mesh = parity_mesh(*settings);
     auto client = make_client(*device, mesh.devices());
@@ -58,8 +65,10 @@ void add_parity_command(CLI::App& app) {
 }
 
 void add_export_command(CLI::App& app) {
-  auto* command = app.add_subcommand("export", "Write a base model as a Hugging Face folder that PEFT opens adapters on");
-  auto model = std::make_shared<std::string>(), out = std::make_shared<std::string>(), dtype = std::make_shared<std::string>("float32");
+  auto* command =
+      app.add_subcommand("export", "Write a base model as a Hugging Face folder that PEFT opens adapters on");
+  auto model = std::make_shared<std::string>(), out = std::make_shared<std::string>(),
+       dtype = std::make_shared<std::string>("float32");
   auto labels = std::make_shared<int64_t>(3);
   command->add_option("--model", *model, "Hugging Face folder, .gguf file, or smollm2-135m-instruct")->required();
   command->add_option("--out", *out, "Folder to write")->required();

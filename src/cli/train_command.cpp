@@ -16,14 +16,12 @@ void add_train_command(CLI::App& app) {
   auto given = std::make_shared<Arguments>();
   command->add_option("recipe", given->recipe, "Recipe file (YAML)")->required();
   command->add_option("settings", given->overrides, "section.key=value, over the recipe's own");
-  command->add_flag(
-      "--resume", given->resume,
-      "Go on from the newest whole checkpoint in the output folder (same as train.resume=auto)");
+  command->add_flag("--resume", given->resume,
+                    "Go on from the newest whole checkpoint in the output folder (same as train.resume=auto)");
   command->add_flag("--allow-changes", given->run.allow_changes,
                     "Resume although settings, data or the base model are not what they were");
-  command->add_flag(
-      "--json", given->run.json,
-      "JSON lines on standard output (the lines of metrics.jsonl, and events) instead of progress");
+  command->add_flag("--json", given->run.json,
+                    "JSON lines on standard output (the lines of metrics.jsonl, and events) instead of progress");
   command->footer("Settings and their defaults:\n" + recipe_help());
   command->callback([given] {
     if (given->resume) given->overrides.push_back("train.resume=auto");

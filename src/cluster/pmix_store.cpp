@@ -21,8 +21,7 @@ void check(pmix_status_t status, const char* what) {
         "none): start the run "
         "with OpenMPI's `mpirun`, within a Slurm job too");
   if (status != PMIX_SUCCESS)
-    fail("the launcher (PMIx) failed at {}: {}; did another process of the run end?", what,
-         PMIx_Error_string(status));
+    fail("the launcher (PMIx) failed at {}: {}; did another process of the run end?", what, PMIx_Error_string(status));
 }
 
 /** A list of pmix_info_t. */
@@ -84,8 +83,7 @@ class PmixStore : public KeyValueStore {
     if (status == PMIX_SUCCESS && data.value.type == PMIX_BYTE_OBJECT)
       result.emplace(data.value.data.bo.bytes, data.value.data.bo.size);
     PMIX_PDATA_DESTRUCT(&data);
-    if (status != PMIX_ERR_NOT_FOUND && status != PMIX_ERR_PARTIAL_SUCCESS)
-      check(status, "looking up a value");
+    if (status != PMIX_ERR_NOT_FOUND && status != PMIX_ERR_PARTIAL_SUCCESS) check(status, "looking up a value");
     return result;
   }
 

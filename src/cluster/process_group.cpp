@@ -85,8 +85,7 @@ void require_same(const ProcessGroup& group, const std::string& name, const std:
   std::vector<std::string> all = Exchange(group, name)(text);
   for (size_t process = 1; process < all.size(); ++process)
     if (all[process] != all[0])
-      fail("{} of process {} differs from that of process 0: all processes of a run need the same", what,
-           process);
+      fail("{} of process {} differs from that of process 0: all processes of a run need the same", what, process);
 }
 
 }  // namespace gavel

@@ -60,7 +60,6 @@ class Announcement {
 
 /** Throws Error in all processes when one gives another text than process 0. `what` says in the message what differs;
  * `name` is that of an Exchange. */
-void require_same(const ProcessGroup& group, const std::string& name, const std::string& text,
-                  const std::string& what);
+void require_same(const ProcessGroup& group, const std::string& name, const std::string& text, const std::string& what);
 
 }  // namespace gavel

@@ -28,8 +28,7 @@ int64_t round_up(int64_t value, int64_t multiple) {
 
 }  // namespace
 
-Batcher::Batcher(TokenizedDataset dataset, BatchOptions options)
-    : dataset_(std::move(dataset)), options_(options) {
+Batcher::Batcher(TokenizedDataset dataset, BatchOptions options) : dataset_(std::move(dataset)), options_(options) {
   auto positive = [](std::string_view name, int64_t value) {
     if (value < 1) fail("{}: expected at least 1, found {}", name, value);
   };
@@ -58,8 +57,8 @@ Batcher::Batcher(TokenizedDataset dataset, BatchOptions options)
     if (options_.swap != Swap::kNone) longest_ = std::max(longest_, dataset_.length(row, true));
   }
   if (longest_ > options_.max_length)
-    fail("data.max_length: {}, but a row has {} tokens: tokenize with the same max_length",
-         options_.max_length, longest_);
+    fail("data.max_length: {}, but a row has {} tokens: tokenize with the same max_length", options_.max_length,
+         longest_);
   const int64_t items = pairs ? 2 * rows : rows;
   steps_ = options_.drop_last ? items / rows_per_step() : (items + rows_per_step() - 1) / rows_per_step();
   if (steps_ == 0)
@@ -97,8 +96,7 @@ Batcher::Batcher(TokenizedDataset dataset, BatchOptions options)
       std::vector<int64_t> lengths;
       for (const Item& item : step_items(*first, s)) lengths.push_back(length(item));
       int64_t sequences = static_cast<int64_t>(pack(lengths, options_.max_length).size());
-      for (; sequences > options_.batch_size; sequences -= options_.batch_size)
-        needed.push_back(options_.batch_size);
+      for (; sequences > options_.batch_size; sequences -= options_.batch_size) needed.push_back(options_.batch_size);
       needed.push_back(sequences);
     }
     int64_t largest = round_up(options_.batch_size, options_.sequence_multiple);
@@ -131,8 +129,7 @@ std::vector<Batcher::Item> Batcher::order_epoch(int64_t number) const {
   std::vector<Item> items;
   items.reserve(rows.size() * (pairs ? 2 : 1));
   for (int64_t row : rows) {
-    bool swap =
-        options_.swap == Swap::kRandom && (random_bits(swap_key, static_cast<uint64_t>(row)) & 1) != 0;
+    bool swap = options_.swap == Swap::kRandom && (random_bits(swap_key, static_cast<uint64_t>(row)) & 1) != 0;
     items.push_back({row, swap});
     if (pairs) items.push_back({row, true});
   }
@@ -196,8 +193,7 @@ void Batcher::group_by_length(std::vector<Item>& items, int64_t number) const {
     std::stable_sort(units.begin(), units.end(),
                      [&](size_t a, size_t b) { return length(items[a * unit]) > length(items[b * unit]); });
     for (size_t i = 0; i < units.size(); ++i)
-      for (size_t k = 0; k < unit; ++k)
-        steps[first + i * unit / per_step].push_back(items[units[i] * unit + k]);
+      for (size_t k = 0; k < unit; ++k) steps[first + i * unit / per_step].push_back(items[units[i] * unit + k]);
   }
   Random random(stream_key(options_.seed, kBatchStream, number));
   shuffle(steps, random);
@@ -219,22 +215,19 @@ std::vector<Batcher::Item> Batcher::step_items(const Epoch& epoch, int64_t step_
 std::vector<Batcher::Layout> Batcher::lay_out(std::vector<Item> items) const {
   if (options_.batching == Batching::kPacked) return lay_out_packed(items);
   if (options_.batching == Batching::kBucketed)
-    std::stable_sort(items.begin(), items.end(),
-                     [&](const Item& a, const Item& b) { return length(a) > length(b); });
+    std::stable_sort(items.begin(), items.end(), [&](const Item& a, const Item& b) { return length(a) > length(b); });
   const int64_t rows = round_up(options_.batch_size, options_.sequence_multiple);
   std::vector<Layout> layouts;
   for (size_t begin = 0; begin < items.size(); begin += static_cast<size_t>(options_.batch_size)) {
     Layout& layout = layouts.emplace_back();
     int64_t longest = 1;
-    for (size_t i = begin; i < std::min(begin + static_cast<size_t>(options_.batch_size), items.size());
-         ++i) {
+    for (size_t i = begin; i < std::min(begin + static_cast<size_t>(options_.batch_size), items.size()); ++i) {
       layout.sequences.push_back({items[i]});
       longest = std::max(longest, length(items[i]));
     }
     int64_t padded = options_.batching == Batching::kBucketed ? fitting_size(sizes_, longest)
-                     : options_.pad_to == 0
-                         ? options_.max_length
-                         : std::min(round_up(longest, options_.pad_to), options_.max_length);
+                     : options_.pad_to == 0 ? options_.max_length
+                                            : std::min(round_up(longest, options_.pad_to), options_.max_length);
     layout.shape = {rows, padded, rows};
   }
   return layouts;

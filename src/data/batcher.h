@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "base/tensor.h"
-#include "rows/choices.h"
 #include "data/dataset.h"
+#include "rows/choices.h"
 
 namespace gavel {
 
@@ -95,9 +95,7 @@ struct BatchShape {
 
 struct PaddingWaste {
   int64_t tokens = 0, real_tokens = 0, micro_batches = 0;
-  double wasted() const {
-    return tokens == 0 ? 0 : 1 - static_cast<double>(real_tokens) / static_cast<double>(tokens);
-  }
+  double wasted() const { return tokens == 0 ? 0 : 1 - static_cast<double>(real_tokens) / static_cast<double>(tokens); }
 };
 
 /** Makes batches as a pure function of (dataset, options, step): any step can be made alone, from any thread. */

@@ -19,11 +19,9 @@ int64_t TokenizedDataset::num_rows() const {
 
 std::span<const int32_t> TokenizedDataset::tokens(int64_t row, bool swap) const {
   size_t text = at(row) * static_cast<size_t>(parts_->variants) + (swap ? 1 : 0);
-  if (swap && !has_swapped())
-    fail("TokenizedDataset: tokenized without the A/B exchanges that are asked for");
+  if (swap && !has_swapped()) fail("TokenizedDataset: tokenized without the A/B exchanges that are asked for");
   int64_t begin = parts_->offsets[text];
-  return parts_->tokens.subspan(static_cast<size_t>(begin),
-                                static_cast<size_t>(parts_->offsets[text + 1] - begin));
+  return parts_->tokens.subspan(static_cast<size_t>(begin), static_cast<size_t>(parts_->offsets[text + 1] - begin));
 }
 
 int64_t TokenizedDataset::length(int64_t row, bool swap) const {
@@ -105,8 +103,7 @@ void DatasetBuilder::add(std::span<const PreferenceRow> rows) {
   }
 }
 
-void DatasetBuilder::add_tokens(std::vector<int32_t> tokens, std::array<float, 3> label,
-                                std::vector<int32_t> swapped) {
+void DatasetBuilder::add_tokens(std::vector<int32_t> tokens, std::array<float, 3> label, std::vector<int32_t> swapped) {
   auto append = [&](std::vector<int32_t>& ids) {
     // Every row needs a position to read the result from.
     if (ids.empty()) ids.push_back(std::max(encoder_.pad_id, 0));

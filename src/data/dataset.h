@@ -56,7 +56,8 @@ class TokenizedDataset {
 
 struct TokenizeOptions : EncodeOptions {
   /** Makes tokens of a row; a Task puts its own function here, and its name, which tokens in the cache are known by. */
-  std::function<EncodedText(const PreferenceRow&, bool swap, const EncodeOptions&, const TextEncoder&)> encode = encode_row;
+  std::function<EncodedText(const PreferenceRow&, bool swap, const EncodeOptions&, const TextEncoder&)> encode =
+      encode_row;
   std::string task = "judge";
   /** Also encode every row with A and B exchanged (for swaps in training and swap averaging). */
   bool with_swapped = false;

@@ -84,8 +84,7 @@ std::vector<int64_t> share_budget(int64_t budget, const std::vector<int64_t>& wa
       if (open[i]) open_shares += shares[i];
     int64_t round_budget = left;
     for (size_t i = 0; i < wanted.size(); ++i) {
-      if (!open[i] ||
-          static_cast<double>(wanted[i]) > static_cast<double>(round_budget) * shares[i] / open_shares)
+      if (!open[i] || static_cast<double>(wanted[i]) > static_cast<double>(round_budget) * shares[i] / open_shares)
         continue;
       kept[i] = wanted[i];
       left -= wanted[i];
@@ -114,8 +113,7 @@ std::vector<int64_t> share_budget(int64_t budget, const std::vector<int64_t>& wa
   return kept;
 }
 
-EncodedText encode_row(const PreferenceRow& row, bool swap, const EncodeOptions& options,
-                       const TextEncoder& encoder) {
+EncodedText encode_row(const PreferenceRow& row, bool swap, const EncodeOptions& options, const TextEncoder& encoder) {
   const int64_t fixed = static_cast<int64_t>(encoder.prefix.size() + encoder.suffix.size());
   const int64_t room = options.max_length - fixed;
   if (room < 1)

@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "rows/choices.h"
 #include "data/template.h"
 #include "data/text_encoder.h"
+#include "rows/choices.h"
 
 namespace gavel {
 
@@ -27,8 +27,7 @@ struct EncodedText {
 /** The tokens of a row (with `swap`, of the row with A and B exchanged). A text that fits is encoded as a whole; a
  * longer one is cut to exactly max_length, except that kProportional can stay below it after dropping whole rounds.
  * Throws Error when max_length has no room for the template's words (kProportional) or for prefix and suffix. */
-EncodedText encode_row(const PreferenceRow& row, bool swap, const EncodeOptions& options,
-                       const TextEncoder& encoder);
+EncodedText encode_row(const PreferenceRow& row, bool swap, const EncodeOptions& options, const TextEncoder& encoder);
 
 /** Splits `budget` tokens over parts that want `wanted` tokens each, by `shares`; what a part leaves free
  * goes to the others. The results sum to min(budget, sum of wanted). */

@@ -86,14 +86,14 @@ std::filesystem::path token_cache_folder() {
   return cache_folder() / "tokens";
 }
 
-TokenKey token_key(const std::filesystem::path& path, const ReadOptions& read,
-                   const TokenizeOptions& tokenize, const TextEncoder& encoder) {
+TokenKey token_key(const std::filesystem::path& path, const ReadOptions& read, const TokenizeOptions& tokenize,
+                   const TextEncoder& encoder) {
   const Columns& c = read.columns;
   // A change of what rows become needs a new number in front.
   std::string settings = fmt::format(
       "5|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", static_cast<int>(read.format),
-      static_cast<int>(read.cells), static_cast<int>(read.purpose), static_cast<int>(read.ties), read.strict, read.drop_duplicates, c.id,
-      c.prompt, c.response_a, c.response_b, c.label_a, c.label_b, c.label_tie, c.winner,
+      static_cast<int>(read.cells), static_cast<int>(read.purpose), static_cast<int>(read.ties), read.strict,
+      read.drop_duplicates, c.id, c.prompt, c.response_a, c.response_b, c.label_a, c.label_b, c.label_tie, c.winner,
       tokenize.text.fingerprint(), static_cast<int>(tokenize.truncation), tokenize.max_length,
       fmt::join(tokenize.proportional_shares, ","), tokenize.with_swapped, encoder.pad_id,
       fmt::join(encoder.prefix, ","), fmt::join(encoder.suffix, ","), encoder.fingerprint, tokenize.task);
@@ -112,9 +112,9 @@ TokenKey token_key(const std::filesystem::path& path, const ReadOptions& read,
   return key;
 }
 
-LoadedDataset load_dataset(const std::filesystem::path& path, const ReadOptions& read,
-                           const TokenizeOptions& tokenize, const TextEncoder& encoder,
-                           const std::optional<std::filesystem::path>& cache, const BytesDone& done) {
+LoadedDataset load_dataset(const std::filesystem::path& path, const ReadOptions& read, const TokenizeOptions& tokenize,
+                           const TextEncoder& encoder, const std::optional<std::filesystem::path>& cache,
+                           const BytesDone& done) {
   LoadedDataset out = empty_dataset();
   std::unique_ptr<TokenFileWriter> writer;
   std::filesystem::path cached;
@@ -136,9 +136,8 @@ LoadedDataset load_dataset(const std::filesystem::path& path, const ReadOptions&
     return out;
   }
   try {
-    DatasetBuilder builder(tokenize, encoder, [&](std::span<const int32_t> tokens) {
-      as_cache_error([&] { writer->add(tokens); });
-    });
+    DatasetBuilder builder(tokenize, encoder,
+                           [&](std::span<const int32_t> tokens) { as_cache_error([&] { writer->add(tokens); }); });
     stream_rows(path, read, builder, out, done);
     as_cache_error([&] { writer->commit(builder.take_parts(), out); });
   } catch (const CacheError& error) {

@@ -2,8 +2,8 @@
 #include <filesystem>
 #include <optional>
 
-#include "rows/preferences.h"
 #include "data/token_file.h"
+#include "rows/preferences.h"
 
 namespace gavel {
 
@@ -18,8 +18,8 @@ using BytesDone = std::function<void(int64_t)>;
  * made anew; files used longest ago go when the folder holds more than 20 GiB. When the cache can't be
  * written the tokens stay in memory. Throws as read_preferences() does; with several processes (TokenizeOptions::share)
  * also when they have different files or one can't write its cache. */
-LoadedDataset load_dataset(const std::filesystem::path& path, const ReadOptions& read,
-                           const TokenizeOptions& tokenize, const TextEncoder& encoder,
+LoadedDataset load_dataset(const std::filesystem::path& path, const ReadOptions& read, const TokenizeOptions& tokenize,
+                           const TextEncoder& encoder,
                            const std::optional<std::filesystem::path>& cache_folder = std::nullopt,
                            const BytesDone& done = {});
 
@@ -27,7 +27,7 @@ LoadedDataset load_dataset(const std::filesystem::path& path, const ReadOptions&
 std::filesystem::path token_cache_folder();
 
 /** The key of a file's tokens; reads the whole file. */
-TokenKey token_key(const std::filesystem::path& path, const ReadOptions& read,
-                   const TokenizeOptions& tokenize, const TextEncoder& encoder);
+TokenKey token_key(const std::filesystem::path& path, const ReadOptions& read, const TokenizeOptions& tokenize,
+                   const TextEncoder& encoder);
 
 }  // namespace gavel

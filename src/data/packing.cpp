@@ -18,8 +18,7 @@ std::vector<std::vector<int64_t>> pack(std::span<const int64_t> lengths, int64_t
   std::vector<std::vector<int64_t>> bins;
   std::set<std::pair<int64_t, size_t>> rooms;  // (room left, bin)
   for (int64_t item : order) {
-    if (length(item) > capacity)
-      fail("pack: an item of {} tokens does not fit into {}", length(item), capacity);
+    if (length(item) > capacity) fail("pack: an item of {} tokens does not fit into {}", length(item), capacity);
     auto place = rooms.lower_bound({length(item), 0});
     size_t bin = bins.size();
     int64_t room = capacity;

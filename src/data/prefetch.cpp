@@ -7,9 +7,8 @@
 namespace gavel {
 
 BatchPrefetcher::BatchPrefetcher(const Batcher& batcher, int64_t first, int64_t end, int64_t depth)
-    : batcher_(batcher), thread_([this, first, end, depth] {
-        work(first, end, static_cast<size_t>(std::max<int64_t>(1, depth)));
-      }) {}
+    : batcher_(batcher),
+      thread_([this, first, end, depth] { work(first, end, static_cast<size_t>(std::max<int64_t>(1, depth))); }) {}
 
 BatchPrefetcher::~BatchPrefetcher() {
   {

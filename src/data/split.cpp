@@ -51,8 +51,7 @@ std::vector<size_t> assign(std::span<const RowKey> rows, const std::vector<doubl
       double cost = 0;
       for (size_t c = 0; c < 3; ++c) {
         double target = totals[c] * shares[bin];
-        if (group.labels[c] > 0)
-          cost += group.labels[c] * (2 * (counts[bin][c] - target) + group.labels[c]) / target;
+        if (group.labels[c] > 0) cost += group.labels[c] * (2 * (counts[bin][c] - target) + group.labels[c]) / target;
       }
       if (bin == 0 || cost < best_cost) {
         best = bin;
@@ -89,12 +88,10 @@ Split split_rows(std::span<const RowKey> rows, double valid_share, uint64_t seed
   Split split;
   std::vector<size_t> bin(rows.size(), 0);
   if (valid_share > 0) bin = assign(rows, {1 - valid_share, valid_share}, seed);
-  for (size_t i = 0; i < rows.size(); ++i)
-    (bin[i] == 0 ? split.train : split.valid).push_back(static_cast<int64_t>(i));
+  for (size_t i = 0; i < rows.size(); ++i) (bin[i] == 0 ? split.train : split.valid).push_back(static_cast<int64_t>(i));
   if (valid_share > 0 && (split.train.empty() || split.valid.empty()))
-    fail(
-        "data.valid: a share of {} of {} rows leaves no row for {}: give another share, a file, or more rows",
-        valid_share, rows.size(), split.train.empty() ? "training" : "validation");
+    fail("data.valid: a share of {} of {} rows leaves no row for {}: give another share, a file, or more rows",
+         valid_share, rows.size(), split.train.empty() ? "training" : "validation");
   return split;
 }
 
@@ -121,15 +118,13 @@ Split fold_split(std::span<const RowKey> rows, int64_t folds, int64_t fold, uint
 }
 
 int64_t fraction_count(int64_t count, double fraction) {
-  if (!(fraction > 0 && fraction <= 1))
-    fail("data.fraction: expected a share above 0, at most 1, found {}", fraction);
+  if (!(fraction > 0 && fraction <= 1)) fail("data.fraction: expected a share above 0, at most 1, found {}", fraction);
   int64_t kept = static_cast<int64_t>(static_cast<double>(count) * fraction);
   if (kept == 0) fail("data.fraction: {} of {} rows is no row at all", fraction, count);
   return kept;
 }
 
-std::vector<PreferenceRow> select_rows(const std::vector<PreferenceRow>& rows,
-                                       const std::vector<int64_t>& indices) {
+std::vector<PreferenceRow> select_rows(const std::vector<PreferenceRow>& rows, const std::vector<int64_t>& indices) {
   std::vector<PreferenceRow> out;
   out.reserve(indices.size());
   for (int64_t index : indices) out.push_back(rows.at(static_cast<size_t>(index)));

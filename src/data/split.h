@@ -40,8 +40,7 @@ std::vector<RowKey> row_keys(std::span<const PreferenceRow> rows);
 int64_t fraction_count(int64_t count, double fraction);
 
 /** Copies of the rows at `indices`. */
-std::vector<PreferenceRow> select_rows(const std::vector<PreferenceRow>& rows,
-                                       const std::vector<int64_t>& indices);
+std::vector<PreferenceRow> select_rows(const std::vector<PreferenceRow>& rows, const std::vector<int64_t>& indices);
 
 /** How many rows of `valid` have a prompt that `train` has too (for a validation file of one's own). */
 int64_t count_shared_prompts(std::span<const RowKey> train, std::span<const RowKey> valid);

@@ -38,8 +38,8 @@ Distribution describe(std::span<const int64_t> values) {
     long double distance = static_cast<long double>(value) - static_cast<long double>(sum) / n;
     squares += distance * distance;
   }
-  out.std = sorted.size() > 1 ? static_cast<double>(std::sqrt(squares / (n - 1)))
-                              : std::numeric_limits<double>::quiet_NaN();
+  out.std =
+      sorted.size() > 1 ? static_cast<double>(std::sqrt(squares / (n - 1))) : std::numeric_limits<double>::quiet_NaN();
   out.min = static_cast<double>(sorted.front());
   out.max = static_cast<double>(sorted.back());
   out.p25 = percentile(sorted, 0.25);
@@ -151,9 +151,8 @@ double DatasetStatistics::cut_share() const {
 }
 
 std::string DatasetStatistics::format() const {
-  std::string out =
-      fmt::format("{} rows\n{}tokens per row, before and after truncation\n{}", rows, labels.format(),
-                  format_distributions({{"whole", full_lengths}, {"kept", lengths}}));
+  std::string out = fmt::format("{} rows\n{}tokens per row, before and after truncation\n{}", rows, labels.format(),
+                                format_distributions({{"whole", full_lengths}, {"kept", lengths}}));
   out += fmt::format("{} rows ({:.1f} %) cut by max_length\n", cut_rows, 100 * cut_share());
   return out + histogram.format();
 }
@@ -177,8 +176,8 @@ WasteTable padding_waste(const TokenizedDataset& dataset, BatchOptions options) 
 std::string WasteTable::format() const {
   std::string out = fmt::format("  {:<32}{:>14}{:>10}{:>10}\n", "batching", "tokens", "padding", "programs");
   for (const Line& line : lines)
-    out += fmt::format("  {:<32}{:>14}{:>8.1f} %{:>10}\n", line.name, line.waste.tokens,
-                       100 * line.waste.wasted(), line.shapes);
+    out += fmt::format("  {:<32}{:>14}{:>8.1f} %{:>10}\n", line.name, line.waste.tokens, 100 * line.waste.wasted(),
+                       line.shapes);
   return out;
 }
 

@@ -99,9 +99,9 @@ size_t Template::num_rounds(const PreferenceRow& row) {
 std::string Template::chat_name(std::string_view jinja) {
   for (const ChatFormat& format : kChatFormats)
     if (jinja.find(format.mark) != std::string_view::npos) return std::string(format.name);
-  fail(
-      "data.template: {}: write the text out, with {{prompt}}, {{response_a}} and {{response_b}}",
-      jinja.empty() ? "chat: the model has no chat template" : "the model's chat template is neither llama3 nor chatml");
+  fail("data.template: {}: write the text out, with {{prompt}}, {{response_a}} and {{response_b}}",
+       jinja.empty() ? "chat: the model has no chat template"
+                     : "the model's chat template is neither llama3 nor chatml");
 }
 
 std::vector<Template::Piece> Template::pieces(const PreferenceRow& row, bool swap, size_t first_round) const {

@@ -98,8 +98,8 @@ LoadedDataset parse_meta(std::string_view meta, std::span<const int32_t> tokens,
   uint64_t num_ids = 0;
   reader.get(num_ids);
   const size_t rows = parts.labels.size();
-  if ((parts.variants != 1 && parts.variants != 2) || num_ids != rows || keys.size() != rows ||
-      turns.size() != rows || parts.source_rows.size() != rows || parts.full_lengths.size() != rows ||
+  if ((parts.variants != 1 && parts.variants != 2) || num_ids != rows || keys.size() != rows || turns.size() != rows ||
+      parts.source_rows.size() != rows || parts.full_lengths.size() != rows ||
       parts.offsets.size() != rows * static_cast<size_t>(parts.variants) + 1)
     throw Error("the rows' data do not fit each other");
   int64_t last = 0;

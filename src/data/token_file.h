@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "base/file.h"
-#include "rows/cleaning.h"
 #include "data/dataset.h"
 #include "data/split.h"
+#include "rows/cleaning.h"
 
 namespace gavel {
 

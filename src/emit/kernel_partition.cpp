@@ -40,7 +40,8 @@ KernelPartition partition_kernel(const Mesh& mesh, const KernelDimensions& dimen
   if (operands.size() > dimensions.operands.size() || results.size() != dimensions.results.size())
     fail("partition_kernel: {} operands and {} results, dimensions are stated for {} and {}", operands.size(),
          results.size(), dimensions.operands.size(), dimensions.results.size());
-  std::vector<std::string> in = letters_of(dimensions.operands, operands), out = letters_of(dimensions.results, results);
+  std::vector<std::string> in = letters_of(dimensions.operands, operands),
+                           out = letters_of(dimensions.results, results);
   // A letter is split only where every dimension that has it divides.
   auto divides = [&](char letter, int64_t parts) {
     auto all = [&](const std::vector<TensorType>& types, const std::vector<std::string>& names) {
@@ -56,8 +57,7 @@ KernelPartition partition_kernel(const Mesh& mesh, const KernelDimensions& dimen
     if (mesh.size(axis) > 1) batch.emplace_back(axis);
   if (!divides('t', mesh.batch_parts())) batch.clear();
   auto over_mp = [&](char letter) {
-    return mesh.mp > 1 && divides(letter, mesh.mp) ? std::vector<std::string>{"mp"}
-                                                   : std::vector<std::string>();
+    return mesh.mp > 1 && divides(letter, mesh.mp) ? std::vector<std::string>{"mp"} : std::vector<std::string>();
   };
   const std::vector<std::string> heads = over_mp('h'), features = over_mp('f');
   auto axes = [&](const std::string& names) {

@@ -70,7 +70,8 @@ std::string emit_module(const Graph& graph, const std::vector<Value>& outputs, c
   std::vector<TensorType> types;
   for (size_t i = 0; i < outputs.size(); ++i) {
     types.push_back(outputs[i].type());
-    results_list.push_back(to_string(types[i]) + attributes(sharding != nullptr ? &sharding->outputs[i] : nullptr, nullptr));
+    results_list.push_back(to_string(types[i]) +
+                           attributes(sharding != nullptr ? &sharding->outputs[i] : nullptr, nullptr));
   }
   printer.line("module @{} {{", options.name);
   printer.indent(1);

@@ -34,7 +34,6 @@ struct ModuleOptions {
  * nothing reads, so that callers need not know which these are, and returns `outputs`. Nodes that no output needs
  * are left out. The same graph always gives the same text. Throws when a donation pairs different types or
  * uses an index twice or one that is not there, or when a sharding does not divide its parameter or output. */
-std::string emit_module(const Graph& graph, const std::vector<Value>& outputs,
-                        const ModuleOptions& options = {});
+std::string emit_module(const Graph& graph, const std::vector<Value>& outputs, const ModuleOptions& options = {});
 
 }  // namespace gavel

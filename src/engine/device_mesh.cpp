@@ -27,8 +27,7 @@ void for_each_run(const Shape& whole, const Shard& shard, size_t element,
       rest /= shard.shape[d];
       stride *= whole[d];
     }
-    copy(static_cast<size_t>(at) * element, static_cast<size_t>(i * run) * element,
-         static_cast<size_t>(run) * element);
+    copy(static_cast<size_t>(at) * element, static_cast<size_t>(i * run) * element, static_cast<size_t>(run) * element);
   }
 }
 
@@ -41,8 +40,7 @@ HostTensor slice_tensor(const HostTensor& tensor, const Shard& shard) {
   for_each_run(tensor.shape(), shard, element, [&](size_t at, size_t, size_t) {
     if (runs++ == 0) first = at;
   });
-  if (runs == 1)
-    return HostTensor(tensor.dtype(), shard.shape, from + first, std::make_shared<HostTensor>(tensor));
+  if (runs == 1) return HostTensor(tensor.dtype(), shard.shape, from + first, std::make_shared<HostTensor>(tensor));
   HostTensor part(tensor.dtype(), shard.shape);
   auto* to = static_cast<char*>(part.mutable_data());
   for_each_run(tensor.shape(), shard, element,
@@ -52,8 +50,8 @@ HostTensor slice_tensor(const HostTensor& tensor, const Shard& shard) {
 
 void paste_tensor(HostTensor& whole, const Shard& shard, const HostTensor& part) {
   if (part.shape() != shard.shape || part.dtype() != whole.dtype())
-    fail("paste_tensor: a part {} {} for the place of {} {}", dtype_name(part.dtype()),
-         to_string(part.shape()), dtype_name(whole.dtype()), to_string(shard.shape));
+    fail("paste_tensor: a part {} {} for the place of {} {}", dtype_name(part.dtype()), to_string(part.shape()),
+         dtype_name(whole.dtype()), to_string(shard.shape));
   auto* to = static_cast<char*>(whole.mutable_data());
   const auto* from = static_cast<const char*>(part.data());
   for_each_run(whole.shape(), shard, byte_size(whole.dtype()),
@@ -90,8 +88,7 @@ DeviceMesh::DeviceMesh(std::shared_ptr<pjrt::Client> client, const Mesh& mesh)
          client_->process_index(), all.size());
 }
 
-ShardedArray DeviceMesh::to_devices(const HostTensor& tensor, const DimensionAxes& axes,
-                                    pjrt::HostMemory use) const {
+ShardedArray DeviceMesh::to_devices(const HostTensor& tensor, const DimensionAxes& axes, pjrt::HostMemory use) const {
   ShardedArray array;
   std::vector<HostTensor> parts = parts_of(tensor, mesh_, axes, places_);
   for (size_t own = 0; own < parts.size(); ++own) array.shards.push_back(to_device(parts[own], own, use));
@@ -102,8 +99,7 @@ ShardedArray DeviceMesh::to_devices(const HostTensor& tensor) const {
   return to_devices(tensor, DimensionAxes(tensor.shape().size()));
 }
 
-HostTensor DeviceMesh::to_host(const ShardedArray& array, const DimensionAxes& axes,
-                               const Shape& shape) const {
+HostTensor DeviceMesh::to_host(const ShardedArray& array, const DimensionAxes& axes, const Shape& shape) const {
   if (shard_of(mesh_, axes, shape, 0).shape == shape) return array.shards.at(0).to_host();
   HostTensor whole(array.shards.at(0).dtype(), shape);
   std::vector<Shard> done;

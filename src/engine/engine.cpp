@@ -33,7 +33,9 @@ std::vector<ShardedArray> take_outputs(std::vector<ShardedArray>& outputs, size_
 }
 
 /** Of an array that is whole on each device. */
-const pjrt::Buffer& first(const ShardedArray& array) { return array.shards.front(); }
+const pjrt::Buffer& first(const ShardedArray& array) {
+  return array.shards.front();
+}
 
 /** A different number for every step; the layers' masks are drawn from it. */
 uint32_t dropout_key(uint64_t seed, int64_t step) {
@@ -188,7 +190,9 @@ std::vector<HostTensor> Engine::trainable_to_host(const Arrays& arrays) {
   return values;
 }
 
-std::vector<HostTensor> Engine::trainable() { return trainable_to_host(trainable_); }
+std::vector<HostTensor> Engine::trainable() {
+  return trainable_to_host(trainable_);
+}
 
 TrainedState Engine::state() {
   return {trainable_to_host(trainable_), trainable_to_host(m_), trainable_to_host(v_)};
@@ -208,7 +212,8 @@ const EngineProgram& Engine::compiled(const std::string& key, Make make) {
     release_freed_memory_but_reserve(static_cast<size_t>(largest_temporaries_) * devices_.size());
   }
   return programs_
-      .emplace(key, EngineProgram{std::move(result.executable), std::move(text.flops_by_op), result.hit, result.seconds})
+      .emplace(key,
+               EngineProgram{std::move(result.executable), std::move(text.flops_by_op), result.hit, result.seconds})
       .first->second;
 }
 
@@ -238,7 +243,9 @@ Engine::Arrays Engine::execute(const EngineProgram& program, const std::vector<c
   return devices_.execute(program.executable, arguments);
 }
 
-ShardedArray Engine::upload_scalars(const StepScalars& scalars) const { return devices_.to_devices(to_tensor(scalars)); }
+ShardedArray Engine::upload_scalars(const StepScalars& scalars) const {
+  return devices_.to_devices(to_tensor(scalars));
+}
 
 Engine::Arrays Engine::upload(const Batch& batch, uint32_t dropout_key) const {
   int64_t parts = devices_.mesh().batch_parts(), sequences = batch.input_ids.shape()[0];

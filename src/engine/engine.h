@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "data/batcher.h"
-#include "io/model_files.h"
-#include "pjrt/client.h"
 #include "engine/device_mesh.h"
 #include "engine/device_traits.h"
 #include "engine/programs.h"
+#include "io/model_files.h"
+#include "pjrt/client.h"
 
 namespace gavel {
 
@@ -93,8 +93,8 @@ class Engine {
   /** Sends one optimizer step over the micro-batches (with just one, as a single fused program) and returns before the
    * device is done. `step` counts from 0; `total_weight`: rows of all micro-batches, by which the loss divides; `seed`:
    * of the dropout. */
-  PendingStats train_step(std::span<const Batch> micro_batches, int64_t step, double learning_rate,
-                          double total_weight, uint64_t seed);
+  PendingStats train_step(std::span<const Batch> micro_batches, int64_t step, double learning_rate, double total_weight,
+                          uint64_t seed);
   /** Sends a forward pass and returns before the device is done. */
   PendingEvaluation start_evaluation(const Batch& batch);
   /** The same, waiting for the result. */

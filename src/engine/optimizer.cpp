@@ -72,8 +72,8 @@ double scheduled_learning_rate(const std::string& schedule, double peak, int64_t
   if (step < warmup_steps)
     return peak * static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, warmup_steps));
   if (schedule == "constant") return peak;
-  double progress = static_cast<double>(step - warmup_steps) /
-                    static_cast<double>(std::max<int64_t>(1, total_steps - warmup_steps));
+  double progress =
+      static_cast<double>(step - warmup_steps) / static_cast<double>(std::max<int64_t>(1, total_steps - warmup_steps));
   if (schedule == "linear") return peak * std::max(0.0, 1 - progress);
   if (schedule == "cosine") return peak * std::max(0.0, 0.5 * (1 + std::cos(std::numbers::pi * progress)));
   fail("train.schedule: '{}' is not known; use cosine, linear or constant", schedule);

@@ -26,9 +26,9 @@ struct StepScalars {
 /** Elements of that argument. Divisions are made on the host, in double precision. */
 enum class StepScalar : int64_t {
   kLearningRate,
-  kStepSize,         // learning rate / (1 - beta1^t)
-  kRootCorrection,   // sqrt(1 - beta2^t)
-  kInverseWeight,    // 1 / total_weight
+  kStepSize,        // learning rate / (1 - beta1^t)
+  kRootCorrection,  // sqrt(1 - beta2^t)
+  kInverseWeight,   // 1 / total_weight
   kCount,
 };
 /** One element as a float32 scalar. */

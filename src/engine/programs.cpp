@@ -123,8 +123,7 @@ void append(std::vector<Value>& to, const std::vector<Value>& from) {
 /** Every output takes the memory of the parameter at the same place in `from`. */
 std::vector<Donation> donate(const std::vector<Value>& from) {
   std::vector<Donation> donations;
-  for (size_t i = 0; i < from.size(); ++i)
-    donations.push_back({static_cast<size_t>(parameter_index(from[i])), i});
+  for (size_t i = 0; i < from.size(); ++i) donations.push_back({static_cast<size_t>(parameter_index(from[i])), i});
   return donations;
 }
 
@@ -196,13 +195,11 @@ std::vector<DimensionAxes> trainable_axes(const ModelOptions& model) {
 ProgramText train_step_program(const StepOptions& options, const BatchShape& shape) {
   ProgramBuilder builder(options);
   builder.declare_frozen();
-  AdamState state{builder.declare_trainable(""), builder.declare_trainable("m."),
-                  builder.declare_trainable("v.")};
+  AdamState state{builder.declare_trainable(""), builder.declare_trainable("m."), builder.declare_trainable("v.")};
   Value previous = builder.declare_stats("previous"), scalars = builder.declare_scalars();
   builder.declare_batch(shape);
   auto [gradients, loss_sum, logits] = builder.backward(state.parameters, scalars);
-  std::vector<Value> outputs =
-      update(options, state, gradients, scalars, loss_sum, builder.correct(logits), previous);
+  std::vector<Value> outputs = update(options, state, gradients, scalars, loss_sum, builder.correct(logits), previous);
   std::vector<Value> donated = state.parameters;
   append(donated, state.m);
   append(donated, state.v);
@@ -227,8 +224,7 @@ ProgramText accumulate_program(const StepOptions& options, const BatchShape& sha
 
 ProgramText apply_program(const StepOptions& options) {
   ProgramBuilder builder(options);
-  AdamState state{builder.declare_trainable(""), builder.declare_trainable("m."),
-                  builder.declare_trainable("v.")};
+  AdamState state{builder.declare_trainable(""), builder.declare_trainable("m."), builder.declare_trainable("v.")};
   std::vector<Value> gradients = builder.declare_trainable("gradient.");
   Value previous = builder.declare_stats("previous"), sums = builder.declare_stats("sums");
   Value scalars = builder.declare_scalars();

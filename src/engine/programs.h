@@ -5,9 +5,9 @@
 
 #include "data/batcher.h"
 #include "emit/module.h"
+#include "engine/optimizer.h"
 #include "model/decoder.h"
 #include "task/task.h"
-#include "engine/optimizer.h"
 
 namespace gavel {
 
@@ -29,8 +29,8 @@ struct BatchArgument {
   Shape shape;
   /** Arrays of tokens are split by sequences over dp and fsdp; arrays with a row per judged pair are whole. */
   DimensionAxes axes;
-  HostTensor Batch::*source;
-  Value BatchValues::*value;  // nullptr for what the model does not read
+  HostTensor Batch::* source;
+  Value BatchValues::* value;  // nullptr for what the model does not read
 };
 /** All arguments of a batch, in the order of BATCH below, without dropout_key. */
 std::vector<BatchArgument> batch_arguments(const ModelOptions& model, const BatchShape& shape);
@@ -41,10 +41,10 @@ std::vector<DimensionAxes> trainable_axes(const ModelOptions& model);
 
 /** Elements of STATS below. */
 enum class Stat : int64_t {
-  kLossSum,        // weighted loss of the rows, not divided
-  kCorrect,        // weight of rightly judged rows
-  kGradientNorm,   // before clipping
-  kApplied,        // 1 if the step was applied, 0 if it was a bad one that left the state as it was
+  kLossSum,       // weighted loss of the rows, not divided
+  kCorrect,       // weight of rightly judged rows
+  kGradientNorm,  // before clipping
+  kApplied,       // 1 if the step was applied, 0 if it was a bad one that left the state as it was
   kCount,
 };
 

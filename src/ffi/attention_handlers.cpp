@@ -1,6 +1,6 @@
 #include "base/error.h"
-#include "kernels/attention.h"
 #include "ffi/call.h"
+#include "kernels/attention.h"
 
 namespace gavel {
 namespace {

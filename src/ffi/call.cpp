@@ -1,5 +1,4 @@
 #include "ffi/call.h"
-#include "kernels/kernel_profile.h"
 
 #include <fmt/format.h>
 
@@ -7,6 +6,7 @@
 
 #include "base/error.h"
 #include "ffi/handlers.h"
+#include "kernels/kernel_profile.h"
 #include "pjrt/ffi.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -133,8 +133,8 @@ void FfiCall::expect(size_t fewest_operands, size_t most_operands, size_t result
   if (results_.size() != results) fail("expected {} results, found {}", results, results_.size());
 }
 
-const FfiArray& FfiCall::check(const char* kind, const std::vector<FfiArray>& arrays, size_t index,
-                               const Shape& shape, std::optional<DType> type) const {
+const FfiArray& FfiCall::check(const char* kind, const std::vector<FfiArray>& arrays, size_t index, const Shape& shape,
+                               std::optional<DType> type) const {
   const FfiArray& array = arrays.at(index);
   if (array.shape != shape)
     fail("{} {}: expected shape {}, found {}", kind, index, to_string(shape), to_string(array.shape));
@@ -153,8 +153,7 @@ const FfiArray& FfiCall::result(size_t index, const Shape& shape, std::optional<
 
 float FfiCall::number(std::string_view name) const {
   for (const auto& [key, value] : attributes_)
-    if (key == name && std::holds_alternative<double>(value))
-      return static_cast<float>(std::get<double>(value));
+    if (key == name && std::holds_alternative<double>(value)) return static_cast<float>(std::get<double>(value));
   fail("expected a floating-point attribute '{}'", name);
 }
 

@@ -51,8 +51,8 @@ class FfiCall {
   int64_t integer(std::string_view name) const;
 
  private:
-  const FfiArray& check(const char* kind, const std::vector<FfiArray>& arrays, size_t index,
-                        const Shape& shape, std::optional<DType> type) const;
+  const FfiArray& check(const char* kind, const std::vector<FfiArray>& arrays, size_t index, const Shape& shape,
+                        std::optional<DType> type) const;
 
   std::vector<FfiArray> operands_, results_;
   std::vector<std::pair<std::string, std::variant<int64_t, double>>> attributes_;

@@ -1,6 +1,6 @@
 #include "base/error.h"
-#include "kernels/elementwise.h"
 #include "ffi/call.h"
+#include "kernels/elementwise.h"
 
 namespace gavel {
 namespace {
@@ -10,8 +10,7 @@ struct Rows {
 };
 
 Rows rows_of(const FfiArray& x) {
-  if (x.shape.empty() || x.shape.back() < 1)
-    fail("operand 0: expected rows, found shape {}", to_string(x.shape));
+  if (x.shape.empty() || x.shape.back() < 1) fail("operand 0: expected rows, found shape {}", to_string(x.shape));
   return {x.size() / x.shape.back(), x.shape.back()};
 }
 
@@ -67,7 +66,7 @@ void rotary_turn(const FfiCall& call) {
 }  // namespace
 
 const FfiKernel elementwise_kernels[kElementwiseKernels] = {
-    {"gavel_rms_norm", rms_norm}, {"gavel_rms_norm_grad", rms_norm_grad}, {"gavel_swiglu", swiglu},
+    {"gavel_rms_norm", rms_norm},       {"gavel_rms_norm_grad", rms_norm_grad}, {"gavel_swiglu", swiglu},
     {"gavel_swiglu_grad", swiglu_grad}, {"gavel_rotary", rotary_turn},
 };
 

@@ -64,8 +64,7 @@ void linear_dx(const FfiCall& call) {
 
 Lora lora_of(const FfiCall& call, size_t index, const Weight& w) {
   const FfiArray& a = call.operand(index);
-  if (a.shape.size() != 2)
-    fail("operand {}: expected lora_A [r, {}], found {}", index, w.in, to_string(a.shape));
+  if (a.shape.size() != 2) fail("operand {}: expected lora_A [r, {}], found {}", index, w.in, to_string(a.shape));
   const int64_t rank = a.shape[0];
   call.operand(index, {rank, w.in}, DType::kF32);
   return {rank, call.number("scale"), a.as<const float>(),
@@ -78,10 +77,9 @@ void linear_lora(const FfiCall& call) {
   const FfiArray& x = rows_operand(call, 0, w.in);
   const FfiArray& xl = call.operand(1, x.shape, x.dtype);
   const Lora lora = lora_of(call, 3, w);
-  linear_lora_forward({rows_of(x.shape), w.in, w.out}, input(x), input(xl), w.matrix, bias_of(call, 5, w),
-                      lora, output(call.result(0, with_last(x.shape, w.out))),
-                      call.result(1, with_last(x.shape, lora.rank), DType::kF32).as<float>(),
-                      compute_of(call));
+  linear_lora_forward({rows_of(x.shape), w.in, w.out}, input(x), input(xl), w.matrix, bias_of(call, 5, w), lora,
+                      output(call.result(0, with_last(x.shape, w.out))),
+                      call.result(1, with_last(x.shape, lora.rank), DType::kF32).as<float>(), compute_of(call));
 }
 
 /** dx and dxl, as many of them as there are results before da and db. */
@@ -99,8 +97,8 @@ void linear_lora_grad(const FfiCall& call) {
   if (kInputGradients > 1) gradients.dxl = output(call.result(1, in_shape));
   gradients.da = call.result(kInputGradients, {lora.rank, w.in}, DType::kF32).as<float>();
   gradients.db = call.result(kInputGradients + 1, {w.out, lora.rank}, DType::kF32).as<float>();
-  linear_lora_gradients({rows_of(dy.shape), w.in, w.out}, input(dy), input(x), w.matrix, xa.as<const float>(),
-                        lora, gradients, compute_of(call));
+  linear_lora_gradients({rows_of(dy.shape), w.in, w.out}, input(dy), input(x), w.matrix, xa.as<const float>(), lora,
+                        gradients, compute_of(call));
 }
 
 }  // namespace

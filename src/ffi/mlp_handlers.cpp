@@ -19,8 +19,7 @@ Operands operands_of(const FfiCall& call) {
   const int64_t hidden = h.shape.back(), intermediate = gate.shape[0];
   const FfiArray& norm = call.operand(1, {hidden});
   call.operand(2, {intermediate, hidden});
-  const FfiArray &up = call.operand(3, {intermediate, hidden}),
-                 &down = call.operand(4, {hidden, intermediate});
+  const FfiArray &up = call.operand(3, {intermediate, hidden}), &down = call.operand(4, {hidden, intermediate});
   Operands out;
   out.shape = {hidden == 0 ? 0 : h.size() / hidden, hidden, intermediate};
   out.weights = {{norm.dtype, norm.data},

@@ -1,7 +1,7 @@
-#include "graph/ops.h"
-
 #include <cmath>
 #include <numbers>
+
+#include "graph/ops.h"
 
 namespace gavel {
 

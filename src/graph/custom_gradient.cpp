@@ -52,8 +52,7 @@ std::vector<Value> with_gradient(const std::string& name, const std::vector<Valu
   if (inputs.empty()) fail("{}: no inputs", name);
   auto made = std::make_shared<Composite>();
   std::vector<Value> parameters;
-  for (const Value& input : inputs)
-    parameters.push_back(made->graph.parameter(input.dtype(), input.shape(), "input"));
+  for (const Value& input : inputs) parameters.push_back(made->graph.parameter(input.dtype(), input.shape(), "input"));
   made->outputs = body(parameters);
   std::vector<TensorType> types;
   for (const Value& output : made->outputs) types.push_back(output.type());

@@ -4,8 +4,7 @@
 
 namespace gavel {
 
-std::vector<Value> vjp(std::span<const Value> outputs, std::span<const Value> seeds,
-                       std::span<const Value> wrt) {
+std::vector<Value> vjp(std::span<const Value> outputs, std::span<const Value> seeds, std::span<const Value> wrt) {
   if (outputs.empty() || outputs.size() != seeds.size())
     fail("vjp: {} outputs and {} seeds", outputs.size(), seeds.size());
   Graph& graph = outputs[0].graph();
@@ -18,9 +17,7 @@ std::vector<Value> vjp(std::span<const Value> outputs, std::span<const Value> se
     active[static_cast<size_t>(value.node())] = true;
     first = std::min(first, value.node());
   }
-  auto is_active = [&](const Value& v) {
-    return active[static_cast<size_t>(v.node())] && is_float(v.dtype());
-  };
+  auto is_active = [&](const Value& v) { return active[static_cast<size_t>(v.node())] && is_float(v.dtype()); };
   for (int32_t id = first; id < end; ++id)
     for (const Value& input : graph.node(id).inputs)
       if (is_active(input)) active[static_cast<size_t>(id)] = true;
@@ -35,8 +32,7 @@ std::vector<Value> vjp(std::span<const Value> outputs, std::span<const Value> se
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (!seeds[i]) continue;
     if (seeds[i].type() != outputs[i].type())
-      fail("vjp: output {} is {}, its seed is {}", i, to_string(outputs[i].type()),
-           to_string(seeds[i].type()));
+      fail("vjp: output {} is {}, its seed is {}", i, to_string(outputs[i].type()), to_string(seeds[i].type()));
     if (is_active(outputs[i])) accumulate(outputs[i], seeds[i]);
   }
 
@@ -53,17 +49,15 @@ std::vector<Value> vjp(std::span<const Value> outputs, std::span<const Value> se
     }
     if (!any) continue;
     std::vector<Value> node_outputs;
-    for (size_t i = 0; i < node.outputs.size(); ++i)
-      node_outputs.emplace_back(&graph, id, static_cast<int32_t>(i));
+    for (size_t i = 0; i < node.outputs.size(); ++i) node_outputs.emplace_back(&graph, id, static_cast<int32_t>(i));
     std::vector<Value> found = node.op->gradient({graph, node.inputs, node_outputs, cotangents[at], needed});
     if (found.size() != node.inputs.size())
-      fail("{}: its gradient rule gave {} values for {} inputs", node.op->name(), found.size(),
-           node.inputs.size());
+      fail("{}: its gradient rule gave {} values for {} inputs", node.op->name(), found.size(), node.inputs.size());
     for (size_t i = 0; i < found.size(); ++i) {
       if (!found[i] || !needed[i]) continue;
       if (found[i].type() != node.inputs[i].type())
-        fail("{}: the gradient of input {} is {}, the input is {}", node.op->name(), i,
-             to_string(found[i].type()), to_string(node.inputs[i].type()));
+        fail("{}: the gradient of input {} is {}, the input is {}", node.op->name(), i, to_string(found[i].type()),
+             to_string(node.inputs[i].type()));
       accumulate(node.inputs[i], found[i]);
     }
   }
@@ -77,8 +71,7 @@ std::vector<Value> vjp(std::span<const Value> outputs, std::span<const Value> se
 }
 
 std::vector<Value> gradients(const Value& loss, std::span<const Value> wrt) {
-  if (loss.rank() != 0)
-    fail("gradients: the loss must be a scalar, it has shape {}", to_string(loss.shape()));
+  if (loss.rank() != 0) fail("gradients: the loss must be a scalar, it has shape {}", to_string(loss.shape()));
   Value one = full(loss.graph(), loss.dtype(), {}, 1);
   std::vector<Value> results = vjp(std::span(&loss, 1), std::span(&one, 1), wrt);
   for (size_t i = 0; i < results.size(); ++i)

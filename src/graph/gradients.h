@@ -13,8 +13,7 @@ namespace gavel {
  * none when no output depends on it. `seeds` has one value per output, none where nothing flows back. Nodes
  * are added only for ops on paths from `wrt` to the outputs. Throws when an op on such a path has no rule, or when a
  * rule returns a gradient whose type differs from its input's. */
-std::vector<Value> vjp(std::span<const Value> outputs, std::span<const Value> seeds,
-                       std::span<const Value> wrt);
+std::vector<Value> vjp(std::span<const Value> outputs, std::span<const Value> seeds, std::span<const Value> wrt);
 
 /** The gradients of a scalar, in the order of `wrt`; a value that it does not depend on gets zeros. */
 std::vector<Value> gradients(const Value& loss, std::span<const Value> wrt);

@@ -37,8 +37,7 @@ const TensorType& Value::type() const {
 int64_t Value::dim(int64_t i) const {
   const Shape& dimensions = shape();
   int64_t at = i < 0 ? i + rank() : i;
-  if (at < 0 || at >= rank())
-    fail("graph: dimension {} of a value of shape {} asked for", i, to_string(dimensions));
+  if (at < 0 || at >= rank()) fail("graph: dimension {} of a value of shape {} asked for", i, to_string(dimensions));
   return dimensions[static_cast<size_t>(at)];
 }
 
@@ -78,9 +77,7 @@ std::vector<Value> Graph::add(std::shared_ptr<const Op> op, std::vector<Value> i
 std::vector<std::vector<bool>> Graph::used_outputs(std::span<const Value> roots) const {
   std::vector<std::vector<bool>> used(nodes_.size());
   for (size_t i = 0; i < nodes_.size(); ++i) used[i].assign(nodes_[i].outputs.size(), false);
-  auto mark = [&](const Value& v) {
-    used[static_cast<size_t>(v.node())][static_cast<size_t>(v.index())] = true;
-  };
+  auto mark = [&](const Value& v) { used[static_cast<size_t>(v.node())][static_cast<size_t>(v.index())] = true; };
   for (const Value& root : roots) mark(root);
   for (size_t i = nodes_.size(); i-- > 0;) {
     bool any = false;
@@ -94,8 +91,7 @@ std::vector<std::vector<bool>> Graph::used_outputs(std::span<const Value> roots)
 std::vector<Value> Graph::inline_body(const Graph& body, std::span<const Value> outputs,
                                       std::span<const Value> arguments) {
   if (arguments.size() != body.parameters().size())
-    fail("inline_body: the body has {} parameters, {} arguments given", body.parameters().size(),
-         arguments.size());
+    fail("inline_body: the body has {} parameters, {} arguments given", body.parameters().size(), arguments.size());
   auto used = body.used_outputs(outputs);
   std::vector<std::vector<Value>> copies(static_cast<size_t>(body.size()));
   for (size_t i = 0; i < arguments.size(); ++i) {
@@ -105,9 +101,7 @@ std::vector<Value> Graph::inline_body(const Graph& body, std::span<const Value> 
            to_string(parameter.type()), to_string(arguments[i].type()));
     copies[static_cast<size_t>(parameter.node())] = {arguments[i]};
   }
-  auto copy_of = [&](const Value& v) {
-    return copies[static_cast<size_t>(v.node())][static_cast<size_t>(v.index())];
-  };
+  auto copy_of = [&](const Value& v) { return copies[static_cast<size_t>(v.node())][static_cast<size_t>(v.index())]; };
   for (int32_t id = 0; id < body.size(); ++id) {
     auto at = static_cast<size_t>(id);
     bool any = false;

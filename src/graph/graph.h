@@ -108,8 +108,7 @@ class Graph {
   /** A new argument; they are numbered in the order of the calls. */
   Value parameter(DType dtype, Shape shape, std::string name);
   /** Adds a node whose output types are already known. Throws when an input is empty or of another graph. */
-  std::vector<Value> add(std::shared_ptr<const Op> op, std::vector<Value> inputs,
-                         std::vector<TensorType> outputs);
+  std::vector<Value> add(std::shared_ptr<const Op> op, std::vector<Value> inputs, std::vector<TensorType> outputs);
 
   const Node& node(int32_t id) const { return nodes_[static_cast<size_t>(id)]; }
   int32_t size() const { return static_cast<int32_t>(nodes_.size()); }
@@ -118,8 +117,7 @@ class Graph {
 
   /** Copies the nodes of `body` that its `outputs` need into this graph, with `arguments` in place of its
    * parameters (one for each, same types). Returns the outputs here. */
-  std::vector<Value> inline_body(const Graph& body, std::span<const Value> outputs,
-                                 std::span<const Value> arguments);
+  std::vector<Value> inline_body(const Graph& body, std::span<const Value> outputs, std::span<const Value> arguments);
 
   /** For every node, which of its outputs `roots` need, directly or not. */
   std::vector<std::vector<bool>> used_outputs(std::span<const Value> roots) const;

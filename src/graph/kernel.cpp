@@ -43,7 +43,8 @@ class KernelOp : public Op {
     if (printer.mesh() != nullptr) return print_partitioned(printer, context, inputs);
     const auto& outputs = context.node.outputs;
     bool others = std::find(context.used.begin() + 1, context.used.end(), true) != context.used.end();
-    if (others || kernel_.first_output_target.empty()) return print_call(printer, kernel_.target, context.inputs, inputs, outputs);
+    if (others || kernel_.first_output_target.empty())
+      return print_call(printer, kernel_.target, context.inputs, inputs, outputs);
     std::vector<std::string> names(outputs.size());
     names[0] = print_call(printer, kernel_.first_output_target, context.inputs, inputs, {outputs[0]})[0];
     return names;
@@ -64,7 +65,8 @@ class KernelOp : public Op {
         "{}{} = stablehlo.custom_call @{}({}) {{api_version = 4 : i32, backend_config = {{{}}}, operand_layouts = {}, "
         "result_layouts = {}}} : {} -> {}",
         out, single ? "" : fmt::format(":{}", outputs.size()), target, fmt::join(names, ", "),
-        fmt::join(attributes, ", "), layouts_text(inputs), layouts_text(outputs), type_list(inputs), single ? to_string(outputs[0]) : type_list(outputs));
+        fmt::join(attributes, ", "), layouts_text(inputs), layouts_text(outputs), type_list(inputs),
+        single ? to_string(outputs[0]) : type_list(outputs));
     return output_names(out, outputs.size());
   }
 
@@ -93,8 +95,8 @@ std::vector<std::string> KernelOp::print_partitioned(Printer& printer, const Pri
   KernelPartition plan = mesh.partition_kernel(kernel_.dimensions, inputs, outputs);
   if (plan.operands.size() != inputs.size() || plan.results.size() != outputs.size() ||
       plan.partial.size() != outputs.size())
-    fail("{}: its partition is for {} operands and {} results, it has {} and {}", kernel_.target,
-         plan.operands.size(), plan.results.size(), inputs.size(), outputs.size());
+    fail("{}: its partition is for {} operands and {} results, it has {} and {}", kernel_.target, plan.operands.size(),
+         plan.results.size(), inputs.size(), outputs.size());
   auto local = [&](TensorType type, const DimensionAxes& axes) {
     for (size_t d = 0; d < type.shape.size(); ++d) type.shape[d] /= mesh.parts(axes[d]);
     return type;
@@ -152,8 +154,8 @@ std::vector<std::string> KernelOp::print_partitioned(Printer& printer, const Pri
     TensorType scalar{outputs[i].dtype, {}};
     std::string zero = printer.fresh(), sum = printer.fresh();
     printer.line("{} = stablehlo.constant dense<{}> : {}", zero, literal(scalar.dtype, 0), to_string(scalar));
-    printer.line("{} = stablehlo.reduce({} init: {}) applies stablehlo.add across dimensions = [0] : ({}, {}) -> {}", sum,
-                 names[i], zero, to_string(outside[i]), to_string(scalar), to_string(outputs[i]));
+    printer.line("{} = stablehlo.reduce({} init: {}) applies stablehlo.add across dimensions = [0] : ({}, {}) -> {}",
+                 sum, names[i], zero, to_string(outside[i]), to_string(scalar), to_string(outputs[i]));
     names[i] = sum;
   }
   return names;

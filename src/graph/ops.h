@@ -11,8 +11,7 @@ namespace gavel {
 // Error prefixed with the op's name and stating the shapes when the inputs don't fit. Semantics are StableHLO's
 // (openxla.org/stablehlo/spec); there is no implicit broadcasting, apart from the overloads that take a C++ number.
 
-// --- Sources (ops_source.cpp)
-// ---------------------------------------------------------------------------------------
+// --- Sources (ops_source.cpp) ---------------------------------------------------------------------------------------
 
 /** Every element `value`. */
 Value full(Graph& graph, DType dtype, const Shape& shape, double value);
@@ -23,8 +22,7 @@ Value constant(Graph& graph, DType dtype, const std::vector<double>& values);
 /** 0, 1, 2, … along `dimension`. */
 Value iota(Graph& graph, DType dtype, const Shape& shape, int64_t dimension);
 
-// --- Element by element (ops_elementwise.cpp); operands of one type
-// --------------------------------------------------
+// --- Element by element (ops_elementwise.cpp); operands of one type -------------------------------------------------
 
 Value add(const Value& a, const Value& b);
 Value sub(const Value& a, const Value& b);
@@ -60,8 +58,7 @@ Value convert(const Value& a, DType dtype);
 /** The value unchanged, taken for a constant by gradients: none flows back. */
 Value stop_gradient(const Value& a);
 
-// --- Shape (ops_shape.cpp)
-// -------------------------------------------------------------------------------------------
+// --- Shape (ops_shape.cpp) ------------------------------------------------------------------------------------------
 
 Value reshape(const Value& a, const Shape& shape);
 Value transpose(const Value& a, const std::vector<int64_t>& permutation);
@@ -82,8 +79,7 @@ std::vector<Value> unstack(const Value& a);
 /** The inverse of unstack. */
 Value stack(const std::vector<Value>& values);
 
-// --- Reductions and products (ops_dot.cpp)
-// ---------------------------------------------------------------------------
+// --- Reductions and products (ops_dot.cpp) --------------------------------------------------------------------------
 
 Value reduce_sum(const Value& a, const std::vector<int64_t>& dimensions);
 /** The whole gradient goes to every element that equals the maximum. */
@@ -98,16 +94,14 @@ struct DotDimensions {
 Value dot(const Value& lhs, const Value& rhs, const DotDimensions& dimensions);
 Value dot(const Value& lhs, const Value& rhs, const DotDimensions& dimensions, DType result);
 
-// --- Indexing (ops_index.cpp)
-// ----------------------------------------------------------------------------------------
+// --- Indexing (ops_index.cpp) ---------------------------------------------------------------------------------------
 
 /** table [V, …], indices i32 of any shape [I…] → [I…, …]; indices outside are clamped. */
 Value take(const Value& table, const Value& indices);
 /** Zeros of shape [rows, …] plus updates [N, …] added at indices i32 [N]; take's gradient. */
 Value scatter_add(const Value& indices, const Value& updates, int64_t rows);
 
-// --- Compositions (compose.cpp)
-// --------------------------------------------------------------------------------------
+// --- Compositions (compose.cpp) -------------------------------------------------------------------------------------
 
 /** x * logistic(x) */
 Value silu(const Value& a);

@@ -14,8 +14,7 @@ bool contains(const std::vector<int64_t>& values, int64_t x) {
 
 class ReduceOp : public Op {
  public:
-  ReduceOp(bool maximum, std::vector<int64_t> dimensions)
-      : maximum_(maximum), dimensions_(std::move(dimensions)) {}
+  ReduceOp(bool maximum, std::vector<int64_t> dimensions) : maximum_(maximum), dimensions_(std::move(dimensions)) {}
   std::string_view name() const override { return maximum_ ? "reduce_max" : "reduce_sum"; }
 
   std::vector<Value> gradient(const GradientContext& context) const override {
@@ -36,10 +35,9 @@ class ReduceOp : public Op {
     double initial = maximum_ ? -std::numeric_limits<double>::infinity() : 0.0;
     printer.line("{} = stablehlo.constant dense<{}> : {}", start, literal(type.dtype, initial), scalar);
     std::string out = printer.fresh();
-    printer.line(
-        "{} = stablehlo.reduce({} init: {}) applies stablehlo.{} across dimensions = {} : ({}, {}) -> {}",
-        out, context.inputs[0], start, maximum_ ? "maximum" : "add", int_list(dimensions_), to_string(type),
-        scalar, to_string(context.node.outputs[0]));
+    printer.line("{} = stablehlo.reduce({} init: {}) applies stablehlo.{} across dimensions = {} : ({}, {}) -> {}", out,
+                 context.inputs[0], start, maximum_ ? "maximum" : "add", int_list(dimensions_), to_string(type), scalar,
+                 to_string(context.node.outputs[0]));
     return {out};
   }
 
@@ -84,18 +82,18 @@ class DotOp : public Op {
 
   std::vector<std::string> print(Printer& printer, const PrintContext& context) const override {
     const auto& d = dimensions_;
-    std::string batch = d.lhs_batch.empty() ? ""
-                                            : fmt::format("batching_dims = {} x {}, ", int_list(d.lhs_batch),
-                                                          int_list(d.rhs_batch));
+    std::string batch = d.lhs_batch.empty()
+                            ? ""
+                            : fmt::format("batching_dims = {} x {}, ", int_list(d.lhs_batch), int_list(d.rhs_batch));
     bool f32 = context.node.inputs[0].dtype() == DType::kF32;
     std::string_view precision = f32 ? "HIGHEST" : "DEFAULT";
     std::string out = printer.fresh();
     printer.line(
         "{} = stablehlo.dot_general {}, {}, {}contracting_dims = {} x {}, precision = [{}, {}] : ({}, {}) -> "
         "{}",
-        out, context.inputs[0], context.inputs[1], batch, int_list(d.lhs_contract), int_list(d.rhs_contract),
-        precision, precision, to_string(context.node.inputs[0].type()),
-        to_string(context.node.inputs[1].type()), to_string(context.node.outputs[0]));
+        out, context.inputs[0], context.inputs[1], batch, int_list(d.lhs_contract), int_list(d.rhs_contract), precision,
+        precision, to_string(context.node.inputs[0].type()), to_string(context.node.inputs[1].type()),
+        to_string(context.node.outputs[0]));
     return {out};
   }
 
@@ -124,8 +122,7 @@ class DotOp : public Op {
     std::vector<int64_t> dy_batch, dy_contract;
     for (int64_t i = 0; i < batches; ++i) dy_batch.push_back(i);
     int64_t other_start = of_lhs ? batches + lhs_free_count : batches;
-    for (size_t i = 0; i < other_free.size(); ++i)
-      dy_contract.push_back(other_start + static_cast<int64_t>(i));
+    for (size_t i = 0; i < other_free.size(); ++i) dy_contract.push_back(other_start + static_cast<int64_t>(i));
     Value cotangent = convert(dy, other.dtype());
     DType result = self.dtype();
     // [batch, self free, other's contracted dimensions in ascending order]

@@ -8,8 +8,8 @@ namespace gavel {
 namespace {
 
 enum class Unary { kNeg, kExp, kLog, kSqrt, kRsqrt, kLogistic, kTanh, kSin, kCos, kAbs };
-constexpr std::array<std::string_view, 10> kUnaryNames = {
-    "negate", "exponential", "log", "sqrt", "rsqrt", "logistic", "tanh", "sine", "cosine", "abs"};
+constexpr std::array<std::string_view, 10> kUnaryNames = {"negate",   "exponential", "log",  "sqrt",   "rsqrt",
+                                                          "logistic", "tanh",        "sine", "cosine", "abs"};
 
 class UnaryOp : public Op {
  public:
@@ -86,11 +86,9 @@ class BinaryOp : public Op {
         return {lazily(0, [&] { return div(dy, b); }),
                 lazily(1, [&] { return neg(mul(dy, div(context.outputs[0], b))); })};
       case Binary::kMax:
-        return {lazily(0, [&] { return where(Compare::kGe); }),
-                lazily(1, [&] { return where(Compare::kLt); })};
+        return {lazily(0, [&] { return where(Compare::kGe); }), lazily(1, [&] { return where(Compare::kLt); })};
       case Binary::kMin:
-        return {lazily(0, [&] { return where(Compare::kLe); }),
-                lazily(1, [&] { return where(Compare::kGt); })};
+        return {lazily(0, [&] { return where(Compare::kLe); }), lazily(1, [&] { return where(Compare::kGt); })};
       default:
         return {Value(), Value()};
     }
@@ -122,15 +120,14 @@ class CompareOp : public Op {
     constexpr std::array<std::string_view, 6> kNames = {"EQ", "NE", "LT", "LE", "GT", "GE"};
     const TensorType& type = context.node.inputs[0].type();
     std::string_view kind = "FLOAT";
-    if (type.dtype == DType::kI8 || type.dtype == DType::kI16 || type.dtype == DType::kI32 ||
-        type.dtype == DType::kI64)
+    if (type.dtype == DType::kI8 || type.dtype == DType::kI16 || type.dtype == DType::kI32 || type.dtype == DType::kI64)
       kind = "SIGNED";
     else if (!is_float(type.dtype))
       kind = "UNSIGNED";
     std::string out = printer.fresh();
-    printer.line("{} = stablehlo.compare {}, {}, {}, {} : ({}, {}) -> {}", out,
-                 kNames[static_cast<size_t>(direction_)], context.inputs[0], context.inputs[1], kind,
-                 to_string(type), to_string(type), to_string(context.node.outputs[0]));
+    printer.line("{} = stablehlo.compare {}, {}, {}, {} : ({}, {}) -> {}", out, kNames[static_cast<size_t>(direction_)],
+                 context.inputs[0], context.inputs[1], kind, to_string(type), to_string(type),
+                 to_string(context.node.outputs[0]));
     return {out};
   }
 
@@ -151,8 +148,7 @@ class SelectOp : public Op {
   std::vector<std::string> print(Printer& printer, const PrintContext& context) const override {
     std::string out = printer.fresh();
     printer.line("{} = stablehlo.select {}, {}, {} : {}, {}", out, context.inputs[0], context.inputs[1],
-                 context.inputs[2], to_string(context.node.inputs[0].type()),
-                 to_string(context.node.outputs[0]));
+                 context.inputs[2], to_string(context.node.inputs[0].type()), to_string(context.node.outputs[0]));
     return {out};
   }
 };
@@ -176,9 +172,7 @@ class StopGradientOp : public Op {
  public:
   std::string_view name() const override { return "stop_gradient"; }
   std::vector<Value> gradient(const GradientContext&) const override { return {Value()}; }
-  std::vector<std::string> print(Printer&, const PrintContext& context) const override {
-    return {context.inputs[0]};
-  }
+  std::vector<std::string> print(Printer&, const PrintContext& context) const override { return {context.inputs[0]}; }
 };
 
 }  // namespace
@@ -248,17 +242,14 @@ Value shift_right_logical(const Value& a, const Value& b) {
 }
 
 Value compare(Compare direction, const Value& a, const Value& b) {
-  if (a.type() != b.type())
-    fail("compare: operands differ: {} and {}", to_string(a.type()), to_string(b.type()));
+  if (a.type() != b.type()) fail("compare: operands differ: {} and {}", to_string(a.type()), to_string(b.type()));
   return a.graph().add(std::make_shared<CompareOp>(direction), {a, b}, {{DType::kBool, a.shape()}})[0];
 }
 
 Value select(const Value& predicate, const Value& a, const Value& b) {
-  if (a.type() != b.type())
-    fail("select: branches differ: {} and {}", to_string(a.type()), to_string(b.type()));
+  if (a.type() != b.type()) fail("select: branches differ: {} and {}", to_string(a.type()), to_string(b.type()));
   if (predicate.dtype() != DType::kBool || predicate.shape() != a.shape())
-    fail("select: the predicate is {}, the branches are {}", to_string(predicate.type()),
-         to_string(a.type()));
+    fail("select: the predicate is {}, the branches are {}", to_string(predicate.type()), to_string(a.type()));
   return a.graph().add(std::make_shared<SelectOp>(), {predicate, a, b}, {a.type()})[0];
 }
 

@@ -13,8 +13,7 @@ class TakeOp : public Op {
     const Value& indices = context.inputs[1];
     Shape updates = table.shape();
     updates[0] = num_elements(indices.shape());
-    return {scatter_add(reshape(indices, {updates[0]}), reshape(context.output_gradients[0], updates),
-                        table.dim(0)),
+    return {scatter_add(reshape(indices, {updates[0]}), reshape(context.output_gradients[0], updates), table.dim(0)),
             Value()};
   }
   std::vector<std::string> print(Printer& printer, const PrintContext& context) const override {
@@ -22,16 +21,15 @@ class TakeOp : public Op {
     const TensorType& indices = context.node.inputs[1].type();
     auto index_rank = static_cast<int64_t>(indices.shape.size());
     std::vector<int64_t> offset, sizes = table.shape;
-    for (size_t d = 1; d < table.shape.size(); ++d)
-      offset.push_back(index_rank + static_cast<int64_t>(d) - 1);
+    for (size_t d = 1; d < table.shape.size(); ++d) offset.push_back(index_rank + static_cast<int64_t>(d) - 1);
     sizes[0] = 1;
     std::string out = printer.fresh();
     printer.line(
         "{} = \"stablehlo.gather\"({}, {}) {{dimension_numbers = #stablehlo.gather<offset_dims = {}, "
         "collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = {}>, slice_sizes = {}, "
         "indices_are_sorted = false}} : ({}, {}) -> {}",
-        out, context.inputs[0], context.inputs[1], int_list(offset), index_rank, int_array(sizes),
-        to_string(table), to_string(indices), to_string(context.node.outputs[0]));
+        out, context.inputs[0], context.inputs[1], int_list(offset), index_rank, int_array(sizes), to_string(table),
+        to_string(indices), to_string(context.node.outputs[0]));
     return {out};
   }
 };
@@ -50,8 +48,7 @@ class ScatterAddOp : public Op {
     std::string zeros = printer.fresh();
     printer.line("{} = stablehlo.constant dense<{}> : {}", zeros, literal(type.dtype, 0), to_string(type));
     std::string out = printer.fresh(), a = printer.fresh(), b = printer.fresh(), sum = printer.fresh();
-    printer.line("{} = \"stablehlo.scatter\"({}, {}, {}) ({{", out, zeros, context.inputs[0],
-                 context.inputs[1]);
+    printer.line("{} = \"stablehlo.scatter\"({}, {}, {}) ({{", out, zeros, context.inputs[0], context.inputs[1]);
     printer.line("  ^bb0({}: {}, {}: {}):", a, scalar, b, scalar);
     printer.line("    {} = stablehlo.add {}, {} : {}", sum, a, b, scalar);
     printer.line("    stablehlo.return {} : {}", sum, scalar);
@@ -79,14 +76,12 @@ Value take(const Value& table, const Value& indices) {
 }
 
 Value scatter_add(const Value& indices, const Value& updates, int64_t rows) {
-  if (indices.rank() != 1 || indices.dtype() != DType::kI32 || updates.rank() < 1 ||
-      updates.dim(0) != indices.dim(0))
-    fail("scatter_add: expected i32 indices [N] and updates [N, …], found {} and {}",
-         to_string(indices.type()), to_string(updates.type()));
+  if (indices.rank() != 1 || indices.dtype() != DType::kI32 || updates.rank() < 1 || updates.dim(0) != indices.dim(0))
+    fail("scatter_add: expected i32 indices [N] and updates [N, …], found {} and {}", to_string(indices.type()),
+         to_string(updates.type()));
   Shape shape = updates.shape();
   shape[0] = rows;
-  return updates.graph().add(std::make_shared<ScatterAddOp>(), {indices, updates},
-                             {{updates.dtype(), shape}})[0];
+  return updates.graph().add(std::make_shared<ScatterAddOp>(), {indices, updates}, {{updates.dtype(), shape}})[0];
 }
 
 }  // namespace gavel

@@ -11,8 +11,7 @@ namespace gavel {
 namespace {
 
 /** "%y = stablehlo.NAME %x, EXTRA : (T) -> U" */
-std::string unary_line(Printer& printer, const PrintContext& context, std::string_view op,
-                       const std::string& extra) {
+std::string unary_line(Printer& printer, const PrintContext& context, std::string_view op, const std::string& extra) {
   std::string out = printer.fresh();
   printer.line("{} = stablehlo.{} {}{} : ({}) -> {}", out, op, context.inputs[0], extra,
                to_string(context.node.inputs[0].type()), to_string(context.node.outputs[0]));
@@ -58,8 +57,8 @@ class BroadcastOp : public Op {
     std::vector<int64_t> summed;
     for (int64_t d = 0; d < dy.rank(); ++d) {
       auto at = std::find(dimensions_.begin(), dimensions_.end(), d);
-      bool repeated = at == dimensions_.end() ||
-                      (input[static_cast<size_t>(at - dimensions_.begin())] == 1 && dy.dim(d) != 1);
+      bool repeated =
+          at == dimensions_.end() || (input[static_cast<size_t>(at - dimensions_.begin())] == 1 && dy.dim(d) != 1);
       if (repeated) summed.push_back(d);
     }
     Value sum = summed.empty() ? dy : reduce_sum(dy, summed);
@@ -102,8 +101,7 @@ class ConcatenateOp : public Op {
     int64_t at = 0;
     for (size_t i = 0; i < context.inputs.size(); ++i) {
       int64_t size = context.inputs[i].dim(dimension_);
-      parts.push_back(context.needed[i] ? slice_dim(context.output_gradients[0], dimension_, at, at + size)
-                                        : Value());
+      parts.push_back(context.needed[i] ? slice_dim(context.output_gradients[0], dimension_, at, at + size) : Value());
       at += size;
     }
     return parts;
@@ -112,8 +110,8 @@ class ConcatenateOp : public Op {
     std::vector<TensorType> types;
     for (const Value& input : context.node.inputs) types.push_back(input.type());
     std::string out = printer.fresh();
-    printer.line("{} = stablehlo.concatenate {}, dim = {} : {} -> {}", out, fmt::join(context.inputs, ", "),
-                 dimension_, type_list(types), to_string(context.node.outputs[0]));
+    printer.line("{} = stablehlo.concatenate {}, dim = {} : {} -> {}", out, fmt::join(context.inputs, ", "), dimension_,
+                 type_list(types), to_string(context.node.outputs[0]));
     return {out};
   }
 
@@ -169,8 +167,8 @@ class UnstackOp : public Op {
       std::vector<std::string> ranges = {fmt::format("{}:{}", i, i + 1)};
       for (size_t d = 1; d < input.shape.size(); ++d) ranges.push_back(fmt::format("0:{}", input.shape[d]));
       std::string part = printer.fresh();
-      printer.line("{} = stablehlo.slice {} [{}] : ({}) -> {}", part, context.inputs[0],
-                   fmt::join(ranges, ", "), to_string(input), to_string(row));
+      printer.line("{} = stablehlo.slice {} [{}] : ({}) -> {}", part, context.inputs[0], fmt::join(ranges, ", "),
+                   to_string(input), to_string(row));
       names.push_back(printer.fresh());
       printer.line("{} = stablehlo.reshape {} : ({}) -> {}", names.back(), part, to_string(row),
                    to_string(context.node.outputs[i]));
@@ -209,8 +207,8 @@ Value broadcast(const Value& a, const Shape& shape, const std::vector<int64_t>& 
            (a.shape()[i] == 1 || a.shape()[i] == shape[static_cast<size_t>(d)]);
   }
   if (!fits)
-    fail("broadcast_in_dim: {} with dimensions {} can't become {}", to_string(a.shape()),
-         int_list(dimensions), to_string(shape));
+    fail("broadcast_in_dim: {} with dimensions {} can't become {}", to_string(a.shape()), int_list(dimensions),
+         to_string(shape));
   if (shape == a.shape()) return a;
   return a.graph().add(std::make_shared<BroadcastOp>(dimensions), {a}, {{a.dtype(), shape}})[0];
 }
@@ -233,8 +231,7 @@ Value slice(const Value& a, const std::vector<int64_t>& start, const std::vector
 
 Value slice_dim(const Value& a, int64_t dimension, int64_t start, int64_t limit) {
   if (dimension < 0) dimension += a.rank();
-  if (dimension < 0 || dimension >= a.rank())
-    fail("slice: dimension {} of shape {}", dimension, to_string(a.shape()));
+  if (dimension < 0 || dimension >= a.rank()) fail("slice: dimension {} of shape {}", dimension, to_string(a.shape()));
   std::vector<int64_t> from(static_cast<size_t>(a.rank()), 0), to = a.shape();
   from[static_cast<size_t>(dimension)] = start;
   to[static_cast<size_t>(dimension)] = limit;
@@ -259,8 +256,7 @@ Value concatenate(const std::vector<Value>& values, int64_t dimension) {
         continue;
       }
     }
-    fail("concatenate: value 0 is {}, value {} is {}", to_string(first.type()), i,
-         to_string(values[i].type()));
+    fail("concatenate: value 0 is {}, value {} is {}", to_string(first.type()), i, to_string(values[i].type()));
   }
   if (values.size() == 1) return first;
   return first.graph().add(std::make_shared<ConcatenateOp>(dimension), values, {{first.dtype(), shape}})[0];
@@ -281,8 +277,7 @@ Value pad(const Value& a, const std::vector<int64_t>& low, const std::vector<int
 std::vector<Value> unstack(const Value& a) {
   if (a.rank() < 1) fail("unstack: a scalar has no rows");
   TensorType row{a.dtype(), Shape(a.shape().begin() + 1, a.shape().end())};
-  return a.graph().add(std::make_shared<UnstackOp>(), {a},
-                       std::vector<TensorType>(static_cast<size_t>(a.dim(0)), row));
+  return a.graph().add(std::make_shared<UnstackOp>(), {a}, std::vector<TensorType>(static_cast<size_t>(a.dim(0)), row));
 }
 
 Value stack(const std::vector<Value>& values) {

@@ -15,8 +15,7 @@ class FullOp : public Op {
   std::vector<std::string> print(Printer& printer, const PrintContext& context) const override {
     const TensorType& type = context.node.outputs[0];
     std::string name = printer.fresh();
-    printer.line("{} = stablehlo.constant dense<{}> : {}", name, literal(type.dtype, value_),
-                 to_string(type));
+    printer.line("{} = stablehlo.constant dense<{}> : {}", name, literal(type.dtype, value_), to_string(type));
     return {name};
   }
 
@@ -69,8 +68,7 @@ Value full_like(const Value& like, double value) {
 
 Value constant(Graph& graph, DType dtype, const std::vector<double>& values) {
   if (values.empty()) fail("constant: no values");
-  return graph.add(std::make_shared<ConstantOp>(values), {},
-                   {{dtype, {static_cast<int64_t>(values.size())}}})[0];
+  return graph.add(std::make_shared<ConstantOp>(values), {}, {{dtype, {static_cast<int64_t>(values.size())}}})[0];
 }
 
 Value iota(Graph& graph, DType dtype, const Shape& shape, int64_t dimension) {

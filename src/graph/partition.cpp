@@ -36,8 +36,7 @@ std::string sharding_text(const DimensionAxes& axes) {
   std::string text = "<@mesh, [";
   for (size_t d = 0; d < axes.size(); ++d) {
     text += d == 0 ? "{" : ", {";
-    for (size_t i = 0; i < axes[d].size(); ++i)
-      text += fmt::format("{}\"{}\"", i == 0 ? "" : ", ", axes[d][i]);
+    for (size_t i = 0; i < axes[d].size(); ++i) text += fmt::format("{}\"{}\"", i == 0 ? "" : ", ", axes[d][i]);
     text += "}";
   }
   return text + "]>";

@@ -12,9 +12,7 @@ std::vector<std::string> Printer::print_nodes(const Graph& graph, std::span<cons
   std::vector<std::vector<std::string>> names(static_cast<size_t>(graph.size()));
   for (size_t i = 0; i < graph.parameters().size(); ++i)
     names[static_cast<size_t>(graph.parameters()[i].node())] = {arguments[i]};
-  auto name_of = [&](const Value& v) {
-    return names[static_cast<size_t>(v.node())][static_cast<size_t>(v.index())];
-  };
+  auto name_of = [&](const Value& v) { return names[static_cast<size_t>(v.node())][static_cast<size_t>(v.index())]; };
   for (int32_t id = 0; id < graph.size(); ++id) {
     auto at = static_cast<size_t>(id);
     bool any = false;
@@ -30,8 +28,7 @@ std::vector<std::string> Printer::print_nodes(const Graph& graph, std::span<cons
   return results;
 }
 
-std::string Printer::simple(std::string_view op, const std::vector<std::string>& inputs,
-                            const TensorType& type) {
+std::string Printer::simple(std::string_view op, const std::vector<std::string>& inputs, const TensorType& type) {
   std::string name = fresh();
   line("{} = stablehlo.{} {} : {}", name, op, fmt::join(inputs, ", "), to_string(type));
   return name;

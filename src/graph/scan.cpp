@@ -117,8 +117,7 @@ std::vector<Value> ScanOp::gradient(const GradientContext& context) const {
 
   std::vector<Value> gradients(inputs.size());
   for (size_t i = 0; i < float_carries.size(); ++i) gradients[float_carries[i]] = result.carries[i];
-  for (size_t i = 0; i < needed_slices.size(); ++i)
-    gradients[carries_ + needed_slices[i]] = result.stacked[i];
+  for (size_t i = 0; i < needed_slices.size(); ++i) gradients[carries_ + needed_slices[i]] = result.stacked[i];
   for (size_t i = 0; i < needed_constants.size(); ++i)
     gradients[carries_ + slices_ + needed_constants[i]] = result.carries[float_carries.size() + i];
   return gradients;
@@ -166,8 +165,8 @@ std::vector<std::string> ScanOp::print(Printer& printer, const PrintContext& con
     block(names);
     std::string limit = printer.fresh(), more = printer.fresh();
     printer.line("{} = stablehlo.constant dense<{}> : {}", limit, length_, scalar);
-    printer.line("{} = stablehlo.compare LT, {}, {}, SIGNED : ({}, {}) -> tensor<i1>", more, names[0], limit,
-                 scalar, scalar);
+    printer.line("{} = stablehlo.compare LT, {}, {}, SIGNED : ({}, {}) -> tensor<i1>", more, names[0], limit, scalar,
+                 scalar);
     printer.line("stablehlo.return {} : tensor<i1>", more);
   }
   printer.indent(-1);
@@ -213,15 +212,14 @@ std::vector<std::string> ScanOp::print(Printer& printer, const PrintContext& con
       TensorType row = whole;
       row.shape[0] = 1;
       std::string part = printer.fresh();
-      printer.line("{} = stablehlo.dynamic_slice {}, {}, sizes = {} : {} -> {}", part,
-                   context.inputs[carries_ + i], fmt::join(position(whole.shape.size()), ", "),
-                   int_list(row.shape), indexed({whole}, whole.shape.size()), to_string(row));
+      printer.line("{} = stablehlo.dynamic_slice {}, {}, sizes = {} : {} -> {}", part, context.inputs[carries_ + i],
+                   fmt::join(position(whole.shape.size()), ", "), int_list(row.shape),
+                   indexed({whole}, whole.shape.size()), to_string(row));
       arguments.push_back(printer.fresh());
       printer.line("{} = stablehlo.reshape {} : ({}) -> {}", arguments.back(), part, to_string(row),
                    to_string(parameter.type()));
     }
-    for (size_t i = carries_ + slices_; i < context.inputs.size(); ++i)
-      arguments.push_back(context.inputs[i]);
+    for (size_t i = carries_ + slices_; i < context.inputs.size(); ++i) arguments.push_back(context.inputs[i]);
 
     std::vector<Value> roots = body_->carries;
     for (size_t i : kept)
@@ -243,9 +241,9 @@ std::vector<std::string> ScanOp::print(Printer& printer, const PrintContext& con
       std::string shaped = printer.fresh();
       printer.line("{} = stablehlo.reshape {} : ({}) -> {}", shaped, row, to_string(flat), to_string(part));
       std::string updated = printer.fresh();
-      printer.line("{} = stablehlo.dynamic_update_slice {}, {}, {} : {} -> {}", updated,
-                   names[1 + carries_ + k], shaped, fmt::join(position(whole.shape.size()), ", "),
-                   indexed({whole, part}, whole.shape.size()), to_string(whole));
+      printer.line("{} = stablehlo.dynamic_update_slice {}, {}, {} : {} -> {}", updated, names[1 + carries_ + k],
+                   shaped, fmt::join(position(whole.shape.size()), ", "), indexed({whole, part}, whole.shape.size()),
+                   to_string(whole));
       next.push_back(updated);
     }
     printer.line("stablehlo.return {} : {}", fmt::join(next, ", "), [&] {
@@ -264,9 +262,9 @@ std::vector<std::string> ScanOp::print(Printer& printer, const PrintContext& con
 
 }  // namespace
 
-ScanResult scan(Graph& graph, int64_t length, const std::vector<Value>& carries,
-                const std::vector<Value>& stacked, const std::vector<Value>& constants,
-                const std::function<ScanOutput(const ScanInput&)>& body, bool reverse) {
+ScanResult scan(Graph& graph, int64_t length, const std::vector<Value>& carries, const std::vector<Value>& stacked,
+                const std::vector<Value>& constants, const std::function<ScanOutput(const ScanInput&)>& body,
+                bool reverse) {
   if (length < 1) fail("scan: length {}", length);
   auto made = std::make_shared<Body>();
   ScanInput input{made->graph, {}, {}, {}, {}};
@@ -292,8 +290,7 @@ ScanResult scan(Graph& graph, int64_t length, const std::vector<Value>& carries,
            to_string(output.carries[i].type()));
     types.push_back(carries[i].type());
   }
-  for (const Value& value : output.stacked)
-    types.push_back({value.dtype(), with_length(length, value.shape())});
+  for (const Value& value : output.stacked) types.push_back({value.dtype(), with_length(length, value.shape())});
   for (const Value& value : carries) types.push_back({value.dtype(), with_length(length, value.shape())});
   made->carries = output.carries;
   made->stacked = output.stacked;
@@ -301,8 +298,8 @@ ScanResult scan(Graph& graph, int64_t length, const std::vector<Value>& carries,
   std::vector<Value> inputs = carries;
   inputs.insert(inputs.end(), stacked.begin(), stacked.end());
   inputs.insert(inputs.end(), constants.begin(), constants.end());
-  std::vector<Value> outputs = graph.add(
-      std::make_shared<ScanOp>(made, length, reverse, carries.size(), stacked.size()), inputs, types);
+  std::vector<Value> outputs =
+      graph.add(std::make_shared<ScanOp>(made, length, reverse, carries.size(), stacked.size()), inputs, types);
   auto at = [&](size_t i) { return outputs.begin() + static_cast<std::ptrdiff_t>(i); };
   size_t results = output.stacked.size();
   return {{outputs.begin(), at(carries.size())}, {at(carries.size()), at(carries.size() + results)}};

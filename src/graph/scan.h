@@ -35,8 +35,8 @@ struct ScanResult {
  * again, so that memory does not grow with what a body computes (Chen et al., "Training Deep Nets with Sublinear Memory
  * Cost", 2016). Throws when a stacked input has another length, or the body's carries differ in type from those that came
  * in. */
-ScanResult scan(Graph& graph, int64_t length, const std::vector<Value>& carries,
-                const std::vector<Value>& stacked, const std::vector<Value>& constants,
-                const std::function<ScanOutput(const ScanInput&)>& body, bool reverse = false);
+ScanResult scan(Graph& graph, int64_t length, const std::vector<Value>& carries, const std::vector<Value>& stacked,
+                const std::vector<Value>& constants, const std::function<ScanOutput(const ScanInput&)>& body,
+                bool reverse = false);
 
 }  // namespace gavel

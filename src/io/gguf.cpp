@@ -35,8 +35,8 @@ class Cursor {
   /** Throws unless `count` more bytes are there. */
   void need(uint64_t count, std::string_view what) const {
     if (count > bytes_.size() - at_)
-      fail("{}: {} needs {} bytes at byte {}, the file has {}; it is cut short or damaged", file_, what,
-           count, at_, bytes_.size());
+      fail("{}: {} needs {} bytes at byte {}, the file has {}; it is cut short or damaged", file_, what, count, at_,
+           bytes_.size());
   }
 
   size_t at() const { return at_; }
@@ -68,8 +68,7 @@ GgufValue scalar(Cursor& cursor, uint32_t type, const std::string& key) {
     case kU64: {
       auto value = cursor.read<uint64_t>(key);
       // A larger one would turn up negative.
-      if (value > uint64_t{INT64_MAX})
-        fail("{}: metadata '{}' is {}, which is too large", cursor.file(), key, value);
+      if (value > uint64_t{INT64_MAX}) fail("{}: metadata '{}' is {}, which is too large", cursor.file(), key, value);
       return static_cast<int64_t>(value);
     }
     case kI64:
@@ -178,18 +177,16 @@ std::shared_ptr<const GgufFile> GgufFile::open(const std::filesystem::path& path
       fail("{}: tensor '{}' is too large", file, name);
     info.bytes = size;
     offsets[name] = cursor.read<uint64_t>(name);
-    if (!opened->tensors_.emplace(name, std::move(info)).second)
-      fail("{}: tensor '{}' stands there twice", file, name);
+    if (!opened->tensors_.emplace(name, std::move(info)).second) fail("{}: tensor '{}' stands there twice", file, name);
   }
   auto step = static_cast<uint64_t>(alignment);
   uint64_t data = (cursor.at() + step - 1) / step * step;
   for (auto& [name, info] : opened->tensors_) {
     uint64_t offset = offsets[name];
-    if (offset % step != 0)
-      fail("{}: tensor '{}' starts at byte {}, not a multiple of {}", file, name, offset, step);
+    if (offset % step != 0) fail("{}: tensor '{}' starts at byte {}, not a multiple of {}", file, name, offset, step);
     if (data > bytes.size() || offset > bytes.size() - data || info.bytes > bytes.size() - data - offset)
-      fail("{}: tensor '{}' needs {} bytes at byte {}, the file has {}; is the download complete?", file,
-           name, info.bytes, offset, bytes.size());
+      fail("{}: tensor '{}' needs {} bytes at byte {}, the file has {}; is the download complete?", file, name,
+           info.bytes, offset, bytes.size());
     info.offset = data + offset;
   }
   opened->check_overlaps();
@@ -212,8 +209,7 @@ const T& GgufFile::get(const std::string& key, std::string_view expected) const 
   auto found = metadata_.find(key);
   if (found == metadata_.end()) fail("{}: metadata '{}' is missing", path().string(), key);
   const T* value = std::get_if<T>(&found->second);
-  if (value == nullptr)
-    fail("{}: metadata '{}' is of another type, expected {}", path().string(), key, expected);
+  if (value == nullptr) fail("{}: metadata '{}' is of another type, expected {}", path().string(), key, expected);
   return *value;
 }
 
@@ -260,8 +256,8 @@ void GgufFile::read_elements(const std::string& name, int64_t first, int64_t cou
   int64_t size = num_elements(info.shape);
   if (first < 0 || count < 0 || first > size || count > size - first || first % block.elements != 0 ||
       count % block.elements != 0)
-    fail("{}: tensor '{}' of {} elements in blocks of {}: {} elements from {} on can't be read",
-         path().string(), name, size, block.elements, count, first);
+    fail("{}: tensor '{}' of {} elements in blocks of {}: {} elements from {} on can't be read", path().string(), name,
+         size, block.elements, count, first);
   size_t skipped = static_cast<size_t>(first / block.elements) * block.bytes;
   dequantize(info.type, file_->bytes().data() + info.offset + skipped, count, out);
 }

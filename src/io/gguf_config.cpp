@@ -68,8 +68,8 @@ ModelConfig gguf_config(const GgufFile& file) {
   c.num_hidden_layers = file.integer(key("block_count"));
   c.num_attention_heads = file.integer(key("attention.head_count"));
   c.num_key_value_heads = integer_or(key("attention.head_count_kv"), c.num_attention_heads);
-  c.head_dim = integer_or(key("attention.key_length"),
-                          c.num_attention_heads > 0 ? c.hidden_size / c.num_attention_heads : 0);
+  c.head_dim =
+      integer_or(key("attention.key_length"), c.num_attention_heads > 0 ? c.hidden_size / c.num_attention_heads : 0);
   c.max_position_embeddings = integer_or(key("context_length"), 2048);
   c.rms_norm_eps = as_written(file.number(key("attention.layer_norm_rms_epsilon")));
   if (file.has(key("rope.freq_base"))) c.rope.rope_theta = as_written(file.number(key("rope.freq_base")));
@@ -79,7 +79,8 @@ ModelConfig gguf_config(const GgufFile& file) {
         "supported",
         name, key("rope.dimension_count"), turned, c.head_dim);
   if (int64_t window = integer_or(key("attention.sliding_window"), 0); window != 0)
-    fail("{}: {} is {}; windows are read from Hugging Face folders alone", name, key("attention.sliding_window"), window);
+    fail("{}: {} is {}; windows are read from Hugging Face folders alone", name, key("attention.sliding_window"),
+         window);
   if (int64_t experts = integer_or(key("expert_count"), 0); experts != 0)
     fail("{}: {} is {}; mixtures of experts are not supported", name, key("expert_count"), experts);
   if (file.has(key("rope.scaling.type")) && file.text(key("rope.scaling.type")) != "none") {

@@ -32,8 +32,7 @@ void q4(const uint8_t* p, bool with_minimum, float* out) {
 void q5(const uint8_t* p, bool with_minimum, float* out) {
   float d = read_half(p), m = with_minimum ? read_half(p + 2) : 0.0f;
   const uint8_t* bits = p + (with_minimum ? 4 : 2);
-  uint32_t fifth =
-      uint32_t{bits[0]} | uint32_t{bits[1]} << 8 | uint32_t{bits[2]} << 16 | uint32_t{bits[3]} << 24;
+  uint32_t fifth = uint32_t{bits[0]} | uint32_t{bits[1]} << 8 | uint32_t{bits[2]} << 16 | uint32_t{bits[3]} << 24;
   const uint8_t* q = bits + 4;
   for (int64_t j = 0; j < kBlock / 2; ++j) {
     int low = (q[j] & 15) | static_cast<int>((fifth >> j & 1) << 4);

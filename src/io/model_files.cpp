@@ -24,8 +24,8 @@ int64_t permuted_row(int64_t row, int64_t per_head) {
 }
 
 /** Dequantises row by row to where each belongs, so that nothing but the result has the tensor's size. */
-HostTensor read_gguf(const GgufFile& file, const std::string& name, const Shape& shape,
-                     int64_t permuted_heads, DType dtype) {
+HostTensor read_gguf(const GgufFile& file, const std::string& name, const Shape& shape, int64_t permuted_heads,
+                     DType dtype) {
   if (dtype != DType::kF32 && dtype != DType::kBF16)
     fail("{}: tensor '{}' can be read as float32 or bfloat16, not as {}", file.path().string(), name,
          dtype_name(dtype));
@@ -39,8 +39,8 @@ HostTensor read_gguf(const GgufFile& file, const std::string& name, const Shape&
   }
   int64_t per_head = permuted_heads > 0 ? rows / permuted_heads : 0;
   if (permuted_heads > 0 && (rows % permuted_heads != 0 || per_head % 2 != 0))
-    fail("{}: tensor '{}' has {} rows, which {} heads do not divide into pairs", file.path().string(), name,
-         rows, permuted_heads);
+    fail("{}: tensor '{}' has {} rows, which {} heads do not divide into pairs", file.path().string(), name, rows,
+         permuted_heads);
   std::vector<float> whole;
   if (vector && permuted_heads > 0) {
     whole.resize(static_cast<size_t>(out.size()));
@@ -177,8 +177,7 @@ void ModelFiles::check() {
   }
   if (!missing.empty())
     fail("{}: tensor '{}' is missing{}; the config calls for {} layers", path_.string(), missing[0],
-         missing.size() > 1 ? fmt::format(" (and {} more)", missing.size() - 1) : "",
-         config_.num_hidden_layers);
+         missing.size() > 1 ? fmt::format(" (and {} more)", missing.size() - 1) : "", config_.num_hidden_layers);
   for (const auto& [name, source] : sources_)
     if (!known.contains(name) && !name.ends_with("rotary_emb.inv_freq")) unused_.push_back(name);
 }
@@ -191,8 +190,7 @@ std::vector<std::string> ModelFiles::names() const {
 
 const ModelFiles::Source& ModelFiles::source(const std::string& name) const {
   auto found = sources_.find(name);
-  if (found == sources_.end())
-    fail("{}: no tensor '{}'{}", path_.string(), name, did_you_mean(name, names()));
+  if (found == sources_.end()) fail("{}: no tensor '{}'{}", path_.string(), name, did_you_mean(name, names()));
   return found->second;
 }
 
@@ -222,7 +220,8 @@ void export_folder(const ModelFiles& files, const fs::path& folder, DType dtype,
   ModelConfig config = files.config();
   if (!config.rope.freq_factors.empty())
     fail(
-        "{}: its {} follows no rule that a config.json can state, so the model can't be written as a Hugging Face folder; "
+        "{}: its {} follows no rule that a config.json can state, so the model can't be written as a Hugging Face "
+        "folder; "
         "train from the .gguf file itself",
         files.path().string(), kRopeFactors);
   make_folder(folder);

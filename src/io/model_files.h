@@ -74,7 +74,7 @@ struct ExportChanges {
 /** Writes the base as a folder that transformers opens as the family's …ForSequenceClassification: config.json and
  * model.safetensors in `dtype`. The head is only in it when `changes` adds one (else the adapter has it). Throws Error
  * when the base has RopeSpec::freq_factors, which no config.json can state. */
-void export_folder(const ModelFiles& files, const std::filesystem::path& folder, DType dtype,
-                   int64_t num_labels, const ExportChanges& changes = {});
+void export_folder(const ModelFiles& files, const std::filesystem::path& folder, DType dtype, int64_t num_labels,
+                   const ExportChanges& changes = {});
 
 }  // namespace gavel

@@ -37,8 +37,7 @@ class HeaderNames : public nlohmann::json_sax<Json> {
  public:
   explicit HeaderNames(std::string file) : file_(std::move(file)) {}
   bool key(string_t& name) override {
-    if (depth_ == 1 && !seen_.insert(name).second)
-      fail("{}: tensor '{}' stands in the header twice", file_, name);
+    if (depth_ == 1 && !seen_.insert(name).second) fail("{}: tensor '{}' stands in the header twice", file_, name);
     return true;
   }
   bool start_object(size_t) override { return deeper(); }
@@ -74,13 +73,13 @@ std::shared_ptr<const SafetensorsFile> SafetensorsFile::open(const std::filesyst
   opened->file_ = MappedFile::open(path);
   auto bytes = opened->file_->bytes();
   if (bytes.size() < 8)
-    fail("{}: not a safetensors file: {} bytes, expected at least 8; is the download complete?",
-         path.string(), bytes.size());
+    fail("{}: not a safetensors file: {} bytes, expected at least 8; is the download complete?", path.string(),
+         bytes.size());
   uint64_t header = 0;
   for (size_t i = 0; i < 8; ++i) header |= uint64_t{bytes[i]} << (8 * i);
   if (header > kMaxHeader || header > bytes.size() - 8)
-    fail("{}: the header claims {} bytes, the file has {}; it is cut short or not a safetensors file",
-         path.string(), header, bytes.size());
+    fail("{}: the header claims {} bytes, the file has {}; it is cut short or not a safetensors file", path.string(),
+         header, bytes.size());
   opened->data_begin_ = 8 + static_cast<size_t>(header);
   opened->parse_header(opened->file_->text().substr(8, static_cast<size_t>(header)));
   opened->check_ranges();
@@ -110,8 +109,7 @@ void SafetensorsFile::parse_header(std::string_view header) {
     auto complain = [&](std::string_view what) { fail("{}: tensor '{}': {}", file, name, what); };
     auto counts = [&](const char* key) {
       std::vector<uint64_t> values;
-      if (!entry.contains(key) || !entry[key].is_array())
-        complain(fmt::format("'{}' is missing or not a list", key));
+      if (!entry.contains(key) || !entry[key].is_array()) complain(fmt::format("'{}' is missing or not a list", key));
       for (const auto& value : entry[key]) {
         if (!value.is_number_unsigned())
           complain(fmt::format("'{}' holds {}, expected whole numbers", key,
@@ -124,8 +122,7 @@ void SafetensorsFile::parse_header(std::string_view header) {
     if (!entry.contains("dtype") || !entry["dtype"].is_string()) complain("'dtype' is missing or not a text");
     TensorInfo info;
     auto dtype = entry["dtype"].get<std::string>();
-    auto known =
-        std::find_if(kDTypes.begin(), kDTypes.end(), [&](const auto& d) { return d.first == dtype; });
+    auto known = std::find_if(kDTypes.begin(), kDTypes.end(), [&](const auto& d) { return d.first == dtype; });
     if (known == kDTypes.end()) complain(fmt::format("dtype '{}' is not known", dtype));
     info.dtype = known->second;
     uint64_t size = byte_size(info.dtype);
@@ -138,11 +135,11 @@ void SafetensorsFile::parse_header(std::string_view header) {
     if (offsets.size() != 2 || offsets[0] > offsets[1]) complain("'data_offsets' must be [begin, end]");
     size_t available = file_->bytes().size() - data_begin_;
     if (offsets[1] > available)
-      complain(fmt::format("its data ends at byte {}, the file holds {}; is the download complete?",
-                           offsets[1], available));
+      complain(
+          fmt::format("its data ends at byte {}, the file holds {}; is the download complete?", offsets[1], available));
     if (offsets[1] - offsets[0] != size)
-      complain(fmt::format("shape {} of {} needs {} bytes, 'data_offsets' span {}",
-                           gavel::to_string(info.shape), dtype, size, offsets[1] - offsets[0]));
+      complain(fmt::format("shape {} of {} needs {} bytes, 'data_offsets' span {}", gavel::to_string(info.shape), dtype,
+                           size, offsets[1] - offsets[0]));
     info.begin = offsets[0];
     info.end = offsets[1];
     tensors_.emplace(name, std::move(info));
@@ -196,8 +193,7 @@ void write_safetensors(const std::filesystem::path& path,
   std::vector<TensorToWrite> specs;
   for (const auto& [name, tensor] : tensors) specs.push_back({name, tensor.dtype(), tensor.shape()});
   size_t next = 0;
-  write_safetensors(
-      path, specs, [&](const TensorToWrite&) { return tensors[next++].second; }, metadata);
+  write_safetensors(path, specs, [&](const TensorToWrite&) { return tensors[next++].second; }, metadata);
 }
 
 void write_safetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors,
@@ -209,10 +205,8 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Tens
   size_t at = 0;
   std::set<std::string> names;
   for (const auto& [name, dtype, shape] : tensors) {
-    if (name == "__metadata__" || !names.insert(name).second)
-      fail("{}: tensor '{}' given twice", path.string(), name);
-    auto known =
-        std::find_if(kDTypes.begin(), kDTypes.end(), [&](const auto& d) { return d.second == dtype; });
+    if (name == "__metadata__" || !names.insert(name).second) fail("{}: tensor '{}' given twice", path.string(), name);
+    auto known = std::find_if(kDTypes.begin(), kDTypes.end(), [&](const auto& d) { return d.second == dtype; });
     size_t end = at + static_cast<size_t>(num_elements(shape)) * byte_size(dtype);
     Json entry = {{"dtype", std::string(known->first)}, {"shape", shape}, {"data_offsets", {at, end}}};
     text += fmt::format("{}{}:{}", text.size() > 1 ? "," : "", Json(name).dump(), entry.dump());

@@ -49,11 +49,9 @@ double fit_temperature(std::span<const CalibrationRow> rows) {
       best = i;
     }
   }
-  double begin = low + width * std::max(0, best - 1) / kSteps,
-         end = low + width * std::min(kSteps, best + 1) / kSteps;
+  double begin = low + width * std::max(0, best - 1) / kSteps, end = low + width * std::min(kSteps, best + 1) / kSteps;
   constexpr double kGolden = 1 / std::numbers::phi;
-  double a = end - kGolden * (end - begin), b = begin + kGolden * (end - begin), at_a = loss(a),
-         at_b = loss(b);
+  double a = end - kGolden * (end - begin), b = begin + kGolden * (end - begin), at_a = loss(a), at_b = loss(b);
   while (end - begin > 1e-7) {
     if (at_a < at_b) {
       end = b;
@@ -77,13 +75,12 @@ std::optional<Calibration> read_calibration(const fs::path& folder) {
   if (!fs::exists(path)) return std::nullopt;
   auto json = nlohmann::json::parse(read_text(path), nullptr, false);
   if (!json.is_object() || !json.contains("temperature") || !json["temperature"].is_number())
-    fail("{}: expected a JSON object with the number 'temperature'; remove the file to judge without",
-         path.string());
+    fail("{}: expected a JSON object with the number 'temperature'; remove the file to judge without", path.string());
   Calibration found;
   found.temperature = json["temperature"].get<double>();
   if (!(found.temperature >= kLowest / 2 && found.temperature <= kHighest * 2))
-    fail("{}: temperature is {}, expected {} to {}; remove the file to judge without", path.string(),
-         found.temperature, kLowest, kHighest);
+    fail("{}: temperature is {}, expected {} to {}; remove the file to judge without", path.string(), found.temperature,
+         kLowest, kHighest);
   auto number = [&](const char* key) {
     return json.contains(key) && json[key].is_number() ? json[key].get<double>() : 0;
   };

@@ -2,10 +2,10 @@
 #include <filesystem>
 #include <functional>
 
-#include "report/length_baseline.h"
-#include "report/scores.h"
 #include "judge/calibration.h"
 #include "judge/judge.h"
+#include "report/length_baseline.h"
+#include "report/scores.h"
 
 namespace gavel {
 

@@ -42,9 +42,13 @@ const char* outcome_name(size_t outcome) {
   return kNames[outcome];
 }
 
-size_t Verdict::best() const { return largest(probabilities); }
+size_t Verdict::best() const {
+  return largest(probabilities);
+}
 
-bool Verdict::flipped() const { return swapped_logits && largest(logits) != largest(*swapped_logits); }
+bool Verdict::flipped() const {
+  return swapped_logits && largest(logits) != largest(*swapped_logits);
+}
 
 Judge::Judge(const JudgeOptions& options) : adapter_(options.adapter) {
   LoadedAdapter loaded = load_adapter(options);
@@ -72,7 +76,8 @@ std::string Judge::fingerprint() const {
 }
 
 BatchOptions Judge::options_for(int64_t rows) const {
-  BatchOptions options = judging_options(batch_options(recipe_, engine_->traits(), engine_->options().model.placement.mesh()));
+  BatchOptions options =
+      judging_options(batch_options(recipe_, engine_->traits(), engine_->options().model.placement.mesh()));
   options.batching = Batching::kBucketed;
   options.bucket_lengths = shapes_.lengths;
   auto size = std::lower_bound(shapes_.batch_sizes.begin(), shapes_.batch_sizes.end(), rows);
@@ -95,7 +100,8 @@ Judgement Judge::judge_once(std::vector<PreferenceRow> rows, std::vector<Verdict
 std::vector<Verdict> Judge::judge(std::span<const PreferenceRow> rows, double swap_average, const RowsDone& done) {
   std::vector<Verdict> verdicts(rows.size());
   if (rows.empty()) return verdicts;
-  auto swaps = static_cast<size_t>(std::ceil(std::clamp(swap_average, 0.0, 1.0) * static_cast<double>(rows.size()) - 1e-9));
+  auto swaps =
+      static_cast<size_t>(std::ceil(std::clamp(swap_average, 0.0, 1.0) * static_cast<double>(rows.size()) - 1e-9));
   // Progress counts rows, of which those judged twice take twice as long.
   double per_pass = static_cast<double>(rows.size()) / static_cast<double>(rows.size() + swaps);
   auto pass_done = [&](size_t before) -> RowsDone {

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "rows/preferences.h"
 #include "judge/evaluate.h"
 #include "judge/load_adapter.h"
+#include "rows/preferences.h"
 
 namespace gavel {
 

@@ -36,18 +36,14 @@ LoadedAdapter load_adapter(const JudgeOptions& options) {
     if (auto calibration = read_calibration(options.adapter)) temperature = calibration->temperature;
   std::optional<ModelFiles> files;
   ModelConfig config = load_config(recipe, files);
-  if (!files)
-    fail("{}: model.random_init is set: there is no base model to judge with", options.adapter.string());
+  if (!files) fail("{}: model.random_init is set: there is no base model to judge with", options.adapter.string());
   if (!recipe.model.tokenizer && fs::exists(options.adapter / "tokenizer.json"))
     recipe.model.tokenizer = options.adapter.string();
   Tokenizer tokenizer = load_tokenizer(recipe, config);
   std::vector<HostTensor> values =
       read_adapter_weights(options.adapter, files->spec(), adapter, recipe.model.num_labels);
-  return {std::move(recipe),
-          std::move(*files),
-          std::move(tokenizer),
-          {std::move(adapter), std::move(values)},
-          temperature};
+  return {
+      std::move(recipe), std::move(*files), std::move(tokenizer), {std::move(adapter), std::move(values)}, temperature};
 }
 
 }  // namespace gavel

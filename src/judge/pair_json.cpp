@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "rows/cells.h"
 #include "report/scores.h"
+#include "rows/cells.h"
 
 namespace gavel {
 
@@ -19,8 +19,7 @@ const std::vector<std::string>& keys() {
 
 std::vector<std::string> turns_of(const Json& pair, const char* key, const std::string& where) {
   auto found = pair.find(key);
-  if (found == pair.end())
-    fail("{}key '{}' is missing: expected prompt, response_a and response_b", where, key);
+  if (found == pair.end()) fail("{}key '{}' is missing: expected prompt, response_a and response_b", where, key);
   if (found->is_string()) return {found->get<std::string>()};
   bool is_list = found->is_array() && !found->empty();
   std::vector<std::string> turns;
@@ -95,8 +94,7 @@ std::vector<PreferenceRow> pairs_from_json(std::string_view text, size_t most_pa
   std::vector<PreferenceRow> rows;
   if (!json.is_array()) return {pair_of(json, 1, true)};
   if (json.empty()) fail("the list holds no pair");
-  if (json.size() > most_pairs)
-    fail("the list holds {} pairs, at most {} are taken at once", json.size(), most_pairs);
+  if (json.size() > most_pairs) fail("the list holds {} pairs, at most {} are taken at once", json.size(), most_pairs);
   for (const Json& pair : json) rows.push_back(pair_of(pair, rows.size() + 1, false));
   return rows;
 }

@@ -3,8 +3,8 @@
 #include <string_view>
 #include <vector>
 
-#include "rows/preferences.h"
 #include "judge/judge.h"
+#include "rows/preferences.h"
 
 namespace gavel {
 

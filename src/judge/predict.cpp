@@ -23,30 +23,26 @@ namespace {
 /** Tells a data file from another and from a changed one, without reading it whole. */
 std::string file_identity(const fs::path& path) {
   auto file = MappedFile::open(path);
-  struct stat status {};
+  struct stat status{};
   if (::stat(path.c_str(), &status) != 0) fail("{}: {}", path.string(), std::strerror(errno));
   constexpr size_t kEnd = size_t{1} << 20;
   std::string_view text = file->text();
   uint64_t head = hash_text(text.substr(0, kEnd), 1);
   uint64_t tail = hash_text(text.substr(text.size() - std::min(text.size(), kEnd)), 2);
-  return fmt::format("{}-{}.{:09}-{:016x}-{:016x}", text.size(), status.st_mtim.tv_sec,
-                     status.st_mtim.tv_nsec, head, tail);
+  return fmt::format("{}-{}.{:09}-{:016x}-{:016x}", text.size(), status.st_mtim.tv_sec, status.st_mtim.tv_nsec, head,
+                     tail);
 }
 
 /** OUT.partial and OUT.partial.json. */
 class PartialFile {
  public:
   PartialFile(const fs::path& out, std::string key, bool restart)
-      : out_(out),
-        partial_(out.string() + ".partial"),
-        state_(out.string() + ".partial.json"),
-        key_(std::move(key)) {
+      : out_(out), partial_(out.string() + ".partial"), state_(out.string() + ".partial.json"), key_(std::move(key)) {
     descriptor_ = ::open(partial_.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0666);
     if (descriptor_ < 0) fail("{}: can't be written: {}", partial_.string(), std::strerror(errno));
     if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
       ::close(descriptor_);
-      fail("{}: another gavel predict writes it; wait for its end or choose another --out",
-           partial_.string());
+      fail("{}: another gavel predict writes it; wait for its end or choose another --out", partial_.string());
     }
     try {
       take_up(restart);
@@ -66,16 +62,15 @@ class PartialFile {
   void append(std::string_view text, const PredictResult& done) {
     std::string_view rest = text;
     while (!rest.empty()) {
-      ssize_t written = ::pwrite(descriptor_, rest.data(), rest.size(),
-                                 static_cast<off_t>(bytes_ + text.size() - rest.size()));
+      ssize_t written =
+          ::pwrite(descriptor_, rest.data(), rest.size(), static_cast<off_t>(bytes_ + text.size() - rest.size()));
       if (written < 0 && errno == EINTR) continue;
       if (written <= 0)
-        fail("{}: writing failed: {}; {} rows are kept, and the same command goes on from there",
-             partial_.string(), std::strerror(errno), done_.rows);
+        fail("{}: writing failed: {}; {} rows are kept, and the same command goes on from there", partial_.string(),
+             std::strerror(errno), done_.rows);
       rest.remove_prefix(static_cast<size_t>(written));
     }
-    if (::fdatasync(descriptor_) != 0)
-      fail("{}: writing failed: {}", partial_.string(), std::strerror(errno));
+    if (::fdatasync(descriptor_) != 0) fail("{}: writing failed: {}", partial_.string(), std::strerror(errno));
     bytes_ += text.size();
     done_ = done;
     nlohmann::ordered_json state = {{"key", key_},
@@ -91,8 +86,7 @@ class PartialFile {
       fail("{}: writing failed: {}", partial_.string(), std::strerror(errno));
     std::error_code error;
     fs::rename(partial_, out_, error);
-    if (error)
-      fail("{}: can't be written: {}; all rows are in {}", out_.string(), error.message(), partial_.string());
+    if (error) fail("{}: can't be written: {}; all rows are in {}", out_.string(), error.message(), partial_.string());
     fs::remove(state_, error);
   }
 
@@ -101,9 +95,8 @@ class PartialFile {
     std::string text = fs::exists(state_) ? read_text(state_) : "";
     auto state = nlohmann::json::parse(text, nullptr, false);
     auto number = [&](const char* key) {
-      return state.is_object() && state.contains(key) && state[key].is_number_integer()
-                 ? state[key].get<int64_t>()
-                 : -1;
+      return state.is_object() && state.contains(key) && state[key].is_number_integer() ? state[key].get<int64_t>()
+                                                                                        : -1;
     };
     int64_t size = static_cast<int64_t>(fs::file_size(partial_));
     bool whole = number("rows") >= 0 && number("bytes") >= 0 && number("swapped_rows") >= 0 &&
@@ -140,8 +133,8 @@ PredictResult predict_file(Judge& judge, const PredictOptions& options,
   const int64_t total = count_rows(options.data, read);
   RowStream stream(options.data, read);
   PartialFile partial(options.out,
-                      fmt::format("{} {} {} {}", judge.fingerprint(), file_identity(options.data),
-                                  options.swap_average, options.window),
+                      fmt::format("{} {} {} {}", judge.fingerprint(), file_identity(options.data), options.swap_average,
+                                  options.window),
                       options.restart);
   PredictResult result = partial.done();
   std::vector<PreferenceRow> block, window;

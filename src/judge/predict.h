@@ -2,8 +2,8 @@
 #include <filesystem>
 #include <functional>
 
-#include "rows/cleaning.h"
 #include "judge/judge.h"
+#include "rows/cleaning.h"
 
 namespace gavel {
 

@@ -57,15 +57,14 @@ void attention_forward(const AttentionShape& shape, DType type, float scale, con
                        const void* v, const AttentionMask& mask, void* o, float* lse) {
   check(type, scale);
   const AttentionPlan plan(shape, mask);
-  const AttentionJob job{
-      .shape = shape, .scale = scale, .plan = &plan, .q = q, .k = k, .v = v, .o = o, .lse = lse};
+  const AttentionJob job{.shape = shape, .scale = scale, .plan = &plan, .q = q, .k = k, .v = v, .o = o, .lse = lse};
   KernelCall call;
   HWY_DYNAMIC_DISPATCH(forward)(call, job, type);
 }
 
 void attention_backward(const AttentionShape& shape, DType type, float scale, const void* q, const void* k,
-                        const void* v, const AttentionMask& mask, const void* o, const float* lse,
-                        const void* d_o, const AttentionGradients& gradients) {
+                        const void* v, const AttentionMask& mask, const void* o, const float* lse, const void* d_o,
+                        const AttentionGradients& gradients) {
   check(type, scale);
   const AttentionPlan plan(shape, mask);
   const AttentionJob job{.shape = shape,

@@ -46,7 +46,7 @@ struct AttentionGradients {
 /** Gradients from what attention_forward read and wrote and from d_o, the gradient of o. The probabilities
  * are computed again block by block (Dao et al., 2022, section 3.1 and appendix B). */
 void attention_backward(const AttentionShape& shape, DType type, float scale, const void* q, const void* k,
-                        const void* v, const AttentionMask& mask, const void* o, const float* lse,
-                        const void* d_o, const AttentionGradients& gradients);
+                        const void* v, const AttentionMask& mask, const void* o, const float* lse, const void* d_o,
+                        const AttentionGradients& gradients);
 
 }  // namespace gavel

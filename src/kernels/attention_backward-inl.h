@@ -28,8 +28,8 @@ struct TileGradients {
 template <bool kPairs, bool kMasked>
 HWY_INLINE void gradient_tile(const float* scores, const float* dp, Rows rows, int64_t first_column,
                               int64_t last_column, float scale, const float* lse, const float* delta,
-                              const BlockQueries& queries, const int32_t* segments, int64_t valid,
-                              int64_t first_key, const TileGradients& to) {
+                              const BlockQueries& queries, const int32_t* segments, int64_t valid, int64_t first_key,
+                              const TileGradients& to) {
   const FloatTag d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const Float factor = hn::Set(d, scale);
@@ -131,10 +131,10 @@ class BackwardTask {
       const int64_t valid = std::min(kBlock, s_.keys - block * kBlock);
       const int32_t* segments = plan_.key_segments(batch_, block);
       float* keys = keys_ + block * tile_;
-      copy_rows<T, kPairs>(static_cast<const T*>(job_.k) + offset, stride, valid, kBlock, s_.head_dim,
-                           padded_, segments, keys);
-      copy_rows<T, kPairs>(static_cast<const T*>(job_.v) + offset, stride, valid, kBlock, s_.head_dim,
-                           padded_, segments, values_ + block * tile_);
+      copy_rows<T, kPairs>(static_cast<const T*>(job_.k) + offset, stride, valid, kBlock, s_.head_dim, padded_,
+                           segments, keys);
+      copy_rows<T, kPairs>(static_cast<const T*>(job_.v) + offset, stride, valid, kBlock, s_.head_dim, padded_,
+                           segments, values_ + block * tile_);
       if constexpr (kPairs) pair_rows(keys, kBlock, padded_, rows_);
       transpose_units(kPairs ? rows_ : keys, padded_, kBlock / kPer, padded_, keys_turned_ + block * tile_,
                       kBlock / kPer);
@@ -157,14 +157,12 @@ class BackwardTask {
     T* dq = static_cast<T*>(job_.dq) + offset;
     const BlockRange& range = plan_.queries(batch_, block);
     if (range.empty()) {
-      for (int64_t i = 0; i < valid; ++i)
-        std::memset(dq + i * stride, 0, static_cast<size_t>(s_.head_dim) * sizeof(T));
+      for (int64_t i = 0; i < valid; ++i) std::memset(dq + i * stride, 0, static_cast<size_t>(s_.head_dim) * sizeof(T));
       return;
     }
     const BlockQueries queries(plan_, batch_, block, valid);
     const T* d_o = static_cast<const T*>(job_.d_o) + offset;
-    pack_queries(static_cast<const T*>(job_.q) + offset, stride, valid, queries.segments, q_turned_,
-                 q_pairs_);
+    pack_queries(static_cast<const T*>(job_.q) + offset, stride, valid, queries.segments, q_turned_, q_pairs_);
     pack_queries(d_o, stride, valid, queries.segments, do_turned_, do_pairs_);
     const T* o = static_cast<const T*>(job_.o) + offset;
     const float* lse = job_.lse + (batch_ * s_.heads + head) * s_.queries + block * kBlock;
@@ -186,18 +184,15 @@ class BackwardTask {
     for (int64_t j = 0; j < plan_.key_blocks(); ++j) {
       const Meeting meeting = meet(range, plan_.keys(batch_, j));
       if (meeting != Meeting::kNone)
-        key_block(j, meeting == Meeting::kAll, columns, queries, dk + j * kBlock * padded_,
-                  dv + j * kBlock * padded_);
+        key_block(j, meeting == Meeting::kAll, columns, queries, dk + j * kBlock * padded_, dv + j * kBlock * padded_);
     }
 
     transpose_units(dq_, kBlock, padded_, columns, dq_rows_, padded_);
     for (int64_t i = 0; i < valid; ++i)
-      write_row(dq_rows_ + i * padded_, job_.scale, s_.head_dim,
-                reinterpret_cast<Stored<T, kPairs>*>(dq + i * stride));
+      write_row(dq_rows_ + i * padded_, job_.scale, s_.head_dim, reinterpret_cast<Stored<T, kPairs>*>(dq + i * stride));
   }
 
-  void key_block(int64_t j, bool meet_all, int64_t columns, const BlockQueries& queries, float* dk,
-                 float* dv) {
+  void key_block(int64_t j, bool meet_all, int64_t columns, const BlockQueries& queries, float* dk, float* dv) {
     const float *keys = keys_ + j * tile_, *values = values_ + j * tile_;
     const int64_t valid = std::min(kBlock, s_.keys - j * kBlock), row = padded_ / kPer;
     const int32_t* segments = plan_.key_segments(batch_, j);
@@ -215,14 +210,13 @@ class BackwardTask {
       const int64_t last = std::min(used.last, first + kStrip), width = last - first;
       const Rows rows = seen[first / kStrip];
       const int64_t at = rows.first * kBlock + first;
-      tile_product<kPairs>(rows.count(), width, depth_, keys + rows.first * row, row, q_turned_ + first,
-                           kBlock, scores_ + at, kBlock, false);
-      tile_product<kPairs>(rows.count(), width, depth_, values + rows.first * row, row, do_turned_ + first,
-                           kBlock, dp_ + at, kBlock, false);
+      tile_product<kPairs>(rows.count(), width, depth_, keys + rows.first * row, row, q_turned_ + first, kBlock,
+                           scores_ + at, kBlock, false);
+      tile_product<kPairs>(rows.count(), width, depth_, values + rows.first * row, row, do_turned_ + first, kBlock,
+                           dp_ + at, kBlock, false);
       const auto gradients = [&](auto masked) {
-        gradient_tile<kPairs, decltype(masked)::value>(scores_, dp_, rows, first, last,
-                                                       job_.scale * 1.44269504f, lse_, delta_, queries,
-                                                       segments, valid, j * kBlock, to_);
+        gradient_tile<kPairs, decltype(masked)::value>(scores_, dp_, rows, first, last, job_.scale * 1.44269504f, lse_,
+                                                       delta_, queries, segments, valid, j * kBlock, to_);
       };
       if (all)
         gradients(std::false_type());
@@ -231,15 +225,15 @@ class BackwardTask {
       clear({any.first, rows.first}, first, width);
       clear({rows.last, any.last}, first, width);
       tile_product<kPairs>(padded_, width, rows.count() / kPer, keys_turned_ + j * tile_ + rows.first / kPer,
-                           kBlock / kPer, to_.ds_pairs + rows.first / kPer * kBlock + first, kBlock,
-                           dq_ + first, kBlock, true);
+                           kBlock / kPer, to_.ds_pairs + rows.first / kPer * kBlock + first, kBlock, dq_ + first,
+                           kBlock, true);
     }
     const int64_t from = (any.first * kBlock + used.first) / kPer, depth = used.count() / kPer;
     const int64_t to = any.first * padded_, query = used.first / kPer * padded_;
-    tile_product<kPairs>(any.count(), padded_, depth, to_.p + from, kBlock / kPer, do_pairs_ + query, padded_,
-                         dv + to, padded_, true);
-    tile_product<kPairs>(any.count(), padded_, depth, to_.ds + from, kBlock / kPer, q_pairs_ + query, padded_,
-                         dk + to, padded_, true);
+    tile_product<kPairs>(any.count(), padded_, depth, to_.p + from, kBlock / kPer, do_pairs_ + query, padded_, dv + to,
+                         padded_, true);
+    tile_product<kPairs>(any.count(), padded_, depth, to_.ds + from, kBlock / kPer, q_pairs_ + query, padded_, dk + to,
+                         padded_, true);
   }
 
   /** No probability where a strip sees less than its neighbour. */
@@ -271,8 +265,7 @@ void run_backward(KernelCall& call, const AttentionJob& job) {
   const int64_t wanted = (2 * call.threads() + heads - 1) / std::max<int64_t>(1, heads);
   const int64_t parts = heads >= 2 * call.threads() ? 1 : std::clamp<int64_t>(query_blocks, 1, wanted);
   const int64_t size = key_rows * padded;
-  auto* partial =
-      static_cast<float*>(call.shared(static_cast<size_t>(heads * parts * 2 * size) * sizeof(float)));
+  auto* partial = static_cast<float*>(call.shared(static_cast<size_t>(heads * parts * 2 * size) * sizeof(float)));
   call.run(heads * parts, [&](int64_t task, int worker) {
     const int64_t head = task / parts;
     BackwardTask<T, kPairs> work(job, head / s.kv_heads, head % s.kv_heads);

@@ -44,11 +44,10 @@ AttentionPlan::AttentionPlan(const AttentionShape& shape, const AttentionMask& m
   key_blocks_ = (s.keys + kBlock - 1) / kBlock;
   for (int64_t b = 0; b < s.batch; ++b) {
     for (int64_t i = 0; i < query_blocks_; ++i)
-      queries_.push_back(range_of(query_segments(b, 0), query_positions(b, 0), i * kBlock,
-                                  std::min(kBlock, s.queries - i * kBlock)));
+      queries_.push_back(
+          range_of(query_segments(b, 0), query_positions(b, 0), i * kBlock, std::min(kBlock, s.queries - i * kBlock)));
     for (int64_t i = 0; i < key_blocks_; ++i)
-      keys_.push_back(
-          range_of(key_segments(b, 0), nullptr, i * kBlock, std::min(kBlock, s.keys - i * kBlock)));
+      keys_.push_back(range_of(key_segments(b, 0), nullptr, i * kBlock, std::min(kBlock, s.keys - i * kBlock)));
   }
 }
 

@@ -28,8 +28,8 @@ struct Softmax {
  * returns whether older sums must be multiplied by its alpha. */
 template <bool kPairs, bool kMasked>
 HWY_INLINE bool softmax_tile(float* scores, Rows rows, int64_t first_column, int64_t last_column, float scale,
-                             const BlockQueries& queries, const int32_t* segments, int64_t valid,
-                             int64_t first_key, const Softmax& state, float* probabilities) {
+                             const BlockQueries& queries, const int32_t* segments, int64_t valid, int64_t first_key,
+                             const Softmax& state, float* probabilities) {
   const FloatTag d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const Float minus = hn::Set(d, -std::numeric_limits<float>::infinity());
@@ -71,8 +71,7 @@ HWY_INLINE bool softmax_tile(float* scores, Rows rows, int64_t first_column, int
     for (int64_t i = rows.first; i < rows.last; i += 4) {
       Float p[4];
 #pragma GCC unroll 4
-      for (int64_t j = 0; j < 4; ++j)
-        p[j] = hn::MulSub(hn::LoadU(d, scores + (i + j) * kStrip + inside), factor, base);
+      for (int64_t j = 0; j < 4; ++j) p[j] = hn::MulSub(hn::LoadU(d, scores + (i + j) * kStrip + inside), factor, base);
       exp2_lanes(d, p);
       sum = hn::Add(sum, hn::Add(p[0], p[1]));
       sum2 = hn::Add(sum2, hn::Add(p[2], p[3]));
@@ -97,8 +96,7 @@ void pack_keys(KernelCall& call, const AttentionJob& job, float* packed) {
   const int64_t padded = round_up(s.head_dim, 16), tile = kBlock * padded / kPer;
   const int64_t blocks = job.plan->key_blocks();
   call.run(s.batch * s.kv_heads * blocks, [&](int64_t task, int worker) {
-    const int64_t block = task % blocks, head = task / blocks % s.kv_heads,
-                  batch = task / blocks / s.kv_heads;
+    const int64_t block = task % blocks, head = task / blocks % s.kv_heads, batch = task / blocks / s.kv_heads;
     if (job.plan->keys(batch, block).empty()) return;
     Carver memory(call.local(worker, static_cast<size_t>(2 * tile) * sizeof(float) + 256));
     float* rows = memory.template take<float>(tile);
@@ -108,10 +106,10 @@ void pack_keys(KernelCall& call, const AttentionJob& job, float* packed) {
     const int64_t offset = (batch * s.keys + block * kBlock) * stride + head * s.head_dim;
     const int64_t valid = std::min(kBlock, s.keys - block * kBlock);
     const int32_t* segments = job.plan->key_segments(batch, block);
-    copy_rows<T, kPairs>(static_cast<const T*>(job.k) + offset, stride, valid, kBlock, s.head_dim, padded,
-                         segments, keys);
-    copy_rows<T, kPairs>(static_cast<const T*>(job.v) + offset, stride, valid, kBlock, s.head_dim, padded,
-                         segments, rows);
+    copy_rows<T, kPairs>(static_cast<const T*>(job.k) + offset, stride, valid, kBlock, s.head_dim, padded, segments,
+                         keys);
+    copy_rows<T, kPairs>(static_cast<const T*>(job.v) + offset, stride, valid, kBlock, s.head_dim, padded, segments,
+                         rows);
     if constexpr (kPairs) pair_rows(rows, kBlock, padded, paired);
     transpose_units(kPairs ? paired : rows, padded, kBlock / kPer, padded, keys + tile, kBlock / kPer);
   });
@@ -166,8 +164,7 @@ void forward_block(const AttentionJob& job, const float* packed, int64_t batch, 
   for (int64_t first = 0; first < columns; first += kStrip) {
     const int64_t last = std::min(columns, first + kStrip), width = last - first;
     bool any_before = false;
-    if (!range.empty())
-      transpose_units(rows + first * padded / kPer, padded / kPer, width, padded / kPer, q, kStrip);
+    if (!range.empty()) transpose_units(rows + first * padded / kPer, padded / kPer, width, padded / kPer, q, kStrip);
     for (int64_t j = 0; j < plan.key_blocks(); ++j) {
       const Meeting meeting = meet(range, plan.keys(batch, j));
       if (meeting == Meeting::kNone) continue;
@@ -176,15 +173,13 @@ void forward_block(const AttentionJob& job, const float* packed, int64_t batch, 
       const int64_t valid_keys = std::min(kBlock, s.keys - j * kBlock);
       const int32_t* segments = plan.key_segments(batch, j);
       const bool all = meeting == Meeting::kAll && valid_keys == kBlock;
-      const Rows seen =
-          all ? Rows{0, kBlock} : queries.seen(first / kStrip, segments, valid_keys, j * kBlock);
+      const Rows seen = all ? Rows{0, kBlock} : queries.seen(first / kStrip, segments, valid_keys, j * kBlock);
       if (seen.empty()) continue;
       tile_product<kPairs>(seen.count(), width, depth, keys + seen.first * padded / kPer, padded / kPer, q, kStrip,
                            scores + seen.first * kStrip, kStrip, false);
       const auto soften = [&](auto masked) {
-        return softmax_tile<kPairs, decltype(masked)::value>(scores, seen, first, last, scale, queries,
-                                                             segments, valid_keys, j * kBlock, state,
-                                                             probabilities);
+        return softmax_tile<kPairs, decltype(masked)::value>(scores, seen, first, last, scale, queries, segments,
+                                                             valid_keys, j * kBlock, state, probabilities);
       };
       const bool rescale = all ? soften(std::false_type()) : soften(std::true_type());
       if (rescale && any_before) {

@@ -83,8 +83,8 @@ HWY_INLINE void add_products(int64_t depth, const float* a, int64_t a_leading, c
 /** c[kRows, kVectors] = the product of a[kRows, depth] and b[depth, kVectors], added to c with `accumulate`. kLeading is
  * the distance of c's rows where it is known when this is compiled, which saves computing addresses; else 0. */
 template <bool kPairs, int kRows, int kVectors, int64_t kLeading>
-HWY_NOINLINE void micro_product(int64_t depth, const float* a, int64_t a_leading, const float* b,
-                                int64_t b_leading, float* c, int64_t any_leading, bool accumulate) {
+HWY_NOINLINE void micro_product(int64_t depth, const float* a, int64_t a_leading, const float* b, int64_t b_leading,
+                                float* c, int64_t any_leading, bool accumulate) {
   const int64_t c_leading = kLeading > 0 ? kLeading : any_leading;
   const FloatTag d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -109,33 +109,32 @@ HWY_NOINLINE void micro_product(int64_t depth, const float* a, int64_t a_leading
 
 template <bool kPairs, int kVectors, int64_t kLeading>
 HWY_INLINE void column_product(int64_t m, int64_t depth, const float* a, int64_t a_leading, const float* b,
-                              int64_t b_leading, float* c, int64_t c_leading, bool accumulate) {
+                               int64_t b_leading, float* c, int64_t c_leading, bool accumulate) {
   constexpr int kRowsAtOnce = rows_at_once(kVectors);
   int64_t r = 0;
   for (; r + kRowsAtOnce <= m; r += kRowsAtOnce)
     micro_product<kPairs, kRowsAtOnce, kVectors, kLeading>(depth, a + r * a_leading, a_leading, b, b_leading,
-                                                 c + r * c_leading, c_leading, accumulate);
+                                                           c + r * c_leading, c_leading, accumulate);
   if (m - r >= 4) {
     micro_product<kPairs, 4, kVectors, kLeading>(depth, a + r * a_leading, a_leading, b, b_leading, c + r * c_leading,
-                                       c_leading, accumulate);
+                                                 c_leading, accumulate);
     r += 4;
   }
   for (; r + 2 <= m; r += 2)
     micro_product<kPairs, 2, kVectors, kLeading>(depth, a + r * a_leading, a_leading, b, b_leading, c + r * c_leading,
-                                       c_leading, accumulate);
+                                                 c_leading, accumulate);
 }
 
 template <bool kPairs, int64_t kLeading>
-HWY_INLINE void tile_columns(int64_t m, int64_t n, int64_t depth, const float* a, int64_t a_leading,
-                             const float* b, int64_t b_leading, float* c, int64_t c_leading,
-                             bool accumulate) {
+HWY_INLINE void tile_columns(int64_t m, int64_t n, int64_t depth, const float* a, int64_t a_leading, const float* b,
+                             int64_t b_leading, float* c, int64_t c_leading, bool accumulate) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
   int64_t column = 0;
   const auto go = [&](auto vectors) {
     constexpr int kVectors = decltype(vectors)::value;
     for (; column + kVectors * lanes <= n; column += kVectors * lanes)
-      column_product<kPairs, kVectors, kLeading>(m, depth, a, a_leading, b + column, b_leading, c + column,
-                                                 c_leading, accumulate);
+      column_product<kPairs, kVectors, kLeading>(m, depth, a, a_leading, b + column, b_leading, c + column, c_leading,
+                                                 accumulate);
   };
   go(std::integral_constant<int, kVectorsAtOnce>());
   if constexpr (kVectorsAtOnce > 3) go(std::integral_constant<int, 3>());
@@ -145,9 +144,8 @@ HWY_INLINE void tile_columns(int64_t m, int64_t n, int64_t depth, const float* a
 
 /** c[m, n] = a[m, depth] b[depth, n], in units, added to c with `accumulate`; m is even, n a multiple of 16. */
 template <bool kPairs>
-HWY_INLINE void tile_product(int64_t m, int64_t n, int64_t depth, const float* a, int64_t a_leading,
-                             const float* b, int64_t b_leading, float* c, int64_t c_leading,
-                             bool accumulate) {
+HWY_INLINE void tile_product(int64_t m, int64_t n, int64_t depth, const float* a, int64_t a_leading, const float* b,
+                             int64_t b_leading, float* c, int64_t c_leading, bool accumulate) {
   if constexpr (kPairs && !kCanPair) return;
   if (c_leading == kBlock)
     tile_columns<kPairs, kBlock>(m, n, depth, a, a_leading, b, b_leading, c, c_leading, accumulate);
@@ -158,8 +156,8 @@ HWY_INLINE void tile_product(int64_t m, int64_t n, int64_t depth, const float* a
 }
 
 /** to[columns, rows] = from[rows, columns]^T in units; both multiples of 4. */
-HWY_INLINE void transpose_units(const float* from, int64_t from_leading, int64_t rows, int64_t columns,
-                                float* to, int64_t to_leading) {
+HWY_INLINE void transpose_units(const float* from, int64_t from_leading, int64_t rows, int64_t columns, float* to,
+                                int64_t to_leading) {
 #if HWY_TARGET == HWY_SCALAR
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < columns; ++c)
@@ -199,8 +197,8 @@ HWY_INLINE void prefetch_rows(const T* from, int64_t stride, int64_t rows, int64
 /** Rows of `columns` values, a stride apart, as contiguous rows of `padded` values; zeros in the padding, in
  * rows of segment 0 and in rows past `valid`. */
 template <class T, bool kPairs>
-HWY_INLINE void copy_rows(const T* from, int64_t stride, int64_t valid, int64_t rows, int64_t columns,
-                          int64_t padded, const int32_t* segments, float* to) {
+HWY_INLINE void copy_rows(const T* from, int64_t stride, int64_t valid, int64_t rows, int64_t columns, int64_t padded,
+                          const int32_t* segments, float* to) {
   using Element = std::conditional_t<kPairs, uint16_t, float>;
   static_assert(!kPairs || std::is_same_v<T, uint16_t>);
   const FloatTag d;
@@ -217,15 +215,12 @@ HWY_INLINE void copy_rows(const T* from, int64_t stride, int64_t valid, int64_t 
       const hn::ScalableTag<T> dt;
       const int64_t step = static_cast<int64_t>(hn::Lanes(dt));
       int64_t i = 0;
-      for (; i + step <= columns; i += step)
-        hn::StoreU(hn::LoadU(dt, in + i), dt, reinterpret_cast<T*>(out) + i);
+      for (; i + step <= columns; i += step) hn::StoreU(hn::LoadU(dt, in + i), dt, reinterpret_cast<T*>(out) + i);
       if (i < columns)
-        std::memcpy(out + static_cast<size_t>(i) * sizeof(T), in + i,
-                    static_cast<size_t>(columns - i) * sizeof(T));
+        std::memcpy(out + static_cast<size_t>(i) * sizeof(T), in + i, static_cast<size_t>(columns - i) * sizeof(T));
     } else {
       int64_t i = 0;
-      for (; i + lanes <= columns; i += lanes)
-        hn::StoreU(load_lanes(d, in + i), d, reinterpret_cast<float*>(out) + i);
+      for (; i + lanes <= columns; i += lanes) hn::StoreU(load_lanes(d, in + i), d, reinterpret_cast<float*>(out) + i);
       for (; i < columns; ++i) reinterpret_cast<float*>(out)[i] = to_float(in[i]);
     }
     if (padded > columns)

@@ -56,8 +56,8 @@ void narrow(const float* from, uint16_t* to, size_t count, float scale) {
 }
 
 bool has_native_bf16() {
-  static const bool native = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
-                             __builtin_cpu_supports("avx512vl");
+  static const bool native =
+      __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
   return native;
 }
 

@@ -136,8 +136,7 @@ HWY_INLINE void swiglu_row(int64_t count, const T* gate, const T* up, T* y) {
 }
 
 template <class T>
-HWY_INLINE void swiglu_gradient_row(int64_t count, const T* gate, const T* up, const T* dy, T* d_gate,
-                                      T* d_up) {
+HWY_INLINE void swiglu_gradient_row(int64_t count, const T* gate, const T* up, const T* dy, T* d_gate, T* d_up) {
   const FloatTag d;
   for_vectors(count, [&](const auto& load, const auto& store) {
     const Float g = load(gate), u = load(up), dv = load(dy);
@@ -176,8 +175,8 @@ HWY_INLINE void with_type(DType type, const F& f) {
     f(uint16_t());
 }
 
-void norm_rows(DType type, int64_t first, int64_t last, int64_t size, const void* x, const float* weight,
-               float eps, void* y) {
+void norm_rows(DType type, int64_t first, int64_t last, int64_t size, const void* x, const float* weight, float eps,
+               void* y) {
   with_type(type, [&](auto tag) {
     using T = decltype(tag);
     for (int64_t at = first * size; at < last * size; at += size)
@@ -185,14 +184,13 @@ void norm_rows(DType type, int64_t first, int64_t last, int64_t size, const void
   });
 }
 
-void norm_gradient_rows(DType type, int64_t first, int64_t last, int64_t size, const void* h,
-                        const float* weight, float eps, const void* dy, const void* d_residual, void* dh) {
+void norm_gradient_rows(DType type, int64_t first, int64_t last, int64_t size, const void* h, const float* weight,
+                        float eps, const void* dy, const void* d_residual, void* dh) {
   with_type(type, [&](auto tag) {
     using T = decltype(tag);
     for (int64_t at = first * size; at < last * size; at += size)
       norm_gradient_row(size, static_cast<const T*>(h) + at, weight, eps, static_cast<const T*>(dy) + at,
-                        d_residual ? static_cast<const T*>(d_residual) + at : nullptr,
-                        static_cast<T*>(dh) + at);
+                        d_residual ? static_cast<const T*>(d_residual) + at : nullptr, static_cast<T*>(dh) + at);
   });
 }
 
@@ -223,8 +221,7 @@ void rotate_tokens(DType type, int64_t first, int64_t last, int64_t heads, int64
     using T = decltype(tag);
     for (int64_t t = first; t < last; ++t) {
       const int64_t row = t * half, at = t * heads * half * 2;
-      rotate_token(heads, half, static_cast<const T*>(x) + at, cosine + row, sine + row, sign,
-                   static_cast<T*>(y) + at);
+      rotate_token(heads, half, static_cast<const T*>(x) + at, cosine + row, sine + row, sign, static_cast<T*>(y) + at);
     }
   });
 }
@@ -251,15 +248,14 @@ void check(const char* what, DType type) {
 template <class Body>
 void in_pieces(KernelCall& call, int64_t count, int64_t size, const Body& body) {
   const int64_t piece = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, size));
-  call.run((count + piece - 1) / piece, [&](int64_t task, int) {
-    body(task * piece, std::min(count, (task + 1) * piece));
-  });
+  call.run((count + piece - 1) / piece,
+           [&](int64_t task, int) { body(task * piece, std::min(count, (task + 1) * piece)); });
 }
 
 }  // namespace
 
-void rms_norm_rows(DType type, int64_t first, int64_t last, int64_t size, const void* x, const float* weight,
-                   float eps, void* y) {
+void rms_norm_rows(DType type, int64_t first, int64_t last, int64_t size, const void* x, const float* weight, float eps,
+                   void* y) {
   HWY_DYNAMIC_DISPATCH(norm_rows)(type, first, last, size, x, weight, eps, y);
 }
 
@@ -279,15 +275,13 @@ void swiglu_gradient_columns(DType type, int64_t rows, int64_t columns, const vo
   (type, rows, columns, gate, up, from, dy, gradient, d_gate, d_up, to);
 }
 
-void rms_norm_forward(int64_t rows, int64_t size, DType type, const void* x, ConstMatrix weight, float eps,
-                      void* y) {
+void rms_norm_forward(int64_t rows, int64_t size, DType type, const void* x, ConstMatrix weight, float eps, void* y) {
   check("rms_norm", type);
   if (size < 1) fail("rms_norm: rows of {}, expected at least 1", size);
   const std::vector<float> w = widened_vector(weight, size);
   KernelCall call;
-  in_pieces(call, rows, size, [&](int64_t first, int64_t last) {
-    rms_norm_rows(type, first, last, size, x, w.data(), eps, y);
-  });
+  in_pieces(call, rows, size,
+            [&](int64_t first, int64_t last) { rms_norm_rows(type, first, last, size, x, w.data(), eps, y); });
 }
 
 void rms_norm_gradient(int64_t rows, int64_t size, DType type, const void* h, ConstMatrix weight, float eps,
@@ -310,8 +304,8 @@ void swiglu_forward(int64_t count, DType type, const void* gate, const void* up,
   });
 }
 
-void swiglu_gradient(int64_t count, DType type, const void* gate, const void* up, const void* dy,
-                     void* d_gate, void* d_up) {
+void swiglu_gradient(int64_t count, DType type, const void* gate, const void* up, const void* dy, void* d_gate,
+                     void* d_up) {
   check("swiglu", type);
   KernelCall call;
   in_pieces(call, count, 1, [&](int64_t first, int64_t last) {

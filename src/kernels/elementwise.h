@@ -10,8 +10,7 @@ namespace gavel {
 
 /** y[rows, size] = x / sqrt(mean(x^2) + eps) * weight[size], the mean being that of a row (Zhang and Sennrich, Root Mean
  * Square Layer Normalization, 2019). */
-void rms_norm_forward(int64_t rows, int64_t size, DType type, const void* x, ConstMatrix weight, float eps,
-                      void* y);
+void rms_norm_forward(int64_t rows, int64_t size, DType type, const void* x, ConstMatrix weight, float eps, void* y);
 
 /** dh[rows, size] = the gradient of rms_norm_forward's x = h for dy, the gradient of its y, plus d_residual[rows, size],
  * the gradient that reaches h past the norm (null: none). The weight is frozen and gets no gradient. */
@@ -21,8 +20,8 @@ void rms_norm_gradient(int64_t rows, int64_t size, DType type, const void* h, Co
 /** y = gate / (1 + e^-gate) * up. */
 void swiglu_forward(int64_t count, DType type, const void* gate, const void* up, void* y);
 /** d_gate and d_up for dy, the gradient of y. */
-void swiglu_gradient(int64_t count, DType type, const void* gate, const void* up, const void* dy,
-                     void* d_gate, void* d_up);
+void swiglu_gradient(int64_t count, DType type, const void* gate, const void* up, const void* dy, void* d_gate,
+                     void* d_up);
 
 /** Rotates x[tokens, heads, head_dim], head_dim even, in Hugging Face's way: element i of a head's first half
  * with element i of its second, by the angle whose cosine and sine [tokens, head_dim / 2] are given. `inverse` rotates

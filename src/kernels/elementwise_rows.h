@@ -6,11 +6,11 @@
 namespace gavel {
 
 /** Rows [first, last) of rms_norm_forward; the arrays begin at row 0. */
-void rms_norm_rows(DType type, int64_t first, int64_t last, int64_t size, const void* x, const float* weight,
-                   float eps, void* y);
+void rms_norm_rows(DType type, int64_t first, int64_t last, int64_t size, const void* x, const float* weight, float eps,
+                   void* y);
 /** Rows [first, last) of rms_norm_gradient; the arrays begin at row 0. */
-void rms_norm_gradient_rows(DType type, int64_t first, int64_t last, int64_t size, const void* h,
-                            const float* weight, float eps, const void* dy, const void* d_residual, void* dh);
+void rms_norm_gradient_rows(DType type, int64_t first, int64_t last, int64_t size, const void* h, const float* weight,
+                            float eps, const void* dy, const void* d_residual, void* dh);
 /** swiglu_forward for a block of rows and columns, whose first element the arrays begin with: rows of gate and up are
  * `from` elements apart, those of y `to`. */
 void swiglu_columns(DType type, int64_t rows, int64_t columns, const void* gate, const void* up, int64_t from, void* y,

@@ -104,11 +104,10 @@ void run(const Key& key, const void* a, const void* b, void* c) try {
   std::shared_ptr<const Primitive> primitive = cache.get(key);
   const auto& description = primitive->description;
   void* scratch = thread_scratch(description.scratchpad_desc().get_size());
-  std::unordered_map<int, memory> arguments{
-      {DNNL_ARG_SRC, wrap(description.src_desc(), a)},
-      {DNNL_ARG_WEIGHTS, wrap(description.weights_desc(), b)},
-      {DNNL_ARG_DST, wrap(description.dst_desc(), c)},
-      {DNNL_ARG_SCRATCHPAD, wrap(description.scratchpad_desc(), scratch)}};
+  std::unordered_map<int, memory> arguments{{DNNL_ARG_SRC, wrap(description.src_desc(), a)},
+                                            {DNNL_ARG_WEIGHTS, wrap(description.weights_desc(), b)},
+                                            {DNNL_ARG_DST, wrap(description.dst_desc(), c)},
+                                            {DNNL_ARG_SCRATCHPAD, wrap(description.scratchpad_desc(), scratch)}};
   primitive->matmul.execute(stream, arguments);
   stream.wait();
 } catch (const dnnl::error& error) {
@@ -119,15 +118,7 @@ void run(const Key& key, const void* a, const void* b, void* c) try {
 
 void gemm(int64_t m, int64_t n, int64_t k, const GemmOperand& a, const GemmOperand& b, DType c_dtype, void* c,
           int64_t c_leading, bool accumulate) {
-  const Key key{m,
-                n,
-                k,
-                a.leading,
-                b.leading,
-                c_leading,
-                a.dtype,
-                c_dtype,
-                accumulate};
+  const Key key{m, n, k, a.leading, b.leading, c_leading, a.dtype, c_dtype, accumulate};
   run(key, a.data, b.data, c);
 }
 

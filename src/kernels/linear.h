@@ -52,8 +52,8 @@ struct Lora {
 /** y = x w^T + bias + scale (xl a^T) b^T in one product, rounded once; xa[rows, rank] = xl a^T, which the
  * gradient needs. xl[rows, in] is the branch's input: x itself, or x after dropout. With bf16 compute, a, b
  * and xa enter the products rounded to bf16 (xa is returned as it was before). */
-void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl, ConstMatrix w,
-                         ConstMatrix bias, const Lora& lora, Matrix y, float* xa, Compute compute);
+void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl, ConstMatrix w, ConstMatrix bias,
+                         const Lora& lora, Matrix y, float* xa, Compute compute);
 
 /** Where the gradients of linear_lora_forward go:
  *   dx[rows, in]  = dy w, + scale (dy b) a when dxl is null, since then xl is x itself; null: not wanted
@@ -68,7 +68,7 @@ struct LoraGradients {
 };
 /** From dy[rows, out], the gradient of y, and what linear_lora_forward read and wrote. da and db are summed over parts of
  * the rows at the same time, and these sums added in the order of the rows. */
-void linear_lora_gradients(const LinearShape& shape, ConstMatrix dy, ConstMatrix xl, ConstMatrix w,
-                           const float* xa, const Lora& lora, const LoraGradients& gradients, Compute compute);
+void linear_lora_gradients(const LinearShape& shape, ConstMatrix dy, ConstMatrix xl, ConstMatrix w, const float* xa,
+                           const Lora& lora, const LoraGradients& gradients, Compute compute);
 
 }  // namespace gavel

@@ -10,8 +10,7 @@ namespace gavel {
 namespace {
 
 void check_lora(const Lora& lora) {
-  if (lora.rank < 1 || lora.a == nullptr || lora.b == nullptr)
-    fail("lora: rank {} or no matrices", lora.rank);
+  if (lora.rank < 1 || lora.a == nullptr || lora.b == nullptr) fail("lora: rank {} or no matrices", lora.rank);
 }
 
 /** A LoRA pair with its rank filled up by zeros to an even one where products of bf16 need that. */
@@ -77,8 +76,8 @@ struct TransposedProduct {
 
 }  // namespace
 
-void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl, ConstMatrix w,
-                         ConstMatrix bias, const Lora& lora, Matrix y, float* xa, Compute compute) {
+void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl, ConstMatrix w, ConstMatrix bias,
+                         const Lora& lora, Matrix y, float* xa, Compute compute) {
   check_linear(shape, {x.dtype, xl.dtype, w.dtype, y.dtype});
   check_lora(lora);
   if (shape.rows == 0) return;
@@ -106,17 +105,15 @@ void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl
     carve(Carver(call.local(worker, carve(Carver(nullptr)))));
     a.multiply(some, as_type(type, {xl.dtype, element(xl, first * in)}, some * in, xl_copy), sums);
     copy_block(DType::kF32, sums, even.rank, DType::kF32, xa + first * lora.rank, lora.rank, some, lora.rank);
-    const PanelTerm terms[] = {
-        weight.term(as_type(type, {x.dtype, element(x, first * in)}, some * in, x_copy), in),
-        b.term(as_type(type, {DType::kF32, sums}, some * even.rank, xa_copy), even.rank)};
+    const PanelTerm terms[] = {weight.term(as_type(type, {x.dtype, element(x, first * in)}, some * in, x_copy), in),
+                               b.term(as_type(type, {DType::kF32, sums}, some * even.rank, xa_copy), even.rank)};
     panel_product(type, some, out, terms,
                   {{y.dtype, element(y, first * out)}, out, bias.data ? bias_f32.data() : nullptr, {}});
   });
 }
 
-void linear_lora_gradients(const LinearShape& shape, ConstMatrix dy, ConstMatrix xl, ConstMatrix w,
-                           const float* xa, const Lora& lora, const LoraGradients& gradients,
-                           Compute compute) {
+void linear_lora_gradients(const LinearShape& shape, ConstMatrix dy, ConstMatrix xl, ConstMatrix w, const float* xa,
+                           const Lora& lora, const LoraGradients& gradients, Compute compute) {
   check_linear(shape, {dy.dtype, xl.dtype, w.dtype});
   check_lora(lora);
   const auto [rows, in, out] = shape;

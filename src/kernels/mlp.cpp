@@ -49,8 +49,8 @@ bool is_fused(const MlpShape& s, DType type, Compute compute) {
 }
 
 /** Kernel by kernel, for arrays of a type that is not multiplied as it is. */
-void forward_apart(const MlpShape& s, DType type, const void* h, const MlpWeights& w, void* y, void* gate,
-                   void* up, Compute compute) {
+void forward_apart(const MlpShape& s, DType type, const void* h, const MlpWeights& w, void* y, void* gate, void* up,
+                   Compute compute) {
   const int64_t wide = s.rows * s.intermediate;
   std::vector<char> normed(bytes_of(type, s.rows * s.hidden)), gated(bytes_of(type, wide)), own_gate, own_up;
   if (gate == nullptr) {
@@ -72,8 +72,8 @@ void forward_apart(const MlpShape& s, DType type, const void* h, const MlpWeight
   copy_block(DType::kF32, sum.data(), count, type, y, count, 1, count);
 }
 
-void gradient_apart(const MlpShape& s, DType type, const void* h, const MlpWeights& w, const void* gate,
-                    const void* up, const void* dy, void* dh, Compute compute) {
+void gradient_apart(const MlpShape& s, DType type, const void* h, const MlpWeights& w, const void* gate, const void* up,
+                    const void* dy, void* dh, Compute compute) {
   const int64_t wide = s.rows * s.intermediate, narrow = s.rows * s.hidden;
   std::vector<char> d_gated(bytes_of(type, wide)), d_gate(d_gated.size()), d_up(d_gated.size()),
       d_normed(bytes_of(type, narrow));
@@ -90,13 +90,12 @@ void gradient_apart(const MlpShape& s, DType type, const void* h, const MlpWeigh
 
 }  // namespace
 
-void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights& w, void* y, void* gate,
-                 void* up, Compute compute) {
+void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights& w, void* y, void* gate, void* up,
+                 Compute compute) {
   check(s, type, w);
   if ((gate == nullptr) != (up == nullptr)) fail("mlp: only one of gate and up is to be written");
   if (s.rows == 0) return;
-  if (!is_fused(s, type, compute))
-    return forward_apart(s, type, h, w, y, gate, up, compute);
+  if (!is_fused(s, type, compute)) return forward_apart(s, type, h, w, y, gate, up, compute);
   const std::vector<float> norm = widened_vector(w.norm, s.hidden);
   KernelCall call;
   const PackedMlp packed(call, s, type, w, true);
@@ -133,12 +132,11 @@ void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights&
   });
 }
 
-void mlp_gradient(const MlpShape& s, DType type, const void* h, const MlpWeights& w, const void* gate,
-                  const void* up, const void* dy, void* dh, Compute compute) {
+void mlp_gradient(const MlpShape& s, DType type, const void* h, const MlpWeights& w, const void* gate, const void* up,
+                  const void* dy, void* dh, Compute compute) {
   check(s, type, w);
   if (s.rows == 0) return;
-  if (!is_fused(s, type, compute))
-    return gradient_apart(s, type, h, w, gate, up, dy, dh, compute);
+  if (!is_fused(s, type, compute)) return gradient_apart(s, type, h, w, gate, up, dy, dh, compute);
   const std::vector<float> norm = widened_vector(w.norm, s.hidden);
   KernelCall call;
   const PackedMlp packed(call, s, type, w, false);
@@ -160,14 +158,15 @@ void mlp_gradient(const MlpShape& s, DType type, const void* h, const MlpWeights
       const int64_t columns = std::min(kColumns, s.intermediate - column), at = first * s.intermediate + column;
       const PanelTerm term = packed.down.term(out, s.hidden, column);
       panel_product(type, rows, columns, {&term, 1}, {{type, d_gated}, kColumns, nullptr, {}});
-      swiglu_gradient_columns(type, rows, columns, element(ConstMatrix(type, gate), at), element(ConstMatrix(type, up), at),
-                              s.intermediate, d_gated, kColumns, element(Matrix{type, d_gate}, column),
-                              element(Matrix{type, d_up}, column), s.intermediate);
+      swiglu_gradient_columns(type, rows, columns, element(ConstMatrix(type, gate), at),
+                              element(ConstMatrix(type, up), at), s.intermediate, d_gated, kColumns,
+                              element(Matrix{type, d_gate}, column), element(Matrix{type, d_up}, column),
+                              s.intermediate);
     }
     const PanelTerm terms[] = {packed.gate.term(d_gate, s.intermediate), packed.up.term(d_up, s.intermediate)};
     panel_product(type, rows, s.hidden, terms, {{type, d_normed}, s.hidden, nullptr, {}});
-    rms_norm_gradient_rows(type, 0, rows, s.hidden, element(ConstMatrix(type, h), first * s.hidden),
-                           norm.data(), w.eps, d_normed, out, element(Matrix{type, dh}, first * s.hidden));
+    rms_norm_gradient_rows(type, 0, rows, s.hidden, element(ConstMatrix(type, h), first * s.hidden), norm.data(), w.eps,
+                           d_normed, out, element(Matrix{type, dh}, first * s.hidden));
   });
 }
 

@@ -28,11 +28,11 @@ struct MlpWeights {
  *
  * Where the arrays' own type can be multiplied (Compute), the whole block is computed for a few rows at a time, and what
  * lies between h and y stays in the cache. Else it is done layer by layer. */
-void mlp_forward(const MlpShape& shape, DType type, const void* h, const MlpWeights& weights, void* y,
-                 void* gate, void* up, Compute compute);
+void mlp_forward(const MlpShape& shape, DType type, const void* h, const MlpWeights& weights, void* y, void* gate,
+                 void* up, Compute compute);
 
 /** dh[rows, hidden] for dy, the gradient of y, and what mlp_forward read and wrote. */
-void mlp_gradient(const MlpShape& shape, DType type, const void* h, const MlpWeights& weights,
-                  const void* gate, const void* up, const void* dy, void* dh, Compute compute);
+void mlp_gradient(const MlpShape& shape, DType type, const void* h, const MlpWeights& weights, const void* gate,
+                  const void* up, const void* dy, void* dh, Compute compute);
 
 }  // namespace gavel

@@ -43,8 +43,7 @@ void pack_transposed(DType type, int64_t k, int64_t n, const PanelSource& b, int
         prefetch_rows(from + 2 * tile_bytes, k * size, columns, tile_bytes);
       }
       if (whole && b.w.dtype == type && b.scale == 1) {
-        transpose_units(reinterpret_cast<const float*>(from), units, kWidth, kTileUnits,
-                        panel + unit * kWidth, kWidth);
+        transpose_units(reinterpret_cast<const float*>(from), units, kWidth, kTileUnits, panel + unit * kWidth, kWidth);
         continue;
       }
       if (!whole) std::memset(tile, 0, sizeof(tile));
@@ -164,8 +163,7 @@ void tile_columns(int64_t m, std::span<const UnitTerm> terms, int64_t first, int
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
   const auto go = [&](auto vectors) {
     constexpr int kVectors = decltype(vectors)::value;
-    for (; first + kVectors * lanes <= last; first += kVectors * lanes)
-      tile_rows<kPairs, kVectors>(m, terms, first, c);
+    for (; first + kVectors * lanes <= last; first += kVectors * lanes) tile_rows<kPairs, kVectors>(m, terms, first, c);
   };
   go(std::integral_constant<int, kVectorsAtOnce>());
   if constexpr (kVectorsAtOnce > 3) go(std::integral_constant<int, 3>());
@@ -204,8 +202,8 @@ void ragged_columns(int64_t m, std::span<const UnitTerm> terms, int64_t first, i
 
 /** c[row + r, first + q] of kDots by kRows dot products of rows, 16 pairs at a time. */
 template <int kRows>
-HWY_NOINLINE void dot_rows(int64_t k, const uint16_t* a, int64_t a_leading, const uint16_t* b, float* c, int64_t c_leading,
-                           int64_t count) {
+HWY_NOINLINE void dot_rows(int64_t k, const uint16_t* a, int64_t a_leading, const uint16_t* b, float* c,
+                           int64_t c_leading, int64_t count) {
   const FloatTag d;
   Float sums[kRows][kDots];
 #pragma GCC unroll 8
@@ -252,8 +250,8 @@ void product(DType type, int64_t m, int64_t n, std::span<const PanelTerm> terms,
   const int64_t per = type == DType::kBF16 ? 2 : 1;
   std::vector<UnitTerm> in_units;
   for (const PanelTerm& term : terms)
-    in_units.push_back({term.k / per, static_cast<const float*>(term.a), term.leading / per,
-                        static_cast<const float*>(term.panels)});
+    in_units.push_back(
+        {term.k / per, static_cast<const float*>(term.a), term.leading / per, static_cast<const float*>(term.panels)});
   const Target c{target.c.dtype, target.c.data, target.leading, target.bias, target.addend.data};
   if (per == 1)
     product_of<false>(m, n, in_units, c);
@@ -298,7 +296,9 @@ bool is_narrow(DType type, int64_t k, int64_t n) {
   return type == DType::kBF16 && n <= 8 && k % 32 == 0 && has_native_bf16();
 }
 
-size_t narrow_bytes(int64_t k, int64_t n) { return static_cast<size_t>((n + 3) / 4 * 4 * k) * sizeof(uint16_t); }
+size_t narrow_bytes(int64_t k, int64_t n) {
+  return static_cast<size_t>((n + 3) / 4 * 4 * k) * sizeof(uint16_t);
+}
 
 void pack_narrow(int64_t k, int64_t n, const PanelSource& b, void* to) {
   auto* out = static_cast<uint16_t*>(to);

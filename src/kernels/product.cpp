@@ -8,8 +8,7 @@
 namespace gavel {
 void check_linear(const LinearShape& shape, std::initializer_list<DType> types) {
   if (shape.rows < 0 || shape.in < 1 || shape.out < 1)
-    fail("linear: {} rows, {} inputs, {} outputs: expected at least 0, 1 and 1", shape.rows, shape.in,
-         shape.out);
+    fail("linear: {} rows, {} inputs, {} outputs: expected at least 0, 1 and 1", shape.rows, shape.in, shape.out);
   for (DType type : types)
     if (type != DType::kF32 && type != DType::kBF16)
       fail("linear: expected float32 or bfloat16 operands, found {}", dtype_name(type));
@@ -28,8 +27,8 @@ std::vector<float> widened_vector(ConstMatrix bias, int64_t size) {
   return result;
 }
 
-void copy_block(DType from_type, const void* from, int64_t from_leading, DType to_type, void* to,
-                int64_t to_leading, int64_t rows, int64_t columns, float scale) {
+void copy_block(DType from_type, const void* from, int64_t from_leading, DType to_type, void* to, int64_t to_leading,
+                int64_t rows, int64_t columns, float scale) {
   if (from_leading == columns && to_leading == columns && rows > 0) {
     columns *= rows;
     rows = 1;
@@ -46,8 +45,7 @@ void copy_block(DType from_type, const void* from, int64_t from_leading, DType t
     } else if (to_type == DType::kBF16) {
       narrow(static_cast<const float*>(source), static_cast<uint16_t*>(target), n, scale);
     } else {
-      for (size_t i = 0; i < n; ++i)
-        static_cast<float*>(target)[i] = static_cast<const float*>(source)[i] * scale;
+      for (size_t i = 0; i < n; ++i) static_cast<float*>(target)[i] = static_cast<const float*>(source)[i] * scale;
     }
   }
 }

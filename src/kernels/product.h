@@ -28,8 +28,8 @@ inline char* element(Matrix m, int64_t index) {
 
 /** to[r, c] = from[r, c] * scale, with float32 or bf16 on each side; rows are `leading` elements apart. A scale other than
  * 1 only from float32. */
-void copy_block(DType from_type, const void* from, int64_t from_leading, DType to_type, void* to,
-                int64_t to_leading, int64_t rows, int64_t columns, float scale = 1);
+void copy_block(DType from_type, const void* from, int64_t from_leading, DType to_type, void* to, int64_t to_leading,
+                int64_t rows, int64_t columns, float scale = 1);
 
 /** The bytes of `copy` that as_type needs for `count` values of type `from`: none where the types are the same. */
 int64_t copy_bytes(DType type, DType from, int64_t count);

@@ -29,7 +29,7 @@ class Arena {
       memory_.reset();
       size_ = 0;
       size_t rounded = (bytes + 4095) / 4096 * 4096;
-      memory_.reset(static_cast<char*>(::operator new (rounded, std::align_val_t{64})));
+      memory_.reset(static_cast<char*>(::operator new(rounded, std::align_val_t{64})));
       size_ = rounded;
     }
     return memory_.get();
@@ -37,7 +37,7 @@ class Arena {
 
  private:
   struct Delete {
-    void operator()(char* p) const { ::operator delete (p, std::align_val_t{64}); }
+    void operator()(char* p) const { ::operator delete(p, std::align_val_t{64}); }
   };
   std::unique_ptr<char, Delete> memory_;
   size_t size_ = 0;
@@ -48,12 +48,8 @@ class Arena {
 class FlushDenormals {
  public:
 #ifdef __SSE2__
-  FlushDenormals() : before_(_mm_getcsr()) {
-    _mm_setcsr(before_ | 0x8040);
-  }  // flush to zero, denormals are zero
-  ~FlushDenormals() {
-    _mm_setcsr(before_);
-  }
+  FlushDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }  // flush to zero, denormals are zero
+  ~FlushDenormals() { _mm_setcsr(before_); }
 
  private:
   unsigned before_;

@@ -11,14 +11,14 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "data/prefetch.h"
+#include "engine/engine.h"
+#include "judge/evaluate.h"
 #include "kernels/thread_pool.h"
 #include "report/progress.h"
 #include "report/table.h"
-#include "engine/engine.h"
-#include "judge/evaluate.h"
-#include "setup/run_data.h"
 #include "setup/open_device.h"
 #include "setup/open_model.h"
+#include "setup/run_data.h"
 #include "setup/run_options.h"
 
 namespace gavel {
@@ -94,9 +94,8 @@ void Bench::send(int64_t step, StepBatches batches) {
     for (const Batch& batch : sent.batches.micro) sent.evaluations.push_back(engine_.start_evaluation(batch));
   } else {
     double rate = recipe_.train.learning_rate;
-    sent.stats =
-        engine_.train_step(sent.batches.micro, step, rate, static_cast<double>(sent.batches.num_rows),
-                           static_cast<uint64_t>(recipe_.train.seed));
+    sent.stats = engine_.train_step(sent.batches.micro, step, rate, static_cast<double>(sent.batches.num_rows),
+                                    static_cast<uint64_t>(recipe_.train.seed));
   }
   sent_.push_back(std::move(sent));
 }
@@ -108,8 +107,7 @@ void Bench::count(const Sent& sent, BenchResult& result) const {
     result.tokens += batch.num_tokens;
     result.real_tokens += batch.num_real_tokens;
     BatchShape shape = shape_of(batch);
-    const EngineProgram& program =
-        options_.predict ? engine_.evaluation_program(shape) : engine_.train_program(shape);
+    const EngineProgram& program = options_.predict ? engine_.evaluation_program(shape) : engine_.train_program(shape);
     const double of_one_product = seen_pair_flops(step.model.spec, batch, batcher_.dataset());
     for (const auto& [op, stated] : program.flops) {
       const KernelDefinition* kernel = step.model.kernels.find(op);
@@ -204,8 +202,7 @@ BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
   result.compute_dtype = dtype_name(step.model.compute_dtype);
   double start = now();
   for (const BatchShape& shape : bench_shapes(batcher, bench_steps(batcher, options))) {
-    const EngineProgram& program =
-        options.predict ? engine.evaluation_program(shape) : engine.train_program(shape);
+    const EngineProgram& program = options.predict ? engine.evaluation_program(shape) : engine.train_program(shape);
     ++result.programs;
     if (program.from_cache) ++result.programs_from_cache;
   }
@@ -274,11 +271,11 @@ std::string BenchResult::to_text() const {
       per_second(real_tokens), 100 - 100 * static_cast<double>(real_tokens) / static_cast<double>(tokens));
   text += fmt::format("  {:.1f} GFLOP/s of matrix products", flops / seconds * 1e-9);
   if (product_limit > 0)
-    text += fmt::format(", {:.1f} % of this machine's {:.1f}", 100 * flops / seconds / product_limit,
-                        product_limit * 1e-9);
-  text += fmt::format(
-      "\n  peak memory {}, {} programs compiled in {} ({} from the cache), mean loss {:.4f}\n",
-      format_bytes(peak_memory), programs, format_duration(compile_seconds), programs_from_cache, mean_loss);
+    text +=
+        fmt::format(", {:.1f} % of this machine's {:.1f}", 100 * flops / seconds / product_limit, product_limit * 1e-9);
+  text += fmt::format("\n  peak memory {}, {} programs compiled in {} ({} from the cache), mean loss {:.4f}\n",
+                      format_bytes(peak_memory), programs, format_duration(compile_seconds), programs_from_cache,
+                      mean_loss);
   std::vector<std::pair<std::string, Kernel>> order(kernels.begin(), kernels.end());
   std::sort(order.begin(), order.end(),
             [](const auto& a, const auto& b) { return a.second.time.seconds > b.second.time.seconds; });
@@ -287,10 +284,9 @@ std::string BenchResult::to_text() const {
   for (const auto& [target, kernel] : order) {
     if (kernel.time.calls == 0) continue;
     inside += kernel.time.seconds;
-    table.push_back(
-        {target, fmt::format("{}", kernel.time.calls), fmt::format("{:.3f}", kernel.time.seconds),
-         fmt::format("{:.1f}", 100 * kernel.time.seconds / seconds),
-         kernel.flops > 0 ? fmt::format("{:.0f}", kernel.flops / kernel.time.seconds * 1e-9) : ""});
+    table.push_back({target, fmt::format("{}", kernel.time.calls), fmt::format("{:.3f}", kernel.time.seconds),
+                     fmt::format("{:.1f}", 100 * kernel.time.seconds / seconds),
+                     kernel.flops > 0 ? fmt::format("{:.0f}", kernel.flops / kernel.time.seconds * 1e-9) : ""});
   }
   if (!table.empty()) {
     table.push_back({"everything else", "", fmt::format("{:.3f}", seconds - inside),

@@ -4,9 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "engine/engine.h"
 #include "io/safetensors.h"
 #include "model/adapter.h"
-#include "engine/engine.h"
 
 namespace gavel {
 
@@ -48,8 +48,7 @@ std::string in_memory_name(const std::string& file_name) {
 
 /** Step `step` of tensors [steps, …], as a batch. */
 Batch golden_batch(const SafetensorsFile& file, size_t step, int32_t pad_id) {
-  HostTensor ids = file.tensor("input_ids"), mask = file.tensor("attention_mask"),
-             labels = file.tensor("labels");
+  HostTensor ids = file.tensor("input_ids"), mask = file.tensor("attention_mask"), labels = file.tensor("labels");
   if (ids.shape().size() != 3 || mask.shape() != ids.shape() || labels.shape().size() != 3)
     fail(
         "parity: batch.safetensors: input_ids and attention_mask must be [steps, batch, length], labels "
@@ -59,8 +58,7 @@ Batch golden_batch(const SafetensorsFile& file, size_t step, int32_t pad_id) {
   auto count = static_cast<size_t>(b * s);
   auto id_values = ids.as<int32_t>().subspan(step * count, count);
   auto mask_values = mask.as<int32_t>().subspan(step * count, count);
-  auto label_values =
-      labels.as<float>().subspan(step * static_cast<size_t>(b * n), static_cast<size_t>(b * n));
+  auto label_values = labels.as<float>().subspan(step * static_cast<size_t>(b * n), static_cast<size_t>(b * n));
   Batch batch;
   auto tokens = [&] { return HostTensor(DType::kI32, {b, s}); };
   batch.input_ids = tokens();
@@ -105,8 +103,7 @@ ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels,
   try {
     recipe = nlohmann::json::parse(read_text(recipe_path));
     rates = recipe.at("lr_per_step").get<std::vector<double>>();
-    options.adam = {recipe.at("betas").at(0), recipe.at("betas").at(1), recipe.at("eps"),
-                    recipe.at("weight_decay")};
+    options.adam = {recipe.at("betas").at(0), recipe.at("betas").at(1), recipe.at("eps"), recipe.at("weight_decay")};
   } catch (const nlohmann::json::exception& error) {
     fail("{}: {}", recipe_path.string(), error.what());
   }
@@ -123,8 +120,7 @@ ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels,
 
   Engine engine(std::move(client), options, compile_cache);
   engine.load_frozen(files);
-  engine.set_trainable(
-      read_adapter_weights(folder / "adapter", files.spec(), adapter, options.model.num_labels));
+  engine.set_trainable(read_adapter_weights(folder / "adapter", files.spec(), adapter, options.model.num_labels));
   const std::vector<TrainableParameter> parameters = trainable_layout(options.model).parameters;
   ParityReport report;
   auto compare_trainable = [&](const std::string& quantity, const std::vector<HostTensor>& values) {
@@ -151,10 +147,9 @@ ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels,
     size_t size = found.as<float>().size();
     compare_values(report.quantities["logits"], fmt::format("logits of step {}", step), found.as<float>(),
                    logits.as<float>().subspan(step * size, size));
-    auto sums = engine
-                    .train_step(std::span(&batch, 1), static_cast<int64_t>(step), rates[step],
-                                static_cast<double>(rows), 0)
-                    .get();
+    auto sums =
+        engine.train_step(std::span(&batch, 1), static_cast<int64_t>(step), rates[step], static_cast<double>(rows), 0)
+            .get();
     auto loss = static_cast<float>(sums.loss / static_cast<double>(rows));
     compare_values(report.quantities["loss"], fmt::format("loss of step {}", step), std::span(&loss, 1),
                    losses.as<float>().subspan(step, 1));

@@ -100,9 +100,9 @@ AdapterConfig read_adapter_config(const fs::path& folder) {
     fail("{}: peft_type is '{}', expected LORA", path.string(), get("peft_type", std::string()));
   if (get("bias", std::string("none")) != "none")
     fail("{}: bias '{}' is not supported, only none", path.string(), get("bias", std::string()));
-  for (const char* key : {"use_dora", "rank_pattern", "alpha_pattern", "layers_to_transform",
-                          "layer_replication", "fan_in_fan_out", "lora_bias", "trainable_token_indices",
-                          "target_parameters", "use_qalora", "exclude_modules"})
+  for (const char* key :
+       {"use_dora", "rank_pattern", "alpha_pattern", "layers_to_transform", "layer_replication", "fan_in_fan_out",
+        "lora_bias", "trainable_token_indices", "target_parameters", "use_qalora", "exclude_modules"})
     if (json.contains(key) && !is_empty(json[key]))
       fail("{}: '{}' is {}: adapters with it are not supported", path.string(), key, json[key].dump());
   AdapterConfig config;
@@ -119,8 +119,7 @@ AdapterConfig read_adapter_config(const fs::path& folder) {
            json["target_modules"].dump());
     for (const std::string& name : all_linear_names()) targets.insert(name);
   } else {
-    for (const std::string& name : get("target_modules", std::vector<std::string>()))
-      targets.insert(last_part(name));
+    for (const std::string& name : get("target_modules", std::vector<std::string>())) targets.insert(last_part(name));
   }
   // PEFT writes a set, in any order; ours is the model's.
   for (const std::string& name : all_linear_names())
@@ -149,8 +148,7 @@ std::vector<HostTensor> read_adapter_weights(const fs::path& folder, const Decod
       if (part.shape() != expected)
         fail("{}: tensor '{}' has shape {}, this base model calls for {}: is it an adapter of another model?",
              path.string(), name, to_string(part.shape()), to_string(expected));
-      if (!is_float(part.dtype()))
-        fail("{}: tensor '{}' holds {}", path.string(), name, dtype_name(part.dtype()));
+      if (!is_float(part.dtype())) fail("{}: tensor '{}' holds {}", path.string(), name, dtype_name(part.dtype()));
       HostTensor wide = part.to(DType::kF32);
       std::memcpy(static_cast<char*>(value.mutable_data()) + layer * bytes, wide.data(), bytes);
     }

@@ -17,8 +17,8 @@ struct AdapterConfig {
 /** Writes adapter_config.json and adapter_model.safetensors (head included, float32) as PEFT does for task
  * type SEQ_CLS, so that PeftModel.from_pretrained opens the folder unchanged. `values` are in the order of
  * trainable_layout. Both files are replaced as wholes. */
-void save_adapter(const std::filesystem::path& folder, const DecoderSpec& spec,
-                  const AdapterConfig& adapter, const std::vector<HostTensor>& values);
+void save_adapter(const std::filesystem::path& folder, const DecoderSpec& spec, const AdapterConfig& adapter,
+                  const std::vector<HostTensor>& values);
 
 /** Reads adapter_config.json. Throws when it is not a LoRA adapter or uses what Gavel does not have (DoRA,
  * biases, rank patterns, only some layers, …), naming the key. */

@@ -40,8 +40,7 @@ HostTensor mean_of(const std::vector<LoadedAdapterWeights>& adapters, size_t ind
     auto values = adapters[i].values[index].as<float>();
     for (size_t k = 0; k < sums.size(); ++k) sums[k] += factors[i] * static_cast<double>(values[k]);
   }
-  for (size_t k = 0; k < sums.size(); ++k)
-    out[k] = static_cast<float>(sums[k] / static_cast<double>(adapters.size()));
+  for (size_t k = 0; k < sums.size(); ++k) out[k] = static_cast<float>(sums[k] / static_cast<double>(adapters.size()));
   return mean;
 }
 
@@ -57,14 +56,13 @@ HostTensor joined(const std::vector<LoadedAdapterWeights>& adapters, size_t inde
   size_t row_at = 0, column_at = 0;
   for (size_t i = 0; i < adapters.size(); ++i) {
     const HostTensor& part = adapters[i].values[index];
-    const auto part_rows = static_cast<size_t>(part.shape()[1]),
-               part_columns = static_cast<size_t>(part.shape()[2]);
+    const auto part_rows = static_cast<size_t>(part.shape()[1]), part_columns = static_cast<size_t>(part.shape()[2]);
     auto values = part.as<float>();
     for (size_t layer = 0; layer < static_cast<size_t>(shape[0]); ++layer)
       for (size_t r = 0; r < part_rows; ++r)
         for (size_t c = 0; c < part_columns; ++c)
-          out[(layer * rows + row_at + r) * columns + column_at + c] = static_cast<float>(
-              factors[i] * static_cast<double>(values[(layer * part_rows + r) * part_columns + c]));
+          out[(layer * rows + row_at + r) * columns + column_at + c] =
+              static_cast<float>(factors[i] * static_cast<double>(values[(layer * part_rows + r) * part_columns + c]));
     (axis == 1 ? row_at : column_at) += axis == 1 ? part_rows : part_columns;
   }
   return whole;
@@ -121,8 +119,8 @@ LoadedAdapterWeights average_adapters(const DecoderSpec& spec, const std::vector
     if (head_shape(adapter) != head_shape(first))
       fail("average: the heads have shapes {} and {}", to_string(head_shape(first)), to_string(head_shape(adapter)));
     if (method == AverageMethod::kFactors && adapter.config.lora.r != first.config.lora.r)
-      fail("average: the adapters have ranks {} and {}; the method 'exact' takes any ranks",
-           first.config.lora.r, adapter.config.lora.r);
+      fail("average: the adapters have ranks {} and {}; the method 'exact' takes any ranks", first.config.lora.r,
+           adapter.config.lora.r);
   }
   const std::vector<double> ones(adapters.size(), 1.0);
   std::vector<double> scalings, shares;

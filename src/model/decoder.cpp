@@ -38,9 +38,9 @@ class BlockValues {
 
 /** What all layers share. */
 struct Shared {
-  Value segment_ids;  // [B, S]
-  Value token_hash;   // ui32 [T]; none without dropout
-  Value dropout_key;  // ui32 scalar
+  Value segment_ids;             // [B, S]
+  Value token_hash;              // ui32 [T]; none without dropout
+  Value dropout_key;             // ui32 scalar
   std::vector<Rotary> rotaries;  // of each of DecoderSpec::ropes, [B, S, D/2]
 };
 
@@ -111,8 +111,7 @@ class BlockBuilder {
 
   /** After attention: output projection and the feed-forward block, with their residuals. */
   Value rest(const Value& x, const Value& attended, const Value& hash) const {
-    Value middle =
-        add(x, head_norm(linear(attended, attention_.o_proj, hash), block_.attention_output_norm));
+    Value middle = add(x, head_norm(linear(attended, attention_.o_proj, hash), block_.attention_output_norm));
     const FeedForwardSpec& mlp = block_.feed_forward;
     auto weight = [&](const LinearSpec& spec) { return values_.of(spec.weight); };
     if (Value whole = layers_.feed_forward({middle, values_.of(block_.feed_forward_norm), options_.spec.norm,
@@ -211,7 +210,8 @@ class DecoderBuilder {
       for (const TensorSpec* tensor : block.tensors())
         values.set(*tensor, frozen_.at(name_in_layer(tensor->name, layer)));
       for (size_t i = 0; i < layout_.adapters.size(); ++i)
-        values.set_adapter(layout_.adapters[i].linear, a[i][static_cast<size_t>(layer)], b[i][static_cast<size_t>(layer)]);
+        values.set_adapter(layout_.adapters[i].linear, a[i][static_cast<size_t>(layer)],
+                           b[i][static_cast<size_t>(layer)]);
       Value number = full(x.graph(), DType::kI32, {}, static_cast<double>(layer));
       BlockBuilder builder(options_, block, shared_, values, number);
       if (layer + 1 == spec_.num_hidden_layers) return builder.pooled_tokens(x, last_index);
@@ -236,8 +236,8 @@ class DecoderBuilder {
       constants.push_back(shared_.token_hash);
       constants.push_back(shared_.dropout_key);
     }
-    auto layer = [&](const Value& carried, const BlockSpec& block, const std::vector<Value>& values, const Shared& shared,
-                     const Value& number) {
+    auto layer = [&](const Value& carried, const BlockSpec& block, const std::vector<Value>& values,
+                     const Shared& shared, const Value& number) {
       BlockValues named = block_values(block, values);
       return place.tokens(BlockBuilder(options_, block, shared, named, number).all_tokens(place.tokens(carried)));
     };
@@ -355,9 +355,9 @@ std::vector<std::string> placement_notes(const ModelOptions& options) {
   if (!placement.split()) return notes;
   if (!placement.splits_heads()) {
     const AttentionSpec& attention = options.spec.blocks.front().attention;
-    notes.push_back(fmt::format(
-        "mesh {}: {} heads and {} key-value heads: attention is not split over mp, which must divide both",
-        to_string(placement.mesh()), attention.num_attention_heads, attention.num_key_value_heads));
+    notes.push_back(
+        fmt::format("mesh {}: {} heads and {} key-value heads: attention is not split over mp, which must divide both",
+                    to_string(placement.mesh()), attention.num_attention_heads, attention.num_key_value_heads));
   }
   for (const FrozenParameter& p : frozen_parameters(options)) placement.parameter(p.name, p.tensor, p.stacked, notes);
   for (const TrainableParameter& p : trainable_layout(options).parameters)
@@ -365,8 +365,8 @@ std::vector<std::string> placement_notes(const ModelOptions& options) {
   return notes;
 }
 
-Value build_logits(const ModelOptions& options, const std::vector<Value>& frozen,
-                   const std::vector<Value>& trainable, const BatchValues& batch, const Value& dropout_key) {
+Value build_logits(const ModelOptions& options, const std::vector<Value>& frozen, const std::vector<Value>& trainable,
+                   const BatchValues& batch, const Value& dropout_key) {
   return DecoderBuilder(options, frozen, trainable).logits(batch, dropout_key);
 }
 

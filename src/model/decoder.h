@@ -61,7 +61,7 @@ struct BatchValues {
  * frozen_parameters and trainable_layout. `dropout_key` is a ui32 scalar that differs from step to step;
  * none without dropout. In the unrolled form the last layer computes only keys and values for all tokens, the
  * rest for pooled ones. */
-Value build_logits(const ModelOptions& options, const std::vector<Value>& frozen,
-                   const std::vector<Value>& trainable, const BatchValues& batch, const Value& dropout_key);
+Value build_logits(const ModelOptions& options, const std::vector<Value>& frozen, const std::vector<Value>& trainable,
+                   const BatchValues& batch, const Value& dropout_key);
 
 }  // namespace gavel

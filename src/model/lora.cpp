@@ -87,7 +87,8 @@ HostTensor initial_value(const TrainableParameter& parameter, double initializer
         values[i] = static_cast<float>(initializer_range * normal);
       }
       break;
-    default: fail("{}: not a tensor that training starts anew", parameter.name);
+    default:
+      fail("{}: not a tensor that training starts anew", parameter.name);
   }
   return out;
 }

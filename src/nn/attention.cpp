@@ -41,9 +41,8 @@ Value within_window(const Value& seen, const Value& key, const Value& query, con
 Value causal_attention(const AttentionCall& call, int64_t block) {
   const Value &q = call.q, &k = call.k, &v = call.v, &segment_ids = call.segment_ids;
   const AttentionRule& rule = call.rule;
-  if (q.rank() != 4 || k.rank() != 4 || k.type() != v.type() || q.dim(0) != k.dim(0) ||
-      q.dim(1) != k.dim(1) || q.dim(3) != k.dim(3) || q.dim(2) % k.dim(2) != 0 ||
-      segment_ids.shape() != Shape{q.dim(0), q.dim(1)})
+  if (q.rank() != 4 || k.rank() != 4 || k.type() != v.type() || q.dim(0) != k.dim(0) || q.dim(1) != k.dim(1) ||
+      q.dim(3) != k.dim(3) || q.dim(2) % k.dim(2) != 0 || segment_ids.shape() != Shape{q.dim(0), q.dim(1)})
     fail("attention: q is {}, k {}, v {}, segment_ids {}", to_string(q.type()), to_string(k.type()),
          to_string(v.type()), to_string(segment_ids.type()));
   Graph& graph = q.graph();
@@ -82,16 +81,15 @@ Value gathered_attention(const PooledAttentionCall& call) {
   Graph& graph = q.graph();
   int64_t r = q.dim(0), h = q.dim(1), d = q.dim(2), s = k.dim(1), kv = k.dim(2), group = h / kv;
   Value qg = reshape(q, {r, kv, group, d});
-  Value kr = take(k, rows), vr = take(v, rows);                                                     // [R, S, Hkv, D]
+  Value kr = take(k, rows), vr = take(v, rows);                                                   // [R, S, Hkv, D]
   Value scores = scores_of(dot(qg, kr, {{0, 1}, {0, 2}, {3}, {3}}, wide_type(q.dtype())), rule);  // [R, Hkv, G, S]
-  Value segments = take(segment_ids, rows);                                                         // [R, S]
-  Value own = reduce_sum(
-      select(compare(Compare::kEq, iota(graph, DType::kI32, {r, s}, 1), broadcast(places, {r, s}, {0})),
-             segments, full_like(segments, 0)),
-      {1});
-  Value seen =
-      bit_and(compare(Compare::kLe, iota(graph, DType::kI32, {r, s}, 1), broadcast(places, {r, s}, {0})),
-              compare(Compare::kEq, segments, broadcast(own, {r, s}, {0})));
+  Value segments = take(segment_ids, rows);                                                       // [R, S]
+  Value own =
+      reduce_sum(select(compare(Compare::kEq, iota(graph, DType::kI32, {r, s}, 1), broadcast(places, {r, s}, {0})),
+                        segments, full_like(segments, 0)),
+                 {1});
+  Value seen = bit_and(compare(Compare::kLe, iota(graph, DType::kI32, {r, s}, 1), broadcast(places, {r, s}, {0})),
+                       compare(Compare::kEq, segments, broadcast(own, {r, s}, {0})));
   if (rule.sliding_window)
     seen = within_window(seen, iota(graph, DType::kI32, {r, s}, 1), broadcast(places, {r, s}, {0}), rule);
   Value mask = broadcast(seen, scores.shape(), {0, 3});
@@ -107,8 +105,7 @@ Rotary rotary_angles(const Value& positions, const std::vector<double>& inverse_
   std::vector<int64_t> leading;
   for (int64_t d = 0; d < positions.rank(); ++d) leading.push_back(d);
   shape.push_back(static_cast<int64_t>(inverse_frequencies.size()));
-  Value angles =
-      mul(broadcast(convert(positions, DType::kF32), shape, leading), broadcast_last(frequencies, shape));
+  Value angles = mul(broadcast(convert(positions, DType::kF32), shape, leading), broadcast_last(frequencies, shape));
   return {cos(angles), sin(angles)};
 }
 
@@ -122,8 +119,7 @@ Value apply_rotary(const RotaryCall& call) {
   std::vector<int64_t> dimensions;
   for (int64_t d = 0; d + 2 < x.rank(); ++d) dimensions.push_back(d);
   dimensions.push_back(x.rank() - 1);
-  Value c = broadcast(rotary.cos, first.shape(), dimensions),
-        s = broadcast(rotary.sin, first.shape(), dimensions);
+  Value c = broadcast(rotary.cos, first.shape(), dimensions), s = broadcast(rotary.sin, first.shape(), dimensions);
   Value rotated = concatenate({sub(mul(first, c), mul(second, s)), add(mul(second, c), mul(first, s))}, -1);
   return convert(rotated, x.dtype());
 }

@@ -43,8 +43,8 @@ Value row(const Value& stacked, int64_t i) {
 struct Scores {
   Value scores, mask, slope;
 };
-Scores block_scores(const Value& q, const Value& k, const Value& own, const Value& others, int64_t i,
-                    const Value& j, const AttentionRule& rule, const Sizes& z) {
+Scores block_scores(const Value& q, const Value& k, const Value& own, const Value& others, int64_t i, const Value& j,
+                    const AttentionRule& rule, const Sizes& z) {
   Graph& graph = q.graph();
   Value scores = mul(dot(q, k, {{0, 1}, {0, 1}, {3}, {3}}, wide_type(q.dtype())), rule.scale), slope;
   if (rule.logit_softcapping) {
@@ -54,10 +54,9 @@ Scores block_scores(const Value& q, const Value& k, const Value& own, const Valu
   }
   Shape shape = {z.b, z.block, z.block};
   Value query = add(iota(graph, DType::kI32, shape, 1), static_cast<double>(i * z.block));
-  Value key =
-      add(iota(graph, DType::kI32, shape, 2), broadcast_scalar(mul(j, static_cast<double>(z.block)), shape));
-  Value seen = bit_and(compare(Compare::kLe, key, query), compare(Compare::kEq, broadcast(own, shape, {0, 1}),
-                                                                  broadcast(others, shape, {0, 2})));
+  Value key = add(iota(graph, DType::kI32, shape, 2), broadcast_scalar(mul(j, static_cast<double>(z.block)), shape));
+  Value seen = bit_and(compare(Compare::kLe, key, query),
+                       compare(Compare::kEq, broadcast(own, shape, {0, 1}), broadcast(others, shape, {0, 2})));
   if (rule.sliding_window) {
     Value first = sub(query, full_like(query, static_cast<double>(*rule.sliding_window)));
     seen = bit_and(seen, compare(Compare::kGt, key, first));
@@ -89,25 +88,22 @@ std::vector<Value> forward(const std::vector<Value>& in, const AttentionRule& ru
   std::vector<Value> outputs, sums;
   for (int64_t i = 0; i < z.blocks; ++i) {
     auto seen = [&](const Value& stacked) { return slice_dim(stacked, 0, 0, i + 1); };
-    std::vector<Value> start = {zeros(graph, wide, {z.b, z.kv, rows[2], z.d}),
-                                full(graph, wide, rows, kMasked), zeros(graph, wide, rows)};
+    std::vector<Value> start = {zeros(graph, wide, {z.b, z.kv, rows[2], z.d}), full(graph, wide, rows, kMasked),
+                                zeros(graph, wide, rows)};
     auto body = [&](const ScanInput& step) {
       const Value &sum = step.carries[0], &top = step.carries[1], &total = step.carries[2];
-      auto [scores, mask, slope] = block_scores(step.constants[0], step.slices[0], step.constants[1], step.slices[2],
-                                         i, step.index, rule, z);
+      auto [scores, mask, slope] =
+          block_scores(step.constants[0], step.slices[0], step.constants[1], step.slices[2], i, step.index, rule, z);
       Value highest = maximum(top, reduce_max(scores, {3}));
       // Masked places count nothing even where a whole row is masked and the highest is the mask itself.
       Value weights = select(mask, exp(sub(scores, spread(highest, z.block))), full_like(scores, 0));
       Value keep = exp(sub(top, highest));
-      Value added =
-          dot(convert(weights, step.slices[1].dtype()), step.slices[1], {{0, 1}, {0, 1}, {3}, {2}}, wide);
+      Value added = dot(convert(weights, step.slices[1].dtype()), step.slices[1], {{0, 1}, {0, 1}, {3}, {2}}, wide);
       return ScanOutput{
-          {add(mul(sum, spread(keep, z.d)), added), highest, add(mul(total, keep), reduce_sum(weights, {3}))},
-          {}};
+          {add(mul(sum, spread(keep, z.d)), added), highest, add(mul(total, keep), reduce_sum(weights, {3}))}, {}};
     };
     auto found =
-        scan(graph, i + 1, start, {seen(k), seen(v), seen(segments)}, {row(q, i), row(segments, i)}, body)
-            .carries;
+        scan(graph, i + 1, start, {seen(k), seen(v), seen(segments)}, {row(q, i), row(segments, i)}, body).carries;
     // Each query sees itself, so the total is above zero.
     outputs.push_back(convert(div(found[0], spread(found[2], z.d)), q.dtype()));
     sums.push_back(add(found[1], log(found[2])));
@@ -134,10 +130,8 @@ std::vector<Value> backward(const GradientContext& context, const AttentionRule&
     auto body = [&](const ScanInput& step) {
       const Value &key = step.slices[0], &value = step.slices[1];
       const Value &query = step.constants[0], &dout = step.constants[1];
-      auto [scores, mask, slope] =
-          block_scores(query, key, step.constants[4], step.slices[2], i, step.index, rule, z);
-      Value weights =
-          select(mask, exp(sub(scores, spread(step.constants[2], z.block))), full_like(scores, 0));
+      auto [scores, mask, slope] = block_scores(query, key, step.constants[4], step.slices[2], i, step.index, rule, z);
+      Value weights = select(mask, exp(sub(scores, spread(step.constants[2], z.block))), full_like(scores, 0));
       Value dweights = dot(dout, value, {{0, 1}, {0, 1}, {3}, {3}}, wide);
       Value dscores = mul(mul(weights, sub(dweights, spread(step.constants[3], z.block))), rule.scale);
       if (slope) dscores = mul(dscores, slope);
@@ -148,9 +142,8 @@ std::vector<Value> backward(const GradientContext& context, const AttentionRule&
       return ScanOutput{{add(step.carries[0], dquery)}, {dkey, dvalue}};
     };
     Value start = zeros(graph, wide, {z.b, z.kv, z.group() * z.block, z.d});
-    ScanResult found =
-        scan(graph, i + 1, {start}, {seen(k), seen(v), seen(segments)},
-             {row(q, i), row(doutput, i), row(sums, i), row(delta, i), row(segments, i)}, body);
+    ScanResult found = scan(graph, i + 1, {start}, {seen(k), seen(v), seen(segments)},
+                            {row(q, i), row(doutput, i), row(sums, i), row(delta, i), row(segments, i)}, body);
     dq.push_back(convert(found.carries[0], q.dtype()));
     // Later blocks get nothing from this one.
     auto whole = [&](const Value& part) {
@@ -161,8 +154,8 @@ std::vector<Value> backward(const GradientContext& context, const AttentionRule&
     dk = dk ? add(dk, more_k) : more_k;
     dv = dv ? add(dv, more_v) : more_v;
   }
-  return {from_blocks(stack(dq), z), from_blocks(convert(dk, k.dtype()), z),
-          from_blocks(convert(dv, v.dtype()), z), Value()};
+  return {from_blocks(stack(dq), z), from_blocks(convert(dk, k.dtype()), z), from_blocks(convert(dv, v.dtype()), z),
+          Value()};
 }
 
 }  // namespace
@@ -170,9 +163,8 @@ std::vector<Value> backward(const GradientContext& context, const AttentionRule&
 Value blockwise_attention(const AttentionCall& call, int64_t block) {
   const Value &q = call.q, &k = call.k, &v = call.v, &segment_ids = call.segment_ids;
   const AttentionRule& rule = call.rule;
-  if (q.rank() != 4 || k.rank() != 4 || k.type() != v.type() || q.dim(0) != k.dim(0) ||
-      q.dim(1) != k.dim(1) || q.dim(3) != k.dim(3) || q.dim(2) % k.dim(2) != 0 ||
-      segment_ids.shape() != Shape{q.dim(0), q.dim(1)})
+  if (q.rank() != 4 || k.rank() != 4 || k.type() != v.type() || q.dim(0) != k.dim(0) || q.dim(1) != k.dim(1) ||
+      q.dim(3) != k.dim(3) || q.dim(2) % k.dim(2) != 0 || segment_ids.shape() != Shape{q.dim(0), q.dim(1)})
     fail("blockwise_attention: q is {}, k {}, v {}, segment_ids {}", to_string(q.type()), to_string(k.type()),
          to_string(v.type()), to_string(segment_ids.type()));
   // Whole blocks only: padding is a segment of its own, which nothing else sees.

@@ -9,13 +9,21 @@ namespace {
 using Attributes = KernelDefinition::Attributes;
 using Types = std::vector<TensorType>;
 
-const KernelDefinition& kernel(std::string_view target) { return cpu_kernels().definition(target); }
+const KernelDefinition& kernel(std::string_view target) {
+  return cpu_kernels().definition(target);
+}
 
 /** The kernels' `compute` attribute: the type of the values is the type of the products. */
-int32_t compute_of(const Value& x) { return x.dtype() == DType::kBF16 ? 1 : 2; }
+int32_t compute_of(const Value& x) {
+  return x.dtype() == DType::kBF16 ? 1 : 2;
+}
 
-double elements(const TensorType& type) { return static_cast<double>(num_elements(type.shape)); }
-double size(const TensorType& type, size_t dimension) { return static_cast<double>(type.shape.at(dimension)); }
+double elements(const TensorType& type) {
+  return static_cast<double>(num_elements(type.shape));
+}
+double size(const TensorType& type, size_t dimension) {
+  return static_cast<double>(type.shape.at(dimension));
+}
 
 // --- Linear: x [T, in], weight [out, in] ----------------------------------------------------------------------------
 
@@ -30,12 +38,14 @@ std::vector<Value> linear_gradient(const Attributes& attributes, const GradientC
   std::vector<Value> result(context.inputs.size());
   if (!context.needed[kX]) return result;
   const Value& x = context.inputs[kX];
-  result[kX] = kernel("gavel_linear_dx")
-                   .call(attributes, {context.output_gradients[0], context.inputs[kWeight]}, {x.type()})[0];
+  result[kX] =
+      kernel("gavel_linear_dx").call(attributes, {context.output_gradients[0], context.inputs[kWeight]}, {x.type()})[0];
   return result;
 }
 
-TensorType output_of(const LinearCall& call) { return {call.x.dtype(), {call.x.dim(0), call.weight.dim(0)}}; }
+TensorType output_of(const LinearCall& call) {
+  return {call.x.dtype(), {call.x.dim(0), call.weight.dim(0)}};
+}
 
 Value linear(const LinearCall& call) {
   std::vector<Value> operands = {call.x, call.weight};
@@ -110,18 +120,23 @@ double score_flops(const Types& in) {
   return elements(in[kQ]) * size(in[kK], 1);
 }
 
-double attention_flops(const Types& in) { return (in.size() == kAllPlaces ? 2 : 4) * score_flops(in); }
-double attention_gradient_flops(const Types& in) { return (in.size() == kAllPlacesBack ? 5 : 10) * score_flops(in); }
+double attention_flops(const Types& in) {
+  return (in.size() == kAllPlaces ? 2 : 4) * score_flops(in);
+}
+double attention_gradient_flops(const Types& in) {
+  return (in.size() == kAllPlacesBack ? 5 : 10) * score_flops(in);
+}
 
 std::vector<Value> attention_gradient(const Attributes& attributes, const GradientContext& context) {
   enum { kQ, kK, kV, kSegments };
   enum { kO, kLogSums };
   const auto& in = context.inputs;
-  std::vector<Value> operands = {in[kQ], in[kK], in[kV], context.outputs[kO], context.outputs[kLogSums],
-                                 context.output_gradients[kO]};
+  std::vector<Value> operands = {
+      in[kQ], in[kK], in[kV], context.outputs[kO], context.outputs[kLogSums], context.output_gradients[kO]};
   // The segments, and what tells of the queries where they are not all places.
   operands.insert(operands.end(), in.begin() + kSegments, in.end());
-  auto result = kernel("gavel_attention_grad").call(attributes, operands, {in[kQ].type(), in[kK].type(), in[kV].type()});
+  auto result =
+      kernel("gavel_attention_grad").call(attributes, operands, {in[kQ].type(), in[kK].type(), in[kV].type()});
   result.resize(in.size());
   return result;
 }
@@ -135,13 +150,11 @@ Value attention(const AttentionCall& call) {
 
 Value pooled_attention(const PooledAttentionCall& call) {
   const Value &q = call.q, &index = call.at.index;
-  Value segments =
-      reshape(take(reshape(call.segment_ids, {call.segment_ids.dim(1)}), index), {1, index.dim(0)});
+  Value segments = reshape(take(reshape(call.segment_ids, {call.segment_ids.dim(1)}), index), {1, index.dim(0)});
   Value positions = reshape(index, {1, index.dim(0)});
   Value queries = reshape(q, {1, q.dim(0), q.dim(1), q.dim(2)});
   Value out = kernel("gavel_attention")
-                  .call({{"scale", call.rule.scale}},
-                        {queries, call.k, call.v, call.segment_ids, segments, positions},
+                  .call({{"scale", call.rule.scale}}, {queries, call.k, call.v, call.segment_ids, segments, positions},
                         {queries.type(), {DType::kF32, {1, q.dim(1), q.dim(0)}}})[0];
   return reshape(out, q.shape());
 }
@@ -208,11 +221,14 @@ std::vector<Value> mlp_gradient(const Attributes& attributes, const GradientCont
 Value mlp(const FeedForwardCall& call) {
   const Value& h = call.h;
   TensorType wide{h.dtype(), {h.dim(0), call.gate.dim(0)}};
-  return kernel("gavel_mlp").call({{"eps", call.rule.eps}, {"compute", compute_of(h)}},
-                                  {h, call.norm, call.gate, call.up, call.down}, {h.type(), wide, wide})[0];
+  return kernel("gavel_mlp")
+      .call({{"eps", call.rule.eps}, {"compute", compute_of(h)}}, {h, call.norm, call.gate, call.up, call.down},
+            {h.type(), wide, wide})[0];
 }
 
-bool is_plain(const NormRule& rule) { return rule.offset == 0; }
+bool is_plain(const NormRule& rule) {
+  return rule.offset == 0;
+}
 
 // --- The registry ---------------------------------------------------------------------------------------------------
 
@@ -222,10 +238,7 @@ KernelSet make_cpu_kernels() {
   set.definitions = {
       {"gavel_linear", {{"t*.", "f.", "f"}, {"t*f"}}, linear_flops, linear_gradient},
       {"gavel_linear_dx", {{"t*.", ".f"}, {"t*f"}}, linear_flops},
-      {"gavel_linear_lora",
-       {{"t*.", "t*.", "f.", "..", "f.", "f"}, {"t*f", "t*."}},
-       adapted_flops,
-       adapted_gradient},
+      {"gavel_linear_lora", {{"t*.", "t*.", "f.", "..", "f.", "f"}, {"t*f", "t*."}}, adapted_flops, adapted_gradient},
       {"gavel_linear_lora_grad",
        {{"t*.", "t*f", ".f", "t*.", ".f", ".."}, {"t*f", ".f", ".."}, {false, true, true}},
        adapted_gradient_flops},
@@ -269,7 +282,8 @@ KernelSet make_cpu_kernels() {
       {{"gavel_attention",
         [](const PooledAttentionCall& call, const Mesh&) { return call.rule.plain() && call.k.dim(0) == 1; },
         pooled_attention}},
-      {{"gavel_swiglu", [](const GatedCall& call, const Mesh&) { return call.activation == Activation::kSilu; }, swiglu}},
+      {{"gavel_swiglu", [](const GatedCall& call, const Mesh&) { return call.activation == Activation::kSilu; },
+        swiglu}},
       // On a mesh its weights would be whole on every device, where single linears split them.
       {{"gavel_mlp",
         [](const FeedForwardCall& call, const Mesh& mesh) {

@@ -12,10 +12,10 @@ Value token_hash(const Value& dropout_rows, const Value& positions);
  * computed again and parts of a batch see the same mask, and no random state is kept. The default leaves values as they
  * are. */
 struct Dropout {
-  double p = 0;      // probability that an element is dropped
-  Value token_hash;  // ui32 [T]; none without dropout
-  Value step_key;    // ui32 scalar
-  Value layer;       // i32 scalar
+  double p = 0;       // probability that an element is dropped
+  Value token_hash;   // ui32 [T]; none without dropout
+  Value step_key;     // ui32 scalar
+  Value layer;        // i32 scalar
   size_t module = 0;  // number of the linear in its block
 
   /** x [T, features]: each element is kept with probability 1 - p, and divided by that; else it is 0. */

@@ -13,7 +13,9 @@ std::vector<Value> KernelDefinition::call(Attributes attributes, const std::vect
   for (const Value& operand : operands) types.push_back(operand.type());
   Kernel kernel{target, attributes, {}, flops != nullptr ? flops(types) : 0, first_output_target, dimensions};
   if (gradient != nullptr)
-    kernel.gradient = [rule = gradient, attributes](const GradientContext& context) { return rule(attributes, context); };
+    kernel.gradient = [rule = gradient, attributes](const GradientContext& context) {
+      return rule(attributes, context);
+    };
   return call_kernel(std::move(kernel), operands, std::move(outputs));
 }
 
@@ -35,8 +37,9 @@ Kernels Kernels::of_platform(std::string_view platform) {
 }
 
 bool Kernels::skip_unseen_keys() const {
-  return set_ != nullptr && std::any_of(set_->definitions.begin(), set_->definitions.end(),
-                                        [](const KernelDefinition& kernel) { return kernel.products_per_seen_pair > 0; });
+  return set_ != nullptr &&
+         std::any_of(set_->definitions.begin(), set_->definitions.end(),
+                     [](const KernelDefinition& kernel) { return kernel.products_per_seen_pair > 0; });
 }
 
 const KernelDefinition* Kernels::find(std::string_view target) const {

@@ -29,7 +29,8 @@ struct KernelDefinition {
   int products_per_seen_pair = 0;
 
   /** The outputs of a call, which have the types `outputs`. */
-  std::vector<Value> call(Attributes attributes, const std::vector<Value>& operands, std::vector<TensorType> outputs) const;
+  std::vector<Value> call(Attributes attributes, const std::vector<Value>& operands,
+                          std::vector<TensorType> outputs) const;
 };
 
 /** A kernel that can compute calls of one kind (layer_calls.h) in place of graph ops. */
@@ -47,9 +48,9 @@ struct KernelSet {
   std::string_view platform;
   std::vector<KernelDefinition> definitions;
   std::tuple<std::vector<KernelFor<LinearCall>>, std::vector<KernelFor<AdaptedLinearCall>>,
-             std::vector<KernelFor<NormCall>>, std::vector<KernelFor<RotaryCall>>, std::vector<KernelFor<AttentionCall>>,
-             std::vector<KernelFor<PooledAttentionCall>>, std::vector<KernelFor<GatedCall>>,
-             std::vector<KernelFor<FeedForwardCall>>>
+             std::vector<KernelFor<NormCall>>, std::vector<KernelFor<RotaryCall>>,
+             std::vector<KernelFor<AttentionCall>>, std::vector<KernelFor<PooledAttentionCall>>,
+             std::vector<KernelFor<GatedCall>>, std::vector<KernelFor<FeedForwardCall>>>
       layers;
 
   /** Throws Error for a target that is not there. */

@@ -41,8 +41,7 @@ Value Placement::embedded(const Value& x, const TensorSpec& table) const {
   auto& features = axes[1];
   axes[0].clear();
   // An axis can split one dimension only: tokens keep those that the features leave.
-  if (mesh_.dp > 1 && std::find(features.begin(), features.end(), "dp") == features.end())
-    axes[0].emplace_back("dp");
+  if (mesh_.dp > 1 && std::find(features.begin(), features.end(), "dp") == features.end()) axes[0].emplace_back("dp");
   if (mesh_.fsdp > 1 && std::find(features.begin(), features.end(), "fsdp") == features.end())
     axes[0].emplace_back("fsdp");
   return tokens(constrain(x, axes));

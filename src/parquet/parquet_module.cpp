@@ -117,8 +117,8 @@ void append_json(const arrow::Array& array, int64_t i, std::string& out) {
       return append_json(*coded.dictionary(), coded.GetValueIndex(i), out);
     }
     default:
-      throw std::runtime_error(fmt::format(
-          "expected texts, numbers or lists of them, found a column of type {}", array.type()->ToString()));
+      throw std::runtime_error(
+          fmt::format("expected texts, numbers or lists of them, found a column of type {}", array.type()->ToString()));
   }
 }
 

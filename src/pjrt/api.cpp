@@ -60,8 +60,7 @@ void throw_error(const Plugin& plugin, PJRT_Error* error, std::string_view conte
   code.code = PJRT_Error_Code_UNKNOWN;
   discard(plugin.api(), plugin.api()->PJRT_Error_GetCode(&code));
   discard(plugin.api(), error);
-  throw PjrtError(code.code,
-                  fmt::format("{}: {}: {}: {}", plugin.name(), context, code_name(code.code), text));
+  throw PjrtError(code.code, fmt::format("{}: {}: {}: {}", plugin.name(), context, code_name(code.code), text));
 }
 
 void throw_missing(const Plugin& plugin, std::string_view context) {
@@ -113,8 +112,7 @@ Options from_named_values(const PJRT_NamedValue* values, size_t count) {
         options[name] = value.int64_value;
         break;
       case PJRT_NamedValue_kInt64List:
-        options[name] =
-            std::vector<int64_t>(value.int64_array_value, value.int64_array_value + value.value_size);
+        options[name] = std::vector<int64_t>(value.int64_array_value, value.int64_array_value + value.value_size);
         break;
       case PJRT_NamedValue_kFloat:
         options[name] = value.float_value;

@@ -29,17 +29,16 @@ void discard(const PJRT_Api* api, PJRT_Error* error) noexcept;
 
 /** Whether the plugin's function table reaches this function and it is set. */
 template <class Function>
-bool has(const PJRT_Api* api, Function PJRT_Api::*function) {
-  auto offset = static_cast<size_t>(reinterpret_cast<const char*>(&(api->*function)) -
-                                    reinterpret_cast<const char*>(api));
+bool has(const PJRT_Api* api, Function PJRT_Api::* function) {
+  auto offset =
+      static_cast<size_t>(reinterpret_cast<const char*>(&(api->*function)) - reinterpret_cast<const char*>(api));
   return offset + sizeof(Function) <= api->struct_size && api->*function != nullptr;
 }
 
 /** Calls one function of the plugin; throws when the plugin lacks it or reports an error. `context` says what
  * was being done and to what. */
 template <class Args>
-void call(const Plugin& plugin, PJRT_Error* (*PJRT_Api::*function)(Args*), Args& args,
-          std::string_view context) {
+void call(const Plugin& plugin, PJRT_Error* (*PJRT_Api::*function)(Args*), Args& args, std::string_view context) {
   if (!has(plugin.api(), function)) throw_missing(plugin, context);
   if (PJRT_Error* error = (plugin.api()->*function)(&args)) throw_error(plugin, error, context);
 }

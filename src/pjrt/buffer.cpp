@@ -87,8 +87,7 @@ HostTensor Buffer::to_host() const {
 
 HostTransfer Buffer::to_host_async() const {
   require();
-  std::string context =
-      fmt::format("copying {} {} to the host", dtype_name(dtype_), gavel::to_string(shape_));
+  std::string context = fmt::format("copying {} {} to the host", dtype_name(dtype_), gavel::to_string(shape_));
   if (is_deleted())
     fail("{}: {}: the buffer was deleted, or donated to an execution", client_->plugin().name(), context);
   HostTensor tensor(dtype_, shape_);

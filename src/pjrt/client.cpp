@@ -92,8 +92,7 @@ std::shared_ptr<Client> Client::create(std::shared_ptr<const Plugin> plugin, Opt
   call(*plugin, &PJRT_Api::PJRT_Client_AddressableDevices, own, "listing this process's devices");
   for (size_t i = 0; i < own.num_addressable_devices; ++i)
     client->devices_.push_back(client->describe(own.addressable_devices[i]));
-  if (client->devices_.empty())
-    fail("{}: the plugin found no device of its kind on this machine", plugin->name());
+  if (client->devices_.empty()) fail("{}: the plugin found no device of its kind on this machine", plugin->name());
   return client;
 }
 
@@ -185,8 +184,7 @@ Executable Client::deserialize(std::string_view serialized, std::string_view mli
   args.client = handle_;
   args.serialized_executable = serialized.data();
   args.serialized_executable_size = serialized.size();
-  call(*plugin_, &PJRT_Api::PJRT_Executable_DeserializeAndLoad, args,
-       fmt::format("loading compiled {}", name));
+  call(*plugin_, &PJRT_Api::PJRT_Executable_DeserializeAndLoad, args, fmt::format("loading compiled {}", name));
   return Executable(shared_from_this(), args.loaded_executable, mlir, std::string(name));
 }
 
@@ -197,13 +195,11 @@ Buffer Client::to_device(const HostTensor& tensor, const Device& device, HostMem
   args.type = to_pjrt(tensor.dtype());
   args.dims = tensor.shape().data();
   args.num_dims = tensor.shape().size();
-  args.host_buffer_semantics = use == HostMemory::kShare
-                                   ? PJRT_HostBufferSemantics_kImmutableZeroCopy
-                                   : PJRT_HostBufferSemantics_kImmutableUntilTransferCompletes;
+  args.host_buffer_semantics = use == HostMemory::kShare ? PJRT_HostBufferSemantics_kImmutableZeroCopy
+                                                         : PJRT_HostBufferSemantics_kImmutableUntilTransferCompletes;
   args.device = device.handle;
   call(*plugin_, &PJRT_Api::PJRT_Client_BufferFromHostBuffer, args,
-       fmt::format("copying {} {} to device {}", dtype_name(tensor.dtype()), to_string(tensor.shape()),
-                   device.id));
+       fmt::format("copying {} {} to device {}", dtype_name(tensor.dtype()), to_string(tensor.shape()), device.id));
   auto hold = std::make_unique<HostHold>(HostHold{shared_from_this(), tensor, args.done_with_host_buffer});
   auto on_ready = make_args<PJRT_Event_OnReady_Args>();
   on_ready.event = args.done_with_host_buffer;
@@ -225,8 +221,7 @@ Buffer Client::to_device(const HostTensor& tensor, const Device& device, HostMem
 std::string Client::fingerprint() const {
   std::string text = fmt::format("{}\n{} {}\n{} global devices", plugin_->fingerprint(), platform_name_,
                                  platform_version_, global_devices_.size());
-  for (const Device& device : devices_)
-    text += fmt::format("\n{} {} {}", device.id, device.kind, device.process_index);
+  for (const Device& device : devices_) text += fmt::format("\n{} {} {}", device.id, device.kind, device.process_index);
   text += fmt::format("\n{} threads", cpu_threads());
   for (const char* variable : {"NPROC", "PJRT_NPROC", "XLA_FLAGS"})
     if (const char* value = std::getenv(variable)) text += fmt::format("\n{}={}", variable, value);

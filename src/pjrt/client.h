@@ -65,8 +65,7 @@ class Client : public std::enable_shared_from_this<Client> {
   Executable compile(std::string_view mlir, const CompileOptions& options, std::string_view name = "program");
   /** Loads what Executable::serialize gave. `mlir` (the program's text) is used to check arguments at
    * execute; it may be empty. Throws PjrtError when the plugin refuses the bytes. */
-  Executable deserialize(std::string_view serialized, std::string_view mlir,
-                         std::string_view name = "program");
+  Executable deserialize(std::string_view serialized, std::string_view mlir, std::string_view name = "program");
 
   /** Starts the copy of `tensor` to `device` and returns at once; the tensor's memory is held until the copy
    * is done (or, for kShare, until the buffer is freed). */

@@ -103,11 +103,9 @@ CachedCompile compile_cached(Client& client, std::string_view mlir, const Compil
         mark_used(path);
         return {std::move(executable), true, seconds_since(start)};
       }
-      spdlog::warn("{}: the compiled program there is damaged or of another program; compiling again",
-                   path.string());
+      spdlog::warn("{}: the compiled program there is damaged or of another program; compiling again", path.string());
     } catch (const Error& problem) {
-      spdlog::warn("{}: the compiled program there was refused, compiling again: {}", path.string(),
-                   problem.what());
+      spdlog::warn("{}: the compiled program there was refused, compiling again: {}", path.string(), problem.what());
     }
   }
   Executable executable = client.compile(mlir, options, name);

@@ -58,10 +58,8 @@ ProtoWriter encode_override(const std::string& name, const OptionValue& option) 
 std::string encode(const CompileOptions& options) {
   if (options.num_partitions < 1)
     fail("compile options: expected num_partitions of at least 1, found {}", options.num_partitions);
-  if (!options.device_ids.empty() &&
-      static_cast<int64_t>(options.device_ids.size()) != options.num_partitions)
-    fail("compile options: {} device ids for {} partitions", options.device_ids.size(),
-         options.num_partitions);
+  if (!options.device_ids.empty() && static_cast<int64_t>(options.device_ids.size()) != options.num_partitions)
+    fail("compile options: {} device ids for {} partitions", options.device_ids.size(), options.num_partitions);
 
   ProtoWriter build;  // ExecutableBuildOptionsProto
   build.integer(1, -1);

@@ -23,7 +23,9 @@ Program::Program(std::shared_ptr<const Plugin> plugin, PJRT_Executable* handle, 
     : plugin_(std::move(plugin)), handle_(handle), name_(std::move(name)) {}
 
 Program::Program(Program&& other) noexcept
-    : plugin_(std::move(other.plugin_)), handle_(std::exchange(other.handle_, nullptr)), name_(std::move(other.name_)) {}
+    : plugin_(std::move(other.plugin_)),
+      handle_(std::exchange(other.handle_, nullptr)),
+      name_(std::move(other.name_)) {}
 
 Program& Program::operator=(Program&& other) noexcept {
   std::swap(plugin_, other.plugin_);
@@ -49,8 +51,7 @@ size_t Program::num_outputs() const {
 size_t Program::num_partitions() const {
   auto args = make_args<PJRT_Executable_NumPartitions_Args>();
   args.executable = handle_;
-  call(*plugin_, &PJRT_Api::PJRT_Executable_NumPartitions, args,
-       fmt::format("{}: counting partitions", name_));
+  call(*plugin_, &PJRT_Api::PJRT_Executable_NumPartitions, args, fmt::format("{}: counting partitions", name_));
   return args.num_partitions;
 }
 
@@ -121,8 +122,8 @@ std::string Program::serialize() const {
   return std::string(args.serialized_bytes, args.serialized_bytes_size);
 }
 
-Executable::Executable(std::shared_ptr<const Client> client, PJRT_LoadedExecutable* handle,
-                       std::string_view mlir, std::string name)
+Executable::Executable(std::shared_ptr<const Client> client, PJRT_LoadedExecutable* handle, std::string_view mlir,
+                       std::string name)
     : client_(std::move(client)),
       handle_(handle),
       program_(client_->shared_plugin(), get_executable(*client_, handle, name), name) {
@@ -167,41 +168,33 @@ Executable::~Executable() {
 void Executable::check(const std::vector<Arguments>& arguments) const {
   if (handle_ == nullptr) fail("pjrt: execute of a program that was moved from");
   if (arguments.size() != device_ids_.size())
-    fail("{}: expected argument lists for {} devices, found {}", name(), device_ids_.size(),
-         arguments.size());
+    fail("{}: expected argument lists for {} devices, found {}", name(), device_ids_.size(), arguments.size());
   for (size_t d = 0; d < arguments.size(); ++d) {
     size_t expected = arguments_ ? arguments_->size() : arguments[0].size();
     if (arguments[d].size() != expected)
-      fail("{}: expected {} arguments, found {} (device {})", name(), expected, arguments[d].size(),
-           device_ids_[d]);
+      fail("{}: expected {} arguments, found {} (device {})", name(), expected, arguments[d].size(), device_ids_[d]);
     for (size_t i = 0; i < arguments[d].size(); ++i) {
       const Buffer* buffer = arguments[d][i];
-      if (buffer == nullptr || !*buffer)
-        fail("{}: argument {} is empty (device {})", name(), i, device_ids_[d]);
+      if (buffer == nullptr || !*buffer) fail("{}: argument {} is empty (device {})", name(), i, device_ids_[d]);
       if (buffer->is_deleted())
-        fail("{}: argument {} was deleted, or donated to an earlier execution (device {})", name(), i,
-             device_ids_[d]);
+        fail("{}: argument {} was deleted, or donated to an earlier execution (device {})", name(), i, device_ids_[d]);
       if (buffer->device_id() != device_ids_[d])
-        fail("{}: argument {} lies on device {}, expected device {}", name(), i, buffer->device_id(),
-             device_ids_[d]);
+        fail("{}: argument {} lies on device {}, expected device {}", name(), i, buffer->device_id(), device_ids_[d]);
       if (!arguments_) continue;
       const ArgumentSpec& spec = (*arguments_)[i];
       // A shard is at most as large as the whole in each dimension; without partitions it is the whole.
       bool fits = spec.dtype == buffer->dtype() && spec.shape.size() == buffer->shape().size();
       for (size_t k = 0; fits && k < spec.shape.size(); ++k)
-        fits =
-            num_partitions_ == 1 ? buffer->shape()[k] == spec.shape[k] : buffer->shape()[k] <= spec.shape[k];
+        fits = num_partitions_ == 1 ? buffer->shape()[k] == spec.shape[k] : buffer->shape()[k] <= spec.shape[k];
       if (!fits)
-        fail("{}: argument {} is declared as {} {}, found {} {} (device {})", name(), i,
-             dtype_name(spec.dtype), to_string(spec.shape), dtype_name(buffer->dtype()),
-             to_string(buffer->shape()), device_ids_[d]);
+        fail("{}: argument {} is declared as {} {}, found {} {} (device {})", name(), i, dtype_name(spec.dtype),
+             to_string(spec.shape), dtype_name(buffer->dtype()), to_string(buffer->shape()), device_ids_[d]);
     }
   }
 }
 
 std::vector<Executable::Outputs> Executable::execute(const std::vector<Arguments>& arguments,
-                                                     const ExecuteOptions& options,
-                                                     std::vector<Event>* done) const {
+                                                     const ExecuteOptions& options, std::vector<Event>* done) const {
   check(arguments);
   size_t num_devices = device_ids_.size();
   std::vector<std::vector<PJRT_Buffer*>> handles(num_devices);
@@ -227,8 +220,7 @@ std::vector<Executable::Outputs> Executable::execute(const std::vector<Arguments
   args.num_args = arguments.empty() ? 0 : arguments[0].size();
   args.output_lists = output_lists.data();
   args.device_complete_events = done == nullptr ? nullptr : events.data();
-  call(client_->plugin(), &PJRT_Api::PJRT_LoadedExecutable_Execute, args,
-       fmt::format("{}: executing", name()));
+  call(client_->plugin(), &PJRT_Api::PJRT_LoadedExecutable_Execute, args, fmt::format("{}: executing", name()));
 
   if (done != nullptr) {
     done->clear();
@@ -240,8 +232,7 @@ std::vector<Executable::Outputs> Executable::execute(const std::vector<Arguments
   return outputs;
 }
 
-Executable::Outputs Executable::run(const Arguments& arguments, const ExecuteOptions& options,
-                                    Event* done) const {
+Executable::Outputs Executable::run(const Arguments& arguments, const ExecuteOptions& options, Event* done) const {
   std::vector<Event> events;
   auto outputs = execute({arguments}, options, done == nullptr ? nullptr : &events);
   if (done != nullptr) *done = std::move(events.at(0));

@@ -8,12 +8,10 @@ namespace gavel::pjrt {
 namespace {
 
 const PJRT_FFI_Extension* ffi_extension(const Plugin& plugin) {
-  auto* extension =
-      reinterpret_cast<const PJRT_FFI_Extension*>(plugin.find_extension(PJRT_Extension_Type_FFI));
+  auto* extension = reinterpret_cast<const PJRT_FFI_Extension*>(plugin.find_extension(PJRT_Extension_Type_FFI));
   if (extension == nullptr) return nullptr;
   constexpr size_t kNeeded = offsetof(PJRT_FFI_Extension, register_handler) + sizeof(void*);
-  return extension->base.struct_size >= kNeeded && extension->register_handler != nullptr ? extension
-                                                                                          : nullptr;
+  return extension->base.struct_size >= kNeeded && extension->register_handler != nullptr ? extension : nullptr;
 }
 
 }  // namespace
@@ -22,8 +20,7 @@ bool has_ffi(const Plugin& plugin) {
   return ffi_extension(plugin) != nullptr;
 }
 
-void register_ffi_handler(const Plugin& plugin, const std::string& target, const std::string& platform,
-                          void* handler) {
+void register_ffi_handler(const Plugin& plugin, const std::string& target, const std::string& platform, void* handler) {
   const PJRT_FFI_Extension* extension = ffi_extension(plugin);
   if (extension == nullptr)
     fail(

@@ -13,7 +13,6 @@ bool has_ffi(const Plugin& plugin);
  * CPU plugin or "CUDA". Register before compiling, and before loading a compiled program from the cache. The
  * plugin keeps the handler until the process ends; a name that is registered already keeps its first handler,
  * and the plugin says nothing. Throws Error when the plugin has no FFI, PjrtError when it refuses. */
-void register_ffi_handler(const Plugin& plugin, const std::string& target, const std::string& platform,
-                          void* handler);
+void register_ffi_handler(const Plugin& plugin, const std::string& target, const std::string& platform, void* handler);
 
 }  // namespace gavel::pjrt

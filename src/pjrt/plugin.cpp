@@ -65,8 +65,7 @@ fs::path locate(const std::string& name) {
   const char* chosen = std::getenv(variable.c_str());
   if (chosen != nullptr && *chosen != '\0') {
     std::error_code error;
-    if (!fs::exists(chosen, error))
-      fail("plugin {}: {} names {}, which is not there", name, variable, chosen);
+    if (!fs::exists(chosen, error)) fail("plugin {}: {} names {}, which is not there", name, variable, chosen);
     return chosen;
   }
   std::string tried;
@@ -75,15 +74,14 @@ fs::path locate(const std::string& name) {
     if (fs::exists(candidate, error)) return candidate;
     tried += "\n  " + candidate.string();
   }
-  fail("plugin {}: not found. Tried:\n  ${} (not set){}\nFetch it with: python3 tools/fetch_packages.py {}",
-       name, variable, tried, known.package);
+  fail("plugin {}: not found. Tried:\n  ${} (not set){}\nFetch it with: python3 tools/fetch_packages.py {}", name,
+       variable, tried, known.package);
 }
 
 /** dlopen's own text for a wrong file is obscure ("invalid ELF header", "file too short"). */
 void check_is_library(const fs::path& path) {
   std::error_code error;
-  if (fs::is_directory(path, error))
-    fail("plugin {}: expected a shared library (.so), found a folder", path.string());
+  if (fs::is_directory(path, error)) fail("plugin {}: expected a shared library (.so), found a folder", path.string());
   std::ifstream stream(path, std::ios::binary);
   char magic[SELFMAG] = {};
   if (!stream.read(magic, sizeof(magic)) || std::string_view(magic, SELFMAG) != ELFMAG)
@@ -135,8 +133,8 @@ Plugin::Plugin(std::string name, fs::path path) : name_(std::move(name)), path_(
     // "libfoo.so.9: cannot open shared object file: ..." names a library that the plugin itself needs.
     size_t colon = reason.find(": cannot open shared object file");
     if (colon != std::string::npos && reason.substr(0, colon) != fs::absolute(path_).string())
-      fail("plugin {}: it needs the library {}, which is not installed or not in LD_LIBRARY_PATH ({})",
-           path_.string(), reason.substr(0, colon), reason);
+      fail("plugin {}: it needs the library {}, which is not installed or not in LD_LIBRARY_PATH ({})", path_.string(),
+           reason.substr(0, colon), reason);
     fail("plugin {}: can't be loaded: {}", path_.string(), reason);
   }
   auto get_api = reinterpret_cast<const PJRT_Api* (*)()>(::dlsym(handle, "GetPjrtApi"));
@@ -149,11 +147,11 @@ Plugin::Plugin(std::string name, fs::path path) : name_(std::move(name)), path_(
   // Everything up to PJRT_Compile has been in the table since the first stable versions; without it, the
   // version itself could not be read safely.
   if (api_->struct_size < offsetof(PJRT_Api, PJRT_Compile))
-    fail("plugin {}: its function table has {} bytes, expected at least {}; use a newer plugin",
-         path_.string(), api_->struct_size, offsetof(PJRT_Api, PJRT_Compile));
+    fail("plugin {}: its function table has {} bytes, expected at least {}; use a newer plugin", path_.string(),
+         api_->struct_size, offsetof(PJRT_Api, PJRT_Compile));
   if (api_major() != PJRT_API_MAJOR || api_minor() < kOldestMinor)
-    fail("plugin {}: PJRT API {}.{}, expected {}.{} or newer with the same major number", path_.string(),
-         api_major(), api_minor(), PJRT_API_MAJOR, kOldestMinor);
+    fail("plugin {}: PJRT API {}.{}, expected {}.{} or newer with the same major number", path_.string(), api_major(),
+         api_minor(), PJRT_API_MAJOR, kOldestMinor);
 
   auto initialize = make_args<PJRT_Plugin_Initialize_Args>();
   call(*this, &PJRT_Api::PJRT_Plugin_Initialize, initialize, "initialising the plugin");
@@ -180,16 +178,14 @@ std::string Plugin::fingerprint() const {
     if (auto* list = std::get_if<std::vector<int64_t>>(&value))
       for (int64_t item : *list) text += std::to_string(item) + ".";
   }
-  struct stat status {};
+  struct stat status{};
   if (::stat(path_.c_str(), &status) == 0)
-    text += fmt::format("; {} bytes, modified {}.{:09}", status.st_size, status.st_mtim.tv_sec,
-                        status.st_mtim.tv_nsec);
+    text += fmt::format("; {} bytes, modified {}.{:09}", status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
   return text;
 }
 
 const PJRT_Extension_Base* Plugin::find_extension(int type) const {
-  for (const PJRT_Extension_Base* extension = api_->extension_start; extension != nullptr;
-       extension = extension->next)
+  for (const PJRT_Extension_Base* extension = api_->extension_start; extension != nullptr; extension = extension->next)
     if (static_cast<int>(extension->type) == type) return extension;
   return nullptr;
 }

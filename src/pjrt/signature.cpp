@@ -33,9 +33,8 @@ std::optional<std::vector<std::string_view>> split_list(std::string_view text) {
 }
 
 std::optional<DType> dtype_from(std::string_view name) {
-  for (DType dtype :
-       {DType::kBool, DType::kU8, DType::kI8, DType::kU16, DType::kI16, DType::kU32, DType::kI32, DType::kU64,
-        DType::kI64, DType::kF16, DType::kBF16, DType::kF32, DType::kF64})
+  for (DType dtype : {DType::kBool, DType::kU8, DType::kI8, DType::kU16, DType::kI16, DType::kU32, DType::kI32,
+                      DType::kU64, DType::kI64, DType::kF16, DType::kBF16, DType::kF32, DType::kF64})
     if (stablehlo_name(dtype) == name) return dtype;
   return std::nullopt;
 }

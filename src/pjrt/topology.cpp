@@ -5,16 +5,14 @@
 
 namespace gavel::pjrt {
 
-Topology Topology::create(std::shared_ptr<const Plugin> plugin, const std::string& name,
-                          const Options& options) {
+Topology Topology::create(std::shared_ptr<const Plugin> plugin, const std::string& name, const Options& options) {
   auto values = to_named_values(options);
   auto args = make_args<PJRT_TopologyDescription_Create_Args>();
   args.topology_name = name.data();
   args.topology_name_size = name.size();
   args.create_options = values.data();
   args.num_options = values.size();
-  call(*plugin, &PJRT_Api::PJRT_TopologyDescription_Create, args,
-       fmt::format("describing the hardware '{}'", name));
+  call(*plugin, &PJRT_Api::PJRT_TopologyDescription_Create, args, fmt::format("describing the hardware '{}'", name));
   return Topology(std::move(plugin), args.topology);
 }
 
@@ -56,8 +54,7 @@ std::string Topology::platform_name() const {
 std::vector<std::string> Topology::devices() const {
   auto args = make_args<PJRT_TopologyDescription_GetDeviceDescriptions_Args>();
   args.topology = handle_;
-  call(*plugin_, &PJRT_Api::PJRT_TopologyDescription_GetDeviceDescriptions, args,
-       "listing the topology's devices");
+  call(*plugin_, &PJRT_Api::PJRT_TopologyDescription_GetDeviceDescriptions, args, "listing the topology's devices");
   std::vector<std::string> devices;
   for (size_t i = 0; i < args.num_descriptions; ++i) {
     auto text = make_args<PJRT_DeviceDescription_ToString_Args>();

@@ -19,8 +19,7 @@ class Topology {
  public:
   /** `name` and `options` depend on the plugin. TPU: "v3:2x2", "v5e:2x4"; CUDA: options target_config (text
    * of a GpuTargetConfigProto) and topology ("1x1x8"). Throws PjrtError when the plugin refuses. */
-  static Topology create(std::shared_ptr<const Plugin> plugin, const std::string& name,
-                         const Options& options = {});
+  static Topology create(std::shared_ptr<const Plugin> plugin, const std::string& name, const Options& options = {});
   /** The devices of a client, for plugins that describe no others (CPU). */
   static Topology of(std::shared_ptr<const Client> client);
   Topology(Topology&& other) noexcept;
@@ -33,8 +32,7 @@ class Topology {
 
   /** Compiles without a device: memory(), outputs() and serialize() work, execution does not.
    * Throws PjrtError with the compiler's text. */
-  Program compile(std::string_view mlir, const CompileOptions& options,
-                  std::string_view name = "program") const;
+  Program compile(std::string_view mlir, const CompileOptions& options, std::string_view name = "program") const;
 
  private:
   Topology(std::shared_ptr<const Plugin> plugin, PJRT_TopologyDescription* handle)

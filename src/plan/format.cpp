@@ -56,13 +56,11 @@ std::string format_plan(const Plan& plan) {
   for (const std::string& note : plan.notes) line("note                 {}", note);
   line("target               {}: {} x {}, mesh {} (dp x fsdp x mp)", plan.target.name, plan.target.devices,
        plan.target.device_name, to_string(plan.mesh));
-  line("model                {}: {} parameters, {} trained, layers {}", plan.model,
-       format_count(plan.parameters), format_count(plan.trained),
-       plan.scan ? "as a scan, computed again backward" : "unrolled, activations kept");
+  line("model                {}: {} parameters, {} trained, layers {}", plan.model, format_count(plan.parameters),
+       format_count(plan.trained), plan.scan ? "as a scan, computed again backward" : "unrolled, activations kept");
   line("step                 {} x {} tokens{}", plan.shape.sequences, plan.shape.length,
        plan.accumulation > 1 ? fmt::format(", {} times", plan.accumulation) : "");
-  line("compiled             {} in {:.1f} s; never run", plan.compiled ? "yes" : "refused",
-       plan.compile_seconds);
+  line("compiled             {} in {:.1f} s; never run", plan.compiled ? "yes" : "refused", plan.compile_seconds);
   out += "\nper device\n";
   line("  base weights       {}", gigabytes(b.weights));
   line("  adapters and head  {}", gigabytes(b.trainable));
@@ -81,9 +79,8 @@ std::string format_plan(const Plan& plan) {
 
   double tokens = static_cast<double>(plan.shape.sequences * plan.shape.length * plan.accumulation);
   out += "\none optimizer step\n";
-  line(
-      "  matrix products    {:.3e} FLOPs, {:.3e} per token ({:.3e} per token without computing layers again)",
-      plan.flops_per_step, plan.flops_per_step / tokens, plan.useful_flops / tokens);
+  line("  matrix products    {:.3e} FLOPs, {:.3e} per token ({:.3e} per token without computing layers again)",
+       plan.flops_per_step, plan.flops_per_step / tokens, plan.useful_flops / tokens);
   if (plan.step_seconds() > 0)
     line(
         "  time               at least {} ({} of products at {:.0f} TFLOP/s, {} of weights read at {:.0f} "
@@ -101,7 +98,9 @@ std::string format_plan(const Plan& plan) {
       line("                     ({} loops do not state how often they run; counted once per layer)",
            plan.collectives->unknown_loops);
   } else if (plan.estimated_gather_bytes > 0) {
-    line("  all-gather         about {} of weights per device: an estimate from the sharding (there is no program to read)",
+    line(
+        "  all-gather         about {} of weights per device: an estimate from the sharding (there is no program to "
+        "read)",
         gigabytes(plan.estimated_gather_bytes));
   }
   out += "\n";
@@ -119,9 +118,8 @@ std::string plan_json(const Plan& plan) {
   json["model"] = plan.model;
   json["parameters"] = plan.parameters;
   json["trained_parameters"] = plan.trained;
-  json["batch"] = {{"sequences", plan.shape.sequences},
-                   {"length", plan.shape.length},
-                   {"gradient_accumulation", plan.accumulation}};
+  json["batch"] = {
+      {"sequences", plan.shape.sequences}, {"length", plan.shape.length}, {"gradient_accumulation", plan.accumulation}};
   json["layers"] = plan.scan ? "scan" : "unrolled";
   json["compiled"] = plan.compiled;
   if (!plan.compiled) json["refusal"] = plan.refusal;

@@ -233,12 +233,11 @@ class Counter {
   Collectives result;
 
  private:
-  void count(const Instruction& instruction, const std::map<uint64_t, const Instruction*>& by_id,
-             int64_t times, int loop) {
-    for (std::string_view kind : {"all-gather", "all-reduce", "reduce-scatter", "all-to-all",
-                                  "ragged-all-to-all", "collective-permute", "collective-broadcast"}) {
-      bool starts =
-          instruction.opcode.starts_with(kind) && instruction.opcode.substr(kind.size()) == "-start";
+  void count(const Instruction& instruction, const std::map<uint64_t, const Instruction*>& by_id, int64_t times,
+             int loop) {
+    for (std::string_view kind : {"all-gather", "all-reduce", "reduce-scatter", "all-to-all", "ragged-all-to-all",
+                                  "collective-permute", "collective-broadcast"}) {
+      bool starts = instruction.opcode.starts_with(kind) && instruction.opcode.substr(kind.size()) == "-start";
       if (instruction.opcode != kind && !starts) continue;
       // A compiler that spreads a transfer over several fused computations repeats it in each, with its channel.
       if (instruction.channel != 0 && !seen_.emplace(loop, instruction.channel).second) continue;

@@ -7,13 +7,13 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "data/statistics.h"
-#include "pjrt/topology.h"
-#include "spec/family.h"
 #include "engine/engine.h"
-#include "setup/run_data.h"
+#include "pjrt/topology.h"
 #include "setup/open_device.h"
 #include "setup/open_model.h"
+#include "setup/run_data.h"
 #include "setup/run_options.h"
+#include "spec/family.h"
 
 namespace gavel {
 
@@ -26,8 +26,7 @@ ModelConfig plan_config(const Recipe& recipe, std::string& model, std::vector<st
   const std::string& path = recipe.model.path;
   std::optional<ModelFiles> files;
   model = path;
-  if (fs::exists(fs::path(path) / "config.json"))
-    return ModelConfig::from_file(fs::path(path) / "config.json");
+  if (fs::exists(fs::path(path) / "config.json")) return ModelConfig::from_file(fs::path(path) / "config.json");
   std::vector<std::string> shapes = built_in_shapes();
   if (std::find(shapes.begin(), shapes.end(), path) != shapes.end()) return built_in_shape(path);
   if (path == "smollm2-135m-instruct" || fs::exists(path)) return load_config(recipe, files);
@@ -52,8 +51,7 @@ class Compiler {
       return;
     }
     auto plugin = pjrt::Plugin::load(target.plugin);
-    topology_.emplace(
-        pjrt::Topology::create(plugin, target.plugin == "tpu" ? target.topology : "", target.options));
+    topology_.emplace(pjrt::Topology::create(plugin, target.plugin == "tpu" ? target.topology : "", target.options));
     auto devices = static_cast<int64_t>(topology_->devices().size());
     if (devices != target.devices)
       fail("target {}: the plugin describes {} devices, expected {}", target.name, devices, target.devices);
@@ -99,12 +97,10 @@ void count_arguments(const StepOptions& step, const BatchShape& shape, DeviceByt
   const Mesh& mesh = model.placement.mesh();
   auto frozen = frozen_parameters(model);
   auto axes = frozen_axes(model);
-  for (size_t i = 0; i < frozen.size(); ++i)
-    bytes.weights += bytes_of(mesh, axes[i], frozen[i].shape, frozen[i].dtype);
+  for (size_t i = 0; i < frozen.size(); ++i) bytes.weights += bytes_of(mesh, axes[i], frozen[i].shape, frozen[i].dtype);
   auto trained = trainable_layout(model).parameters;
   axes = trainable_axes(model);
-  for (size_t i = 0; i < trained.size(); ++i)
-    bytes.trainable += bytes_of(mesh, axes[i], trained[i].shape, DType::kF32);
+  for (size_t i = 0; i < trained.size(); ++i) bytes.trainable += bytes_of(mesh, axes[i], trained[i].shape, DType::kF32);
   bytes.optimizer = 2 * bytes.trainable;
   const int64_t tokens = shape.sequences * shape.length / mesh.batch_parts();
   bytes.batch = 4 * (4 * static_cast<double>(tokens) + static_cast<double>(shape.rows * (2 + model.num_labels)) + 5);
@@ -112,13 +108,13 @@ void count_arguments(const StepOptions& step, const BatchShape& shape, DeviceByt
 
 /** The compiler's word for "more than the device has". */
 bool is_out_of_memory(const std::string& text) {
-  return text.find("RESOURCE_EXHAUSTED") != std::string::npos ||
-         text.find("Ran out of memory") != std::string::npos || text.find("xceed") != std::string::npos;
+  return text.find("RESOURCE_EXHAUSTED") != std::string::npos || text.find("Ran out of memory") != std::string::npos ||
+         text.find("xceed") != std::string::npos;
 }
 
 /** Compiles the step and fills in the memory of the plan. */
-void compile_step(const Compiler& compiler, const StepOptions& step, const BatchShape& shape,
-                  int64_t accumulation, Plan& plan) {
+void compile_step(const Compiler& compiler, const StepOptions& step, const BatchShape& shape, int64_t accumulation,
+                  Plan& plan) {
   ProgramText text = accumulation > 1 ? accumulate_program(step, shape) : train_step_program(step, shape);
   plan.shape = shape;
   plan.accumulation = accumulation;
@@ -128,9 +124,7 @@ void compile_step(const Compiler& compiler, const StepOptions& step, const Batch
   plan.per_device.capacity = plan.target.capacity_bytes;
   count_arguments(step, shape, plan.per_device);
   auto start = std::chrono::steady_clock::now();
-  auto seconds = [&] {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  };
+  auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
   try {
     compiler.compile(text, [&](const pjrt::Program& program) {
       plan.compile_seconds = seconds();
@@ -140,8 +134,8 @@ void compile_step(const Compiler& compiler, const StepOptions& step, const Batch
       bytes.code = static_cast<double>(memory.generated_code);
       // While micro-batches add up their gradients, the optimizer's state waits beside the program.
       double waiting = accumulation > 1 ? bytes.optimizer : 0;
-      bytes.total = static_cast<double>(memory.arguments + memory.outputs - memory.aliased) +
-                    bytes.temporaries + bytes.code + waiting;
+      bytes.total = static_cast<double>(memory.arguments + memory.outputs - memory.aliased) + bytes.temporaries +
+                    bytes.code + waiting;
       plan.compiled = true;
       plan.fits = bytes.total <= bytes.capacity;
       if (auto optimized = program.optimized(); optimized && optimized->format.starts_with("hlo")) {
@@ -155,8 +149,8 @@ void compile_step(const Compiler& compiler, const StepOptions& step, const Batch
     plan.compile_seconds = seconds();
     plan.compiled = plan.fits = false;
     plan.refusal = error.what();
-    plan.per_device.total = plan.per_device.weights + plan.per_device.trainable + plan.per_device.optimizer +
-                            plan.per_device.batch;
+    plan.per_device.total =
+        plan.per_device.weights + plan.per_device.trainable + plan.per_device.optimizer + plan.per_device.batch;
   }
 }
 
@@ -174,8 +168,7 @@ void bound_time(const StepOptions& step, Plan& plan) {
   double passes = plan.scan ? 3 : 2;
   double gathered = layers / static_cast<double>(model.placement.mesh().mp);
   plan.bytes_per_step = repeats * passes * gathered + 4 * plan.per_device.optimizer;
-  if (plan.target.peak_flops > 0)
-    plan.compute_seconds = plan.flops_per_step / devices / plan.target.peak_flops;
+  if (plan.target.peak_flops > 0) plan.compute_seconds = plan.flops_per_step / devices / plan.target.peak_flops;
   if (plan.target.bandwidth > 0) plan.memory_seconds = plan.bytes_per_step / plan.target.bandwidth;
   if (model.placement.mesh().fsdp > 1) plan.estimated_gather_bytes = repeats * passes * gathered;
 }
@@ -184,9 +177,10 @@ std::optional<DataPlan> plan_data(const Recipe& recipe, const ModelConfig& confi
                                   const Mesh& mesh, std::vector<std::string>& notes) {
   if (!fs::exists(recipe.data.train)) return std::nullopt;
   if (!recipe.model.tokenizer && !fs::exists(recipe.model.path) && recipe.model.path != "smollm2-135m-instruct") {
-    notes.push_back(fmt::format(
-        "data {}: not counted: {} has no tokenizer here; name one with model.tokenizer (a tokenizer.json or its folder)",
-        recipe.data.train, recipe.model.path));
+    notes.push_back(
+        fmt::format("data {}: not counted: {} has no tokenizer here; name one with model.tokenizer (a tokenizer.json "
+                    "or its folder)",
+                    recipe.data.train, recipe.model.path));
     return std::nullopt;
   }
   try {
@@ -225,8 +219,7 @@ void find_remedies(const Recipe& recipe, const DecoderSpec& spec, const Compiler
     StepOptions step = plan_options(changed, spec, mesh, compiler);
     compile_step(compiler, step, micro_batch(changed, mesh, rows), accumulation, other);
     if (other.fits)
-      plan.remedies.push_back(
-          fmt::format("{}: {:.2f} GB per device, which fits", text, other.per_device.total / 1e9));
+      plan.remedies.push_back(fmt::format("{}: {:.2f} GB per device, which fits", text, other.per_device.total / 1e9));
     return other.fits;
   };
   Recipe changed = recipe;
@@ -244,16 +237,15 @@ void find_remedies(const Recipe& recipe, const DecoderSpec& spec, const Compiler
     if (attempt(text, changed, mesh, rows, plan.accumulation)) return;
   }
   for (int64_t factor = 2; rows / factor >= mesh.batch_parts() && factor <= 8; factor *= 2)
-    if (attempt(fmt::format(
-                    "{}{}train.batch_size={} train.gradient_accumulation={} (the same optimizer step)", text,
-                    text.empty() ? "" : " ", rows / factor, recipe.train.gradient_accumulation * factor),
+    if (attempt(fmt::format("{}{}train.batch_size={} train.gradient_accumulation={} (the same optimizer step)", text,
+                            text.empty() ? "" : " ", rows / factor, recipe.train.gradient_accumulation * factor),
                 changed, mesh, rows / factor, recipe.train.gradient_accumulation * factor))
       return;
   if (changed.data.max_length > 512) {
     changed.data.max_length /= 2;
     int64_t smallest = std::min(rows, mesh.batch_parts());
-    if (attempt(fmt::format("{}{}train.batch_size={} data.max_length={}", text, text.empty() ? "" : " ",
-                            smallest, changed.data.max_length),
+    if (attempt(fmt::format("{}{}train.batch_size={} data.max_length={}", text, text.empty() ? "" : " ", smallest,
+                            changed.data.max_length),
                 changed, mesh, smallest, plan.accumulation))
       return;
   }
@@ -284,8 +276,7 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options) {
         fmt::format("batches of {} are filled up to {} with rows of weight zero, for {} parts of the mesh",
                     recipe.train.batch_size, shape.sequences, plan.mesh.batch_parts()));
   for (const FrozenParameter& p : frozen_parameters(step.model)) plan.parameters += num_elements(p.shape);
-  for (const TrainableParameter& p : trainable_layout(step.model).parameters)
-    plan.trained += num_elements(p.shape);
+  for (const TrainableParameter& p : trainable_layout(step.model).parameters) plan.trained += num_elements(p.shape);
   plan.parameters += plan.trained;
 
   compile_step(compiler, step, shape, recipe.train.gradient_accumulation, plan);

@@ -4,11 +4,11 @@
 #include <string>
 #include <vector>
 
+#include "engine/programs.h"
 #include "plan/hlo_stats.h"
 #include "plan/targets.h"
 #include "recipe/recipe.h"
 #include "shard/mesh.h"
-#include "engine/programs.h"
 
 namespace gavel {
 
@@ -38,8 +38,7 @@ struct Plan {
   int64_t accumulation = 1;
   bool scan = false;
 
-  bool compiled =
-      false;  // else `refusal` is the compiler's text: what it asks for is more than the device has
+  bool compiled = false;  // else `refusal` is the compiler's text: what it asks for is more than the device has
   std::string refusal;
   bool fits = false;
   double compile_seconds = 0;

@@ -22,12 +22,10 @@ struct TpuGeneration {
 };
 
 const std::vector<TpuGeneration>& generations() {
-  static const std::map<int64_t, std::string> flat = {{1, "1x1"},    {4, "2x2"},    {8, "2x4"},
-                                                      {16, "4x4"},   {32, "4x8"},   {64, "8x8"},
-                                                      {128, "8x16"}, {256, "16x16"}};
-  static const std::map<int64_t, std::string> cube = {{4, "2x2x1"},   {8, "2x2x2"},  {16, "2x2x4"},
-                                                      {32, "2x4x4"},  {64, "4x4x4"}, {128, "4x4x8"},
-                                                      {256, "4x8x8"}, {512, "8x8x8"}};
+  static const std::map<int64_t, std::string> flat = {{1, "1x1"},  {4, "2x2"},  {8, "2x4"},    {16, "4x4"},
+                                                      {32, "4x8"}, {64, "8x8"}, {128, "8x16"}, {256, "16x16"}};
+  static const std::map<int64_t, std::string> cube = {{4, "2x2x1"},  {8, "2x2x2"},   {16, "2x2x4"},  {32, "2x4x4"},
+                                                      {64, "4x4x4"}, {128, "4x4x8"}, {256, "4x8x8"}, {512, "8x8x8"}};
   static const std::map<int64_t, std::string> v3 = {{4, "2x2"}, {16, "4x4"}, {64, "8x8"}, {256, "16x16"}};
   static const std::vector<TpuGeneration> all = {
       {"v3", "TPU v3 core", 2, 2, 16 * kGiB, 61.5e12, 450e9, v3},
@@ -92,10 +90,9 @@ Target find_target(const std::string& name, int64_t cpu_devices) {
   if (name == "cpu") {
     target.plugin = "cpu";
     target.devices = cpu_devices;
-    struct sysinfo info {};
+    struct sysinfo info{};
     if (::sysinfo(&info) == 0)
-      target.capacity_bytes =
-          static_cast<double>(info.totalram) * info.mem_unit / static_cast<double>(cpu_devices);
+      target.capacity_bytes = static_cast<double>(info.totalram) * info.mem_unit / static_cast<double>(cpu_devices);
     target.device_name = cpu_devices == 1 ? "this machine" : "virtual device of this machine";
     return target;
   }

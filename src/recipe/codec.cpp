@@ -30,9 +30,8 @@ bool looks_like_number(std::string_view text) {
   std::string_view rest = !text.empty() && (text[0] == '+' || text[0] == '-') ? text.substr(1) : text;
   // What other YAML readers take for numbers: 0x1f, 0o17, 1_000, .inf.
   return (!rest.empty() && rest[0] >= '0' && rest[0] <= '9' &&
-          std::all_of(
-              rest.begin(), rest.end(),
-              [](unsigned char c) { return std::isxdigit(c) || c == '_' || c == 'x' || c == 'o'; })) ||
+          std::all_of(rest.begin(), rest.end(),
+                      [](unsigned char c) { return std::isxdigit(c) || c == '_' || c == 'x' || c == 'o'; })) ||
          rest == ".inf" || rest == ".nan";
 }
 
@@ -124,8 +123,7 @@ std::string read_value(const RawValue& raw, const Limits& limits, int64_t& out) 
 
 std::string read_value(const RawValue& raw, const Limits& limits, double& out) {
   double value;
-  if (raw.kind != Kind::kPlain || !parse_number(raw.text, value) || !std::isfinite(value) ||
-      !limits.allow(value))
+  if (raw.kind != Kind::kPlain || !parse_number(raw.text, value) || !std::isfinite(value) || !limits.allow(value))
     return expected("a number", limits, raw);
   out = value;
   return "";
@@ -135,8 +133,7 @@ std::string read_value(const RawValue& raw, const Limits&, std::string& out) {
   bool plain = raw.kind == Kind::kPlain;
   bool ambiguous =
       plain && !raw.from_command_line && (looks_like_number(raw.text) || looks_like_word_of_yaml(raw.text));
-  if (ambiguous)
-    return fmt::format("expected a text, found {}; write \"{}\" when this is meant", raw.text, raw.text);
+  if (ambiguous) return fmt::format("expected a text, found {}; write \"{}\" when this is meant", raw.text, raw.text);
   if ((!plain && raw.kind != Kind::kQuoted) || raw.text.empty())
     return fmt::format("expected a text, found {}", describe(raw));
   if (raw.text.find('\0') != std::string::npos) return "expected a text, found one with a zero byte";
@@ -171,13 +168,11 @@ std::string read_value(const RawValue& raw, const Limits& limits, std::vector<st
   std::vector<std::string> values;
   for (const RawValue& item : raw.items) {
     std::string text;
-    if (std::string problem = read_value(item, limits, text); !problem.empty())
-      return "in the list: " + problem;
+    if (std::string problem = read_value(item, limits, text); !problem.empty()) return "in the list: " + problem;
     if (std::find(limits.names.begin(), limits.names.end(), text) == limits.names.end())
       return fmt::format("expected names among {}; found '{}'{}", list_names(limits.names), shortened(text),
                          did_you_mean(shortened(text), limits.names));
-    if (std::find(values.begin(), values.end(), text) != values.end())
-      return fmt::format("'{}' is there twice", text);
+    if (std::find(values.begin(), values.end(), text) != values.end()) return fmt::format("'{}' is there twice", text);
     values.push_back(std::move(text));
   }
   out = std::move(values);

@@ -21,8 +21,7 @@ const Choices<DType>& choices_of(DType) {
 }
 const Choices<Recipe::ComputeType>& choices_of(Recipe::ComputeType) {
   using enum Recipe::ComputeType;
-  static const Choices<Recipe::ComputeType> table = {
-      {kAuto, "auto"}, {kBFloat16, "bfloat16"}, {kFloat32, "float32"}};
+  static const Choices<Recipe::ComputeType> table = {{kAuto, "auto"}, {kBFloat16, "bfloat16"}, {kFloat32, "float32"}};
   return table;
 }
 const Choices<Format>& choices_of(Format) {
@@ -37,14 +36,12 @@ const Choices<Cells>& choices_of(Cells) {
 }
 const Choices<Truncation>& choices_of(Truncation) {
   using enum Truncation;
-  static const Choices<Truncation> table = {
-      {kRight, "right"}, {kLeft, "left"}, {kProportional, "proportional"}};
+  static const Choices<Truncation> table = {{kRight, "right"}, {kLeft, "left"}, {kProportional, "proportional"}};
   return table;
 }
 const Choices<Batching>& choices_of(Batching) {
   using enum Batching;
-  static const Choices<Batching> table = {
-      {kPadded, "padded"}, {kBucketed, "bucketed"}, {kPacked, "packed"}};
+  static const Choices<Batching> table = {{kPadded, "padded"}, {kBucketed, "bucketed"}, {kPacked, "packed"}};
   return table;
 }
 const Choices<Swap>& choices_of(Swap) {
@@ -54,8 +51,7 @@ const Choices<Swap>& choices_of(Swap) {
 }
 const Choices<Recipe::Schedule>& choices_of(Recipe::Schedule) {
   using enum Recipe::Schedule;
-  static const Choices<Recipe::Schedule> table = {
-      {kCosine, "cosine"}, {kLinear, "linear"}, {kConstant, "constant"}};
+  static const Choices<Recipe::Schedule> table = {{kCosine, "cosine"}, {kLinear, "linear"}, {kConstant, "constant"}};
   return table;
 }
 const Choices<Recipe::Kernels>& choices_of(Recipe::Kernels) {
@@ -204,8 +200,10 @@ void add_model(std::vector<Field>& fields) {
   fields.push_back(field(
       "model.compute_dtype", [](auto& r) -> auto& { return r.model.compute_dtype; },
       "what matrix products are computed in; auto = what is fastest on the device"));
-  fields.push_back(field("model.num_labels", [](auto& r) -> auto& { return r.model.num_labels; },
-                         "outputs of the head: 3 = A wins, B wins, tie; 2 = A wins, B wins, and a tie counts half for each", {.limits = between(2, 3)}));
+  fields.push_back(
+      field("model.num_labels", [](auto& r) -> auto& { return r.model.num_labels; },
+            "outputs of the head: 3 = A wins, B wins, tie; 2 = A wins, B wins, and a tie counts half for each",
+            {.limits = between(2, 3)}));
   fields.push_back(field(
       "model.random_init", [](auto& r) -> auto& { return r.model.random_init; },
       "shapes from config.json and random weights, for speed runs without a model"));
@@ -215,16 +213,12 @@ void add_lora(std::vector<Field>& fields) {
   fields.push_back(field("lora.r", [](auto& r) -> auto& { return r.lora.r; }, "rank of the adapters",
                          {.limits = between(1, 65536), .synonyms = {"rank", "lora_r"}}));
   fields.push_back(field("lora.lora_alpha", [](auto& r) -> auto& { return r.lora.lora_alpha; },
-                         "adapters are scaled by lora_alpha / r",
-                         {.limits = above(0), .synonyms = {"alpha"}}));
+                         "adapters are scaled by lora_alpha / r", {.limits = above(0), .synonyms = {"alpha"}}));
   fields.push_back(field("lora.lora_dropout", [](auto& r) -> auto& { return r.lora.lora_dropout; },
-                         "dropout on the adapters' input",
-                         {.limits = share_below(0, 1), .synonyms = {"dropout"}}));
-  fields.push_back(field(
-      "lora.target_modules", [](auto& r) -> auto& { return r.lora.target_modules; },
-      "linear layers that get an adapter; all-linear = all seven",
-      {.limits = {.names = all_linear_names()},
-       .synonyms = {"targets", "modules"}}));
+                         "dropout on the adapters' input", {.limits = share_below(0, 1), .synonyms = {"dropout"}}));
+  fields.push_back(field("lora.target_modules", [](auto& r) -> auto& { return r.lora.target_modules; },
+                         "linear layers that get an adapter; all-linear = all seven",
+                         {.limits = {.names = all_linear_names()}, .synonyms = {"targets", "modules"}}));
   fields.push_back(field("lora.use_rslora", [](auto& r) -> auto& { return r.lora.use_rslora; },
                          "scale by lora_alpha / sqrt(r) instead", {.synonyms = {"rslora"}}));
   fields.push_back(field("lora.init_adapter", [](auto& r) -> auto& { return r.lora.init_adapter; },
@@ -236,10 +230,10 @@ void add_data(std::vector<Field>& fields) {
   fields.push_back(field("data.train", [](auto& r) -> auto& { return r.data.train; },
                          "CSV or JSONL file of judged pairs",
                          {.synonyms = {"path", "file", "train_file", "train_path"}, .required = true}));
-  fields.push_back(field("data.valid", [](auto& r) -> auto& { return r.data.valid; },
-                         "share of train kept for validation (no prompt on both sides), or a file; 0 = none",
-                         {.limits = share_below(0, 1),
-                          .synonyms = {"validation", "valid_split", "val", "test", "validation_file"}}));
+  fields.push_back(field(
+      "data.valid", [](auto& r) -> auto& { return r.data.valid; },
+      "share of train kept for validation (no prompt on both sides), or a file; 0 = none",
+      {.limits = share_below(0, 1), .synonyms = {"validation", "valid_split", "val", "test", "validation_file"}}));
   fields.push_back(field("data.folds", [](auto& r) -> auto& { return r.data.folds; },
                          "cut train into this many folds, one of which is for validation instead of "
                          "the share; null = no folds",
@@ -253,20 +247,13 @@ void add_data(std::vector<Field>& fields) {
   auto column = [&fields](const char* name, auto get, const char* help) {
     fields.push_back(field(std::string("data.columns.") + name, get, help));
   };
-  column(
-      "id", [](auto& r) -> auto& { return r.data.columns.id; }, "row id; null = the row's number");
-  column(
-      "prompt", [](auto& r) -> auto& { return r.data.columns.prompt; }, "column of the prompt");
-  column(
-      "response_a", [](auto& r) -> auto& { return r.data.columns.response_a; }, "column of answer A");
-  column(
-      "response_b", [](auto& r) -> auto& { return r.data.columns.response_b; }, "column of answer B");
-  column(
-      "label_a", [](auto& r) -> auto& { return r.data.columns.label_a; }, "probability that A wins");
-  column(
-      "label_b", [](auto& r) -> auto& { return r.data.columns.label_b; }, "probability that B wins");
-  column(
-      "label_tie", [](auto& r) -> auto& { return r.data.columns.label_tie; }, "probability of a tie");
+  column("id", [](auto& r) -> auto& { return r.data.columns.id; }, "row id; null = the row's number");
+  column("prompt", [](auto& r) -> auto& { return r.data.columns.prompt; }, "column of the prompt");
+  column("response_a", [](auto& r) -> auto& { return r.data.columns.response_a; }, "column of answer A");
+  column("response_b", [](auto& r) -> auto& { return r.data.columns.response_b; }, "column of answer B");
+  column("label_a", [](auto& r) -> auto& { return r.data.columns.label_a; }, "probability that A wins");
+  column("label_b", [](auto& r) -> auto& { return r.data.columns.label_b; }, "probability that B wins");
+  column("label_tie", [](auto& r) -> auto& { return r.data.columns.label_tie; }, "probability of a tie");
   column(
       "winner", [](auto& r) -> auto& { return r.data.columns.winner; },
       "the winner's name instead of three probabilities (model_a, model_b, tie; a, b)");
@@ -278,30 +265,29 @@ void add_data(std::vector<Field>& fields) {
       "how text cells are read: json lists of turns; split = the reference notebook's way (escapes stay "
       "literal); text = one plain turn"));
   fields.push_back(field("data.template", [](auto& r) -> auto& { return r.data.text_template; },
-                         "origin (the reference notebook's text), turns, chat (turns as the model's chat template writes them: llama3 or chatml, which "
+                         "origin (the reference notebook's text), turns, chat (turns as the model's chat template "
+                         "writes them: llama3 or chatml, which "
                          "can be named too), or a text with {prompt}, {response_a} and {response_b}",
                          {.synonyms = {"prompt_template"}}));
-  fields.push_back(field("data.max_length", [](auto& r) -> auto& { return r.data.max_length; },
-                         "longest row in tokens",
+  fields.push_back(field("data.max_length", [](auto& r) -> auto& { return r.data.max_length; }, "longest row in tokens",
                          {.limits = between(8, kManyRows), .synonyms = {"max_seq_length", "max_len"}}));
   fields.push_back(field("data.truncation", [](auto& r) -> auto& { return r.data.truncation; },
                          "what gives way in longer rows: the end, the start, or prompt, A and B in shares",
                          {.synonyms = {"truncation_side"}}));
-  fields.push_back(field("data.proportional_shares",
-                         [](auto& r) -> auto& { return r.data.proportional_shares; },
+  fields.push_back(field("data.proportional_shares", [](auto& r) -> auto& { return r.data.proportional_shares; },
                          "shares of prompt, A and B with truncation: proportional",
                          {.limits = {.min = 0, .max = 1, .below_max = true, .above_min = true}}));
   fields.push_back(field("data.batching", [](auto& r) -> auto& { return r.data.batching; },
                          "padded rows, rows of like length together, or several rows packed in a sequence",
                          {.synonyms = {"packing", "group_by_length"}}));
-  fields.push_back(
-      field("data.pad_to", [](auto& r) -> auto& { return r.data.pad_to; },
-            "with batching: padded: 0 = pad to max_length, else to the batch's longest row rounded "
-            "up to a multiple of this",
-            {.limits = between(0, kManyRows), .synonyms = {"pad_to_multiple_of", "padding"}}));
+  fields.push_back(field("data.pad_to", [](auto& r) -> auto& { return r.data.pad_to; },
+                         "with batching: padded: 0 = pad to max_length, else to the batch's longest row rounded "
+                         "up to a multiple of this",
+                         {.limits = between(0, kManyRows), .synonyms = {"pad_to_multiple_of", "padding"}}));
   fields.push_back(field(
       "data.balance", [](auto& r) -> auto& { return r.data.balance; },
-      "with batching: packed: deal rows to steps of like numbers of tokens, for less padding; false = a step has the rows "
+      "with batching: packed: deal rows to steps of like numbers of tokens, for less padding; false = a step has the "
+      "rows "
       "of a padded one"));
   fields.push_back(field(
       "data.swap", [](auto& r) -> auto& { return r.data.swap; },
@@ -310,32 +296,29 @@ void add_data(std::vector<Field>& fields) {
       "data.drop_before_shuffle", [](auto& r) -> auto& { return r.data.drop_before_shuffle; },
       "rows that fill no whole batch: drop the file's last (as the reference notebook) or the epoch's last"));
   fields.push_back(field(
-      "data.drop_duplicates", [](auto& r) -> auto& { return r.data.drop_duplicates; },
-      "drop later copies of a row"));
+      "data.drop_duplicates", [](auto& r) -> auto& { return r.data.drop_duplicates; }, "drop later copies of a row"));
   fields.push_back(field(
       "data.strict", [](auto& r) -> auto& { return r.data.strict; },
       "an odd cell is an error instead of a counted repair"));
-  fields.push_back(field(
-      "data.cache", [](auto& r) -> auto& { return r.data.cache; },
-      "keep the tokens in Gavel's cache folder, for the next start and to save memory", {.free = true}));
+  fields.push_back(field("data.cache", [](auto& r) -> auto& { return r.data.cache; },
+                         "keep the tokens in Gavel's cache folder, for the next start and to save memory",
+                         {.free = true}));
 }
 
 void add_train(std::vector<Field>& fields) {
-  fields.push_back(field("train.epochs", [](auto& r) -> auto& { return r.train.epochs; },
-                         "passes over the data",
+  fields.push_back(field("train.epochs", [](auto& r) -> auto& { return r.train.epochs; }, "passes over the data",
                          {.limits = between(1, 1e6), .synonyms = {"num_train_epochs", "num_epochs"}}));
   fields.push_back(field("train.max_steps", [](auto& r) -> auto& { return r.train.max_steps; },
                          "optimizer steps, instead of epochs; also the schedule's length",
                          {.limits = between(1, kManySteps), .synonyms = {"steps"}}));
-  fields.push_back(field("train.batch_size", [](auto& r) -> auto& { return r.train.batch_size; },
-                         "rows of a micro-batch, over all devices",
-                         {.limits = between(1, kManyRows),
-                          .synonyms = {"per_device_train_batch_size", "train_batch_size", "batch"}}));
-  fields.push_back(field("train.gradient_accumulation",
-                         [](auto& r) -> auto& { return r.train.gradient_accumulation; },
-                         "micro-batches of an optimizer step",
-                         {.limits = between(1, kManyRows),
-                          .synonyms = {"gradient_accumulation_steps", "accumulation", "grad_accum"}}));
+  fields.push_back(field(
+      "train.batch_size", [](auto& r) -> auto& { return r.train.batch_size; },
+      "rows of a micro-batch, over all devices",
+      {.limits = between(1, kManyRows), .synonyms = {"per_device_train_batch_size", "train_batch_size", "batch"}}));
+  fields.push_back(field(
+      "train.gradient_accumulation", [](auto& r) -> auto& { return r.train.gradient_accumulation; },
+      "micro-batches of an optimizer step",
+      {.limits = between(1, kManyRows), .synonyms = {"gradient_accumulation_steps", "accumulation", "grad_accum"}}));
   fields.push_back(field("train.learning_rate", [](auto& r) -> auto& { return r.train.learning_rate; },
                          "peak learning rate", {.limits = at_least(0), .synonyms = {"lr"}}));
   fields.push_back(field("train.weight_decay", [](auto& r) -> auto& { return r.train.weight_decay; },
@@ -344,15 +327,12 @@ void add_train(std::vector<Field>& fields) {
                          "decay of AdamW's first moment",
                          {.limits = share_below(0, 1), .synonyms = {"beta1", "betas"}}));
   fields.push_back(field("train.adam_beta2", [](auto& r) -> auto& { return r.train.adam_beta2; },
-                         "decay of AdamW's second moment",
-                         {.limits = share_below(0, 1), .synonyms = {"beta2"}}));
-  fields.push_back(field("train.adam_epsilon", [](auto& r) -> auto& { return r.train.adam_epsilon; },
-                         "AdamW's epsilon",
+                         "decay of AdamW's second moment", {.limits = share_below(0, 1), .synonyms = {"beta2"}}));
+  fields.push_back(field("train.adam_epsilon", [](auto& r) -> auto& { return r.train.adam_epsilon; }, "AdamW's epsilon",
                          {.limits = above(0), .synonyms = {"eps", "epsilon", "adam_eps"}}));
-  fields.push_back(
-      field("train.warmup_steps", [](auto& r) -> auto& { return r.train.warmup_steps; },
-            "steps of linear warm-up from 0; at most the run's steps",
-            {.limits = between(0, kManySteps), .synonyms = {"warmup", "warm_up", "warmup_ratio"}}));
+  fields.push_back(field("train.warmup_steps", [](auto& r) -> auto& { return r.train.warmup_steps; },
+                         "steps of linear warm-up from 0; at most the run's steps",
+                         {.limits = between(0, kManySteps), .synonyms = {"warmup", "warm_up", "warmup_ratio"}}));
   fields.push_back(field("train.schedule", [](auto& r) -> auto& { return r.train.schedule; },
                          "course of the learning rate after warm-up",
                          {.synonyms = {"lr_scheduler_type", "scheduler", "lr_scheduler"}}));
@@ -369,8 +349,9 @@ void add_train(std::vector<Field>& fields) {
       "train.layers", [](auto& r) -> auto& { return r.train.layers; },
       "one layer's program run over stacked weights, or each layer written out; auto = what "
       "suits model and device"));
-  fields.push_back(field("train.kernels", [](auto& r) -> auto& { return r.train.kernels; },
-                         "auto = the device's own kernels where there are any; plain = StableHLO alone"));
+  fields.push_back(field(
+      "train.kernels", [](auto& r) -> auto& { return r.train.kernels; },
+      "auto = the device's own kernels where there are any; plain = StableHLO alone"));
   fields.push_back(field("train.max_loss", [](auto& r) -> auto& { return r.train.max_loss; },
                          "a step whose loss is above this counts as not finite; null = no limit",
                          {.limits = above(0), .free = true}));
@@ -412,8 +393,7 @@ void add_train(std::vector<Field>& fields) {
 void add_place(std::vector<Field>& fields) {
   Limits axis = {.min = -1, .max = kManyRows};
   fields.push_back(field("mesh.dp", [](auto& r) -> auto& { return r.mesh.dp; },
-                         "devices that hold copies of the weights; -1 = all that the others leave",
-                         {.limits = axis}));
+                         "devices that hold copies of the weights; -1 = all that the others leave", {.limits = axis}));
   fields.push_back(field("mesh.fsdp", [](auto& r) -> auto& { return r.mesh.fsdp; },
                          "devices over which weights and batch are split; -1 = all that the others leave",
                          {.limits = axis}));
@@ -453,8 +433,7 @@ const Field* find_field(std::string_view key) {
 
 bool is_section(std::string_view name) {
   for (const Field& field : recipe_fields())
-    if (field.info.key.size() > name.size() && field.info.key.starts_with(name) &&
-        field.info.key[name.size()] == '.')
+    if (field.info.key.size() > name.size() && field.info.key.starts_with(name) && field.info.key[name.size()] == '.')
       return true;
   return false;
 }

@@ -77,8 +77,7 @@ class Parser {
 
   void read_file(std::string_view text) {
     if (text.size() > kLargestRecipe) {
-      problem(name_, "",
-              fmt::format("expected a recipe of at most {} bytes, found {}", kLargestRecipe, text.size()));
+      problem(name_, "", fmt::format("expected a recipe of at most {} bytes, found {}", kLargestRecipe, text.size()));
       return;
     }
     if (!detail::is_utf8(text)) {
@@ -148,8 +147,7 @@ class Parser {
       try {
         check_schedule(recipe_, *recipe_.train.max_steps);
       } catch (const Error& error) {
-        problems_.push_back(
-            fmt::format("{}: {}", place("train.warmup_steps", "train.max_steps"), error.what()));
+        problems_.push_back(fmt::format("{}: {}", place("train.warmup_steps", "train.max_steps"), error.what()));
       }
     }
     if (!problems_.empty()) throw Error(fmt::format("{}", fmt::join(problems_, "\n")));
@@ -158,8 +156,7 @@ class Parser {
 
  private:
   void problem(const std::string& at, const std::string& key, const std::string& text) {
-    problems_.push_back(key.empty() ? fmt::format("{}: {}", at, text)
-                                    : fmt::format("{}: {}: {}", at, key, text));
+    problems_.push_back(key.empty() ? fmt::format("{}: {}", at, text) : fmt::format("{}: {}: {}", at, key, text));
   }
 
   void unknown(const std::string& at, const std::string& key) {
@@ -169,9 +166,7 @@ class Parser {
       problem(at, shortened(key), fmt::format("unknown key{}", detail::key_hint(key)));
   }
 
-  static std::string shortened(const std::string& key) {
-    return key.size() > 200 ? key.substr(0, 100) + "…" : key;
-  }
+  static std::string shortened(const std::string& key) { return key.size() > 200 ? key.substr(0, 100) + "…" : key; }
 
   std::string place_of(const YAML::Mark& mark) const { return fmt::format("{}:{}", name_, mark.line + 1); }
 
@@ -213,8 +208,7 @@ class Parser {
       } else if (detail::is_section(key) && !dotted) {
         read_map(entry.second, key, here);
       } else if (dotted && field) {
-        problem(here, key,
-                fmt::format("write it as '{}:' below '{}:'", detail::leaf_of(key), detail::section_of(key)));
+        problem(here, key, fmt::format("write it as '{}:' below '{}:'", detail::leaf_of(key), detail::section_of(key)));
       } else {
         unknown_in_file(here, key);
       }
@@ -230,10 +224,9 @@ class Parser {
     const std::vector<std::string> names = {"cpu", "cuda", "tpu"};
     bool path = device.find('/') != std::string::npos || device.ends_with(".so");
     if (!path && std::find(names.begin(), names.end(), device) == names.end())
-      problem(
-          place("device"), "device",
-          fmt::format("expected cpu, cuda, tpu or the path of a PJRT plugin, found '{}'{}", shortened(device),
-                      device == "gpu" ? " (did you mean 'cuda'?)" : did_you_mean(shortened(device), names)));
+      problem(place("device"), "device",
+              fmt::format("expected cpu, cuda, tpu or the path of a PJRT plugin, found '{}'{}", shortened(device),
+                          device == "gpu" ? " (did you mean 'cuda'?)" : did_you_mean(shortened(device), names)));
   }
 
   void check_columns() {
@@ -241,9 +234,9 @@ class Parser {
     std::string at = place("data.format", "data.columns.prompt", "data.columns.response_a");
     if (recipe_.data.format != Format::kGeneric) {
       if (columns != Recipe::Columns{})
-        problem(at, "data.columns",
-                fmt::format("is for data.format: generic only, found data.format: {}",
-                            choice_name(recipe_.data.format)));
+        problem(
+            at, "data.columns",
+            fmt::format("is for data.format: generic only, found data.format: {}", choice_name(recipe_.data.format)));
       return;
     }
     if (!columns.prompt || !columns.response_a || !columns.response_b)
@@ -263,7 +256,8 @@ class Parser {
       return;
     }
     if (data.fold >= *data.folds)
-      problem(at, "data.fold", fmt::format("expected 0 to {}, as data.folds is {}; found {}", *data.folds - 1, *data.folds, data.fold));
+      problem(at, "data.fold",
+              fmt::format("expected 0 to {}, as data.folds is {}; found {}", *data.folds - 1, *data.folds, data.fold));
     if (std::holds_alternative<std::string>(data.valid))
       problem(at, "data.folds", "splits data.train; leave it out, or leave out the file in data.valid");
   }
@@ -274,10 +268,11 @@ class Parser {
     if (std::find(names.begin(), names.end(), text) != names.end()) return;
     for (std::string_view placeholder : {"{prompt}", "{response_a}", "{response_b}"})
       if (text.find(placeholder) == std::string::npos) {
-        problem(place("data.template"), "data.template",
-                fmt::format("expected origin, turns, chat, llama3, chatml, or a text with {{prompt}}, {{response_a}} and "
-                            "{{response_b}}; found none of these names, and no {}{}",
-                            placeholder, text.size() > 200 ? "" : did_you_mean(text, names)));
+        problem(
+            place("data.template"), "data.template",
+            fmt::format("expected origin, turns, chat, llama3, chatml, or a text with {{prompt}}, {{response_a}} and "
+                        "{{response_b}}; found none of these names, and no {}{}",
+                        placeholder, text.size() > 200 ? "" : did_you_mean(text, names)));
         return;
       }
   }

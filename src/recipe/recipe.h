@@ -136,8 +136,7 @@ std::string_view choice_name(Choice choice);
 Recipe load_recipe(const std::filesystem::path& path, const std::vector<std::string>& overrides = {});
 
 /** The same for a text; `name` stands for the file in messages. */
-Recipe parse_recipe(std::string_view text, std::string_view name,
-                    const std::vector<std::string>& overrides = {});
+Recipe parse_recipe(std::string_view text, std::string_view name, const std::vector<std::string>& overrides = {});
 
 /** All settings as YAML; parse_recipe gives an equal recipe back. */
 std::string to_yaml(const Recipe& recipe);

@@ -23,8 +23,7 @@ std::string allowed(const RecipeKey& key) {
 std::string type_and_limits(const RecipeKey& key) {
   if (key.type == "choice") return allowed(key);
   if (key.range.empty()) return key.type;
-  return key.type == "share or file" ? fmt::format("share {}, or file", key.range)
-                                     : key.type + " " + key.range;
+  return key.type == "share or file" ? fmt::format("share {}, or file", key.range) : key.type + " " + key.range;
 }
 
 std::string escape_table(std::string text) {
@@ -68,8 +67,8 @@ std::string recipe_help() {
     own = own.substr(0, own.find('.'));
     if (own != section) text += text.empty() ? "" : "\n";
     section = own;
-    text += fmt::format("  {} = {}\n      {} ({})\n", key.key,
-                        key.required ? "(required)" : key.default_value, key.help, type_and_limits(key));
+    text += fmt::format("  {} = {}\n      {} ({})\n", key.key, key.required ? "(required)" : key.default_value,
+                        key.help, type_and_limits(key));
   }
   return text;
 }

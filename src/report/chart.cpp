@@ -90,8 +90,8 @@ std::string legend(const Chart& chart, size_t most_letters) {
         "<rect class=\"c{} swatch\" x=\"{:.1f}\" y=\"29\" width=\"12\" height=\"4\" rx=\"2\"{}/><text "
         "x=\"{:.1f}\" "
         "y=\"35\">{}</text>",
-        series.color % kColors, at, series.mark == ChartSeries::Mark::kFaint ? " opacity=\"0.45\"" : "",
-        at + 17, escape_markup(name));
+        series.color % kColors, at, series.mark == ChartSeries::Mark::kFaint ? " opacity=\"0.45\"" : "", at + 17,
+        escape_markup(name));
     at = next;
   }
   return svg;
@@ -106,10 +106,9 @@ std::string marks(const ChartSeries& series, const Frame& frame, bool values) {
                          path_of(thinned(finite_points(series.points), kMostPoints), frame.x, frame.y));
     case ChartSeries::Mark::kFaint: {
       const auto& points = series.points;
-      return fmt::format(
-          "<path class=\"c{} faint\" d=\"{}\"/>", color,
-          path_of(points.size() <= kMostPoints ? points : thinned(finite_points(points), kMostPoints),
-                  frame.x, frame.y));
+      return fmt::format("<path class=\"c{} faint\" d=\"{}\"/>", color,
+                         path_of(points.size() <= kMostPoints ? points : thinned(finite_points(points), kMostPoints),
+                                 frame.x, frame.y));
     }
     case ChartSeries::Mark::kPoints: {
       std::vector<PlotPoint> points = finite_points(series.points);
@@ -123,8 +122,8 @@ std::string marks(const ChartSeries& series, const Frame& frame, bool values) {
       for (size_t i = 0; values && i < points.size(); ++i) {
         if (points.size() > kMostValues && i != 0 && i + 1 != points.size()) continue;
         double at = frame.x(points[i].x), above = frame.y(points[i].y) - 8;
-        svg += fmt::format("<text class=\"value\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{:.3f}</text>",
-                           at, above < frame.top + 6 ? above + 24 : above,
+        svg += fmt::format("<text class=\"value\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{:.3f}</text>", at,
+                           above < frame.top + 6 ? above + 24 : above,
                            at > frame.right() - 20 ? "end"
                            : at < kLeft + 20       ? "start"
                                                    : "middle",
@@ -161,8 +160,8 @@ std::string chart_svg(const Chart& chart) {
   }
   std::string svg = open_svg(chart.width, chart.height, chart.title);
   if (y.empty())
-    return svg + fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">nothing yet</text></svg>",
-                             chart.width / 2, chart.height / 2);
+    return svg + fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">nothing yet</text></svg>", chart.width / 2,
+                             chart.height / 2);
   if (chart.reference) y.add(chart.reference->first);
   if (chart.from_zero) y.add(0);
   if (y.high - y.low < 1e-9 * std::max(1.0, std::abs(y.high))) {
@@ -174,9 +173,8 @@ std::string chart_svg(const Chart& chart) {
   if (!(x.high > x.low)) x.high = x.low + 1;
   std::vector<double> rows = round_ticks(y.low, y.high, 5),
                       columns = round_ticks(x.low, x.high, chart.width > 600 ? 8 : 4);
-  std::erase_if(columns, [](double tick) {
-    return std::abs(tick - std::round(tick)) > 1e-6;
-  });  // there is no half step
+  std::erase_if(columns,
+                [](double tick) { return std::abs(tick - std::round(tick)) > 1e-6; });  // there is no half step
   double top = kTop + (named > 0 ? kLegend / 2 : -kLegend / 2);
   Frame frame{chart.width,
               chart.height,
@@ -186,58 +184,55 @@ std::string chart_svg(const Chart& chart) {
   if (named > 0) svg += legend(chart, chart.width > 600 ? 40 : named > 2 ? 14 : 22);
   svg += axes(frame, rows, columns, chart.y_numbers, chart.x_name);
   // A nested <svg> clips without a name that would have to be unique on the page.
-  svg += fmt::format("<svg x=\"{0}\" y=\"{1}\" width=\"{2}\" height=\"{3}\" viewBox=\"{0} {1} {2} {3}\">",
-                     kLeft - 5, top - 3, chart.width - kLeft - kRight + 10, frame.bottom() - top + 8);
+  svg += fmt::format("<svg x=\"{0}\" y=\"{1}\" width=\"{2}\" height=\"{3}\" viewBox=\"{0} {1} {2} {3}\">", kLeft - 5,
+                     top - 3, chart.width - kLeft - kRight + 10, frame.bottom() - top + 8);
   if (chart.reference)
     svg += fmt::format("<line class=\"reference\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>", kLeft,
                        frame.right(), frame.y(chart.reference->first), frame.y(chart.reference->first));
   for (const ChartSeries& series : chart.series) svg += marks(series, frame, point_series == 1);
   svg += "</svg>";
   if (chart.reference)
-    svg += fmt::format(
-        "<text class=\"note\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>", frame.right() - 2,
-        frame.y(chart.reference->first) + (frame.y(chart.reference->first) < top + 20 ? 14 : -5),
-        escape_markup(chart.reference->second));
+    svg +=
+        fmt::format("<text class=\"note\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>", frame.right() - 2,
+                    frame.y(chart.reference->first) + (frame.y(chart.reference->first) < top + 20 ? 14 : -5),
+                    escape_markup(chart.reference->second));
   return svg + "</svg>";
 }
 
 std::string reliability_svg(const Scores& scores) {
   constexpr double kWidth = 400, kHeight = 340, kBars = 46, kPlotTop = 34;
   const double plot_bottom = kHeight - kBottom - kBars - 12;
-  std::string svg = open_svg(kWidth, kHeight,
-                             fmt::format("Reliability: calibration error {:.3f}", scores.calibration_error));
+  std::string svg =
+      open_svg(kWidth, kHeight, fmt::format("Reliability: calibration error {:.3f}", scores.calibration_error));
   Scale x{0.2, 1, kLeft, kWidth - kRight}, y{0, 1, plot_bottom, kPlotTop};
   for (double tick : {0.0, 0.25, 0.5, 0.75, 1.0})
     svg += fmt::format(
         "<line class=\"{}\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/><text x=\"{}\" y=\"{:.1f}\" "
         "text-anchor=\"end\">{:.2f}</text>",
         tick == 0 ? "axis" : "grid", kLeft, kWidth - kRight, y(tick), y(tick), kLeft - 6, y(tick) + 4, tick);
-  svg += fmt::format("<line class=\"reference\" x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\"/>",
-                     x(0.2), y(0.2), x(1.0), y(1.0));
+  svg += fmt::format("<line class=\"reference\" x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\"/>", x(0.2),
+                     y(0.2), x(1.0), y(1.0));
   int64_t most = 1;
   for (const ReliabilityBin& bin : scores.bins) most = std::max(most, bin.rows);
   const double bars_top = plot_bottom + 12, bars_bottom = bars_top + kBars;
   std::vector<PlotPoint> line;
   for (const ReliabilityBin& bin : scores.bins) {
-    double low = std::max(0.2, bin.low), high = bin.high, left = x(low) + 1,
-           wide = std::max(1.0, x(high) - x(low) - 2);
+    double low = std::max(0.2, bin.low), high = bin.high, left = x(low) + 1, wide = std::max(1.0, x(high) - x(low) - 2);
     double tall = std::max(1.0, kBars * static_cast<double>(bin.rows) / static_cast<double>(most));
-    std::string title = fmt::format(
-        "<title>confidence {:.2f} to {:.2f}: {} rows, mean confidence {:.3f}, accuracy {:.3f}</title>",
-        bin.low, bin.high, format_count(bin.rows), bin.confidence, bin.accuracy);
+    std::string title =
+        fmt::format("<title>confidence {:.2f} to {:.2f}: {} rows, mean confidence {:.3f}, accuracy {:.3f}</title>",
+                    bin.low, bin.high, format_count(bin.rows), bin.confidence, bin.accuracy);
     double at = y(bin.accuracy), to = y(bin.confidence);
-    svg += fmt::format(
-        "<rect class=\"gap\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\">{}</rect>", left,
-        std::min(at, to), wide, std::abs(at - to), title);
-    svg += fmt::format("<line class=\"c0 line\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>",
-                       left, left + wide, at, at);
-    svg += fmt::format(
-        "<rect class=\"c0 bar\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\">{}</rect>", left,
-        bars_bottom - tall, wide, tall, title);
+    svg += fmt::format("<rect class=\"gap\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\">{}</rect>",
+                       left, std::min(at, to), wide, std::abs(at - to), title);
+    svg += fmt::format("<line class=\"c0 line\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>", left,
+                       left + wide, at, at);
+    svg += fmt::format("<rect class=\"c0 bar\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\">{}</rect>",
+                       left, bars_bottom - tall, wide, tall, title);
     line.push_back({bin.confidence, bin.accuracy});
   }
-  svg += fmt::format("<line class=\"axis\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>", kLeft,
-                     kWidth - kRight, bars_bottom, bars_bottom);
+  svg += fmt::format("<line class=\"axis\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>", kLeft, kWidth - kRight,
+                     bars_bottom, bars_bottom);
   svg += fmt::format("<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">rows</text>", kLeft - 6,
                      bars_bottom - kBars / 2 + 4);
   for (double tick : {0.2, 0.4, 0.6, 0.8, 1.0})

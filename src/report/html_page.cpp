@@ -75,8 +75,8 @@ std::string number(double value, int decimals) {
 
 std::string table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows,
                   Columns columns) {
-  std::string out = fmt::format("<div class=\"scroll\"><table class=\"{}\">",
-                                columns == Columns::kNumbers ? "numbers" : "text");
+  std::string out =
+      fmt::format("<div class=\"scroll\"><table class=\"{}\">", columns == Columns::kNumbers ? "numbers" : "text");
   if (!header.empty()) {
     out += "<thead><tr>";
     for (const std::string& name : header) out += "<th>" + name + "</th>";

@@ -36,8 +36,8 @@ std::vector<PlotPoint> speeds(const std::vector<MetricRow>& rows) {
   double before = 0;
   for (const MetricRow& row : rows) {
     double elapsed = metric(row, "elapsed_seconds"), tokens = metric(row, "tokens");
-    double speed = std::isfinite(tokens) && elapsed > before ? tokens / (elapsed - before)
-                                                             : metric(row, "tokens_per_second");
+    double speed =
+        std::isfinite(tokens) && elapsed > before ? tokens / (elapsed - before) : metric(row, "tokens_per_second");
     points.push_back({metric(row, "step"), speed});
     before = elapsed;
   }
@@ -76,8 +76,8 @@ std::string status_of(const RecordedRun& run) {
 std::vector<std::string> names_of(const std::vector<RecordedRun>& runs) {
   std::vector<std::string> names;
   for (const RecordedRun& run : runs) {
-    bool unique = std::count_if(runs.begin(), runs.end(),
-                                [&](const RecordedRun& other) { return other.name == run.name; }) == 1;
+    bool unique =
+        std::count_if(runs.begin(), runs.end(), [&](const RecordedRun& other) { return other.name == run.name; }) == 1;
     names.push_back(unique ? run.name : run.folder.string());
   }
   return names;
@@ -87,9 +87,9 @@ std::string tiles(const RecordedRun& run, const std::optional<Scores>& scores) {
   std::string out;
   auto tile = [&](const std::string& name, const std::string& value, const std::string& more) {
     if (value.empty() || value == "–") return;
-    out += fmt::format(
-        "<div class=\"tile\"><span class=\"tile-name\">{}</span><strong>{}</strong><span>{}</span></div>",
-        escape_markup(name), escape_markup(value), escape_markup(more));
+    out +=
+        fmt::format("<div class=\"tile\"><span class=\"tile-name\">{}</span><strong>{}</strong><span>{}</span></div>",
+                    escape_markup(name), escape_markup(value), escape_markup(more));
   };
   double loss = last_metric(run.evals, "log_loss"), constant = std::nan("");
   if (auto found = run.info.find("constant_log_loss"); found != run.info.end() && found->is_number())
@@ -109,10 +109,8 @@ std::string tiles(const RecordedRun& run, const std::optional<Scores>& scores) {
          fmt::format("on {} rows", format_count(scores->rows)));
   double step = last_metric(run.train, "step");
   std::string total = fact(run.info, {"total_steps"});
-  tile("steps", std::isfinite(step) ? format_count(std::llround(step)) : "",
-       total.empty() ? "" : "of " + total);
-  double seconds = last_metric(run.train, "elapsed_seconds"),
-         speed = last_metric(run.train, "tokens_per_second");
+  tile("steps", std::isfinite(step) ? format_count(std::llround(step)) : "", total.empty() ? "" : "of " + total);
+  double seconds = last_metric(run.train, "elapsed_seconds"), speed = last_metric(run.train, "tokens_per_second");
   if (std::isfinite(seconds)) tile("training time", format_duration(seconds), "without evaluations");
   if (std::isfinite(speed)) tile("tokens a second", format_count(std::llround(speed)), "padding included");
   return "<div class=\"tiles\">" + out + "</div>";
@@ -125,23 +123,22 @@ std::string comparison(const std::vector<RecordedRun>& runs, const std::vector<s
   for (size_t i = 0; i < runs.size(); ++i) {
     const RecordedRun& run = runs[i];
     const MetricRow* best = best_eval(run);
-    table.push_back(
-        {fmt::format("<span class=\"c{} chip\"></span>{}", i % 6, escape_markup(names[i])),
-         escape_markup(status_of(run)), number(last_metric(run.train, "step"), 0),
-         number(last_metric(run.train, "mean_loss"), 4), number(last_metric(run.evals, "log_loss"), 4),
-         best == nullptr ? "–"
-                         : fmt::format("{} <span class=\"quiet\">(step {:.0f})</span>",
-                                       number(metric(*best, "log_loss"), 4), metric(*best, "step")),
-         number(last_metric(run.evals, "accuracy"), 4),
-         scores[i] ? number(scores[i]->calibration_error, 3) : "–",
-         std::isfinite(last_metric(run.train, "elapsed_seconds"))
-             ? format_duration(last_metric(run.train, "elapsed_seconds"))
-             : "–",
-         number(last_metric(run.train, "tokens_per_second"), 0)});
+    table.push_back({fmt::format("<span class=\"c{} chip\"></span>{}", i % 6, escape_markup(names[i])),
+                     escape_markup(status_of(run)), number(last_metric(run.train, "step"), 0),
+                     number(last_metric(run.train, "mean_loss"), 4), number(last_metric(run.evals, "log_loss"), 4),
+                     best == nullptr ? "–"
+                                     : fmt::format("{} <span class=\"quiet\">(step {:.0f})</span>",
+                                                   number(metric(*best, "log_loss"), 4), metric(*best, "step")),
+                     number(last_metric(run.evals, "accuracy"), 4),
+                     scores[i] ? number(scores[i]->calibration_error, 3) : "–",
+                     std::isfinite(last_metric(run.train, "elapsed_seconds"))
+                         ? format_duration(last_metric(run.train, "elapsed_seconds"))
+                         : "–",
+                     number(last_metric(run.train, "tokens_per_second"), 0)});
   }
-  std::string out = html::card(html::table({"run", "status", "steps", "mean loss", "log loss", "best",
-                                            "accuracy", "calibration error", "time", "tokens/s"},
-                                           table));
+  std::string out = html::card(html::table(
+      {"run", "status", "steps", "mean loss", "log loss", "best", "accuracy", "calibration error", "time", "tokens/s"},
+      table));
 
   // Settings that differ, in the order of the recipe.
   std::vector<std::map<std::string, std::string>> settings(runs.size());
@@ -155,11 +152,10 @@ std::string comparison(const std::vector<RecordedRun>& runs, const std::vector<s
   std::vector<std::vector<std::string>> differences;
   for (const std::string& key : keys) {
     auto in_first = settings[0].find(key);
-    bool same =
-        in_first != settings[0].end() && std::all_of(settings.begin(), settings.end(), [&](const auto& own) {
-          auto found = own.find(key);
-          return found != own.end() && found->second == in_first->second;
-        });
+    bool same = in_first != settings[0].end() && std::all_of(settings.begin(), settings.end(), [&](const auto& own) {
+                  auto found = own.find(key);
+                  return found != own.end() && found->second == in_first->second;
+                });
     if (same) continue;
     differences.push_back({"<code>" + escape_markup(key) + "</code>"});
     for (auto& own : settings) differences.back().push_back(own.contains(key) ? cell(own[key]) : "–");
@@ -167,8 +163,7 @@ std::string comparison(const std::vector<RecordedRun>& runs, const std::vector<s
   if (!differences.empty()) {
     std::vector<std::string> header = {"setting"};
     for (const std::string& name : names) header.push_back(escape_markup(name));
-    out +=
-        html::card("<h3>Settings that differ</h3>" + html::table(header, differences, html::Columns::kText));
+    out += html::card("<h3>Settings that differ</h3>" + html::table(header, differences, html::Columns::kText));
   }
   return html::section("Comparison", "<div class=\"stack\">" + out + "</div>");
 }
@@ -179,8 +174,8 @@ std::string wide_card(Chart chart, double width, double height) {
   std::string narrow = chart_svg(chart);
   chart.width = width;
   chart.height = height;
-  return html::card("<div class=\"only-wide\">" + chart_svg(chart) + "</div><div class=\"only-narrow\">" +
-                    narrow + "</div>");
+  return html::card("<div class=\"only-wide\">" + chart_svg(chart) + "</div><div class=\"only-narrow\">" + narrow +
+                    "</div>");
 }
 
 std::string training_charts(const std::vector<RecordedRun>& runs, const std::vector<std::string>& names) {
@@ -189,12 +184,11 @@ std::string training_charts(const std::vector<RecordedRun>& runs, const std::vec
       norm{.title = "Gradient norm (before clipping)"},
       speed{.title = "Tokens a second", .y_numbers = AxisNumbers::kCount, .from_zero = true};
   for (size_t i = 0; i < runs.size(); ++i) {
-    std::vector<PlotPoint> losses = points_of(runs[i].train, "loss"),
-                           norms = points_of(runs[i].train, "gradient_norm"), tokens = speeds(runs[i].train);
+    std::vector<PlotPoint> losses = points_of(runs[i].train, "loss"), norms = points_of(runs[i].train, "gradient_norm"),
+                           tokens = speeds(runs[i].train);
     loss.series.push_back({several ? "" : "loss of a step", losses, Mark::kFaint, i});
     loss.series.push_back({several ? names[i] : "moving mean", moving_mean(losses), Mark::kLine, i});
-    rate.series.push_back(
-        {several ? names[i] : "", points_of(runs[i].train, "learning_rate"), Mark::kLine, i});
+    rate.series.push_back({several ? names[i] : "", points_of(runs[i].train, "learning_rate"), Mark::kLine, i});
     norm.series.push_back({"", norms, Mark::kFaint, i});
     norm.series.push_back({several ? names[i] : "", moving_mean(norms), Mark::kLine, i});
     speed.series.push_back({"", tokens, Mark::kFaint, i});
@@ -213,8 +207,7 @@ std::string validation_charts(const std::vector<RecordedRun>& runs, const std::v
   for (size_t i = 0; i < runs.size(); ++i) {
     any = any || !runs[i].evals.empty();
     loss.series.push_back({several ? names[i] : "", points_of(runs[i].evals, "log_loss"), Mark::kPoints, i});
-    accuracy.series.push_back(
-        {several ? names[i] : "", points_of(runs[i].evals, "accuracy"), Mark::kPoints, i});
+    accuracy.series.push_back({several ? names[i] : "", points_of(runs[i].evals, "accuracy"), Mark::kPoints, i});
   }
   if (!any) return "";
   // One line for all runs is only right if they are judged on the same labels.
@@ -226,8 +219,8 @@ std::string validation_charts(const std::vector<RecordedRun>& runs, const std::v
     loss.reference = {scores[0]->constant_log_loss, "label shares"};
     accuracy.reference = {scores[0]->constant_accuracy, "most frequent label"};
   }
-  return html::section("Validation", "<div class=\"cards\">" + wide_card(loss, 580, 280) +
-                                         wide_card(accuracy, 580, 280) + "</div>");
+  return html::section("Validation",
+                       "<div class=\"cards\">" + wide_card(loss, 580, 280) + wide_card(accuracy, 580, 280) + "</div>");
 }
 
 std::string lengths_chart(const std::vector<JudgedRow>& rows) {
@@ -258,8 +251,7 @@ std::string lengths_chart(const std::vector<JudgedRow>& rows) {
 std::string validation_details(const RecordedRun& run, const Scores& scores, const ReportOptions& options) {
   std::string out = "<div class=\"cards\">" + html::card(html::confusion_table(scores)) +
                     html::card(reliability_svg(scores)) + html::card(lengths_chart(run.validation.rows)) +
-                    "</div><div class=\"cards\">" +
-                    html::card("<h3>By class</h3>" + html::class_table(scores)) +
+                    "</div><div class=\"cards\">" + html::card("<h3>By class</h3>" + html::class_table(scores)) +
                     html::card("<h3>By length</h3>" + html::group_table(scores.by_length));
   if (!scores.by_turns.empty()) out += html::card("<h3>By turns</h3>" + html::group_table(scores.by_turns));
   out += "</div>";
@@ -325,17 +317,15 @@ std::string facts_tables(const RecordedRun& run) {
       both(fmt::format("label {}", kOutcomes[i]), [&](const char* part) -> std::string {
         if (!data.contains(part) || !data[part].is_object() || !data[part].contains("labels")) return "";
         const Json& labels = data[part]["labels"];
-        return labels.is_array() && labels.size() == 3 && labels[i].is_number()
-                   ? number(labels[i].get<double>(), 0)
-                   : "";
+        return labels.is_array() && labels.size() == 3 && labels[i].is_number() ? number(labels[i].get<double>(), 0)
+                                                                                : "";
       });
     std::vector<std::string> names;
     for (const char* part : {"train", "valid"})
       if (data.contains(part) && data[part].is_object() && data[part].contains("tokens") &&
           data[part]["tokens"].is_object())
         for (const auto& [name, value] : data[part]["tokens"].items())
-          if (name != "count" && std::find(names.begin(), names.end(), name) == names.end())
-            names.push_back(name);
+          if (name != "count" && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
     for (const std::string& name : names)
       both("tokens " + name, [&](const char* part) -> std::string {
         if (!data.contains(part) || !data[part].is_object() || !data[part].contains("tokens")) return "";
@@ -382,17 +372,16 @@ std::string report_html(const std::vector<RecordedRun>& runs, const ReportOption
   for (size_t i = 0; i < runs.size(); ++i) {
     std::string of = several ? " of " + escape_markup(names[i]) : "";
     if (scores[i])
-      body += html::section(
-          fmt::format("What the judge says{} <span class=\"quiet\">{} validation rows at step {}</span>", of,
-                      format_count(scores[i]->rows), format_count(runs[i].validation.step)),
-          validation_details(runs[i], *scores[i], options));
+      body +=
+          html::section(fmt::format("What the judge says{} <span class=\"quiet\">{} validation rows at step {}</span>",
+                                    of, format_count(scores[i]->rows), format_count(runs[i].validation.step)),
+                        validation_details(runs[i], *scores[i], options));
     body += html::section("Settings and versions" + of, facts_tables(runs[i]));
   }
   std::string under =
       several ? ""
-              : fmt::format("<span class=\"status {}\">{}</span> {}",
-                            status_of(runs[0]) == "finished" ? "good" : "", escape_markup(status_of(runs[0])),
-                            escape_markup(fact(runs[0].info, {"updated"})));
+              : fmt::format("<span class=\"status {}\">{}</span> {}", status_of(runs[0]) == "finished" ? "good" : "",
+                            escape_markup(status_of(runs[0])), escape_markup(fact(runs[0].info, {"updated"})));
   return html::page(title, under, body, running);
 }
 

@@ -27,8 +27,8 @@ std::string class_table(const Scores& scores) {
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < 3; ++i) {
     const ClassScore& found = scores.classes[i];
-    rows.push_back({kOutcomes[i], format_count(found.rows), number(found.precision, 3),
-                    number(found.recall, 3), number(found.f1, 3), number(found.log_loss, 3)});
+    rows.push_back({kOutcomes[i], format_count(found.rows), number(found.precision, 3), number(found.recall, 3),
+                    number(found.f1, 3), number(found.log_loss, 3)});
   }
   return table({"", "rows", "precision", "recall", "F1", "log loss"}, rows);
 }
@@ -36,8 +36,8 @@ std::string class_table(const Scores& scores) {
 std::string group_table(const std::vector<GroupScore>& groups) {
   std::vector<std::vector<std::string>> rows;
   for (const GroupScore& group : groups)
-    rows.push_back({escape_markup(group.name), format_count(group.rows), number(group.log_loss, 3),
-                    number(group.accuracy, 3)});
+    rows.push_back(
+        {escape_markup(group.name), format_count(group.rows), number(group.log_loss, 3), number(group.accuracy, 3)});
   return table({"", "rows", "log loss", "accuracy"}, rows);
 }
 
@@ -52,15 +52,14 @@ std::string row_list(const std::vector<JudgedRow>& rows, const std::map<int64_t,
                          percent >= 14 ? fmt::format("{} {:.0f} %", kOutcomes[i], percent) : "");
     }
     bool soft = row.label[row.truth()] < 0.999;
-    std::string label =
-        soft ? fmt::format("{:.2f} / {:.2f} / {:.2f}", row.label[0], row.label[1], row.label[2])
-             : kOutcomes[row.truth()];
+    std::string label = soft ? fmt::format("{:.2f} / {:.2f} / {:.2f}", row.label[0], row.label[1], row.label[2])
+                             : kOutcomes[row.truth()];
     std::string summary = fmt::format(
         "<span class=\"id\">{}</span><span class=\"bar3\">{}</span><span "
         "class=\"number\"><i>label</i>{}</span><span "
         "class=\"number\"><i>loss</i>{:.3f}</span><span class=\"number\"><i>tokens</i>{}</span>",
-        row.id.empty() ? fmt::format("row {}", format_count(row.row)) : escape_markup(row.id), bar, label,
-        row.loss(), format_count(row.tokens));
+        row.id.empty() ? fmt::format("row {}", format_count(row.row)) : escape_markup(row.id), bar, label, row.loss(),
+        format_count(row.tokens));
     auto found = texts.find(row.row);
     if (found == texts.end()) {
       out += "<details class=\"row\"><summary class=\"nothing\">" + summary + "</summary></details>";

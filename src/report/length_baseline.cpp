@@ -21,8 +21,7 @@ using Weights = std::array<Features, kClasses>;
 using Label = std::array<double, kClasses>;
 
 Features features_of(const TextLengths& row) {
-  double prompt = std::log1p(static_cast<double>(row.prompt)),
-         a = std::log1p(static_cast<double>(row.response_a)),
+  double prompt = std::log1p(static_cast<double>(row.prompt)), a = std::log1p(static_cast<double>(row.response_a)),
          b = std::log1p(static_cast<double>(row.response_b));
   return {1, prompt, a, b, std::abs(a - b), std::log1p(static_cast<double>(row.turns))};
 }
@@ -50,8 +49,7 @@ Weights fit(const std::vector<Features>& x, std::span<const TextLengths> rows, c
   for (int iteration = 0; iteration < kIterations; ++iteration) {
     double momentum = static_cast<double>(iteration) / (iteration + 3);
     for (size_t c = 0; c < kClasses; ++c)
-      for (size_t f = 0; f < kFeatures; ++f)
-        ahead[c][f] = weights[c][f] + momentum * (weights[c][f] - previous[c][f]);
+      for (size_t f = 0; f < kFeatures; ++f) ahead[c][f] = weights[c][f] + momentum * (weights[c][f] - previous[c][f]);
     Weights gradient{};
     for (size_t i = 0; i < x.size(); ++i) {
       if (left_out[i % kFolds]) continue;
@@ -68,8 +66,8 @@ Weights fit(const std::vector<Features>& x, std::span<const TextLengths> rows, c
 }
 
 /** Sums over the rows of one fold. */
-BaselineScore score_fold(const Weights& weights, const std::vector<Features>& x,
-                         std::span<const TextLengths> rows, size_t fold) {
+BaselineScore score_fold(const Weights& weights, const std::vector<Features>& x, std::span<const TextLengths> rows,
+                         size_t fold) {
   BaselineScore sum;
   for (size_t i = fold; i < x.size(); i += kFolds) {
     Label p = probabilities(weights, x[i]);

@@ -53,8 +53,8 @@ constexpr const char* kStyle = R"(
 /** One entry at `at`; returns where the next one begins. */
 double legend_entry(std::string& svg, double at, const std::string& mark, const std::string& text) {
   constexpr double kMark = 26, kLetter = 7.0;
-  svg += fmt::format("<g transform=\"translate({:.1f} {})\">{}<text x=\"{}\" y=\"4.5\">{}</text></g>\n", at,
-                     kTop - 20, mark, kMark + 6, escape_markup(text));
+  svg += fmt::format("<g transform=\"translate({:.1f} {})\">{}<text x=\"{}\" y=\"4.5\">{}</text></g>\n", at, kTop - 20,
+                     mark, kMark + 6, escape_markup(text));
   return at + kMark + 6 + kLetter * static_cast<double>(text_width(text)) + 22;
 }
 
@@ -109,8 +109,8 @@ std::string loss_svg(const LossPlot& plot) {
     svg += fmt::format(
         "<line class=\"{}\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>"
         "<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{:.{}f}</text>\n",
-        tick == rows.front() ? "axis" : "grid", kLeft, kLeft + kPlotWidth, y(tick), y(tick), kLeft - 10,
-        y(tick) + 4.5, tick, decimals);
+        tick == rows.front() ? "axis" : "grid", kLeft, kLeft + kPlotWidth, y(tick), y(tick), kLeft - 10, y(tick) + 4.5,
+        tick, decimals);
   for (double tick : columns) {
     bool whole = std::abs(tick - std::round(tick)) < 1e-6;  // there is no half step
     if (!whole || tick < first - 1e-9 || tick > last + 1e-9) continue;
@@ -120,8 +120,8 @@ std::string loss_svg(const LossPlot& plot) {
         "<text x=\"{0:.1f}\" y=\"{3}\" text-anchor=\"middle\">{4}</text>\n",
         x(tick), kTop + kPlotHeight, kTop + kPlotHeight + 5, kTop + kPlotHeight + 21, name);
   }
-  svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">optimizer step</text>\n",
-                     kLeft + kPlotWidth / 2, kHeight - 14);
+  svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">optimizer step</text>\n", kLeft + kPlotWidth / 2,
+                     kHeight - 14);
 
   if (plot.reference && std::isfinite(plot.reference->first)) {
     double at = y(plot.reference->first);
@@ -138,24 +138,23 @@ std::string loss_svg(const LossPlot& plot) {
   if (valid.size() > 1) svg += fmt::format("<path class=\"valid\" d=\"{}\"/>\n", path_of(valid, x, y));
   svg += "</g>\n";
   for (const PlotPoint& point : valid)
-    svg += fmt::format("<circle class=\"point\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\"/>\n", x(point.x),
-                       y(point.y), valid.size() > 40 ? 3 : 5);
+    svg += fmt::format("<circle class=\"point\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\"/>\n", x(point.x), y(point.y),
+                       valid.size() > 40 ? 3 : 5);
   for (size_t i = 0; i < valid.size(); ++i) {
     if (valid.size() > kMostLabels && i != 0 && i + 1 != valid.size()) continue;
     double at = x(valid[i].x);
     const char* anchor = at < kLeft + 24 ? "start" : at > kLeft + kPlotWidth - 24 ? "end" : "middle";
     double shift = at < kLeft + 24 ? 8 : 0;
-    svg += fmt::format("<text class=\"value\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{:.3f}</text>\n",
-                       at + shift, std::max(kTop + 2, y(valid[i].y) - 11), anchor, valid[i].y);
+    svg += fmt::format("<text class=\"value\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{:.3f}</text>\n", at + shift,
+                       std::max(kTop + 2, y(valid[i].y) - 11), anchor, valid[i].y);
   }
   if (empty)
-    svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">no steps yet</text>\n",
-                       kLeft + kPlotWidth / 2, kTop + kPlotHeight / 2);
+    svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">no steps yet</text>\n", kLeft + kPlotWidth / 2,
+                       kTop + kPlotHeight / 2);
 
   double at = kLeft;
   if (!train.empty()) {
-    at =
-        legend_entry(svg, at, "<line class=\"step\" x2=\"26\" style=\"stroke-width: 2\"/>", "loss of a step");
+    at = legend_entry(svg, at, "<line class=\"step\" x2=\"26\" style=\"stroke-width: 2\"/>", "loss of a step");
     at = legend_entry(svg, at, "<line class=\"mean\" x1=\"2\" x2=\"24\"/>", "moving mean");
   }
   if (!valid.empty()) legend_entry(svg, at, "<circle class=\"point\" cx=\"18\" r=\"5\"/>", "validation");

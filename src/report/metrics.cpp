@@ -42,8 +42,7 @@ MetricRow parse_line(std::string_view line, const std::filesystem::path& path, s
     else if (value.is_string())
       row.emplace_back(name, value.get<std::string>());
     else
-      fail("{}: line {}: '{}': expected a number or a text, found {}", path.string(), number, name,
-           value.type_name());
+      fail("{}: line {}: '{}': expected a number or a text, found {}", path.string(), number, name, value.type_name());
   }
   return row;
 }
@@ -87,20 +86,23 @@ MetricsWriter::~MetricsWriter() {
   ::close(descriptor_);
 }
 
-void MetricsWriter::write(const MetricRow& row) { append_whole(descriptor_, path_, to_json_line(row) + '\n', size_); }
+void MetricsWriter::write(const MetricRow& row) {
+  append_whole(descriptor_, path_, to_json_line(row) + '\n', size_);
+}
 
 void MetricsWriter::sync() {
   if (::fsync(descriptor_) != 0) fail("{}: can't be synced to disk: {}", path_.string(), std::strerror(errno));
 }
 
-bool MetricsWriter::is_there() const { return is_at(descriptor_, path_); }
+bool MetricsWriter::is_there() const {
+  return is_at(descriptor_, path_);
+}
 
 std::vector<MetricRow> read_metrics(const std::filesystem::path& path) {
   auto file = MappedFile::open(path);
   std::vector<MetricRow> rows;
-  for_each_line(file->text(), [&](std::string_view line, size_t number) {
-    rows.push_back(parse_line(line, path, number));
-  });
+  for_each_line(file->text(),
+                [&](std::string_view line, size_t number) { rows.push_back(parse_line(line, path, number)); });
   return rows;
 }
 

@@ -14,8 +14,7 @@ RecordedRun read_run(const fs::path& folder) {
   run.name = whole.has_filename() ? whole.filename().string() : whole.parent_path().filename().string();
   run.info = nlohmann::ordered_json::object();
   if (!fs::exists(folder / "metrics.jsonl") && !fs::exists(folder / "recipe.yaml"))
-    fail("{}: expected the output folder of a run, found neither metrics.jsonl nor recipe.yaml",
-         folder.string());
+    fail("{}: expected the output folder of a run, found neither metrics.jsonl nor recipe.yaml", folder.string());
   // A damaged file costs its part, not the rest.
   auto part = [&](const char* name, auto read) {
     if (!fs::exists(folder / name)) return;

@@ -50,13 +50,11 @@ std::vector<GroupScore> by_length(std::span<const JudgedRow> rows) {
   std::vector<Group> groups(ends.size());
   int64_t low = lengths.front();
   for (size_t i = 0; i < ends.size(); ++i) {
-    groups[i].name =
-        low == ends[i] ? fmt::format("{} tokens", low) : fmt::format("{} to {} tokens", low, ends[i]);
+    groups[i].name = low == ends[i] ? fmt::format("{} tokens", low) : fmt::format("{} to {} tokens", low, ends[i]);
     low = ends[i] + 1;
   }
   for (const JudgedRow& row : rows)
-    groups[static_cast<size_t>(std::lower_bound(ends.begin(), ends.end(), row.tokens) - ends.begin())].add(
-        row);
+    groups[static_cast<size_t>(std::lower_bound(ends.begin(), ends.end(), row.tokens) - ends.begin())].add(row);
   std::vector<GroupScore> scores;
   for (const Group& group : groups)
     if (group.rows > 0) scores.push_back(group.score());
@@ -173,21 +171,18 @@ Scores score(std::span<const JudgedRow> rows) {
 }
 
 std::string format_scores(const Scores& scores) {
-  auto number = [](double value) {
-    return std::isfinite(value) ? fmt::format("{:.4f}", value) : std::string("-");
-  };
+  auto number = [](double value) { return std::isfinite(value) ? fmt::format("{:.4f}", value) : std::string("-"); };
   std::vector<std::vector<std::string>> classes, confusion, bins, lengths, turns;
   for (size_t c = 0; c < 3; ++c) {
     const ClassScore& found = scores.classes[c];
-    classes.push_back({kOutcomes[c], format_count(found.rows), format_count(found.predicted),
-                       number(found.precision), number(found.recall), number(found.f1),
-                       number(found.log_loss)});
+    classes.push_back({kOutcomes[c], format_count(found.rows), format_count(found.predicted), number(found.precision),
+                       number(found.recall), number(found.f1), number(found.log_loss)});
     confusion.push_back({fmt::format("label {}", kOutcomes[c])});
     for (int64_t cell : scores.confusion[c]) confusion.back().push_back(format_count(cell));
   }
   for (const ReliabilityBin& bin : scores.bins)
-    bins.push_back({fmt::format("{:.3f} to {:.3f}", bin.low, bin.high), format_count(bin.rows),
-                    number(bin.confidence), number(bin.accuracy)});
+    bins.push_back({fmt::format("{:.3f} to {:.3f}", bin.low, bin.high), format_count(bin.rows), number(bin.confidence),
+                    number(bin.accuracy)});
   for (const GroupScore& group : scores.by_length) lengths.push_back(group_cells(group));
   for (const GroupScore& group : scores.by_turns) turns.push_back(group_cells(group));
   std::string text;

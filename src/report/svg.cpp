@@ -48,8 +48,8 @@ std::string escape_markup(std::string_view text) {
     } else if (text[0] == '\'') {
       out += "&#39;";
     } else {
-      bool is_control = (static_cast<unsigned char>(text[0]) < 0x20 && text[0] != '\n' && text[0] != '\t') ||
-                        text[0] == 0x7f;
+      bool is_control =
+          (static_cast<unsigned char>(text[0]) < 0x20 && text[0] != '\n' && text[0] != '\t') || text[0] == 0x7f;
       out += is_control ? ' ' : text[0];  // XML has no control characters
     }
     text.remove_prefix(std::max<size_t>(1, size));

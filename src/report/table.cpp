@@ -12,8 +12,7 @@ size_t text_width(const std::string& text) {
       std::count_if(text.begin(), text.end(), [](unsigned char c) { return (c & 0xc0) != 0x80; }));
 }
 
-std::string format_table(const std::vector<std::string>& header,
-                         const std::vector<std::vector<std::string>>& rows,
+std::string format_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows,
                          const std::vector<Align>& alignment) {
   std::vector<size_t> widths;
   for (const std::string& cell : header) widths.push_back(text_width(cell));

@@ -10,8 +10,7 @@ enum class Align : uint8_t { kLeft, kRight };
 /** A plain text table: header, a line of dashes, the rows; columns two spaces apart, no space at line ends. Columns
  * beyond `alignment` are flush left. Widths count Unicode code points. Throws Error when a row has another number of
  * cells than the header. */
-std::string format_table(const std::vector<std::string>& header,
-                         const std::vector<std::vector<std::string>>& rows,
+std::string format_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows,
                          const std::vector<Align>& alignment = {});
 
 /** 1234567 → "1,234,567" */

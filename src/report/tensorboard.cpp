@@ -146,8 +146,7 @@ std::optional<TensorboardEvent> parse_event(std::string_view message) {
   TensorboardEvent event;
   Fields fields(message);
   while (fields.next()) {
-    if (fields.field == kWallTime && fields.bytes.size() == 8)
-      event.wall_time = get_raw<double>(fields.bytes, 0);
+    if (fields.field == kWallTime && fields.bytes.size() == 8) event.wall_time = get_raw<double>(fields.bytes, 0);
     if (fields.field == kStep) event.step = static_cast<int64_t>(fields.number);
     if (fields.field == kFileVersion) event.file_version = fields.bytes;
     if (fields.field == kSessionLog) event.starts_session = true;
@@ -159,8 +158,7 @@ std::optional<TensorboardEvent> parse_event(std::string_view message) {
       std::pair<std::string, float> scalar;
       while (value.next()) {
         if (value.field == kTag) scalar.first = value.bytes;
-        if (value.field == kSimpleValue && value.bytes.size() == 4)
-          scalar.second = get_raw<float>(value.bytes, 0);
+        if (value.field == kSimpleValue && value.bytes.size() == 4) scalar.second = get_raw<float>(value.bytes, 0);
       }
       event.scalars.push_back(std::move(scalar));
     }
@@ -209,8 +207,8 @@ EventWriter::EventWriter(const fs::path& folder, int64_t first_step) {
   // Files are read in the order of their names: seconds in ten digits, as TensorFlow writes them. Runs that
   // start within one second, or after the clock was set back, take a later one.
   int64_t seconds = std::max<int64_t>(nanoseconds / 1'000'000'000, newest_seconds(folder) + 1);
-  path_ = folder / fmt::format("{}{:010}.{}.{}.{:09}", kEventFile, seconds, host, ::getpid(),
-                               nanoseconds % 1'000'000'000);
+  path_ =
+      folder / fmt::format("{}{:010}.{}.{}.{:09}", kEventFile, seconds, host, ::getpid(), nanoseconds % 1'000'000'000);
   descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail("{}: can't be opened for writing: {}", path_.string(), std::strerror(errno));
   try {
@@ -238,8 +236,7 @@ bool EventWriter::is_there() const {
   return is_at(descriptor_, path_);
 }
 
-void EventWriter::write(int64_t step, double wall_time,
-                        const std::vector<std::pair<std::string, double>>& scalars) {
+void EventWriter::write(int64_t step, double wall_time, const std::vector<std::pair<std::string, double>>& scalars) {
   std::string summary;
   for (const auto& [tag, number] : scalars) {
     std::string value;

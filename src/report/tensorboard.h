@@ -37,7 +37,7 @@ class EventWriter {
 struct TensorboardEvent {
   double wall_time = 0;
   int64_t step = 0;
-  std::string file_version;  // of the first event, else ""
+  std::string file_version;     // of the first event, else ""
   bool starts_session = false;  // it holds SessionLog.START: what earlier files have from `step` on is dropped
   std::vector<std::pair<std::string, float>> scalars;
 };

@@ -13,16 +13,15 @@ void TrainingDisplay::begin(int64_t step, int64_t total_steps) {
   total_steps_ = total_steps;
   progress_ = std::make_unique<Progress>(
       total_steps,
-      Progress::Options{.label = "train",
-                        .start = step,
-                        .silent = mode_ == Mode::kJson || !spdlog::should_log(spdlog::level::info)});
+      Progress::Options{
+          .label = "train", .start = step, .silent = mode_ == Mode::kJson || !spdlog::should_log(spdlog::level::info)});
 }
 
 void TrainingDisplay::step(const StepFigures& f) {
   if (!progress_) return;
-  std::vector<std::string> figures = {
-      fmt::format("loss {:.4f}", f.smoothed_loss), fmt::format("step {:.4f}", f.loss),
-      fmt::format("lr {:.1e}", f.learning_rate), fmt::format("{:.0f} tokens/s", f.tokens_per_second)};
+  std::vector<std::string> figures = {fmt::format("loss {:.4f}", f.smoothed_loss), fmt::format("step {:.4f}", f.loss),
+                                      fmt::format("lr {:.1e}", f.learning_rate),
+                                      fmt::format("{:.0f} tokens/s", f.tokens_per_second)};
   if (f.memory_bytes >= 0) figures.push_back(format_bytes(static_cast<uint64_t>(f.memory_bytes)));
   progress_->update(f.step, std::move(figures));
 }
@@ -33,13 +32,12 @@ void TrainingDisplay::log(const StepFigures& f) {
                          ? fmt::format("  {} left", format_duration(progress_->seconds_left()))
                          : "";
   std::string memory = f.memory_bytes >= 0 ? "  " + format_bytes(static_cast<uint64_t>(f.memory_bytes)) : "";
-  progress_->line(
-      fmt::format("step {}/{}  mean loss {:.4f}  smoothed {:.4f}  step loss {:.4f}  accuracy {:.4f}  lr "
-                  "{:.3e}  grad norm {:.3f}  {}{}  "
-                  "{:.0f} tokens/s  {:.0f} non-pad tokens/s{}",
-                  f.step, total_steps_, f.mean_loss, f.smoothed_loss, f.loss, f.accuracy, f.learning_rate,
-                  f.gradient_norm, format_duration(f.elapsed_seconds), left, f.tokens_per_second,
-                  f.real_tokens_per_second, memory));
+  progress_->line(fmt::format(
+      "step {}/{}  mean loss {:.4f}  smoothed {:.4f}  step loss {:.4f}  accuracy {:.4f}  lr "
+      "{:.3e}  grad norm {:.3f}  {}{}  "
+      "{:.0f} tokens/s  {:.0f} non-pad tokens/s{}",
+      f.step, total_steps_, f.mean_loss, f.smoothed_loss, f.loss, f.accuracy, f.learning_rate, f.gradient_norm,
+      format_duration(f.elapsed_seconds), left, f.tokens_per_second, f.real_tokens_per_second, memory));
 }
 
 void TrainingDisplay::row(const MetricRow& row) {

@@ -84,8 +84,7 @@ class TurnsParser {
 
  private:
   void skip_space() {
-    while (at_ < text_.size() &&
-           (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t'))
+    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t'))
       ++at_;
   }
   bool take(char c) {
@@ -141,10 +140,9 @@ class TurnsParser {
           if (value < 0) return found("four hexadecimal digits");
           at_ += 4;
           uint32_t code_point = static_cast<uint32_t>(value);
-          if (is_high_surrogate(value) && text_.substr(at_, 2) == "\\u" &&
-              is_low_surrogate(hex4(text_, at_ + 2))) {
-            code_point = 0x10000 + ((code_point - 0xD800) << 10) +
-                         (static_cast<uint32_t>(hex4(text_, at_ + 2)) - 0xDC00);
+          if (is_high_surrogate(value) && text_.substr(at_, 2) == "\\u" && is_low_surrogate(hex4(text_, at_ + 2))) {
+            code_point =
+                0x10000 + ((code_point - 0xD800) << 10) + (static_cast<uint32_t>(hex4(text_, at_ + 2)) - 0xDC00);
             at_ += 6;
           } else if (is_high_surrogate(value) || is_low_surrogate(value)) {
             ++out_.lone_surrogates;
@@ -227,8 +225,7 @@ std::string parse_cell(std::string_view cell, Cells kind, Turns& out) {
 int64_t replace_lone_surrogates(std::string_view json, std::string& out) {
   int64_t replaced = 0;
   size_t copied = 0;
-  for (size_t i = json.find('\\'); i != std::string_view::npos && i + 1 < json.size();
-       i = json.find('\\', i)) {
+  for (size_t i = json.find('\\'); i != std::string_view::npos && i + 1 < json.size(); i = json.find('\\', i)) {
     int value = json[i + 1] == 'u' ? hex4(json, i + 2) : -1;
     if (is_high_surrogate(value) && json.substr(i + 6, 2) == "\\u" && is_low_surrogate(hex4(json, i + 8))) {
       i += 12;

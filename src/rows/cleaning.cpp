@@ -82,8 +82,7 @@ uint64_t hash_text(std::string_view text, uint64_t seed) {
   while (left >= 16) {
     uint64_t words[2];
     std::memcpy(words, data, 16);
-    state =
-        folded_product(state ^ words[0] ^ 0xa0761d6478bd642full, words[1] ^ 0xe7037ed1a0b428dbull ^ state);
+    state = folded_product(state ^ words[0] ^ 0xa0761d6478bd642full, words[1] ^ 0xe7037ed1a0b428dbull ^ state);
     data += 16;
     left -= 16;
   }

@@ -13,8 +13,7 @@ std::string_view CsvField::text(std::string& scratch) const {
   scratch.reserve(raw.size());
   for (size_t i = 0; i < raw.size();) {
     const void* found = std::memchr(raw.data() + i, '"', raw.size() - i);
-    size_t quote =
-        found == nullptr ? raw.size() : static_cast<size_t>(static_cast<const char*>(found) - raw.data());
+    size_t quote = found == nullptr ? raw.size() : static_cast<size_t>(static_cast<const char*>(found) - raw.data());
     size_t end = std::min(quote + 1, raw.size());
     scratch.append(raw, i, end - i);
     i = quote + 2;  // the scanner made sure that quotes come in pairs

@@ -17,8 +17,7 @@ std::string take_turns(dom::element value, Cells cells, Turns& out) {
   std::string_view text;
   if (value.get(text) == simdjson::SUCCESS) {
     if (cells != Cells::kJson) return parse_cell(text, cells, out);
-    if (!text.starts_with('[') || !parse_cell(text, Cells::kJson, out).empty())
-      parse_cell(text, Cells::kText, out);
+    if (!text.starts_with('[') || !parse_cell(text, Cells::kJson, out).empty()) parse_cell(text, Cells::kText, out);
     return "";
   }
   dom::array list;
@@ -55,8 +54,7 @@ void take_label(dom::object object, const std::array<std::string, kNumColumns>& 
   } else {
     for (size_t i = 0; i < 3; ++i) {
       dom::element value;
-      if (object.at_key(names[static_cast<size_t>(Column::kLabelA) + i]).get(value) != simdjson::SUCCESS)
-        continue;
+      if (object.at_key(names[static_cast<size_t>(Column::kLabelA) + i]).get(value) != simdjson::SUCCESS) continue;
       double number = 0;
       std::string_view text;
       bool flag = false;
@@ -80,10 +78,7 @@ std::string json_excerpt(std::string_view line) {
 }
 
 JsonRowParser::JsonRowParser(std::string path, const ReadOptions& options, bool has_labels)
-    : path_(std::move(path)),
-      options_(options),
-      names_(detail::column_names(options)),
-      has_labels_(has_labels) {}
+    : path_(std::move(path)), options_(options), names_(detail::column_names(options)), has_labels_(has_labels) {}
 
 void JsonRowParser::parse(const RawRow& raw, ParsedRow& out) const {
   auto count = [&](Oddity oddity, int64_t n) { out.occurrences[static_cast<size_t>(oddity)] += n; };
@@ -107,8 +102,8 @@ void JsonRowParser::parse(const RawRow& raw, ParsedRow& out) const {
     return;
   }
   if (root.get(object) != simdjson::SUCCESS) {
-    out.broken = fmt::format("{}: row {}: expected a JSON object on each line, found {}", path_, raw.row,
-                             json_excerpt(line));
+    out.broken =
+        fmt::format("{}: row {}: expected a JSON object on each line, found {}", path_, raw.row, json_excerpt(line));
     return;
   }
   std::array<Turns, 3> turns;

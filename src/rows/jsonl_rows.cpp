@@ -106,8 +106,7 @@ class JsonlRows final : public RowSource {
 
 }  // namespace
 
-std::unique_ptr<RowSource> open_jsonl_rows(std::shared_ptr<const MappedFile> file,
-                                           const ReadOptions& options) {
+std::unique_ptr<RowSource> open_jsonl_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options) {
   return std::make_unique<JsonlRows>(std::move(file), options);
 }
 

@@ -96,8 +96,7 @@ class ParquetRows final : public RowSource {
 
 }  // namespace
 
-std::unique_ptr<RowSource> open_parquet_rows(std::shared_ptr<const MappedFile> file,
-                                             const ReadOptions& options) {
+std::unique_ptr<RowSource> open_parquet_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options) {
   return std::make_unique<ParquetRows>(std::move(file), options);
 }
 

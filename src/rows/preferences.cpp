@@ -32,9 +32,8 @@ void write_lmsys_csv(const std::filesystem::path& path, const std::vector<Prefer
   file.write("id,model_a,model_b,prompt,response_a,response_b");
   file.write(labels ? ",winner_model_a,winner_model_b,winner_tie\n" : "\n");
   for (const auto& row : rows) {
-    std::string line =
-        fmt::format("{},gavel,gavel,{},{},{}", csv_cell(row.id), csv_cell(json_cell(row.prompt)),
-                    csv_cell(json_cell(row.response_a)), csv_cell(json_cell(row.response_b)));
+    std::string line = fmt::format("{},gavel,gavel,{},{},{}", csv_cell(row.id), csv_cell(json_cell(row.prompt)),
+                                   csv_cell(json_cell(row.response_a)), csv_cell(json_cell(row.response_b)));
     if (labels) line += fmt::format(",{},{},{}", row.label[0], row.label[1], row.label[2]);
     line += '\n';
     file.write(line);

@@ -18,16 +18,15 @@ std::array<std::string, kNumColumns> column_names(const ReadOptions& options) {
   bool some = !c.label_a.empty() || !c.label_b.empty() || !c.label_tie.empty();
   bool all = !c.label_a.empty() && !c.label_b.empty() && !c.label_tie.empty();
   if (some && !all) fail("columns: label_a, label_b and label_tie must be named together");
-  if (some && !c.winner.empty())
-    fail("columns: name either winner or label_a, label_b and label_tie, not both");
+  if (some && !c.winner.empty()) fail("columns: name either winner or label_a, label_b and label_tie, not both");
   return {c.id, c.prompt, c.response_a, c.response_b, c.label_a, c.label_b, c.label_tie, c.winner};
 }
 
 ColumnIndex find_columns(const std::string& path, const std::array<std::string, kNumColumns>& names,
                          const ReadOptions& options, const std::vector<std::string>& header) {
   auto missing = [&](const std::string& column) {
-    fail("{}: expected a column '{}', found {}{}: check data.format, or name the columns with data.columns",
-         path, column, fmt::join(header, ", "), did_you_mean(column, header));
+    fail("{}: expected a column '{}', found {}{}: check data.format, or name the columns with data.columns", path,
+         column, fmt::join(header, ", "), did_you_mean(column, header));
   };
   ColumnIndex index;
   index.fill(-1);
@@ -65,8 +64,7 @@ void finish_texts(const Turns& prompt, const Turns& a, const Turns& b, ParsedRow
     count(Oddity::kBothNull, 1);
   else if (a.empty_text() || b.empty_text())
     count(Oddity::kEmptyResponse, a.empty_text() + b.empty_text());
-  if (prompt.texts.size() != a.texts.size() || prompt.texts.size() != b.texts.size())
-    count(Oddity::kUnequalTurns, 1);
+  if (prompt.texts.size() != a.texts.size() || prompt.texts.size() != b.texts.size()) count(Oddity::kUnequalTurns, 1);
   if (a.texts == b.texts) count(Oddity::kIdentical, 1);
 }
 
@@ -77,8 +75,7 @@ double parse_probability(std::string_view text) {
   if (text == "false" || text == "False" || text == "FALSE") return 0;
   double value = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size())
-    return std::numeric_limits<double>::quiet_NaN();
+  if (error != std::errc() || end != text.data() + text.size()) return std::numeric_limits<double>::quiet_NaN();
   return value;
 }
 

@@ -48,11 +48,9 @@ class RowSource {
 
 // Each throws Error for a column that is missing or named twice.
 std::unique_ptr<RowSource> open_csv_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options);
-std::unique_ptr<RowSource> open_jsonl_rows(std::shared_ptr<const MappedFile> file,
-                                           const ReadOptions& options);
+std::unique_ptr<RowSource> open_jsonl_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options);
 /** Throws Error with what to do where the program was built without Apache Arrow. */
-std::unique_ptr<RowSource> open_parquet_rows(std::shared_ptr<const MappedFile> file,
-                                             const ReadOptions& options);
+std::unique_ptr<RowSource> open_parquet_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options);
 
 namespace detail {
 

@@ -83,9 +83,8 @@ struct RowStream::State {
       if (occurrences[i] == 0) continue;
       Oddity oddity = static_cast<Oddity>(i);
       if (options.strict && is_repair(oddity))
-        fail("{}: row {} (id {}): {}{}: mend the row, or read without data.strict", path.string(),
-             row.row.source_row, row.row.id, oddity_name(oddity),
-             oddity == Oddity::kNotJson ? ": " + row.not_json : "");
+        fail("{}: row {} (id {}): {}{}: mend the row, or read without data.strict", path.string(), row.row.source_row,
+             row.row.id, oddity_name(oddity), oddity == Oddity::kNotJson ? ": " + row.not_json : "");
       // A row is dropped for one reason, the first.
       bool drops = keep && drops_row(oddity);
       report.count(oddity, row.row.source_row, occurrences[i], drops);
@@ -120,8 +119,7 @@ bool RowStream::next_block(std::vector<PreferenceRow>& rows) {
   s.raw.clear();
   if (!s.source->next_rows(kBlockBytes, s.raw)) {
     if (s.report.rows_read == 0) fail("{}: no rows: the file has a header and nothing else", s.path.string());
-    if (s.report.rows_kept == 0)
-      fail("{}: no row is left after cleaning:\n{}", s.path.string(), s.report.format());
+    if (s.report.rows_kept == 0) fail("{}: no row is left after cleaning:\n{}", s.path.string(), s.report.format());
     return false;
   }
   s.parsed.assign(s.raw.size(), ParsedRow());
@@ -165,8 +163,7 @@ PreferenceData read_preferences(const std::filesystem::path& path, const ReadOpt
   PreferenceData data;
   std::vector<PreferenceRow> block;
   while (stream.next_block(block))
-    data.rows.insert(data.rows.end(), std::make_move_iterator(block.begin()),
-                     std::make_move_iterator(block.end()));
+    data.rows.insert(data.rows.end(), std::make_move_iterator(block.begin()), std::make_move_iterator(block.end()));
   data.report = stream.report();
   data.has_labels = stream.has_labels();
   return data;

@@ -106,9 +106,8 @@ class Maker {
     if (!plus && a < b) std::swap(a, b);
     std::string_view word = plus ? "plus" : "minus";
     constexpr std::array<std::string_view, 8> kForms = {
-        "What is {} {} {}?",        "How much is {} {} {}?", "Please work out {} {} {}.",
-        "Tell me {} {} {}.",        "Calculate {} {} {}.",   "Can you solve {} {} {}?",
-        "I need to know {} {} {}.", "Do you know {} {} {}?",
+        "What is {} {} {}?",   "How much is {} {} {}?",   "Please work out {} {} {}.", "Tell me {} {} {}.",
+        "Calculate {} {} {}.", "Can you solve {} {} {}?", "I need to know {} {} {}.",  "Do you know {} {} {}?",
     };
     Pair pair;
     pair.prompt = fmt::format(fmt::runtime(pick(kForms)), a, word, b);
@@ -167,9 +166,8 @@ std::vector<PreferenceRow> sample_rows(int64_t rows, uint64_t seed) {
   return out;
 }
 
-void make_sample(const std::filesystem::path& path_train,
-                 const std::optional<std::filesystem::path>& path_test, int64_t rows, int64_t test_rows,
-                 uint64_t seed) {
+void make_sample(const std::filesystem::path& path_train, const std::optional<std::filesystem::path>& path_test,
+                 int64_t rows, int64_t test_rows, uint64_t seed) {
   std::vector<PreferenceRow> all = sample_rows(rows + (path_test ? test_rows : 0), seed);
   std::vector<PreferenceRow> test(all.begin() + static_cast<std::ptrdiff_t>(rows), all.end());
   all.resize(static_cast<size_t>(rows));

@@ -19,8 +19,7 @@ namespace gavel {
 std::vector<PreferenceRow> sample_rows(int64_t rows, uint64_t seed);
 
 /** Writes `rows` pairs as an LMSYS CSV; with `path_test`, `test_rows` more with other prompts. */
-void make_sample(const std::filesystem::path& path_train,
-                 const std::optional<std::filesystem::path>& path_test, int64_t rows, int64_t test_rows,
-                 uint64_t seed);
+void make_sample(const std::filesystem::path& path_train, const std::optional<std::filesystem::path>& path_test,
+                 int64_t rows, int64_t test_rows, uint64_t seed);
 
 }  // namespace gavel

@@ -14,8 +14,8 @@ BatchQueue::~BatchQueue() {
   thread_.join();
 }
 
-std::optional<std::future<std::vector<Verdict>>> BatchQueue::submit(
-    std::vector<PreferenceRow> rows, std::chrono::steady_clock::time_point deadline) {
+std::optional<std::future<std::vector<Verdict>>> BatchQueue::submit(std::vector<PreferenceRow> rows,
+                                                                    std::chrono::steady_clock::time_point deadline) {
   std::lock_guard lock(mutex_);
   if (ends_ || waiting_ + rows.size() > options_.capacity) return std::nullopt;
   waiting_ += rows.size();

@@ -10,8 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "rows/preferences.h"
 #include "judge/judge.h"
+#include "rows/preferences.h"
 
 namespace gavel {
 

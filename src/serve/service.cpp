@@ -9,8 +9,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "serve/service_metrics.h"
 #include "judge/pair_json.h"
+#include "serve/service_metrics.h"
 
 namespace gavel {
 
@@ -51,8 +51,7 @@ struct Service::State {
         page(service_page(options.name, !options.token.empty())) {}
 
   void add_routes();
-  void judge(const httplib::Request& request, httplib::Response& response,
-             const httplib::ContentReader& read);
+  void judge(const httplib::Request& request, httplib::Response& response, const httplib::ContentReader& read);
   std::string read_body(const httplib::ContentReader& read, Clock::time_point start, bool& whole);
   std::string answer(const std::string& body, Clock::time_point start);
   void check_token(const httplib::Request& request) const;
@@ -116,8 +115,7 @@ struct BodyHead {
     if (!request.has_header("Content-Length")) {
       bounded = request.get_header_value("Transfer-Encoding") == "chunked";
       if (!bounded) refusal = Refusal{411, "a body needs Content-Length or chunked encoding"};
-    } else if (text.empty() || text.size() > 15 ||
-               text.find_first_not_of("0123456789") != std::string::npos) {
+    } else if (text.empty() || text.size() > 15 || text.find_first_not_of("0123456789") != std::string::npos) {
       refusal = Refusal{400, "Content-Length is no usable number"};
     } else {
       length = std::stoull(text);
@@ -128,8 +126,7 @@ struct BodyHead {
   }
 };
 
-std::string Service::State::read_body(const httplib::ContentReader& read, Clock::time_point start,
-                                      bool& whole) {
+std::string Service::State::read_body(const httplib::ContentReader& read, Clock::time_point start, bool& whole) {
   auto deadline = start + options.body_timeout;
   bool late = false, large = false;
   size_t discarded = 0;
@@ -161,13 +158,12 @@ std::string Service::State::answer(const std::string& body, Clock::time_point st
   } catch (const Error& error) {
     throw Refusal{400, error.what()};
   }
-  bool is_list = body.find_first_not_of(" \t\r\n") != std::string::npos &&
-                 body[body.find_first_not_of(" \t\r\n")] == '[';
+  bool is_list =
+      body.find_first_not_of(" \t\r\n") != std::string::npos && body[body.find_first_not_of(" \t\r\n")] == '[';
   auto deadline = start + options.answer_timeout;
   auto future = queue.submit(rows, deadline);
   if (!future) throw Refusal{429, "too many pairs are waiting; try again in a moment"};
-  if (future->wait_until(deadline) != std::future_status::ready)
-    throw Refusal{504, "the judge did not answer in time"};
+  if (future->wait_until(deadline) != std::future_status::ready) throw Refusal{504, "the judge did not answer in time"};
   std::vector<Verdict> verdicts;
   try {
     verdicts = future->get();
@@ -198,8 +194,7 @@ void Service::State::judge(const httplib::Request& request, httplib::Response& r
     // Pages of other sites can only send other types without asking first.
     if (!request.get_header_value("Content-Type").starts_with("application/json"))
       throw Refusal{415, "expected Content-Type: application/json"};
-    if (own.number > options.max_requests)
-      throw Refusal{429, "too many requests at once; try again in a moment"};
+    if (own.number > options.max_requests) throw Refusal{429, "too many requests at once; try again in a moment"};
     if (head.refusal) throw *head.refusal;
     touched = true;
     std::string body = read_body(read, start, whole);
@@ -256,20 +251,18 @@ void Service::State::add_routes() {
   server.Patch("/v1/judge", other_method);
   server.Delete("/v1/judge", other_method);
   server.Options("/v1/judge", other_method);
-  server.set_error_handler(
-      httplib::Server::HandlerWithResponse([](const httplib::Request&, httplib::Response& response) {
-        if (response.body.empty() && !response.content_provider_)
-          answer_error(response, response.status,
-                       response.status == 404 ? "there is nothing here; see /v1/judge, /health, /metrics"
-                                              : "bad request");
-        return httplib::Server::HandlerResponse::Handled;
-      }));
+  server.set_error_handler(httplib::Server::HandlerWithResponse([](const httplib::Request&,
+                                                                   httplib::Response& response) {
+    if (response.body.empty() && !response.content_provider_)
+      answer_error(response, response.status,
+                   response.status == 404 ? "there is nothing here; see /v1/judge, /health, /metrics" : "bad request");
+    return httplib::Server::HandlerResponse::Handled;
+  }));
   server.set_exception_handler([](const httplib::Request&, httplib::Response& response, std::exception_ptr) {
     answer_error(response, 500, "internal error");
   });
-  server.set_default_headers({{"X-Content-Type-Options", "nosniff"},
-                              {"Cache-Control", "no-store"},
-                              {"Referrer-Policy", "no-referrer"}});
+  server.set_default_headers(
+      {{"X-Content-Type-Options", "nosniff"}, {"Cache-Control", "no-store"}, {"Referrer-Policy", "no-referrer"}});
   // The library's own options let two programs share a port, which then splits requests between them.
   server.set_socket_options([this](socket_t socket) {
     int yes = 1;
@@ -280,8 +273,7 @@ void Service::State::add_routes() {
   server.set_keep_alive_timeout(5);
   server.set_tcp_nodelay(true);
   // A client that sends nothing for this long is cut off; one that sends slowly, at body_timeout.
-  server.set_read_timeout(
-      std::max<std::chrono::milliseconds>(options.body_timeout, std::chrono::milliseconds(1)));
+  server.set_read_timeout(std::max<std::chrono::milliseconds>(options.body_timeout, std::chrono::milliseconds(1)));
   server.set_write_timeout(5);
   server.set_payload_max_length((kDrain + 1) * options.max_body_bytes);
   server.new_task_queue = [count = options.max_connections] { return new httplib::ThreadPool(count); };
@@ -300,8 +292,8 @@ Service::Service(JudgeFunction judge, ServiceOptions options)
     bound = s.server.bind_to_port(s.options.host, s.port);
   }
   if (!bound)
-    fail("serve: can't listen on {}:{}: {}; is another program there? (--port)", s.options.host,
-         s.options.port, std::strerror(errno));
+    fail("serve: can't listen on {}:{}: {}; is another program there? (--port)", s.options.host, s.options.port,
+         std::strerror(errno));
   // The library lets five connections wait to be accepted. Linux drops what comes beyond: the client thinks
   // it is connected and waits for seconds.
   if (::listen(s.listener, SOMAXCONN) != 0)

@@ -11,8 +11,7 @@ void ServiceMetrics::count(int status, double seconds) {
   ++by_status_[status];
   ++requests_;
   seconds_ += seconds;
-  ++buckets_[static_cast<size_t>(std::lower_bound(kBounds.begin(), kBounds.end(), seconds) -
-                                 kBounds.begin())];
+  ++buckets_[static_cast<size_t>(std::lower_bound(kBounds.begin(), kBounds.end(), seconds) - kBounds.begin())];
 }
 
 std::string ServiceMetrics::text(const BatchQueue::Counts& queue, size_t active) const {
@@ -35,8 +34,7 @@ std::string ServiceMetrics::text(const BatchQueue::Counts& queue, size_t active)
     text += fmt::format("gavel_request_seconds_bucket{{le=\"{}\"}} {}\n",
                         i < kBounds.size() ? fmt::format("{}", kBounds[i]) : "+Inf", sum);
   }
-  text +=
-      fmt::format("gavel_request_seconds_sum {:.6f}\ngavel_request_seconds_count {}\n", seconds_, requests_);
+  text += fmt::format("gavel_request_seconds_sum {:.6f}\ngavel_request_seconds_count {}\n", seconds_, requests_);
   single("gavel_pairs_total", "counter", "Pairs judged.", queue.pairs);
   single("gavel_batches_total", "counter", "Batches that the pairs were judged in.", queue.batches);
   single("gavel_waiting_pairs", "gauge", "Pairs waiting to be judged.", queue.waiting);

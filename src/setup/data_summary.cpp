@@ -20,21 +20,18 @@ DataSummary::Side summarize_side(const TokenizedRows& rows) {
   return {dataset_statistics(rows.tokens), describe(turns)};
 }
 
-std::vector<DataSummary::Example> pick_examples(const TokenizedRows& rows, const Tokenizer& tokenizer,
-                                                int64_t wanted) {
+std::vector<DataSummary::Example> pick_examples(const TokenizedRows& rows, const Tokenizer& tokenizer, int64_t wanted) {
   const int64_t count = rows.tokens.num_rows();
   wanted = std::min(wanted, count);
   std::vector<int64_t> order(static_cast<size_t>(count));
   std::iota(order.begin(), order.end(), int64_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-    return rows.tokens.full_length(a) < rows.tokens.full_length(b);
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return rows.tokens.full_length(a) < rows.tokens.full_length(b); });
   std::vector<DataSummary::Example> out;
   for (int64_t i = 0; i < wanted; ++i) {
     int64_t row = order[static_cast<size_t>(wanted == 1 ? count / 2 : i * (count - 1) / (wanted - 1))];
     out.push_back({rows.tokens.source_row(row), rows.tokens.label(row), rows.turns[static_cast<size_t>(row)],
-                   rows.tokens.length(row), rows.tokens.full_length(row),
-                   tokenizer.decode(rows.tokens.tokens(row))});
+                   rows.tokens.length(row), rows.tokens.full_length(row), tokenizer.decode(rows.tokens.tokens(row))});
   }
   return out;
 }
@@ -92,8 +89,7 @@ Json to_json(const CleaningReport& report) {
 Json to_json(const DataSummary::Side& side) {
   const DatasetStatistics& s = side.statistics;
   Json bins = Json::array();
-  for (const auto& bin : s.histogram.bins)
-    bins.push_back({{"from", bin.from}, {"to", bin.to}, {"rows", bin.count}});
+  for (const auto& bin : s.histogram.bins) bins.push_back({{"from", bin.from}, {"to", bin.to}, {"rows", bin.count}});
   return {{"rows", s.rows},
           {"labels",
            {{"a", s.labels.sums[0]},
@@ -113,27 +109,26 @@ std::string format_side(const DataSummary::Side& side, int64_t max_length) {
   std::string out = fmt::format(
       "{}rounds and tokens per row\n{}", s.labels.format(),
       format_distributions({{"tokens", s.full_lengths}, {"tokens kept", s.lengths}, {"rounds", side.turns}}));
-  out += fmt::format("{} rows ({:.1f} %) cut by max_length {}\ntokens per row, before truncation\n{}",
-                     s.cut_rows, 100 * s.cut_share(), max_length, s.histogram.format());
+  out += fmt::format("{} rows ({:.1f} %) cut by max_length {}\ntokens per row, before truncation\n{}", s.cut_rows,
+                     100 * s.cut_share(), max_length, s.histogram.format());
   return out;
 }
 
 }  // namespace
 
 std::string DataSummary::format() const {
-  std::string out =
-      fmt::format("{}{}\n{}", file, from_cache ? " (tokens from the cache)" : "", report.format());
+  std::string out = fmt::format("{}{}\n{}", file, from_cache ? " (tokens from the cache)" : "", report.format());
   out += fmt::format("\n{}: {}\n{}", valid ? "training rows" : "rows", train.statistics.rows,
                      format_side(train, max_length));
   if (valid) {
     if (valid_report) out += fmt::format("\n{}\n{}", valid_file, valid_report->format());
-    out += fmt::format("\nvalidation rows: {} ({} share a prompt with training rows)\n{}",
-                       valid->statistics.rows, shared_prompts, format_side(*valid, max_length));
+    out += fmt::format("\nvalidation rows: {} ({} share a prompt with training rows)\n{}", valid->statistics.rows,
+                       shared_prompts, format_side(*valid, max_length));
   }
   out += fmt::format("\npadding of an epoch in steps of {} rows\n{}", rows_per_step, waste.format());
   for (const Example& example : examples) {
-    out += fmt::format("\nrow {}: {}, {} {}, {} tokens", example.source_row, label_text(example.label),
-                       example.turns, example.turns == 1 ? "round" : "rounds", example.full_tokens);
+    out += fmt::format("\nrow {}: {}, {} {}, {} tokens", example.source_row, label_text(example.label), example.turns,
+                       example.turns == 1 ? "round" : "rounds", example.full_tokens);
     if (example.full_tokens > example.tokens) out += fmt::format(", cut to {}", example.tokens);
     out += '\n' + excerpt(example.text);
   }
@@ -142,8 +137,7 @@ std::string DataSummary::format() const {
 
 std::string DataSummary::to_json() const {
   using gavel::to_json;
-  Json out = {
-      {"file", file}, {"cleaning", to_json(report)}, {"max_length", max_length}, {"train", to_json(train)}};
+  Json out = {{"file", file}, {"cleaning", to_json(report)}, {"max_length", max_length}, {"train", to_json(train)}};
   if (valid) {
     out["valid"] = to_json(*valid);
     if (valid_report) {
@@ -173,8 +167,7 @@ std::string DataSummary::to_json() const {
   return out.dump(2);
 }
 
-DataSummary summarize(const Recipe& recipe, const RunData& data, const Tokenizer& tokenizer,
-                      int64_t num_examples) {
+DataSummary summarize(const Recipe& recipe, const RunData& data, const Tokenizer& tokenizer, int64_t num_examples) {
   DataSummary out;
   out.file = recipe.data.train;
   out.report = data.train_report;

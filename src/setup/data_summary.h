@@ -42,7 +42,6 @@ struct DataSummary {
 };
 
 /** `num_examples`: training rows to show, spread evenly from the shortest to the longest. */
-DataSummary summarize(const Recipe& recipe, const RunData& data, const Tokenizer& tokenizer,
-                      int64_t num_examples);
+DataSummary summarize(const Recipe& recipe, const RunData& data, const Tokenizer& tokenizer, int64_t num_examples);
 
 }  // namespace gavel

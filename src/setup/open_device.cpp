@@ -14,9 +14,11 @@ std::shared_ptr<pjrt::Client> make_client(const std::string& device, int64_t cpu
   pjrt::Options options;
   if (device == "cpu") {
     if (group.count > 1)
-      fail("device: cpu: this is one of {} processes, and the CPU plugin can't join several (it has no option for it); start "
-           "gavel once, or take device=cuda or device=tpu",
-           group.count);
+      fail(
+          "device: cpu: this is one of {} processes, and the CPU plugin can't join several (it has no option for it); "
+          "start "
+          "gavel once, or take device=cuda or device=tpu",
+          group.count);
     options["cpu_device_count"] = cpu_devices;
   } else if (group.count > 1 && device != "tpu") {
     // TPU hosts know of each other by their own environment.
@@ -39,14 +41,18 @@ ProcessGroup processes_of(const ProcessGroup& launched, const pjrt::Client& clie
   if (launched.count > 1) return launched;
   ProcessGroup group;
   group.index = client.process_index();
-  for (const pjrt::Device& device : client.global_devices()) group.count = std::max(group.count, device.process_index + 1);
+  for (const pjrt::Device& device : client.global_devices())
+    group.count = std::max(group.count, device.process_index + 1);
   return group;
 }
 
 Mesh mesh_of(const Recipe& recipe, const pjrt::Client& client) {
-  return resolve_mesh({recipe.mesh.dp, recipe.mesh.fsdp, recipe.mesh.mp}, static_cast<int64_t>(client.global_devices().size()));
+  return resolve_mesh({recipe.mesh.dp, recipe.mesh.fsdp, recipe.mesh.mp},
+                      static_cast<int64_t>(client.global_devices().size()));
 }
 
-std::filesystem::path compile_cache_folder() { return cache_folder() / "compiled"; }
+std::filesystem::path compile_cache_folder() {
+  return cache_folder() / "compiled";
+}
 
 }  // namespace gavel

@@ -2,8 +2,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "rows/cleaning.h"
 #include "model/adapter.h"
+#include "rows/cleaning.h"
 #include "spec/family.h"
 
 namespace gavel {
@@ -31,8 +31,8 @@ BaseModel open_base_model(const Recipe& recipe) {
 }
 
 Tokenizer load_tokenizer(const Recipe& recipe, const ModelConfig& config) {
-  Tokenizer tokenizer =
-      Tokenizer::load(recipe.model.tokenizer ? fs::path(*recipe.model.tokenizer) : resolve_model_path(recipe.model.path));
+  Tokenizer tokenizer = Tokenizer::load(recipe.model.tokenizer ? fs::path(*recipe.model.tokenizer)
+                                                               : resolve_model_path(recipe.model.path));
   if (!tokenizer.pad_id()) {
     auto pad = config.pad_token_id ? config.pad_token_id : std::optional<int64_t>(tokenizer.eos_id());
     if (!pad) pad = config.eos_token_id;

@@ -5,9 +5,9 @@
 
 #include "base/error.h"
 #include "data/load_dataset.h"
-#include "rows/row_stream.h"
 #include "data/statistics.h"
 #include "report/progress.h"
+#include "rows/row_stream.h"
 #include "setup/open_model.h"
 #include "setup/run_options.h"
 
@@ -42,12 +42,10 @@ std::vector<fs::path> data_files(const Recipe& recipe) {
 }  // namespace
 
 std::string describe_data(const Recipe& recipe, const RunData& data) {
-  std::string out =
-      fmt::format("data {}{}\n{}", recipe.data.train, data.from_cache ? " (tokens from the cache)" : "",
-                  data.train_report.format());
+  std::string out = fmt::format("data {}{}\n{}", recipe.data.train, data.from_cache ? " (tokens from the cache)" : "",
+                                data.train_report.format());
   if (data.valid_report)
-    out += fmt::format("validation data {}\n{}", std::get<std::string>(recipe.data.valid),
-                       data.valid_report->format());
+    out += fmt::format("validation data {}\n{}", std::get<std::string>(recipe.data.valid), data.valid_report->format());
   out += "training rows\n" + dataset_statistics(data.train.tokens).format();
   if (data.valid)
     out += fmt::format("validation rows: {}\n{}", data.valid->tokens.num_rows(),
@@ -61,18 +59,17 @@ RunDataLoader::RunDataLoader(const Recipe& recipe, const Tokenizer& tokenizer, P
     RowStream check(file, read_options(recipe, purpose));
     total_bytes_ += static_cast<int64_t>(fs::file_size(file));
   }
-  result_ = std::async(std::launch::async, [this, recipe, purpose, group, options = tokenize_options(recipe, tokenizer),
-                                            encoder = make_encoder(tokenizer)] {
-    return load(recipe, purpose, options, encoder, group);
-  });
+  result_ = std::async(std::launch::async,
+                       [this, recipe, purpose, group, options = tokenize_options(recipe, tokenizer),
+                        encoder = make_encoder(tokenizer)] { return load(recipe, purpose, options, encoder, group); });
 }
 
 RunDataLoader::~RunDataLoader() {
   stop_ = true;
 }
 
-RunData RunDataLoader::load(const Recipe& recipe, Purpose purpose, TokenizeOptions options,
-                            const TextEncoder& encoder, const ProcessGroup& group) {
+RunData RunDataLoader::load(const Recipe& recipe, Purpose purpose, TokenizeOptions options, const TextEncoder& encoder,
+                            const ProcessGroup& group) {
   // TPU hosts without a launcher can't tell each other: each tokenizes all.
   if (group.store) {
     auto exchange = std::make_shared<Exchange>(group, "data");

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "cluster/process_group.h"
-#include "rows/cleaning.h"
 #include "data/dataset.h"
 #include "recipe/recipe.h"
+#include "rows/cleaning.h"
 #include "text/tokenizer.h"
 
 namespace gavel {

@@ -13,13 +13,17 @@ Kernels kernels_of(const Recipe& recipe, const DeviceTraits& device) {
 
 }  // namespace
 
-std::shared_ptr<const Task> task_of(const Recipe& recipe) { return judging_task(recipe.model.num_labels); }
+std::shared_ptr<const Task> task_of(const Recipe& recipe) {
+  return judging_task(recipe.model.num_labels);
+}
 
 TokenizeOptions tokenize_options(const Recipe& recipe, const Tokenizer& tokenizer) {
   TokenizeOptions options;
   options.task = task_of(recipe)->name();
   options.encode = [task = task_of(recipe)](const PreferenceRow& row, bool swap, const EncodeOptions& how,
-                                            const TextEncoder& encoder) { return task->encode(row, swap, how, encoder); };
+                                            const TextEncoder& encoder) {
+    return task->encode(row, swap, how, encoder);
+  };
   bool chat = recipe.data.text_template == "chat";
   options.text = Template::parse(chat ? Template::chat_name(tokenizer.chat_template()) : recipe.data.text_template);
   options.truncation = recipe.data.truncation;
@@ -32,7 +36,7 @@ ReadOptions read_options(const Recipe& recipe, Purpose purpose) {
   ReadOptions options;
   options.format = recipe.data.format;
   const Recipe::Columns& c = recipe.data.columns;
-  options.columns = {c.id.value_or(""),      c.prompt.value_or(""),  c.response_a.value_or(""),
+  options.columns = {c.id.value_or(""),         c.prompt.value_or(""),  c.response_a.value_or(""),
                      c.response_b.value_or(""), c.label_a.value_or(""), c.label_b.value_or(""),
                      c.label_tie.value_or(""),  c.winner.value_or("")};
   options.cells = recipe.data.cells;
@@ -82,8 +86,12 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
   options.model.dtype = recipe.model.dtype;
   options.model.kernels = kernels_of(recipe, device);
   switch (recipe.model.compute_dtype) {
-    case Recipe::ComputeType::kBFloat16: options.model.compute_dtype = DType::kBF16; break;
-    case Recipe::ComputeType::kFloat32: options.model.compute_dtype = DType::kF32; break;
+    case Recipe::ComputeType::kBFloat16:
+      options.model.compute_dtype = DType::kBF16;
+      break;
+    case Recipe::ComputeType::kFloat32:
+      options.model.compute_dtype = DType::kF32;
+      break;
     case Recipe::ComputeType::kAuto:
       options.model.compute_dtype = device.fastest_compute_dtype(options.model.kernels);
       break;
@@ -93,13 +101,18 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
   auto layer_size = static_cast<double>(spec.hidden_size) * static_cast<double>(spec.hidden_size + intermediate);
   bool small = layer_size * static_cast<double>(spec.num_hidden_layers) < 1e9;
   switch (recipe.train.layers) {
-    case Recipe::Layers::kScan: options.model.form = LayerForm::kScan; break;
-    case Recipe::Layers::kUnrolled: options.model.form = LayerForm::kUnrolled; break;
+    case Recipe::Layers::kScan:
+      options.model.form = LayerForm::kScan;
+      break;
+    case Recipe::Layers::kUnrolled:
+      options.model.form = LayerForm::kUnrolled;
+      break;
     case Recipe::Layers::kAuto:
       options.model.form = device.unrolls_small_models && small ? LayerForm::kUnrolled : LayerForm::kScan;
       break;
   }
-  options.adam = {recipe.train.adam_beta1, recipe.train.adam_beta2, recipe.train.adam_epsilon, recipe.train.weight_decay};
+  options.adam = {recipe.train.adam_beta1, recipe.train.adam_beta2, recipe.train.adam_epsilon,
+                  recipe.train.weight_decay};
   options.label_smoothing = recipe.train.label_smoothing;
   options.max_grad_norm = recipe.train.max_grad_norm.value_or(0);
   options.max_loss = recipe.train.max_loss.value_or(0);

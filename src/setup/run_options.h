@@ -3,11 +3,11 @@
 
 #include "data/batcher.h"
 #include "data/dataset.h"
-#include "rows/preferences.h"
 #include "engine/device_traits.h"
 #include "engine/programs.h"
 #include "pjrt/client.h"
 #include "recipe/recipe.h"
+#include "rows/preferences.h"
 #include "task/task.h"
 #include "text/tokenizer.h"
 

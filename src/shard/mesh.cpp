@@ -70,22 +70,19 @@ Mesh resolve_mesh(const Mesh& wanted, int64_t devices) {
           to_string(wanted), devices, product, devices);
     *open = devices / product;
   } else if (product != devices) {
-    fail("mesh: {} is {} devices, there are {}; set one axis to -1 to use all", to_string(wanted), product,
-         devices);
+    fail("mesh: {} is {} devices, there are {}; set one axis to -1 to use all", to_string(wanted), product, devices);
   }
   return mesh;
 }
 
 Shard shard_of(const Mesh& mesh, const DimensionAxes& axes, const Shape& shape, int64_t device) {
   if (axes.size() != shape.size())
-    fail("mesh: {} names {} dimensions, the array has shape {}", to_string(axes), axes.size(),
-         to_string(shape));
+    fail("mesh: {} names {} dimensions, the array has shape {}", to_string(axes), axes.size(), to_string(shape));
   Shard shard;
   for (size_t d = 0; d < shape.size(); ++d) {
     int64_t parts = mesh.parts(axes[d]), index = 0;
     if (shape[d] % parts != 0)
-      fail("mesh: {} does not divide dimension {} of shape {} ({} parts)", to_string(axes), d,
-           to_string(shape), parts);
+      fail("mesh: {} does not divide dimension {} of shape {} ({} parts)", to_string(axes), d, to_string(shape), parts);
     for (const std::string& axis : axes[d]) index = index * mesh.size(axis) + mesh.coordinate(device, axis);
     shard.shape.push_back(shape[d] / parts);
     shard.start.push_back(index * shard.shape.back());

@@ -49,18 +49,23 @@ DimensionAxes default_axes(const TensorSpec& tensor) {
     case TensorRole::kNorm:
     case TensorRole::kAdapterA:
     case TensorRole::kAdapterB:
-    case TensorRole::kHead: return axes;
-    default: break;
+    case TensorRole::kHead:
+      return axes;
+    default:
+      break;
   }
   for (size_t d = 0; d < axes.size(); ++d) switch (tensor.dimensions.at(d)) {
       case Dimension::kVocabulary:
       case Dimension::kQueryHeads:
       case Dimension::kKeyValueHeads:
-      case Dimension::kIntermediate: axes[d] = {"mp"}; break;
+      case Dimension::kIntermediate:
+        axes[d] = {"mp"};
+        break;
       case Dimension::kHidden:
         if (axes.size() > 1) axes[d] = {"fsdp"};
         break;
-      default: break;
+      default:
+        break;
     }
   return axes;
 }
@@ -73,8 +78,7 @@ std::vector<PartitionRule> parse_rules(std::string_view text, std::string_view n
   } catch (const YAML::Exception& error) {
     fail("{}: {}", name, error.what());
   }
-  if (!root.IsMap())
-    fail("{}: expected a map from patterns to lists of axes, such as 'lora_A$: [null, fsdp]'", name);
+  if (!root.IsMap()) fail("{}: expected a map from patterns to lists of axes, such as 'lora_A$: [null, fsdp]'", name);
   for (const auto& entry : root) {
     std::string place = fmt::format("{}:{}", name, entry.first.Mark().line + 1);
     if (!entry.first.IsScalar()) fail("{}: expected a pattern", place);
@@ -107,7 +111,9 @@ std::vector<std::string> dividing_axes(const Mesh& mesh, std::vector<std::string
 DimensionAxes partition(const Mesh& mesh, const std::vector<PartitionRule>& rules, const std::string& name,
                         const TensorSpec& tensor, std::string_view without, std::vector<std::string>& notes) {
   const Shape& shape = tensor.shape;
-  auto matches = [&](const PartitionRule& rule) { return std::regex_search(name, compile(rule.pattern, "mesh.rules")); };
+  auto matches = [&](const PartitionRule& rule) {
+    return std::regex_search(name, compile(rule.pattern, "mesh.rules"));
+  };
   auto rule = std::find_if(rules.begin(), rules.end(), matches);
   if (rule != rules.end() && rule->axes.size() > shape.size())
     fail("mesh.rules: '{}' names {} dimensions, parameter {} has shape {}", rule->pattern, rule->axes.size(), name,
@@ -118,9 +124,8 @@ DimensionAxes partition(const Mesh& mesh, const std::vector<PartitionRule>& rule
     std::erase_if(wanted, [&](const std::string& axis) { return axis == without || mesh.size(axis) == 1; });
     axes[d] = dividing_axes(mesh, wanted, shape[d]);
     for (size_t i = axes[d].size(); i < wanted.size(); ++i) {
-      std::string note =
-          fmt::format("mesh {}: {} {}: dimension {} is not split over {}, which does not divide it",
-                      to_string(mesh), without_layer(name), to_string(shape), d, wanted[i]);
+      std::string note = fmt::format("mesh {}: {} {}: dimension {} is not split over {}, which does not divide it",
+                                     to_string(mesh), without_layer(name), to_string(shape), d, wanted[i]);
       if (std::find(notes.begin(), notes.end(), note) == notes.end()) notes.push_back(std::move(note));
     }
   }

@@ -25,8 +25,7 @@ int64_t ConfigKeys::integer(const char* key) const {
 int64_t ConfigKeys::integer(const char* key, int64_t fallback) const {
   if (!has(key)) return fallback;
   const Json& value = json_[key];
-  if (!value.is_number_integer())
-    fail("{}: key '{}' must be a whole number, found {}", name_, key, brief(value));
+  if (!value.is_number_integer()) fail("{}: key '{}' must be a whole number, found {}", name_, key, brief(value));
   // A larger one would turn up negative.
   if (value.is_number_unsigned() && value.get<uint64_t>() > uint64_t{INT64_MAX})
     fail("{}: key '{}' is {}, which is too large", name_, key, value.get<uint64_t>());
@@ -66,8 +65,7 @@ std::optional<int64_t> ConfigKeys::token(const char* key) const {
 
 std::optional<ConfigKeys> ConfigKeys::object(const char* key) const {
   if (!has(key)) return std::nullopt;
-  if (!json_[key].is_object())
-    fail("{}: key '{}' must be an object, found {}", name_, key, brief(json_[key]));
+  if (!json_[key].is_object()) fail("{}: key '{}' must be an object, found {}", name_, key, brief(json_[key]));
   return ConfigKeys(json_[key], name_ + ": " + key);
 }
 

@@ -17,7 +17,7 @@ std::string name_in_layer(std::string_view name, int64_t layer) {
 }
 
 std::vector<const LinearSpec*> BlockSpec::linears() const {
-  return {&attention.q_proj,      &attention.k_proj,     &attention.v_proj,      &attention.o_proj,
+  return {&attention.q_proj,       &attention.k_proj,     &attention.v_proj,      &attention.o_proj,
           &feed_forward.gate_proj, &feed_forward.up_proj, &feed_forward.down_proj};
 }
 

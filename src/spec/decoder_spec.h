@@ -77,12 +77,10 @@ struct DecoderSpec {
   /** Of the language model that the base was; a judge does not read it. */
   TensorSpec language_model_head;
 
-  const BlockSpec& block(int64_t layer) const {
-    return blocks[static_cast<size_t>(layer) % blocks.size()];
-  }
+  const BlockSpec& block(int64_t layer) const { return blocks[static_cast<size_t>(layer) % blocks.size()]; }
   /** One tensor of one layer, or one outside the layers. */
   struct NamedTensor {
-    std::string name;       // with the layer's number
+    std::string name;  // with the layer's number
     std::string gguf_name;
     TensorSpec spec;
   };

@@ -36,7 +36,7 @@ const Family& family_of(std::string_view model_type, const std::string& name) {
 
 const Family& family_of_gguf(std::string_view gguf_architecture, const std::string& name) {
   return find_family(gguf_architecture, name, "general.architecture",
-              [](const Family& family) { return family.gguf_architecture; });
+                     [](const Family& family) { return family.gguf_architecture; });
 }
 
 DecoderSpec decoder_spec(const ModelConfig& config) {
@@ -70,16 +70,23 @@ LinearSpec linear(const std::string& path, const std::string& gguf, int64_t out,
   LinearSpec linear;
   linear.path = path;
   linear.name = path.substr(path.rfind('.') + 1);
-  linear.weight = {name + ".weight", {out, in},           {out_dimension, in_dimension},
-                   TensorRole::kLinear, Storage::kModelType, gguf_name + ".weight", rows};
+  linear.weight = {
+      name + ".weight",      {out, in}, {out_dimension, in_dimension}, TensorRole::kLinear, Storage::kModelType,
+      gguf_name + ".weight", rows};
   if (bias)
-    linear.bias = {{name + ".bias", {out}, {out_dimension}, TensorRole::kBias, Storage::kModelType, gguf_name + ".bias", rows}};
+    linear.bias = {
+        {name + ".bias", {out}, {out_dimension}, TensorRole::kBias, Storage::kModelType, gguf_name + ".bias", rows}};
   return linear;
 }
 
 TensorSpec matrix(std::string name, std::string gguf_name, TensorRole role, const ModelConfig& c) {
-  return {std::move(name), {c.vocab_size, c.hidden_size},  {Dimension::kVocabulary, Dimension::kHidden},
-          role,            Storage::kModelType, std::move(gguf_name), GgufRows::kSame};
+  return {std::move(name),
+          {c.vocab_size, c.hidden_size},
+          {Dimension::kVocabulary, Dimension::kHidden},
+          role,
+          Storage::kModelType,
+          std::move(gguf_name),
+          GgufRows::kSame};
 }
 
 DecoderSpec decoder(const ModelConfig& c, GgufRows query_rows) {
@@ -95,8 +102,7 @@ DecoderSpec decoder(const ModelConfig& c, GgufRows query_rows) {
   attention.head_dim = c.head_dim;
   attention.scale = 1.0 / std::sqrt(static_cast<double>(c.head_dim));
   const bool bias = c.attention_bias;
-  attention.q_proj =
-      linear("self_attn.q_proj", "attn_q", query, kQueryHeads, c.hidden_size, kHidden, bias, query_rows);
+  attention.q_proj = linear("self_attn.q_proj", "attn_q", query, kQueryHeads, c.hidden_size, kHidden, bias, query_rows);
   attention.k_proj =
       linear("self_attn.k_proj", "attn_k", key, kKeyValueHeads, c.hidden_size, kHidden, bias, query_rows);
   attention.v_proj = linear("self_attn.v_proj", "attn_v", key, kKeyValueHeads, c.hidden_size, kHidden, bias);
@@ -104,8 +110,7 @@ DecoderSpec decoder(const ModelConfig& c, GgufRows query_rows) {
   FeedForwardSpec& mlp = block.feed_forward;
   mlp.gate_proj =
       linear("mlp.gate_proj", "ffn_gate", c.intermediate_size, kIntermediate, c.hidden_size, kHidden, c.mlp_bias);
-  mlp.up_proj =
-      linear("mlp.up_proj", "ffn_up", c.intermediate_size, kIntermediate, c.hidden_size, kHidden, c.mlp_bias);
+  mlp.up_proj = linear("mlp.up_proj", "ffn_up", c.intermediate_size, kIntermediate, c.hidden_size, kHidden, c.mlp_bias);
   mlp.down_proj =
       linear("mlp.down_proj", "ffn_down", c.hidden_size, kHidden, c.intermediate_size, kIntermediate, c.mlp_bias);
 

@@ -21,16 +21,13 @@ void read_rope(const ConfigKeys& rope, ModelConfig& config) {
   scaling.type = rope.text("rope_type", rope.text("type", "default"));
   config.rope.rope_theta = rope.number("rope_theta", config.rope.rope_theta);
   if (scaling.type != "default" && scaling.type != "linear" && scaling.type != "llama3")
-    fail("{}: rope type '{}' is not supported; expected default, linear or llama3", rope.name(),
-         scaling.type);
+    fail("{}: rope type '{}' is not supported; expected default, linear or llama3", rope.name(), scaling.type);
   auto need = [&](const char* key) {
-    if (!rope.has(key))
-      fail("{}: key '{}' is missing, rope type '{}' needs it", rope.name(), key, scaling.type);
+    if (!rope.has(key)) fail("{}: key '{}' is missing, rope type '{}' needs it", rope.name(), key, scaling.type);
   };
   if (scaling.type != "default") need("factor");
   if (scaling.type == "llama3")
-    for (const char* key : {"low_freq_factor", "high_freq_factor", "original_max_position_embeddings"})
-      need(key);
+    for (const char* key : {"low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) need(key);
   scaling.factor = rope.number("factor", 1);
   scaling.low_freq_factor = rope.number("low_freq_factor", 1);
   scaling.high_freq_factor = rope.number("high_freq_factor", 4);
@@ -63,8 +60,7 @@ ModelConfig ModelConfig::from_json(std::string_view text, const std::string& nam
   c.num_hidden_layers = keys.integer("num_hidden_layers");
   c.num_attention_heads = keys.integer("num_attention_heads");
   c.num_key_value_heads = keys.integer("num_key_value_heads", c.num_attention_heads);
-  c.head_dim =
-      keys.integer("head_dim", c.num_attention_heads > 0 ? c.hidden_size / c.num_attention_heads : 0);
+  c.head_dim = keys.integer("head_dim", c.num_attention_heads > 0 ? c.hidden_size / c.num_attention_heads : 0);
   c.max_position_embeddings = keys.integer("max_position_embeddings", 2048);
   c.rms_norm_eps = keys.number("rms_norm_eps", 1e-6);
   c.rope.rope_theta = keys.number("rope_theta", 10000);
@@ -126,9 +122,7 @@ std::string ModelConfig::to_json(int64_t num_labels, std::string_view dtype) con
   json["model_type"] = model_type;
   json["attention_bias"] = attention_bias;
   json["attention_dropout"] = 0.0;
-  auto token = [&](const char* key, const std::optional<int64_t>& id) {
-    json[key] = id ? Json(*id) : Json(nullptr);
-  };
+  auto token = [&](const char* key, const std::optional<int64_t>& id) { json[key] = id ? Json(*id) : Json(nullptr); };
   token("bos_token_id", bos_token_id);
   token("eos_token_id", eos_token_id);
   token("pad_token_id", pad_token_id);
@@ -171,8 +165,8 @@ std::string ModelConfig::to_json(int64_t num_labels, std::string_view dtype) con
 
 namespace {
 
-ModelConfig shape(int64_t vocab, int64_t hidden, int64_t intermediate, int64_t layers, int64_t heads,
-                  int64_t kv, double theta, double eps, bool tied) {
+ModelConfig shape(int64_t vocab, int64_t hidden, int64_t intermediate, int64_t layers, int64_t heads, int64_t kv,
+                  double theta, double eps, bool tied) {
   ModelConfig c;
   c.vocab_size = vocab;
   c.hidden_size = hidden;
@@ -220,8 +214,7 @@ std::vector<std::string> built_in_shapes() {
 
 ModelConfig built_in_shape(std::string_view name) {
   auto found = shapes().find(name);
-  if (found == shapes().end())
-    fail("'{}' is no built-in shape{}", name, did_you_mean(name, built_in_shapes()));
+  if (found == shapes().end()) fail("'{}' is no built-in shape{}", name, did_you_mean(name, built_in_shapes()));
   return found->second;
 }
 

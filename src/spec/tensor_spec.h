@@ -11,9 +11,9 @@ namespace gavel {
 /** What a dimension of a tensor counts. Shardings are chosen by it. */
 enum class Dimension : uint8_t {
   kVocabulary,
-  kHidden,        // hidden_size
-  kQueryHeads,    // num_attention_heads * head_dim
-  kKeyValueHeads, // num_key_value_heads * head_dim
+  kHidden,         // hidden_size
+  kQueryHeads,     // num_attention_heads * head_dim
+  kKeyValueHeads,  // num_key_value_heads * head_dim
   kHeadDim,
   kIntermediate,  // intermediate_size
   kRank,          // of an adapter
@@ -38,8 +38,8 @@ enum class GgufRows : uint8_t {
 
 /** One tensor of a model, or one of each layer: then its names have '*' in place of the layer's number. */
 struct TensorSpec {
-  std::string name;  // Hugging Face's: "model.layers.*.self_attn.q_proj.weight"
-  Shape shape;       // of one layer
+  std::string name;                   // Hugging Face's: "model.layers.*.self_attn.q_proj.weight"
+  Shape shape;                        // of one layer
   std::vector<Dimension> dimensions;  // one for each of the shape
   TensorRole role = TensorRole::kLinear;
   Storage storage = Storage::kModelType;

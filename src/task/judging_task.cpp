@@ -31,8 +31,7 @@ class JudgingTask : public Task {
   Value hits(const Value& logits, const Value& targets) const override {
     Value last = reduce_max(logits, {1}), best = reduce_max(targets, {1});
     auto spread = [&](const Value& v) { return broadcast(v, logits.shape(), {0}); };
-    Value hit =
-        bit_and(compare(Compare::kEq, logits, spread(last)), compare(Compare::kEq, targets, spread(best)));
+    Value hit = bit_and(compare(Compare::kEq, logits, spread(last)), compare(Compare::kEq, targets, spread(best)));
     return reduce_max(convert(hit, DType::kF32), {1});
   }
 

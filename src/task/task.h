@@ -6,8 +6,8 @@
 #include <string_view>
 
 #include "data/encode.h"
-#include "rows/preferences.h"
 #include "graph/graph.h"
+#include "rows/preferences.h"
 
 namespace gavel {
 

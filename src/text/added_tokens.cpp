@@ -83,8 +83,7 @@ bool AddedTokenMatcher::find(std::string_view text, size_t from, Match& match) c
       if (here.token >= 0) match = {at, i, &tokens_[static_cast<size_t>(here.token)]};
       if (i >= text.size()) break;
       auto byte = static_cast<uint8_t>(text[i]);
-      auto it =
-          std::find_if(here.next.begin(), here.next.end(), [&](auto& edge) { return edge.first == byte; });
+      auto it = std::find_if(here.next.begin(), here.next.end(), [&](auto& edge) { return edge.first == byte; });
       if (it == here.next.end()) break;
       node = it->second;
     }

@@ -132,8 +132,7 @@ bool BpeModel::is_token(int32_t id, std::string_view bytes) const {
 void BpeModel::add_token(std::string_view text, uint32_t id) {
   if (id >= tokens_.size()) tokens_.resize(id + 1);
   if (tokens_[id].kind != 0)
-    fail("token '{}' has id {}, which the token '{}' has already", text, id,
-         id_to_token(static_cast<int32_t>(id)));
+    fail("token '{}' has id {}, which the token '{}' has already", text, id, id_to_token(static_cast<int32_t>(id)));
   if ((in_table_ + 1) * 2 > table_.size()) grow_table(std::max<size_t>(32, in_table_ * 2));
   Token token;
   token.begin = static_cast<uint32_t>(arena_.size());
@@ -229,15 +228,13 @@ void BpeModel::resolve_merges() {
   };
   for_candidates([](const Token& token) { __builtin_prefetch(&token); });
   for_candidates([&](const Token& token) { __builtin_prefetch(arena_.data() + token.begin); });
-  if ((pair_count_ + pending_.size()) * 4 > pairs_.size() * 3)
-    grow_pairs((pair_count_ + pending_.size()) * 2);
+  if ((pair_count_ + pending_.size()) * 4 > pairs_.size() * 3) grow_pairs((pair_count_ + pending_.size()) * 2);
   auto key = [](const Pending& m) {
     return static_cast<uint64_t>(static_cast<uint32_t>(m.left)) << 32 | static_cast<uint32_t>(m.right);
   };
   for (Pending& m : pending_) {
     if (m.end != 0) {
-      std::string_view left = all.substr(m.begin, m.middle - m.begin),
-                       right = all.substr(m.middle, m.end - m.middle);
+      std::string_view left = all.substr(m.begin, m.middle - m.begin), right = all.substr(m.middle, m.end - m.middle);
       std::string_view both = all.substr(m.begin, m.end - m.begin);
       m.left = find_bytes(left, m.left_hash);
       m.right = find_bytes(right, m.right_hash);
@@ -252,8 +249,7 @@ void BpeModel::resolve_merges() {
     __builtin_prefetch(&pairs_[pair_hash(key(m)) >> pair_shift_]);
   }
   for (const Pending& m : pending_) {
-    if (m.end != 0)
-      note_join(all.substr(m.begin, m.middle - m.begin), all.substr(m.middle, m.end - m.middle));
+    if (m.end != 0) note_join(all.substr(m.begin, m.middle - m.begin), all.substr(m.middle, m.end - m.middle));
     insert_pair(key(m), static_cast<uint64_t>(rank_++) << 32 | static_cast<uint32_t>(m.merged));
   }
   pending_.clear();
@@ -347,9 +343,8 @@ bool BpeModel::append_bytes(std::string& out, int32_t id) const {
   return true;
 }
 
-void BpeModel::encode_unusual(const ShortWord& word, uint64_t hash, const WordCache::Entry* entry,
-                              const uint8_t* p, size_t size, Scratch& scratch,
-                              std::vector<int32_t>& ids) const {
+void BpeModel::encode_unusual(const ShortWord& word, uint64_t hash, const WordCache::Entry* entry, const uint8_t* p,
+                              size_t size, Scratch& scratch, std::vector<int32_t>& ids) const {
   if (entry) {
     auto tokens = scratch.cache.tokens(*entry);
     ids.insert(ids.end(), tokens.begin(), tokens.end());
@@ -390,8 +385,7 @@ int32_t BpeModel::whole_token(const uint8_t* p, size_t size) const {
   return find_bytes({reinterpret_cast<const char*>(p), size});
 }
 
-void BpeModel::compute_piece(const uint8_t* p, size_t size, Scratch& scratch,
-                             std::vector<int32_t>& ids) const {
+void BpeModel::compute_piece(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const {
   if (int32_t id = whole_token(p, size); id >= 0) {
     ids.push_back(id);
   } else if (!encode_parts(p, size, p + size, scratch, ids)) {

@@ -92,14 +92,12 @@ class BpeModel {
   bool ignore_merges() const { return ignore_merges_; }
 
   /** Appends the tokens of one piece of pre-tokenized text. `safe_end`: memory up to there may be read. */
-  void encode_piece(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
-                    IdWriter& out) const {
+  void encode_piece(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch, IdWriter& out) const {
     if (size > ShortWord::kMaxBytes) return encode_long(p, size, safe_end, scratch, out.flush());
     encode_short(ShortWord::load(p, size, safe_end - p >= 16), p, size, scratch, out);
   }
   /** The same for a piece of at most ShortWord::kMaxBytes bytes, given as `word` too. */
-  void encode_short(const ShortWord& word, const uint8_t* p, size_t size, Scratch& scratch,
-                    IdWriter& out) const {
+  void encode_short(const ShortWord& word, const uint8_t* p, size_t size, Scratch& scratch, IdWriter& out) const {
     uint64_t hash = word.hash();
     const WordCache::Entry* entry = scratch.cache.find(word, hash);
     if (entry && entry->count <= 3) {
@@ -133,9 +131,7 @@ class BpeModel {
 
   std::string_view bytes_of(const Token& t) const { return {arena_.data() + t.begin, t.size}; }
   int32_t find_bytes(std::string_view bytes, uint64_t hash) const;
-  int32_t find_bytes(std::string_view bytes) const {
-    return find_bytes(bytes, hash_bytes(bytes.data(), bytes.size()));
-  }
+  int32_t find_bytes(std::string_view bytes) const { return find_bytes(bytes, hash_bytes(bytes.data(), bytes.size())); }
   int32_t first_candidate(uint64_t hash) const;
   bool is_token(int32_t id, std::string_view bytes) const;
   void resolve_merges();

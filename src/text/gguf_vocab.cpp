@@ -16,9 +16,7 @@ GgufVocab read_gguf_vocab(const std::filesystem::path& path) {
     if (value < 0 || value > INT32_MAX) fail("{}: {}: {} is not a token id", vocab.source, key, value);
     return static_cast<int32_t>(value);
   };
-  auto flag = [&](const char* key) {
-    return file->has(key) ? std::optional<bool>(file->boolean(key)) : std::nullopt;
-  };
+  auto flag = [&](const char* key) { return file->has(key) ? std::optional<bool>(file->boolean(key)) : std::nullopt; };
   if (!file->has("tokenizer.ggml.tokens"))
     fail("{}: tokenizer.ggml.tokens is missing; the file holds no tokenizer", vocab.source);
   vocab.tokens = file->texts("tokenizer.ggml.tokens");

@@ -17,8 +17,7 @@ struct JsonNode {
 
   bool has(std::string_view key) const {
     simdjson::dom::element found;
-    return value.at_key(key).get(found) == simdjson::SUCCESS &&
-           found.type() != simdjson::dom::element_type::NULL_VALUE;
+    return value.at_key(key).get(found) == simdjson::SUCCESS && found.type() != simdjson::dom::element_type::NULL_VALUE;
   }
   JsonNode get(std::string_view key) const {
     simdjson::dom::element found;

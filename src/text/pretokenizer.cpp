@@ -89,8 +89,7 @@ void apply(PreTokenizer::Behavior behavior, std::vector<Part> parts, size_t offs
 
 void find_plain(std::string_view text, std::string_view pattern, Ranges& out) {
   if (pattern.empty()) return;
-  for (size_t at = text.find(pattern); at != std::string_view::npos;
-       at = text.find(pattern, at + pattern.size()))
+  for (size_t at = text.find(pattern); at != std::string_view::npos; at = text.find(pattern, at + pattern.size()))
     out.emplace_back(at, at + pattern.size());
 }
 
@@ -130,14 +129,12 @@ PreTokenizer::PreTokenizer(std::vector<Stage> stages, const std::string& source,
   regexes_.resize(stages_.size());
   if (kind_ != Kind::kGeneral) return;
   for (size_t i = 0; i < stages_.size(); ++i) {
-    if (stages_[i].type == Type::kSplit && stages_[i].is_regex)
-      regexes_[i].emplace(stages_[i].pattern, source);
+    if (stages_[i].type == Type::kSplit && stages_[i].is_regex) regexes_[i].emplace(stages_[i].pattern, source);
     if (is_level(stages_[i]) && stages_[i].use_regex) regexes_[i].emplace(kGpt2Pattern, source);
   }
 }
 
-void PreTokenizer::run_stage(size_t index, std::string_view text, RegexScratch& scratch,
-                             Ranges& pieces) const {
+void PreTokenizer::run_stage(size_t index, std::string_view text, RegexScratch& scratch, Ranges& pieces) const {
   const Stage& stage = stages_[index];
   Ranges before;
   before.swap(pieces);
@@ -169,8 +166,7 @@ void PreTokenizer::run_stage(size_t index, std::string_view text, RegexScratch& 
   }
 }
 
-void PreTokenizer::split_until_byte_level(std::string_view text, RegexScratch& scratch,
-                                          Ranges& pieces) const {
+void PreTokenizer::split_until_byte_level(std::string_view text, RegexScratch& scratch, Ranges& pieces) const {
   pieces.clear();
   if (!text.empty()) pieces.emplace_back(0, text.size());
   for (size_t i = 0; i + 1 < stages_.size(); ++i) run_stage(i, text, scratch, pieces);
@@ -181,8 +177,7 @@ void PreTokenizer::split(std::string_view text, RegexScratch& scratch, Ranges& p
   run_stage(stages_.size() - 1, text, scratch, pieces);
 }
 
-void PreTokenizer::split_strings(std::string_view text, RegexScratch& scratch,
-                                 std::vector<std::string>& pieces) const {
+void PreTokenizer::split_strings(std::string_view text, RegexScratch& scratch, std::vector<std::string>& pieces) const {
   Ranges fragments;
   split_until_byte_level(text, scratch, fragments);
   for (auto [begin, end] : fragments) {

@@ -49,8 +49,7 @@ class PreTokenizer {
 
   /** Appends the byte ranges of the pieces of `text` (valid UTF-8), for lists without a prefix space. Runs stage by
    * stage, which is slow but right for every Kind; the tokenizer runs the scanners of the known kinds by itself. */
-  void split(std::string_view text, RegexScratch& scratch,
-             std::vector<std::pair<size_t, size_t>>& pieces) const;
+  void split(std::string_view text, RegexScratch& scratch, std::vector<std::pair<size_t, size_t>>& pieces) const;
   /** The same for a list with add_prefix_space: pieces are given out as strings. */
   void split_strings(std::string_view text, RegexScratch& scratch, std::vector<std::string>& pieces) const;
 

@@ -68,8 +68,7 @@ std::string with_own_classes(std::string_view pattern) {
                                                   {"\\PN", kNumberClass, true},
                                                   {"\\s", kSpaceClass, false},
                                                   {"\\S", kSpaceClass, true}}};
-    auto name =
-        std::find_if(kNames.begin(), kNames.end(), [&](const Name& n) { return rest.starts_with(n.text); });
+    auto name = std::find_if(kNames.begin(), kNames.end(), [&](const Name& n) { return rest.starts_with(n.text); });
     if (name == kNames.end()) {
       out += pattern.substr(i, 2);
       ++i;
@@ -99,8 +98,7 @@ struct Freed {
 }  // namespace
 
 struct RegexScratch::Impl {
-  std::unique_ptr<pcre2_match_context, Freed<pcre2_match_context_free>> context{
-      pcre2_match_context_create(nullptr)};
+  std::unique_ptr<pcre2_match_context, Freed<pcre2_match_context_free>> context{pcre2_match_context_create(nullptr)};
   std::unique_ptr<pcre2_jit_stack, Freed<pcre2_jit_stack_free>> stack{
       pcre2_jit_stack_create(32 << 10, kJitStackBytes, nullptr)};
   std::unique_ptr<pcre2_match_data, Freed<pcre2_match_data_free>> data{pcre2_match_data_create(1, nullptr)};

@@ -38,8 +38,7 @@ class Regex {
   /** Appends the byte ranges of all matches in `text` (valid UTF-8), left to right without overlaps; an empty
    * match is stepped over by one character and is not repeated at the end of the match before it. Throws
    * Error when the pattern needs more backtracking than PCRE2's limit. */
-  void find_all(std::string_view text, RegexScratch& scratch,
-                std::vector<std::pair<size_t, size_t>>& matches) const;
+  void find_all(std::string_view text, RegexScratch& scratch, std::vector<std::pair<size_t, size_t>>& matches) const;
 
  private:
   struct Impl;

@@ -22,8 +22,7 @@ struct AsciiMasks {
 #if defined(__SSE2__)
     __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     // 'a'..'z' moved to the lowest signed values, so that one comparison finds them.
-    __m128i moved =
-        _mm_add_epi8(_mm_or_si128(v, _mm_set1_epi8(0x20)), _mm_set1_epi8(static_cast<char>(128 - 'a')));
+    __m128i moved = _mm_add_epi8(_mm_or_si128(v, _mm_set1_epi8(0x20)), _mm_set1_epi8(static_cast<char>(128 - 'a')));
     __m128i letter = _mm_cmplt_epi8(moved, _mm_set1_epi8(-128 + 26));
     return {static_cast<uint32_t>(_mm_movemask_epi8(letter)), static_cast<uint32_t>(_mm_movemask_epi8(v))};
 #else
@@ -63,8 +62,7 @@ class ScannerBase {
    */
   static uint32_t ascii_word(const uint8_t* p, bool prefix) {
     AsciiMasks masks = AsciiMasks::of(p);
-    auto size =
-        static_cast<uint32_t>(std::countr_zero(~(masks.letters | static_cast<uint32_t>(prefix)) | 0x10000u));
+    auto size = static_cast<uint32_t>(std::countr_zero(~(masks.letters | static_cast<uint32_t>(prefix)) | 0x10000u));
     if (size == 0 || size == 16) return 0;
     bool letter_last = (masks.letters >> (size - 1) & 1) != 0;  // not the prefix alone
     bool ends = (masks.not_ascii >> size & 1) == 0;             // not before a letter that is not ASCII

@@ -37,8 +37,8 @@ void scan(const BpeModel& model, const Scanner& scanner, std::string_view text, 
   }
 }
 
-void encode_fragment(const BpeModel& model, const PreTokenizer& pre, std::string_view text,
-                     const uint8_t* safe_end, EncodeScratch& scratch, std::vector<int32_t>& ids) {
+void encode_fragment(const BpeModel& model, const PreTokenizer& pre, std::string_view text, const uint8_t* safe_end,
+                     EncodeScratch& scratch, std::vector<int32_t>& ids) {
   IdWriter out(ids);
   using Kind = PreTokenizer::Kind;
   const UnicodeTable& table = UnicodeTable::get();
@@ -103,8 +103,8 @@ size_t Tokenizer::encode(std::string_view text, EncodeScratch& scratch, std::vec
       if (piece.id >= 0) {
         ids.push_back(piece.id);
       } else {
-        encode_fragment(impl.model, impl.pre, part.substr(piece.begin, piece.end - piece.begin), safe_end,
-                        scratch, ids);
+        encode_fragment(impl.model, impl.pre, part.substr(piece.begin, piece.end - piece.begin), safe_end, scratch,
+                        ids);
       }
     }
   }

@@ -49,14 +49,11 @@ Family family_of(const GgufVocab& vocab) {
 
 Tokenizer TokenizerBuilder::from_gguf(const GgufVocab& vocab) {
   if (vocab.model != "gpt2")
-    fail("{}: tokenizer.ggml.model: \"{}\" is not known; \"gpt2\" (byte-level BPE) is", vocab.source,
-         vocab.model);
+    fail("{}: tokenizer.ggml.model: \"{}\" is not known; \"gpt2\" (byte-level BPE) is", vocab.source, vocab.model);
   size_t count = vocab.tokens.size();
-  if (count >= BpeModel::kMaxIds)
-    fail("{}: tokenizer.ggml.tokens: {} tokens are too many", vocab.source, count);
+  if (count >= BpeModel::kMaxIds) fail("{}: tokenizer.ggml.tokens: {} tokens are too many", vocab.source, count);
   if (!vocab.token_types.empty() && vocab.token_types.size() != count)
-    fail("{}: tokenizer.ggml.token_type has {} entries for {} tokens", vocab.source, vocab.token_types.size(),
-         count);
+    fail("{}: tokenizer.ggml.token_type has {} entries for {} tokens", vocab.source, vocab.token_types.size(), count);
   Family family = family_of(vocab);
   auto impl = std::make_shared<Tokenizer::Impl>();
   impl->source = vocab.source;
@@ -80,8 +77,8 @@ Tokenizer TokenizerBuilder::from_gguf(const GgufVocab& vocab) {
   }
   impl->model.finish(family.ignore_merges, std::nullopt, false);
   if (auto& missing = impl->model.missing_merge())
-    fail("{}: tokenizer.ggml.merges[{}]: the token \"{}\" is not in tokenizer.ggml.tokens", vocab.source,
-         missing->row, missing->token);
+    fail("{}: tokenizer.ggml.merges[{}]: the token \"{}\" is not in tokenizer.ggml.tokens", vocab.source, missing->row,
+         missing->token);
   add_tokens(*impl, std::move(added));
   auto check = [&](std::optional<int32_t> id, const char* key) {
     if (id && (*id < 0 || static_cast<size_t>(*id) >= count))

@@ -100,8 +100,7 @@ PaddingParams read_padding(const JsonNode& node);
 
 /** Fills a Tokenizer::Impl. */
 struct TokenizerBuilder {
-  static Tokenizer from_json(std::string_view json, const std::string& source,
-                             std::shared_ptr<const void> keep);
+  static Tokenizer from_json(std::string_view json, const std::string& source, std::shared_ptr<const void> keep);
   static Tokenizer from_gguf(const GgufVocab& vocab);
   /** bos, eos, pad from the files beside a tokenizer.json. */
   static void read_configs(Tokenizer& tokenizer, const std::filesystem::path& folder);

@@ -42,8 +42,8 @@ void read_merges(const Node& node, BpeModel& model) {
       right = both.substr(space + 1);
     } else {
       simdjson::dom::array pair;
-      if (merge.get(pair) != simdjson::SUCCESS || pair.size() != 2 ||
-          pair.at(0).get(left) != simdjson::SUCCESS || pair.at(1).get(right) != simdjson::SUCCESS)
+      if (merge.get(pair) != simdjson::SUCCESS || pair.size() != 2 || pair.at(0).get(left) != simdjson::SUCCESS ||
+          pair.at(1).get(right) != simdjson::SUCCESS)
         bad();
     }
     model.add_merge(left, right, row);
@@ -89,8 +89,7 @@ void read_model(const Node& node, BpeModel& model) {
   }
   model.finish(node.flag("ignore_merges", false), unk, node.flag("fuse_unk", false));
   if (auto& missing = model.missing_merge())
-    fail("{}[{}]: the token \"{}\" of this merge is not in model.vocab", merges.where, missing->row,
-         missing->token);
+    fail("{}[{}]: the token \"{}\" of this merge is not in model.vocab", merges.where, missing->row, missing->token);
 }
 
 void refuse_normalizer(const Node& node, const std::string& source) {
@@ -111,8 +110,7 @@ PreTokenizer::Stage read_split(const Node& node) {
   stage.type = PreTokenizer::Stage::Type::kSplit;
   Node pattern = node.get("pattern");
   stage.is_regex = pattern.has("Regex");
-  if (!stage.is_regex && !pattern.has("String"))
-    fail("{}: expected the key \"Regex\" or \"String\"", pattern.where);
+  if (!stage.is_regex && !pattern.has("String")) fail("{}: expected the key \"Regex\" or \"String\"", pattern.where);
   stage.pattern = pattern.get(stage.is_regex ? "Regex" : "String").text();
   stage.invert = node.flag("invert", false);
   using enum PreTokenizer::Behavior;
@@ -135,8 +133,7 @@ void read_stages(const Node& node, std::vector<PreTokenizer::Stage>& stages, int
     if (depth > 16) fail("{}: nested too deeply", node.where);
     Node list = node.get("pretokenizers");
     size_t i = 0;
-    for (element e : list.array())
-      read_stages({e, fmt::format("{}[{}]", list.where, i++)}, stages, depth + 1);
+    for (element e : list.array()) read_stages({e, fmt::format("{}[{}]", list.where, i++)}, stages, depth + 1);
   } else if (type == "Split") {
     stages.push_back(read_split(node));
   } else if (type == "Digits") {
@@ -150,8 +147,7 @@ void read_stages(const Node& node, std::vector<PreTokenizer::Stage>& stages, int
     stage.use_regex = node.flag("use_regex", true);
     stages.push_back(stage);
   } else {
-    fail("{}: the pre-tokenizer \"{}\" is not known; ByteLevel, Split, Digits and Sequence are", node.where,
-         type);
+    fail("{}: the pre-tokenizer \"{}\" is not known; ByteLevel, Split, Digits and Sequence are", node.where, type);
   }
 }
 
@@ -181,9 +177,8 @@ void TokenizerBuilder::add_tokens(Tokenizer::Impl& impl, std::vector<AddedToken>
       id = known ? *known : next++;
     }
     if (id != token.id && !told) {
-      spdlog::warn(
-          "{}: the added token \"{}\" says id {}, but gets {}, as `tokenizers` does it; there may be more",
-          impl.source, token.content, token.id, id);
+      spdlog::warn("{}: the added token \"{}\" says id {}, but gets {}, as `tokenizers` does it; there may be more",
+                   impl.source, token.content, token.id, id);
       told = true;
     }
     token.id = id;
@@ -329,8 +324,7 @@ Tokenizer Tokenizer::load(const std::filesystem::path& path) {
   std::filesystem::path file = folder ? path / "tokenizer.json" : path;
   if (!std::filesystem::exists(file, ignored)) {
     if (folder) {
-      fail("{}: holds no tokenizer.json; give a folder with one, a tokenizer.json or a .gguf file",
-           path.string());
+      fail("{}: holds no tokenizer.json; give a folder with one, a tokenizer.json or a .gguf file", path.string());
     } else {
       fail("{}: no such file; give a tokenizer.json, a folder holding one, or a .gguf file", path.string());
     }

@@ -97,8 +97,7 @@ void for_each(size_t count, size_t threads, const Work& work) {
 
 }  // namespace
 
-void read_post_processor(const JsonNode& node, std::vector<int32_t>& prefix, std::vector<int32_t>& suffix,
-                         int depth) {
+void read_post_processor(const JsonNode& node, std::vector<int32_t>& prefix, std::vector<int32_t>& suffix, int depth) {
   std::string type = node.type();
   if (type == "ByteLevel") return;  // offsets only
   std::vector<int32_t> before, behind;
@@ -149,8 +148,7 @@ PaddingParams read_padding(const JsonNode& node) {
   if (strategy.has("Fixed")) {
     out.length = read_length(strategy.get("Fixed"));
   } else if (strategy.text() != "BatchLongest") {
-    fail("{}: \"{}\" is not known; \"BatchLongest\" and {{\"Fixed\": length}} are", strategy.where,
-         strategy.text());
+    fail("{}: \"{}\" is not known; \"BatchLongest\" and {{\"Fixed\": length}} are", strategy.where, strategy.text());
   }
   out.direction = read_side(node);
   if (node.has("pad_to_multiple_of")) out.pad_to_multiple_of = read_length(node.get("pad_to_multiple_of"));
@@ -185,8 +183,7 @@ Tokenizer::Batch Tokenizer::encode_batch(std::span<const std::string_view> texts
 
 Tokenizer::Batch Tokenizer::encode_batch(std::span<const std::string_view> texts, const RowOptions& options,
                                          int threads) const {
-  size_t count =
-      threads > 0 ? static_cast<size_t>(threads) : std::max(1u, std::thread::hardware_concurrency());
+  size_t count = threads > 0 ? static_cast<size_t>(threads) : std::max(1u, std::thread::hardware_concurrency());
   static const std::vector<int32_t> kNothing;
   const std::vector<int32_t>& before = options.add_special_tokens ? prefix_ : kNothing;
   const std::vector<int32_t>& behind = options.add_special_tokens ? suffix_ : kNothing;
@@ -194,8 +191,8 @@ Tokenizer::Batch Tokenizer::encode_batch(std::span<const std::string_view> texts
   if (options.truncation) {
     size_t fixed = before.size() + behind.size(), longest = options.truncation->max_length;
     if (longest < fixed)
-      fail("{}: truncation: max_length {} leaves no room for the {} tokens that the template adds",
-           impl_->source, longest, fixed);
+      fail("{}: truncation: max_length {} leaves no room for the {} tokens that the template adds", impl_->source,
+           longest, fixed);
     room = longest - fixed;
     if (room > 0 && options.truncation->stride >= room)
       fail(
@@ -271,8 +268,7 @@ void Tokenizer::pad(Batch& batch, const PaddingParams& padding) {
 
 std::vector<uint8_t> Tokenizer::Batch::attention_mask(size_t i) const {
   std::vector<uint8_t> mask(rows[i].size(), kept.empty() ? 1 : 0);
-  if (!kept.empty())
-    std::fill_n(mask.begin() + (kept[i].data() - rows[i].data()), kept[i].size(), uint8_t{1});
+  if (!kept.empty()) std::fill_n(mask.begin() + (kept[i].data() - rows[i].data()), kept[i].size(), uint8_t{1});
   return mask;
 }
 

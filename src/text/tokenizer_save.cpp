@@ -12,10 +12,7 @@ using Json = nlohmann::ordered_json;
 using Stage = PreTokenizer::Stage;
 
 Json byte_level(bool prefix_space, bool use_regex) {
-  return {{"type", "ByteLevel"},
-          {"add_prefix_space", prefix_space},
-          {"trim_offsets", true},
-          {"use_regex", use_regex}};
+  return {{"type", "ByteLevel"}, {"add_prefix_space", prefix_space}, {"trim_offsets", true}, {"use_regex", use_regex}};
 }
 
 // Only the stages that GGUF vocabularies have.
@@ -24,10 +21,7 @@ Json stage_json(const Stage& stage) {
     case Stage::Type::kDigits:
       return {{"type", "Digits"}, {"individual_digits", stage.individual}};
     case Stage::Type::kSplit:
-      return {{"type", "Split"},
-              {"pattern", {{"Regex", stage.pattern}}},
-              {"behavior", "Isolated"},
-              {"invert", false}};
+      return {{"type", "Split"}, {"pattern", {{"Regex", stage.pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
     case Stage::Type::kByteLevel:
       break;
   }

@@ -68,9 +68,8 @@ std::span<const int32_t> WordCache::find_long(std::string_view word, uint64_t ha
 void WordCache::insert_long(std::string_view word, uint64_t hash, std::span<const int32_t> ids) {
   if (ids.empty()) return;
   if (arena_.size() + word.size() > kLongArena || pool_.size() + ids.size() > kPoolMax) clear();
-  long_[hash >> (64 - kLongBits)] = {hash, static_cast<uint32_t>(arena_.size()),
-                                     static_cast<uint32_t>(word.size()), static_cast<uint32_t>(pool_.size()),
-                                     static_cast<uint32_t>(ids.size())};
+  long_[hash >> (64 - kLongBits)] = {hash, static_cast<uint32_t>(arena_.size()), static_cast<uint32_t>(word.size()),
+                                     static_cast<uint32_t>(pool_.size()), static_cast<uint32_t>(ids.size())};
   arena_.insert(arena_.end(), word.begin(), word.end());
   pool_.insert(pool_.end(), ids.begin(), ids.end());
 }

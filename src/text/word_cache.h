@@ -62,8 +62,7 @@ class WordCache {
   }
   void insert(const ShortWord& word, uint64_t hash, std::span<const int32_t> ids);
   std::span<const int32_t> tokens(const Entry& entry) const {
-    return {entry.count <= 3 ? reinterpret_cast<const int32_t*>(entry.ids) : pool_.data() + entry.ids[0],
-            entry.count};
+    return {entry.count <= 3 ? reinterpret_cast<const int32_t*>(entry.ids) : pool_.data() + entry.ids[0], entry.count};
   }
 
   /** The tokens of a word of 16 to kMaxLongBytes bytes; empty when it is not in the cache. */

@@ -45,12 +45,10 @@ void check_files(const fs::path& folder) {
     fail("{}: format {} is not known; was it written by a newer version?", (folder / kChecksums).string(),
          json.at("format").dump());
   for (const auto& [name, expected] : json.at("files").items()) {
-    if (name.find('/') != std::string::npos)
-      fail("{}: '{}' is no file's name", (folder / kChecksums).string(), name);
+    if (name.find('/') != std::string::npos) fail("{}: '{}' is no file's name", (folder / kChecksums).string(), name);
     FileDigest found = digest_file(folder / name);
     auto bytes = expected.at("bytes").get<uint64_t>();
-    if (found.bytes != bytes)
-      fail("{}: {} bytes expected, {} found", (folder / name).string(), bytes, found.bytes);
+    if (found.bytes != bytes) fail("{}: {} bytes expected, {} found", (folder / name).string(), bytes, found.bytes);
     if (to_hex(found.crc64) != expected.at("crc64").get<std::string>())
       fail("{}: its checksum is not the one in {}", (folder / name).string(), kChecksums);
   }
@@ -117,8 +115,7 @@ void CheckpointStore::save(const CheckpointLayout& layout, const RunState& state
   folder.commit();
 }
 
-std::optional<SavedRun> CheckpointStore::newest(
-    const std::function<void(const std::string&)>& skipped) const {
+std::optional<SavedRun> CheckpointStore::newest(const std::function<void(const std::string&)>& skipped) const {
   std::vector<int64_t> all = steps();
   for (auto step = all.rbegin(); step != all.rend(); ++step) {
     try {

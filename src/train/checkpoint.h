@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "model/adapter.h"
 #include "engine/engine.h"
+#include "model/adapter.h"
 #include "train/run_identity.h"
 #include "train/run_state.h"
 

@@ -6,8 +6,7 @@
 
 namespace gavel {
 
-std::optional<SavedRun> find_saved_run(const RunFolder& folder, const RunIdentity& identity,
-                                       bool allow_changes,
+std::optional<SavedRun> find_saved_run(const RunFolder& folder, const RunIdentity& identity, bool allow_changes,
                                        const std::function<void(const std::string&)>& warn) {
   CheckpointStore store(folder.checkpoints());
   std::optional<SavedRun> saved = store.newest(warn);

@@ -8,8 +8,8 @@
 
 #include "base/version.h"
 #include "data/statistics.h"
-#include "report/table.h"
 #include "judge/evaluate.h"
+#include "report/table.h"
 
 namespace gavel {
 
@@ -42,8 +42,7 @@ ParameterCounts count_parameters(const ModelOptions& model) {
   ParameterCounts counts;
   for (const TrainableParameter& parameter : trainable_layout(model).parameters)
     counts.trained += num_elements(parameter.shape);
-  for (const FrozenParameter& parameter : frozen_parameters(model))
-    counts.frozen += num_elements(parameter.shape);
+  for (const FrozenParameter& parameter : frozen_parameters(model)) counts.frozen += num_elements(parameter.shape);
   return counts;
 }
 
@@ -62,8 +61,8 @@ std::string trainable_table(const ModelOptions& model) {
                              100 * static_cast<double>(trained) / static_cast<double>(trained + frozen));
 }
 
-Json about_run(const Recipe& recipe, const StepOptions& options, const pjrt::Client& client,
-               const Batcher& train, const Batcher* valid, int64_t total_steps) {
+Json about_run(const Recipe& recipe, const StepOptions& options, const pjrt::Client& client, const Batcher& train,
+               const Batcher* valid, int64_t total_steps) {
   const ModelOptions& model = options.model;
   auto [trained, frozen] = count_parameters(model);
   Json data = {{"train", about_data(recipe.data.train, train.dataset())}};

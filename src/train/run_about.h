@@ -3,9 +3,9 @@
 #include <string>
 
 #include "data/batcher.h"
+#include "engine/programs.h"
 #include "pjrt/client.h"
 #include "recipe/recipe.h"
-#include "engine/programs.h"
 
 namespace gavel {
 

@@ -73,8 +73,7 @@ RunIdentity identify(const Recipe& recipe) {
   RunIdentity identity;
   identity.recipe = recipe_values(recipe);
   add_source(identity.files, "data.train", recipe.data.train);
-  if (const auto* file = std::get_if<std::string>(&recipe.data.valid))
-    add_source(identity.files, "data.valid", *file);
+  if (const auto* file = std::get_if<std::string>(&recipe.data.valid)) add_source(identity.files, "data.valid", *file);
   // A built-in shape has no file.
   if (!recipe.model.random_init || fs::exists(recipe.model.path))
     add_source(identity.files, "model.path", resolve_model_path(recipe.model.path));
@@ -88,14 +87,13 @@ std::vector<std::string> changes(const RunIdentity& before, const RunIdentity& n
   auto old_files = by_key(before), new_files = by_key(now);
   std::map<std::string, RecipeKey> keys;
   for (RecipeKey& key : recipe_keys()) keys[key.key] = std::move(key);
-  compare_pairs(before.recipe, now.recipe,
-                [&](const std::string& key, const std::string& was, const std::string& is) {
-                  bool by_content = has_files(old_files, key) && has_files(new_files, key);
-                  // Checkpoints of an older version lack the newer settings.
-                  bool newer = was.empty() && is == keys[key].default_value;
-                  if (!keys[key].free && !by_content && !newer)
-                    lines.push_back(fmt::format("{}: {} → {}", key, shown(was), shown(is)));
-                });
+  compare_pairs(before.recipe, now.recipe, [&](const std::string& key, const std::string& was, const std::string& is) {
+    bool by_content = has_files(old_files, key) && has_files(new_files, key);
+    // Checkpoints of an older version lack the newer settings.
+    bool newer = was.empty() && is == keys[key].default_value;
+    if (!keys[key].free && !by_content && !newer)
+      lines.push_back(fmt::format("{}: {} → {}", key, shown(was), shown(is)));
+  });
   std::map<std::string, std::string> paths;
   for (const SourceFile& file : now.files) paths[file.key] = file.path;
   for (const auto& [key, digest] : new_files) {
@@ -103,8 +101,8 @@ std::vector<std::string> changes(const RunIdentity& before, const RunIdentity& n
     if (old == old_files.end())
       lines.push_back(fmt::format("{}: {} was not there", key, paths[key]));
     else if (old->second != digest)
-      lines.push_back(fmt::format("{}: {} has other content: {} → {}", key, paths[key], describe(old->second),
-                                  describe(digest)));
+      lines.push_back(
+          fmt::format("{}: {} has other content: {} → {}", key, paths[key], describe(old->second), describe(digest)));
     if (old != old_files.end()) old_files.erase(old);
   }
   for (const auto& [key, digest] : old_files)
@@ -122,14 +120,12 @@ std::vector<std::string> environment_changes(const RunIdentity& before, const Ru
 }
 
 nlohmann::ordered_json to_json(const RunIdentity& identity) {
-  nlohmann::ordered_json json, recipe = nlohmann::ordered_json::object(),
-                               files = nlohmann::ordered_json::array(), environment = recipe;
+  nlohmann::ordered_json json, recipe = nlohmann::ordered_json::object(), files = nlohmann::ordered_json::array(),
+                               environment = recipe;
   for (const auto& [key, value] : identity.recipe) recipe[key] = value;
   for (const SourceFile& file : identity.files)
-    files.push_back({{"key", file.key},
-                     {"path", file.path},
-                     {"bytes", file.digest.bytes},
-                     {"crc64", to_hex(file.digest.crc64)}});
+    files.push_back(
+        {{"key", file.key}, {"path", file.path}, {"bytes", file.digest.bytes}, {"crc64", to_hex(file.digest.crc64)}});
   for (const auto& [key, value] : identity.environment) environment[key] = value;
   json["recipe"] = recipe;
   json["files"] = files;

@@ -4,8 +4,8 @@
 #include <set>
 
 #include "base/file.h"
-#include "rows/row_stream.h"
 #include "recipe/recipe.h"
+#include "rows/row_stream.h"
 #include "setup/run_options.h"
 
 namespace gavel {
@@ -65,9 +65,7 @@ std::string run_report(const std::vector<fs::path>& folders) {
 }
 
 ReportWriter::ReportWriter(fs::path folder, std::function<void(const std::string&)> warn)
-    : folder_(std::move(folder)),
-      warn_(std::move(warn)),
-      due_(std::chrono::steady_clock::now() + kInterval) {}
+    : folder_(std::move(folder)), warn_(std::move(warn)), due_(std::chrono::steady_clock::now() + kInterval) {}
 
 void ReportWriter::refresh() {
   if (std::chrono::steady_clock::now() >= due_) write();

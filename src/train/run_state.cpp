@@ -42,8 +42,7 @@ nlohmann::ordered_json to_json(const RunState& state) {
   nlohmann::ordered_json json;
   for_each_number(state, [&](const char* name, const auto& value) { json[name] = value; });
   if (state.best)
-    json["best"] = {
-        {"step", state.best->step}, {"log_loss", state.best->log_loss}, {"accuracy", state.best->accuracy}};
+    json["best"] = {{"step", state.best->step}, {"log_loss", state.best->log_loss}, {"accuracy", state.best->accuracy}};
   return json;
 }
 

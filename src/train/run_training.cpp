@@ -12,13 +12,13 @@
 #include "judge/evaluate.h"
 #include "report/loss_plot.h"
 #include "report/table.h"
-#include "train/resume.h"
-#include "train/run_about.h"
-#include "setup/run_data.h"
-#include "train/run_report.h"
 #include "setup/open_device.h"
 #include "setup/open_model.h"
+#include "setup/run_data.h"
 #include "setup/run_options.h"
+#include "train/resume.h"
+#include "train/run_about.h"
+#include "train/run_report.h"
 #include "train/training_loop.h"
 
 namespace gavel {
@@ -73,8 +73,8 @@ class Results {
       if (!folder.is_there()) folder.restore();
       write_to(folder.path());
     } catch (const Error& error) {
-      fs::path refuge = fs::temp_directory_path() /
-                        fmt::format("gavel-{}-{}", folder.path().filename().string(), ::getpid());
+      fs::path refuge =
+          fs::temp_directory_path() / fmt::format("gavel-{}-{}", folder.path().filename().string(), ::getpid());
       make_folder(refuge);
       write_to(refuge);
       fail("{}; the trained adapter is in {} instead: copy it from there", error.what(), refuge.string());
@@ -94,9 +94,8 @@ class Results {
 };
 
 /** The weights that the run ends with. */
-std::vector<HostTensor> final_weights(const Recipe& recipe, const RunFolder& folder,
-                                      const CheckpointLayout& layout, const RunState& state,
-                                      std::vector<HostTensor> last) {
+std::vector<HostTensor> final_weights(const Recipe& recipe, const RunFolder& folder, const CheckpointLayout& layout,
+                                      const RunState& state, std::vector<HostTensor> last) {
   if (!recipe.train.load_best_at_end || !state.best || state.best->step == state.step) return last;
   CheckpointStore store(folder.checkpoints());
   try {
@@ -105,8 +104,7 @@ std::vector<HostTensor> final_weights(const Recipe& recipe, const RunFolder& fol
                  state.best->log_loss);
     return weights;
   } catch (const Error& error) {
-    spdlog::warn("the best checkpoint can't be loaded, so the weights are those of the last step: {}",
-                 error.what());
+    spdlog::warn("the best checkpoint can't be loaded, so the weights are those of the last step: {}", error.what());
     return last;
   }
 }
@@ -143,7 +141,8 @@ ProcessGroup meet(const Recipe& recipe, std::shared_ptr<pjrt::Client>& client) {
 
 std::string what_must_be_same(const Recipe& recipe, const RunIdentity& identity) {
   std::string text = to_yaml(recipe);
-  for (const SourceFile& file : identity.files) text += fmt::format("{} {} {:016x}\n", file.key, file.digest.bytes, file.digest.crc64);
+  for (const SourceFile& file : identity.files)
+    text += fmt::format("{} {} {:016x}\n", file.key, file.digest.bytes, file.digest.crc64);
   return text;
 }
 
@@ -157,8 +156,8 @@ void follow(const ProcessGroup& group, const Recipe& recipe, std::optional<Saved
     else if (!path.empty())
       saved = open_checkpoint(path);
   } catch (const Error& error) {
-    fail("process {} can't go on from the checkpoint of process 0: {}; output must be a folder that all hosts see", group.index,
-         error.what());
+    fail("process {} can't go on from the checkpoint of process 0: {}; output must be a folder that all hosts see",
+         group.index, error.what());
   }
 }
 
@@ -166,8 +165,8 @@ void follow(const ProcessGroup& group, const Recipe& recipe, std::optional<Saved
  * it have made. */
 class TrainingRun {
  public:
-  TrainingRun(const Recipe& recipe, const RunOptions& options, std::shared_ptr<pjrt::Client> client, const ProcessGroup& group,
-              StopSignals& signals)
+  TrainingRun(const Recipe& recipe, const RunOptions& options, std::shared_ptr<pjrt::Client> client,
+              const ProcessGroup& group, StopSignals& signals)
       : recipe_(recipe),
         allow_changes_(options.allow_changes),
         resumes_(recipe.train.resume == Recipe::Resume::kAuto),
@@ -274,9 +273,22 @@ class TrainingRun {
       report_->write();
       draw_loss(folder_, recipe_, validation());
     };
-    const TrainingParts parts{recipe_, folder_, *engine_, *train_, validation(), layout_, identity_, signals_, display_,
-                              *record_, [&] { return memory_in_use(*client_); }, draw, [&] { report_->refresh(); },
-                              total_steps_, group_, saved_ ? std::optional(saved_->state.step) : std::nullopt};
+    const TrainingParts parts{recipe_,
+                              folder_,
+                              *engine_,
+                              *train_,
+                              validation(),
+                              layout_,
+                              identity_,
+                              signals_,
+                              display_,
+                              *record_,
+                              [&] { return memory_in_use(*client_); },
+                              draw,
+                              [&] { report_->refresh(); },
+                              total_steps_,
+                              group_,
+                              saved_ ? std::optional(saved_->state.step) : std::nullopt};
     loop_.emplace(parts, begin);
     try {
       return loop_->run();
@@ -302,9 +314,8 @@ class TrainingRun {
     }
     result.stopped_early = end == TrainingEnd::kStoppedEarly;
     if (result.stopped_early)
-      spdlog::info(
-          "stopped early after step {} of {}: {} evaluations in a row were no better than {:.4f} at step {}", state.step,
-          total_steps_, state.evaluations_without_gain, state.best->log_loss, state.best->step);
+      spdlog::info("stopped early after step {} of {}: {} evaluations in a row were no better than {:.4f} at step {}",
+                   state.step, total_steps_, state.evaluations_without_gain, state.best->log_loss, state.best->step);
     std::vector<HostTensor> last = engine_->trainable();
     if (group_.is_first()) write_results(std::move(last), result.stopped_early);
     return result;

@@ -19,9 +19,9 @@ struct RunOptions {
 /** What a run ends with. */
 struct TrainingResult {
   int64_t steps = 0;
-  double seconds = 0;             // of the steps, without start and evaluations
-  double final_loss = 0;          // mean over all rows of the run
-  double valid_log_loss = 0;      // NaN without validation rows
+  double seconds = 0;         // of the steps, without start and evaluations
+  double final_loss = 0;      // mean over all rows of the run
+  double valid_log_loss = 0;  // NaN without validation rows
   double valid_accuracy = 0;
   bool stopped_early = false;
   /** SIGINT, SIGTERM or SIGHUP when it ended the run early, with a checkpoint; else 0. */

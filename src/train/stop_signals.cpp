@@ -23,15 +23,14 @@ void leave_bar() {
 
 [[noreturn]] void end_at_once(int signal) {
   // Not through the logger: another thread may be inside it, held up by a terminal.
-  std::string text =
-      fmt::format("{}: stopped at once; what was saved before is whole\n", signal_name(signal));
+  std::string text = fmt::format("{}: stopped at once; what was saved before is whole\n", signal_name(signal));
   leave_bar();
   [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
   ::_exit(128 + signal);
 }
 
 bool is_ignored(int signal) {
-  struct sigaction now {};
+  struct sigaction now{};
   return ::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
 }
 
@@ -47,7 +46,7 @@ StopSignals::StopSignals() {
   ::sigaddset(&taken, SIGINT);
   ::sigaddset(&taken, SIGTERM);
   if (!is_ignored(SIGHUP)) ::sigaddset(&taken, SIGHUP);
-  struct sigaction ignore {};
+  struct sigaction ignore{};
   ignore.sa_handler = SIG_IGN;
   ::sigaction(SIGPIPE, &ignore, &pipe_before_);
   ::pthread_sigmask(SIG_BLOCK, &taken, &before_);

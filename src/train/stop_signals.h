@@ -27,7 +27,7 @@ class StopSignals {
   void watch();
 
   sigset_t before_{};
-  struct sigaction pipe_before_ {};
+  struct sigaction pipe_before_{};
   int signals_ = -1;  // signalfd
   int end_ = -1;      // eventfd
   std::atomic<bool> deferring_ = false;

@@ -61,13 +61,12 @@ void TrainingLoop::first_look() {
   double seconds = now() - start;
   auto logits = found.logits.as<float>();
   for (float value : logits)
-    if (!std::isfinite(value))
-      fail("the check before training: the logits of the first batch are not finite");
-  p_.display.info(
-      fmt::format("check: forward pass of {} x {} tokens in {:.3f} s, logits {} {} (computed in {}), first row [{:.4f}]",
-                  shape.sequences, shape.length, seconds, dtype_name(found.logits.dtype()),
-                  to_string(found.logits.shape()), dtype_name(p_.engine.options().model.compute_dtype),
-                  fmt::join(logits.first(static_cast<size_t>(p_.engine.options().model.num_labels)), ", ")));
+    if (!std::isfinite(value)) fail("the check before training: the logits of the first batch are not finite");
+  p_.display.info(fmt::format(
+      "check: forward pass of {} x {} tokens in {:.3f} s, logits {} {} (computed in {}), first row [{:.4f}]",
+      shape.sequences, shape.length, seconds, dtype_name(found.logits.dtype()), to_string(found.logits.shape()),
+      dtype_name(p_.engine.options().model.compute_dtype),
+      fmt::join(logits.first(static_cast<size_t>(p_.engine.options().model.num_labels)), ", ")));
 }
 
 void TrainingLoop::send(int64_t step, StepBatches batches) {
@@ -159,10 +158,10 @@ void TrainingLoop::warn_of_explosion(const Sent& sent, double loss) {
   bool exploded = (loss > kJump * usual && loss > kAtLeast * guessing) || loss > kHopeless * guessing;
   if (sent.step < kFirstWarned || quiet || !exploded) return;
   warned_step_ = sent.step;
-  p_.display.warn(fmt::format(
-      "step {}: the loss explodes: {:.4f} after about {:.4f} (guessing gives {:.4f}), on {}; if it "
-      "stays so, stop and try a smaller train.learning_rate or train.max_grad_norm=1",
-      sent.step + 1, loss, usual, guessing, name_rows(sent)));
+  p_.display.warn(
+      fmt::format("step {}: the loss explodes: {:.4f} after about {:.4f} (guessing gives {:.4f}), on {}; if it "
+                  "stays so, stop and try a smaller train.learning_rate or train.max_grad_norm=1",
+                  sent.step + 1, loss, usual, guessing, name_rows(sent)));
 }
 
 std::string TrainingLoop::what_is_bad(const Sent& sent, const PendingStats::Sums& sums) const {
@@ -179,8 +178,8 @@ std::string TrainingLoop::name_rows(const Sent& sent) const {
   std::vector<int64_t> rows;
   for (int64_t row : sent.row_indices)
     if (rows.size() < kMostNamed) rows.push_back(p_.train.dataset().source_row(row));
-  return fmt::format("rows {}{} of {}", fmt::join(rows, ", "),
-                     rows.size() < sent.row_indices.size() ? ", …" : "", p_.recipe.data.train);
+  return fmt::format("rows {}{} of {}", fmt::join(rows, ", "), rows.size() < sent.row_indices.size() ? ", …" : "",
+                     p_.recipe.data.train);
 }
 
 StepFigures TrainingLoop::figures(const Sent& sent, const PendingStats::Sums& sums) const {
@@ -230,8 +229,8 @@ bool TrainingLoop::evaluates_at(int64_t step) const {
 
 bool TrainingLoop::saves_at(int64_t step) const {
   int64_t every = p_.recipe.train.save_every;
-  return step > 0 && (step == p_.total_steps || step % p_.train.steps_per_epoch() == 0 ||
-                      (every > 0 && step % every == 0));
+  return step > 0 &&
+         (step == p_.total_steps || step % p_.train.steps_per_epoch() == 0 || (every > 0 && step % every == 0));
 }
 
 bool TrainingLoop::stopped_early() const {
@@ -273,9 +272,8 @@ bool TrainingLoop::evaluate() {
   bool best = found.log_loss < goal;
   // The weights that a run begins with are its best only if they come from somewhere.
   if (state_.step > 0 || p_.recipe.lora.init_adapter) {
-    state_.evaluations_without_gain = found.log_loss < goal - p_.recipe.train.early_stopping_threshold
-                                          ? 0
-                                          : state_.evaluations_without_gain + 1;
+    state_.evaluations_without_gain =
+        found.log_loss < goal - p_.recipe.train.early_stopping_threshold ? 0 : state_.evaluations_without_gain + 1;
     if (best) state_.best = BestEvaluation{state_.step, found.log_loss, found.accuracy};
   } else {
     best = false;
@@ -285,9 +283,8 @@ bool TrainingLoop::evaluate() {
                   "the shares: {:.4f}){}",
                   state_.step, found.log_loss, found.accuracy, rows, format_duration(seconds),
                   constant_log_loss(p_.valid->dataset()), best ? ", the best so far" : ""));
-  MetricRow row = {
-      {"kind", "eval"}, {"step", state_.step}, {"log_loss", found.log_loss}, {"accuracy", found.accuracy},
-      {"rows", rows},   {"seconds", seconds},  {"best", int64_t{best}}};
+  MetricRow row = {{"kind", "eval"}, {"step", state_.step}, {"log_loss", found.log_loss}, {"accuracy", found.accuracy},
+                   {"rows", rows},   {"seconds", seconds},  {"best", int64_t{best}}};
   log_.write(row);
   p_.display.row(row);
   valid_log_loss_ = found.log_loss;

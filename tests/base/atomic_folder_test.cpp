@@ -37,7 +37,9 @@ TEST_F(AtomicFolderTest, AppearsAtCommit) {
 }
 
 TEST_F(AtomicFolderTest, LeavesNothingWithoutCommit) {
-  { AtomicFolder folder(parent_ / "a"); }
+  {
+    AtomicFolder folder(parent_ / "a");
+  }
   EXPECT_EQ(entries(), 0u);
 }
 

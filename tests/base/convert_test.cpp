@@ -25,15 +25,13 @@ TEST(Convert, EveryHalfToFloat) {
 
 TEST(Convert, FloatToBf16AndOverDouble) {
   std::vector<float> values;
-  for (uint64_t bits = 0; bits < (uint64_t{1} << 32);
-       bits += 65521)  // a prime: all upper and lower halves mix
+  for (uint64_t bits = 0; bits < (uint64_t{1} << 32); bits += 65521)  // a prime: all upper and lower halves mix
     values.push_back(std::bit_cast<float>(static_cast<uint32_t>(bits)));
   auto count = static_cast<int64_t>(values.size());
   HostTensor floats = HostTensor::from(values, {count});
   HostTensor rounded = floats.to(DType::kBF16);
   size_t different = 0;
-  for (size_t i = 0; i < values.size(); ++i)
-    different += rounded.as<uint16_t>()[i] != f32_to_bf16(values[i]) ? 1 : 0;
+  for (size_t i = 0; i < values.size(); ++i) different += rounded.as<uint16_t>()[i] != f32_to_bf16(values[i]) ? 1 : 0;
   EXPECT_EQ(different, 0u);
   HostTensor exact = HostTensor::from<float>({1.5f, -0.0f, 1e-40f, 3e38f}, {4});
   HostTensor back = exact.to(DType::kF64).to(DType::kF32);

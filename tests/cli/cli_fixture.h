@@ -26,8 +26,8 @@ data: {{train: {}, valid: {}, max_length: 48, batching: bucketed}}
 train: {{epochs: 1, batch_size: 8, warmup_steps: 1, learning_rate: 0.01, log_every: 2}}
 output: {}
 )",
-                                                model().string(), file("train.csv").string(),
-                                                file("test.csv").string(), file("run").string()));
+                                                model().string(), file("train.csv").string(), file("test.csv").string(),
+                                                file("run").string()));
   }
 
   std::filesystem::path file(const std::string& name) const { return scratch_.path() / name; }

@@ -9,9 +9,9 @@
 #include "base/file.h"
 #include "cli/cli_fixture.h"
 #include "io/safetensors.h"
+#include "judge/judge.h"
 #include "model/adapter.h"
 #include "report/metrics.h"
-#include "judge/judge.h"
 #include "setup/test_support.h"
 #include "train/run_training.h"
 
@@ -42,7 +42,9 @@ TEST_F(Cli, TrainsPredictsAndJudges) {
   EXPECT_EQ(evaluated, 2);
 
   fs::path out = file("out.csv");
-  ASSERT_EQ(run({"predict", "--adapter", file("run").string(), "--data", file("test.csv").string(), "--out", out.string()}), 0);
+  ASSERT_EQ(
+      run({"predict", "--adapter", file("run").string(), "--data", file("test.csv").string(), "--out", out.string()}),
+      0);
   PreferenceData rows = read_preferences(file("test.csv"), ReadOptions{});
   std::string text = read_text(out);
   EXPECT_THAT(text, testing::StartsWith("id,winner_model_a,winner_model_b,winner_tie\n"));
@@ -68,18 +70,23 @@ TEST_F(Cli, TrainsPredictsAndJudges) {
 
 TEST_F(Cli, TheSameRecipeGivesTheSameAdapterBitForBit) {
   for (const char* name : {"one", "two"})
-    ASSERT_EQ(run({"train", file("recipe.yaml").string(), "lora.lora_dropout=0.1", "output=" + file(name).string()}), 0);
+    ASSERT_EQ(run({"train", file("recipe.yaml").string(), "lora.lora_dropout=0.1", "output=" + file(name).string()}),
+              0);
   EXPECT_EQ(read_text(file("one") / "adapter_model.safetensors"), read_text(file("two") / "adapter_model.safetensors"));
 }
 
 TEST_F(Cli, EveryBatchingSwapAndTruncationTrains) {
   int number = 0;
-  for (const char* settings : {"data.batching=padded", "data.batching=packed", "data.swap=both", "data.swap=random",
-                               "data.truncation=left", "data.truncation=proportional", "train.gradient_accumulation=2",
-                               "train.layers=scan", "train.max_grad_norm=1", "train.label_smoothing=0.1",
-                               "data.template=turns", "train.schedule=linear"}) {
-    std::vector<std::string> arguments = {"train", file("recipe.yaml").string(), settings, "train.max_steps=2",
-                                          "data.max_length=64", "output=" + file(std::to_string(number++)).string()};
+  for (const char* settings :
+       {"data.batching=padded", "data.batching=packed", "data.swap=both", "data.swap=random", "data.truncation=left",
+        "data.truncation=proportional", "train.gradient_accumulation=2", "train.layers=scan", "train.max_grad_norm=1",
+        "train.label_smoothing=0.1", "data.template=turns", "train.schedule=linear"}) {
+    std::vector<std::string> arguments = {"train",
+                                          file("recipe.yaml").string(),
+                                          settings,
+                                          "train.max_steps=2",
+                                          "data.max_length=64",
+                                          "output=" + file(std::to_string(number++)).string()};
     EXPECT_EQ(run(arguments), 0) << settings;
   }
 }
@@ -109,7 +116,8 @@ TEST_F(Cli, DamagedDataIsNamed) {
     write_file(file("bad.csv"), text);
     return train_error({"data.train=" + file("bad.csv").string()});
   };
-  const std::string header = "id,model_a,model_b,prompt,response_a,response_b,winner_model_a,winner_model_b,winner_tie\n";
+  const std::string header =
+      "id,model_a,model_b,prompt,response_a,response_b,winner_model_a,winner_model_b,winner_tie\n";
   EXPECT_THAT(with_data(""), AllOf(HasSubstr("bad.csv"), HasSubstr("empty")));
   EXPECT_THAT(with_data("id,prompt,response_a\n1,a,b\n"), HasSubstr("response_b"));
   EXPECT_THAT(with_data(header + "1,x,y,\"[\"\"p\"\"]\",\"[null]\",\"[null]\",1,0,0\n"), HasSubstr("no row"));
@@ -138,8 +146,13 @@ TEST_F(Cli, AdapterOfAnotherModelIsNamed) {
     tensors.emplace_back(name, HostTensor(DType::kF32, shape));
   }
   write_safetensors(weights, tensors, {});
-  std::vector<std::string> predict = {"predict", "--adapter", file("run").string(), "--data", file("test.csv").string(),
-                                      "--out", file("out.csv").string()};
+  std::vector<std::string> predict = {"predict",
+                                      "--adapter",
+                                      file("run").string(),
+                                      "--data",
+                                      file("test.csv").string(),
+                                      "--out",
+                                      file("out.csv").string()};
   EXPECT_THAT(error_of(predict), HasSubstr("another model"));
   EXPECT_FALSE(fs::exists(file("out.csv")));
   write_file(file("run") / "adapter_config.json", "{\"peft_type\": \"IA3\"}");

@@ -14,9 +14,9 @@
 #include "base/loopback.h"
 #include "cli/cli_fixture.h"
 #include "io/safetensors.h"
+#include "judge/predict.h"
 #include "model/adapter.h"
 #include "report/validation_file.h"
-#include "judge/predict.h"
 
 namespace gavel {
 namespace {
@@ -86,7 +86,9 @@ TEST_F(JudgeCommands, PredictGoesOnWhereItWasStopped) {
   // Half a window's text is left behind, as a kill while writing does.
   predict_and_stop(judge, options);
   EXPECT_FALSE(fs::exists(file("two.csv")));
-  { std::ofstream(file("two.csv.partial"), std::ios::app) << "torn,0.1"; }
+  {
+    std::ofstream(file("two.csv.partial"), std::ios::app) << "torn,0.1";
+  }
   PredictResult result = predict_file(judge, options);
   EXPECT_EQ(result.resumed_rows, 4);
   EXPECT_EQ(result.rows, 12);
@@ -104,8 +106,8 @@ TEST_F(JudgeCommands, PredictSurvivesAKillAtAnyMoment) {
     pid_t child = ::fork();
     ASSERT_GE(child, 0);
     if (child == 0) {
-      ::execl(program.c_str(), "gavel", "--quiet", "predict", "--adapter", folder.c_str(), "--data",
-              data.c_str(), "--out", out.c_str(), "--window", "2", nullptr);
+      ::execl(program.c_str(), "gavel", "--quiet", "predict", "--adapter", folder.c_str(), "--data", data.c_str(),
+              "--out", out.c_str(), "--window", "2", nullptr);
       ::_exit(127);
     }
     // Later each time, so that it gets through in the end.
@@ -129,14 +131,13 @@ TEST_F(JudgeCommands, PredictRefusesWhatBelongsToSomethingElse) {
   Judge judge(judge_options());
   predict_and_stop(judge, options);
   std::vector<std::string> other = {
-      "predict",  "--adapter", adapter(), "--data", test_data(), "--out", file("out.csv").string(),
-      "--window", "5"};
+      "predict", "--adapter", adapter(), "--data", test_data(), "--out", file("out.csv").string(), "--window", "5"};
   EXPECT_THAT(error_of(other), AllOf(HasSubstr("4 rows of another judge"), HasSubstr("--restart")));
   other.push_back("--restart");
   EXPECT_EQ(run(other), 0);
-  EXPECT_THAT(error_of({"predict", "--adapter", adapter(), "--data", test_data(), "--out",
-                        file("no/folder/out.csv").string()}),
-              HasSubstr("no/folder"));
+  EXPECT_THAT(
+      error_of({"predict", "--adapter", adapter(), "--data", test_data(), "--out", file("no/folder/out.csv").string()}),
+      HasSubstr("no/folder"));
   EXPECT_THAT(error_of({"predict", "--adapter", adapter(), "--data", test_data(), "--swap-average", "2"}),
               HasSubstr("swap-average"));
 }
@@ -162,8 +163,8 @@ TEST_F(JudgeCommands, SwapAverageIsTheMeanOfBothOrders) {
 
 TEST_F(JudgeCommands, CalibrationIsWrittenAndUsed) {
   auto json_of = [&](std::vector<std::string> more) {
-    std::vector<std::string> arguments = {
-        "eval", "--adapter", adapter(), "--data", file("train.csv").string(), "--json"};
+    std::vector<std::string> arguments = {"eval",  "--adapter", adapter(), "--data", file("train.csv").string(),
+                                          "--json"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return nlohmann::json::parse(output_of(arguments));
   };
@@ -178,15 +179,14 @@ TEST_F(JudgeCommands, CalibrationIsWrittenAndUsed) {
   EXPECT_NEAR(before["constant_baseline"]["log_loss"].get<double>(), 1.09, 0.05);
 
   write_file(file("run") / "calibration.json", "{\"temperature\": 0}");
-  EXPECT_THAT(error_of({"eval", "--adapter", adapter(), "--data", test_data()}),
-              HasSubstr("calibration.json"));
+  EXPECT_THAT(error_of({"eval", "--adapter", adapter(), "--data", test_data()}), HasSubstr("calibration.json"));
 }
 
 TEST_F(JudgeCommands, EvalTellsItsFigures) {
-  std::string text = output_of({"eval", "--adapter", adapter(), "--data", test_data(), "--swap-average", "1",
-                                "--rows", file("rows.jsonl").string()});
-  for (const char* part : {"rows 12", "log loss", "lengths alone", "flip rate", "precision", "verdict tie",
-                           "confidence", "tokens"})
+  std::string text = output_of({"eval", "--adapter", adapter(), "--data", test_data(), "--swap-average", "1", "--rows",
+                                file("rows.jsonl").string()});
+  for (const char* part :
+       {"rows 12", "log loss", "lengths alone", "flip rate", "precision", "verdict tie", "confidence", "tokens"})
     EXPECT_THAT(text, HasSubstr(part));
   ValidationRows rows = read_validation(file("rows.jsonl"));
   ASSERT_EQ(rows.rows.size(), 12u);
@@ -219,10 +219,9 @@ TEST_F(JudgeCommands, JudgeTakesJson) {
       "{\"prompt\":\"a\",\"response_a\":\"b\",\"response_b\":\"c\"}\n\n{\"prompt\":\"\\ud800\",\"response_"
       "a\":\"b\",\"response_b\":\"c\"}\n");
   EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 2);
-  for (const char* bad :
-       {"", "{", "[]", "{}", "{\"prompt\": 1, \"response_a\": \"a\", \"response_b\": \"b\"}", "\"text\"",
-        "{\"promt\": \"x\", \"response_a\": \"a\", \"response_b\": \"b\"}",
-        "{\"prompt\":\"a\xff\",\"response_a\":\"b\",\"response_b\":\"c\"}"}) {
+  for (const char* bad : {"", "{", "[]", "{}", "{\"prompt\": 1, \"response_a\": \"a\", \"response_b\": \"b\"}",
+                          "\"text\"", "{\"promt\": \"x\", \"response_a\": \"a\", \"response_b\": \"b\"}",
+                          "{\"prompt\":\"a\xff\",\"response_a\":\"b\",\"response_b\":\"c\"}"}) {
     testing::internal::CaptureStderr();
     judge(bad, 1);
     EXPECT_THAT(testing::internal::GetCapturedStderr(),
@@ -246,10 +245,9 @@ double distance(Judge& one, Judge& two, const fs::path& data) {
 TEST_F(JudgeCommands, AHeadOfTwoLabelsIsTrainedAndUsed) {
   const std::string two = file("two").string();
   ASSERT_EQ(run({"train", file("recipe.yaml").string(), "model.num_labels=2", "output=" + two}), 0);
-  EXPECT_EQ(SafetensorsFile::open(file("two") / "adapter_model.safetensors")
-                ->tensor("base_model.model.score.weight")
-                .shape(),
-            (Shape{2, 24}));
+  EXPECT_EQ(
+      SafetensorsFile::open(file("two") / "adapter_model.safetensors")->tensor("base_model.model.score.weight").shape(),
+      (Shape{2, 24}));
   Judge judge(float32(file("two")));
   auto rows = read_preferences(file("test.csv"), ReadOptions{}).rows;
   for (double swaps : {0.0, 0.5, 1.0})
@@ -258,7 +256,8 @@ TEST_F(JudgeCommands, AHeadOfTwoLabelsIsTrainedAndUsed) {
       EXPECT_EQ(verdict.probabilities[2], 0);
     }
   // Ties count half for each side, in training's evaluation as in eval's.
-  auto json = nlohmann::json::parse(output_of({"eval", "--adapter", two, "--data", test_data(), "--calibrate", "--json"}));
+  auto json =
+      nlohmann::json::parse(output_of({"eval", "--adapter", two, "--data", test_data(), "--calibrate", "--json"}));
   EXPECT_GT(json["log_loss"].get<double>(), 0.1);
   EXPECT_LT(json["log_loss"].get<double>(), 1.5);
   std::ifstream metrics(file("two") / "metrics.jsonl");
@@ -266,8 +265,9 @@ TEST_F(JudgeCommands, AHeadOfTwoLabelsIsTrainedAndUsed) {
   while (std::getline(metrics, line))
     if (line.find("\"eval\"") != std::string::npos) last = line;
   EXPECT_LT(nlohmann::json::parse(last)["log_loss"].get<double>(), 1.5);
-  EXPECT_THAT(error_of({"train", file("recipe.yaml").string(), "model.num_labels=4", "output=" + file("four").string()}),
-              HasSubstr("model.num_labels: expected an integer from 2 to 3"));
+  EXPECT_THAT(
+      error_of({"train", file("recipe.yaml").string(), "model.num_labels=4", "output=" + file("four").string()}),
+      HasSubstr("model.num_labels: expected an integer from 2 to 3"));
 }
 
 TEST_F(JudgeCommands, AMergedModelJudgesAsTheAdapterDid) {
@@ -301,16 +301,14 @@ TEST_F(JudgeCommands, TheAverageOfAJudgeWithItselfIsThatJudge) {
 
 TEST_F(JudgeCommands, ReportIsWrittenForARunAndForSeveral) {
   // Training leaves one; the status shows that it was written last.
-  EXPECT_THAT(
-      read_text(file("run") / "report.html"),
-      AllOf(HasSubstr("finished"), HasSubstr("Confusion matrix"), Not(HasSubstr("http-equiv=\"refresh"))));
+  EXPECT_THAT(read_text(file("run") / "report.html"),
+              AllOf(HasSubstr("finished"), HasSubstr("Confusion matrix"), Not(HasSubstr("http-equiv=\"refresh"))));
   fs::remove(file("run") / "report.html");
   ASSERT_EQ(run({"report", adapter()}), 0);
   EXPECT_THAT(read_text(file("run") / "report.html"), HasSubstr("Training loss"));
   ASSERT_EQ(run({"report", adapter(), adapter(), "--out", file("both.html").string()}), 0);
   EXPECT_THAT(read_text(file("both.html")), HasSubstr("Comparison"));
-  EXPECT_THAT(error_of({"report", file("nowhere").string()}),
-              HasSubstr("expected the output folder of a run"));
+  EXPECT_THAT(error_of({"report", file("nowhere").string()}), HasSubstr("expected the output folder of a run"));
 }
 
 TEST_F(JudgeCommands, ServeAnswersAndStopsGently) {
@@ -322,8 +320,7 @@ TEST_F(JudgeCommands, ServeAnswersAndStopsGently) {
   ASSERT_GE(child, 0);
   if (child == 0) {
     if (std::freopen(log.c_str(), "w", stderr) == nullptr) ::_exit(126);
-    ::execl(program.c_str(), "gavel", "serve", "--adapter", folder.c_str(), "--port", "0", "--batch", "2",
-            nullptr);
+    ::execl(program.c_str(), "gavel", "serve", "--adapter", folder.c_str(), "--port", "0", "--batch", "2", nullptr);
     ::_exit(127);
   }
   int port = 0;
@@ -337,8 +334,7 @@ TEST_F(JudgeCommands, ServeAnswersAndStopsGently) {
   EXPECT_GT(port, 0) << read_text(log);
   httplib::Client client("127.0.0.1", port);
   client.set_read_timeout(60);
-  auto found = client.Post("/v1/judge", R"({"prompt":"p","response_a":"good","response_b":"bad"})",
-                           "application/json");
+  auto found = client.Post("/v1/judge", R"({"prompt":"p","response_a":"good","response_b":"bad"})", "application/json");
   EXPECT_TRUE(found && found->status == 200);
   if (found) {
     EXPECT_TRUE(nlohmann::json::parse(found->body).contains("agrees"));

@@ -91,10 +91,9 @@ class TrainProcess {
 class Run : public Cli {
  protected:
   std::vector<std::string> arguments(const std::string& output, std::vector<std::string> more = {}) const {
-    std::vector<std::string> all = {file("recipe.yaml").string(), "train.max_steps=12",
-                                    "train.save_every=2",         "train.eval_every=5",
-                                    "lora.lora_dropout=0.1",      "data.swap=random",
-                                    "train.keep_last=3",          "output=" + file(output).string()};
+    std::vector<std::string> all = {
+        file("recipe.yaml").string(), "train.max_steps=12", "train.save_every=2", "train.eval_every=5",
+        "lora.lora_dropout=0.1",      "data.swap=random",   "train.keep_last=3",  "output=" + file(output).string()};
     all.insert(all.end(), more.begin(), more.end());
     return all;
   }
@@ -111,12 +110,8 @@ class Run : public Cli {
   TrainProcess start(const std::string& output, std::vector<std::string> more = {}) const {
     return TrainProcess(arguments(output, std::move(more)), file("messages"));
   }
-  std::string adapter(const std::string& output) const {
-    return read_text(file(output) / "adapter_model.safetensors");
-  }
-  CheckpointStore checkpoints(const std::string& output) const {
-    return CheckpointStore(file(output) / "checkpoints");
-  }
+  std::string adapter(const std::string& output) const { return read_text(file(output) / "adapter_model.safetensors"); }
+  CheckpointStore checkpoints(const std::string& output) const { return CheckpointStore(file(output) / "checkpoints"); }
 
   /** metrics.jsonl without times. */
   std::vector<MetricRow> rows(const std::string& output) const {
@@ -290,8 +285,7 @@ TEST_F(Run, ARemovedFolderIsMadeAgain) {
 
 TEST_F(Run, AStepThatIsNotFiniteIsNamedAndTheStateBeforeItKept) {
   std::string text = error("bad", {"train.max_loss=0.0001"});
-  EXPECT_THAT(text,
-              AllOf(HasSubstr("step 1:"), HasSubstr("rows "), HasSubstr("train.csv"), HasSubstr("step-0")));
+  EXPECT_THAT(text, AllOf(HasSubstr("step 1:"), HasSubstr("rows "), HasSubstr("train.csv"), HasSubstr("step-0")));
   EXPECT_EQ(checkpoints("bad").steps(), (std::vector<int64_t>{0}));
   EXPECT_THAT(read_text(file("bad") / "run.json"), HasSubstr("failed"));
   // With another limit it goes on from there, and the run is the same as one that never had it.
@@ -310,8 +304,8 @@ TEST_F(Run, WhileStepsAreLeftOutNoCheckpointGoes) {
   std::vector<std::string> settings = {"train.keep_last=1", "train.eval_every=0"};
   ASSERT_EQ(train("run", settings), 0);
   EXPECT_EQ(checkpoints("run").steps(), (std::vector<int64_t>{12}));
-  settings.insert(settings.end(), {"--resume", "--allow-changes", "train.max_steps=30",
-                                   "train.max_loss=0.0001", "train.skip_nonfinite=true"});
+  settings.insert(settings.end(), {"--resume", "--allow-changes", "train.max_steps=30", "train.max_loss=0.0001",
+                                   "train.skip_nonfinite=true"});
   EXPECT_THAT(error("run", settings), AllOf(HasSubstr("10 steps in a row"), HasSubstr("checkpoints")));
   EXPECT_EQ(checkpoints("run").steps(), (std::vector<int64_t>{12, 14, 16, 18, 20}));
 }
@@ -334,8 +328,8 @@ TEST_F(Run, StopsEarlyAndLoadsTheBest) {
   EXPECT_EQ(last, best_step + 2);
   EXPECT_EQ(checkpoints("early").steps(),
             (std::vector<int64_t>{static_cast<int64_t>(best_step), static_cast<int64_t>(last)}));
-  EXPECT_EQ(adapter("early"), read_text(checkpoints("early").path(static_cast<int64_t>(best_step)) /
-                                        "adapter_model.safetensors"));
+  EXPECT_EQ(adapter("early"),
+            read_text(checkpoints("early").path(static_cast<int64_t>(best_step)) / "adapter_model.safetensors"));
   EXPECT_THAT(read_text(file("early") / "run.json"), HasSubstr("\"stopped\""));
   // A stopped run stays stopped.
   settings.push_back("--resume");

@@ -9,8 +9,8 @@
 
 #include "base/file.h"
 #include "cli/commands.h"
-#include "text/tokenizer.h"
 #include "setup/test_support.h"
+#include "text/tokenizer.h"
 
 namespace gavel {
 namespace {
@@ -30,8 +30,7 @@ class Tokenize : public testing::Test {
     std::string out, error;
   };
   Result run(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.begin(),
-                     {"gavel", "--quiet", "tokenize", "--tokenizer", tokenizer_path().string()});
+    arguments.insert(arguments.begin(), {"gavel", "--quiet", "tokenize", "--tokenizer", tokenizer_path().string()});
     std::vector<const char*> pointers;
     for (const auto& argument : arguments) pointers.push_back(argument.c_str());
     testing::internal::CaptureStdout();
@@ -57,8 +56,8 @@ class Tokenize : public testing::Test {
 
 TEST_F(Tokenize, LinesOfFiles) {
   std::string first = file("first", "the judge\n\nsays é\r\nno line break"), second = file("second", "a\n");
-  EXPECT_EQ(out_of({first, second}), ids_line("the judge") + "[]\n" + ids_line("says é\r") +
-                                         ids_line("no line break") + ids_line("a"));
+  EXPECT_EQ(out_of({first, second}),
+            ids_line("the judge") + "[]\n" + ids_line("says é\r") + ids_line("no line break") + ids_line("a"));
   EXPECT_EQ(out_of({"--whole", first}), ids_line("the judge\n\nsays é\r\nno line break"));
   EXPECT_EQ(out_of({"--text", "the judge", "--text", "a"}), ids_line("the judge") + ids_line("a"));
   EXPECT_EQ(out_of({file("empty", "")}), "");
@@ -103,11 +102,9 @@ TEST_F(Tokenize, OtherWaysToPrint) {
 TEST_F(Tokenize, TemplateAndLength) {
   std::string begin = std::to_string(tokenizer_.prefix().at(0));
   EXPECT_EQ(out_of({"--add-special-tokens", "--text", ""}), "[" + begin + "]\n");
-  EXPECT_EQ(out_of({"--add-special-tokens", "--max-length", "1", "--text", "the judge"}),
-            "[" + begin + "]\n");
+  EXPECT_EQ(out_of({"--add-special-tokens", "--max-length", "1", "--text", "the judge"}), "[" + begin + "]\n");
   auto ids = nlohmann::json::parse(ids_line("one two three"));
-  EXPECT_EQ(out_of({"--max-length", "2", "--text", "one two three"}),
-            nlohmann::json({ids[0], ids[1]}).dump() + "\n");
+  EXPECT_EQ(out_of({"--max-length", "2", "--text", "one two three"}), nlohmann::json({ids[0], ids[1]}).dump() + "\n");
   EXPECT_EQ(out_of({"--max-length", "1", "--truncation-side", "left", "--text", "one two three"}),
             nlohmann::json({ids.back()}).dump() + "\n");
 }

@@ -8,8 +8,8 @@
 
 #include "base/file.h"
 #include "base/loopback.h"
-#include "rows/sample.h"
 #include "report/metrics.h"
+#include "rows/sample.h"
 #include "setup/test_support.h"
 #include "setup/tiny_tokenizer.h"
 
@@ -28,8 +28,7 @@ Outcome run(const std::string& command) {
   Outcome outcome;
   FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
   std::array<char, 4096> buffer;
-  while (size_t size = std::fread(buffer.data(), 1, buffer.size(), pipe))
-    outcome.output.append(buffer.data(), size);
+  while (size_t size = std::fread(buffer.data(), 1, buffer.size(), pipe)) outcome.output.append(buffer.data(), size);
   outcome.status = ::pclose(pipe);
   return outcome;
 }
@@ -45,8 +44,8 @@ class Processes : public testing::Test {
     ::setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
   }
   static Outcome launch(const std::string& arguments, int processes = 2) {
-    return run(fmt::format("timeout 100 mpirun -n {} --oversubscribe {} {}", processes, GAVEL_CLUSTER_PROBE,
-                           arguments));
+    return run(
+        fmt::format("timeout 100 mpirun -n {} --oversubscribe {} {}", processes, GAVEL_CLUSTER_PROBE, arguments));
   }
 };
 
@@ -74,8 +73,8 @@ TEST_F(Processes, TheirBatchesTogetherAreThoseOfOneProcess) {
   write_file(scratch.path() / "tokenizer.json", tiny_tokenizer());
   const std::string cache = fmt::format("-x XDG_CACHE_HOME={}", (scratch.path() / "cache").string());
   auto probe = [&](const std::string& settings) {
-    return run(fmt::format("timeout 100 mpirun -n 2 --oversubscribe {} {} data {} {}", cache,
-                           GAVEL_CLUSTER_PROBE, scratch.path().string(), settings));
+    return run(fmt::format("timeout 100 mpirun -n 2 --oversubscribe {} {} data {} {}", cache, GAVEL_CLUSTER_PROBE,
+                           scratch.path().string(), settings));
   };
   for (const std::string& settings : std::vector<std::string>{
            "data.batching=padded data.cache=false data.valid=" + (scratch.path() / "test.csv").string(),
@@ -111,9 +110,9 @@ output: {0}/one
   ASSERT_EQ(one.status, 0) << one.output;
 
   auto together = [&](const std::string& what, const std::string& settings) {
-    return run(fmt::format(
-        "TMPDIR={} timeout 100 mpirun -n 2 --oversubscribe -x TMPDIR {} {} {} output={}/two {}",
-        temporary.string(), GAVEL_CLUSTER_PROBE, what, recipe.string(), scratch.path().string(), settings));
+    return run(fmt::format("TMPDIR={} timeout 100 mpirun -n 2 --oversubscribe -x TMPDIR {} {} {} output={}/two {}",
+                           temporary.string(), GAVEL_CLUSTER_PROBE, what, recipe.string(), scratch.path().string(),
+                           settings));
   };
   Outcome stopped = together("train-and-stop", "");
   EXPECT_EQ(stopped.status, 0) << stopped.output;
@@ -138,9 +137,8 @@ TEST_F(Processes, ARunThatCanNotBeSharedOutSaysSo) {
   std::string output = (scratch.path() / "run").string();
   make_sample(scratch.path() / "train.csv", scratch.path() / "test.csv", 40, 20, 1);
   std::string data = fmt::format("data.train={0}/train.csv data.valid={0}/test.csv", scratch.path().string());
-  Outcome outcome =
-      run(fmt::format("timeout 100 mpirun -n 2 --oversubscribe {} train {} output={} {}", GAVEL_PROGRAM,
-                      std::string(GAVEL_SOURCE_DIR) + "/recipes/demo.yaml", output, data));
+  Outcome outcome = run(fmt::format("timeout 100 mpirun -n 2 --oversubscribe {} train {} output={} {}", GAVEL_PROGRAM,
+                                    std::string(GAVEL_SOURCE_DIR) + "/recipes/demo.yaml", output, data));
   EXPECT_NE(outcome.status, 0);
   EXPECT_THAT(outcome.output, HasSubstr("this is one of 2 processes"));
 }

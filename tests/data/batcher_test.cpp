@@ -117,9 +117,8 @@ std::vector<Case> cases() {
         for (bool training : {true, false})
           for (int64_t multiple : {1, 4}) {
             Case c;
-            c.name = fmt::format("batching{}_swap{}_ga{}_{}_m{}", static_cast<int>(batching),
-                                 static_cast<int>(swap), accumulation, training ? "training" : "evaluation",
-                                 multiple);
+            c.name = fmt::format("batching{}_swap{}_ga{}_{}_m{}", static_cast<int>(batching), static_cast<int>(swap),
+                                 accumulation, training ? "training" : "evaluation", multiple);
             c.options = {.batching = batching,
                          .batch_size = 6,
                          .gradient_accumulation = accumulation,
@@ -144,8 +143,7 @@ TEST_P(Batches, EveryRowOnceAnEpochAndNothingMixed) {
   const int64_t per_row = options.swap == Swap::kBoth ? 2 : 1;
   const int64_t per_step = batcher.rows_per_step();
   const int64_t items = 101 * per_row;
-  EXPECT_EQ(batcher.steps_per_epoch(),
-            options.drop_last ? items / per_step : (items + per_step - 1) / per_step);
+  EXPECT_EQ(batcher.steps_per_epoch(), options.drop_last ? items / per_step : (items + per_step - 1) / per_step);
   PaddingWaste waste;
   std::map<std::pair<int64_t, bool>, int> seen;
   for (int64_t s = 0; s < batcher.steps_per_epoch(); ++s) {
@@ -207,8 +205,7 @@ TEST_P(Batches, AreAFunctionOfSeedAndStep) {
   EXPECT_NE(ids(Batcher(dataset, options), 0), forward[0]);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Batches, testing::ValuesIn(cases()),
-                         [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(All, Batches, testing::ValuesIn(cases()), [](const auto& info) { return info.param.name; });
 
 TEST(Batcher, TheSameRowsWhateverTheBatchingAndAccumulation) {
   // Padded and packed steps hold the same rows with the same dropout rows; so do 4 micro-batches of 3 and one
@@ -247,8 +244,7 @@ TEST(Batcher, TheHeadReadsTheRightmostTokenThatIsNoPad) {
     builder.add_tokens({5, 7, 6, 7, 7}, {1, 0, 0});  // pads inside and at the end
     builder.add_tokens({7, 7, 7}, {1, 0, 0});        // pads alone
     builder.add_tokens({7, 4}, {1, 0, 0});
-    Batcher batcher(builder.finish(),
-                    {.batching = batching, .batch_size = 3, .max_length = 8, .shuffle = false});
+    Batcher batcher(builder.finish(), {.batching = batching, .batch_size = 3, .max_length = 8, .shuffle = false});
     Batch batch = batcher.step(0).micro.at(0);
     std::map<int64_t, int32_t> out;
     for (size_t r = 0; r < 3; ++r) {
@@ -266,8 +262,7 @@ TEST(Batcher, TheHeadReadsTheRightmostTokenThatIsNoPad) {
 }
 
 TEST(Batcher, TheOriginDropsTheFilesLastRows) {
-  Batcher batcher(made_dataset(21, false),
-                  {.batch_size = 8, .max_length = kMaxLength, .drop_before_shuffle = true});
+  Batcher batcher(made_dataset(21, false), {.batch_size = 8, .max_length = kMaxLength, .drop_before_shuffle = true});
   for (int64_t s = 0; s < 4; ++s) {
     StepBatches step = batcher.step(s);
     for (int64_t row : step.micro.at(0).row_indices) EXPECT_LT(row, 16);
@@ -275,8 +270,7 @@ TEST(Batcher, TheOriginDropsTheFilesLastRows) {
 }
 
 TEST(Batcher, RandomSwapsAreAboutHalfAndChangeWithTheEpoch) {
-  Batcher batcher(made_dataset(400, true),
-                  {.batch_size = 400, .max_length = kMaxLength, .swap = Swap::kRandom});
+  Batcher batcher(made_dataset(400, true), {.batch_size = 400, .max_length = kMaxLength, .swap = Swap::kRandom});
   std::map<int64_t, int> first, second;
   for (auto [epoch, out] : {std::pair{0, &first}, std::pair{1, &second}}) {
     Batch batch = batcher.step(epoch).micro.at(0);
@@ -294,8 +288,7 @@ TEST(Batcher, RandomSwapsAreAboutHalfAndChangeWithTheEpoch) {
 TEST(Batcher, PackingAndBucketsSavePadding) {
   auto dataset = made_dataset(600, false);
   auto waste = [&](Batching batching) {
-    return Batcher(dataset,
-                   {.batching = batching, .batch_size = 16, .max_length = kMaxLength, .bucket_multiple = 8})
+    return Batcher(dataset, {.batching = batching, .batch_size = 16, .max_length = kMaxLength, .bucket_multiple = 8})
         .waste();
   };
   EXPECT_GT(waste(Batching::kPadded).wasted(), 0.6);
@@ -305,8 +298,11 @@ TEST(Batcher, PackingAndBucketsSavePadding) {
 
 TEST(Batcher, JoinedRowsWasteLittleAndBalancedOnesLeast) {
   auto dataset = made_dataset(600, false);
-  BatchOptions options = {.batching = Batching::kPacked, .batch_size = 16, .max_length = kMaxLength,
-                          .bucket_multiple = 8, .one_sequence = true};
+  BatchOptions options = {.batching = Batching::kPacked,
+                          .batch_size = 16,
+                          .max_length = kMaxLength,
+                          .bucket_multiple = 8,
+                          .one_sequence = true};
   Batcher joined(dataset, options);
   options.balance = true;
   Batcher balanced(dataset, options);
@@ -327,11 +323,11 @@ TEST(Batcher, OptionsThatDoNotFitAreErrors) {
   EXPECT_THAT(error({.batch_size = 16, .max_length = kMaxLength}), HasSubstr("less than one step"));
   EXPECT_THAT(error({.batch_size = 0}), HasSubstr("train.batch_size"));
   EXPECT_THAT(error({.batch_size = 2, .max_length = 4}), HasSubstr("data.max_length: 4, but a row has"));
-  EXPECT_THAT(error({.batch_size = 2, .one_sequence = true, .sequence_multiple = 4}), HasSubstr("split over 4 devices"));
+  EXPECT_THAT(error({.batch_size = 2, .one_sequence = true, .sequence_multiple = 4}),
+              HasSubstr("split over 4 devices"));
   EXPECT_THAT(error({.batch_size = 2, .swap = Swap::kBoth}), HasSubstr("without their exchanges"));
   auto both = made_dataset(10, true);
-  EXPECT_THAT(error_of([&] { Batcher(both, {.batch_size = 3, .swap = Swap::kBoth}); }),
-              HasSubstr("even number"));
+  EXPECT_THAT(error_of([&] { Batcher(both, {.batch_size = 3, .swap = Swap::kBoth}); }), HasSubstr("even number"));
 }
 
 TEST(Packing, FillsBinsAndKeepsEveryItem) {

@@ -13,8 +13,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-PreferenceRow row_of(std::vector<std::string> prompt, std::vector<std::string> a,
-                     std::vector<std::string> b) {
+PreferenceRow row_of(std::vector<std::string> prompt, std::vector<std::string> a, std::vector<std::string> b) {
   return {"1", std::move(prompt), std::move(a), std::move(b), {1, 0, 0}, true, 1};
 }
 
@@ -25,10 +24,8 @@ std::string text_of(const std::vector<int32_t>& ids) {
 TEST(Template, OriginIsTheOriginsText) {
   Template origin = Template::parse("origin");
   PreferenceRow row = row_of({"p1", "p2"}, {"a1", "a2"}, {"b1", "b2"});
-  EXPECT_EQ(origin.render(row, false),
-            "User prompt: p1 p2\n\nModel A :\na1 a2\n\n--------\n\nModel B:\nb1 b2");
-  EXPECT_EQ(origin.render(row, true),
-            "User prompt: p1 p2\n\nModel A :\nb1 b2\n\n--------\n\nModel B:\na1 a2");
+  EXPECT_EQ(origin.render(row, false), "User prompt: p1 p2\n\nModel A :\na1 a2\n\n--------\n\nModel B:\nb1 b2");
+  EXPECT_EQ(origin.render(row, true), "User prompt: p1 p2\n\nModel A :\nb1 b2\n\n--------\n\nModel B:\na1 a2");
   EXPECT_EQ(origin.render(row, true), origin.render(swapped(row), false));
 }
 
@@ -42,18 +39,15 @@ TEST(Template, TurnsGoesRoundByRound) {
 }
 
 TEST(Template, OwnTextsWithPlaceholders) {
-  EXPECT_EQ(Template::parse("{{Q}} {prompt} [A] {response_a} [B] {response_b}!")
-                .render(row_of({"p"}, {"a"}, {"b"}), true),
-            "{Q} p [A] b [B] a!");
+  EXPECT_EQ(
+      Template::parse("{{Q}} {prompt} [A] {response_a} [B] {response_b}!").render(row_of({"p"}, {"a"}, {"b"}), true),
+      "{Q} p [A] b [B] a!");
   EXPECT_THAT(error_of([] { Template::parse("orign"); }), HasSubstr("did you mean 'origin'"));
   EXPECT_THAT(error_of([] { Template::parse("{prompt} {respons_a} {response_b}"); }),
               HasSubstr("did you mean 'response_a'"));
-  EXPECT_THAT(error_of([] { Template::parse("{prompt} {response_a}"); }),
-              HasSubstr("{response_b} once, found it 0"));
-  EXPECT_THAT(error_of([] { Template::parse("{prompt} {response_a} {response_b"); }),
-              HasSubstr("not closed"));
-  EXPECT_THAT(error_of([] { Template::parse("} {prompt} {response_a} {response_b}"); }),
-              HasSubstr("single }"));
+  EXPECT_THAT(error_of([] { Template::parse("{prompt} {response_a}"); }), HasSubstr("{response_b} once, found it 0"));
+  EXPECT_THAT(error_of([] { Template::parse("{prompt} {response_a} {response_b"); }), HasSubstr("not closed"));
+  EXPECT_THAT(error_of([] { Template::parse("} {prompt} {response_a} {response_b}"); }), HasSubstr("single }"));
 }
 
 TEST(Template, ChatFormatsWrapTheTurns) {
@@ -64,14 +58,11 @@ TEST(Template, ChatFormatsWrapTheTurns) {
   EXPECT_EQ(Template::parse("llama3").render(row, true),
             "<|start_header_id|>user<|end_header_id|>\n\n" + turns +
                 "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n");
-  EXPECT_EQ(Template::chat_name("{% for m in messages %}{{'<|im_start|>' + m['role']}}{% endfor %}"),
-            "chatml");
-  EXPECT_THAT(error_of([] { Template::chat_name("[INST] {{ m }} [/INST]"); }),
-              HasSubstr("neither llama3 nor chatml"));
+  EXPECT_EQ(Template::chat_name("{% for m in messages %}{{'<|im_start|>' + m['role']}}{% endfor %}"), "chatml");
+  EXPECT_THAT(error_of([] { Template::chat_name("[INST] {{ m }} [/INST]"); }), HasSubstr("neither llama3 nor chatml"));
   EXPECT_NE(Template::parse("chatml").fingerprint(), Template::parse("turns").fingerprint());
   // The header of the answer survives proportional truncation, whatever is cut.
-  EncodeOptions options{
-      .text = Template::parse("chatml"), .truncation = Truncation::kProportional, .max_length = 120};
+  EncodeOptions options{.text = Template::parse("chatml"), .truncation = Truncation::kProportional, .max_length = 120};
   std::string text =
       text_of(encode_row(row_of({std::string(90, 'p')}, {"a"}, {"b"}), false, options, byte_encoder()).ids);
   EXPECT_EQ(text.size(), 120u);

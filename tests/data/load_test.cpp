@@ -5,8 +5,8 @@
 #include "base/random.h"
 #include "data/load_dataset.h"
 #include "data/prefetch.h"
-#include "rows/sample.h"
 #include "data/test_support.h"
+#include "rows/sample.h"
 
 namespace gavel {
 namespace {
@@ -141,8 +141,7 @@ TEST(TokenCache, AFolderThatCannotBeWrittenIsNoError) {
   TempFolder folder;
   make_sample(folder / "a.csv", std::nullopt, 30, 0, 4);
   folder.write("cache", "a file where the folder should be");
-  LoadedDataset loaded =
-      load_dataset(folder / "a.csv", {}, options_for_test(), named_encoder("x"), folder / "cache");
+  LoadedDataset loaded = load_dataset(folder / "a.csv", {}, options_for_test(), named_encoder("x"), folder / "cache");
   EXPECT_EQ(loaded.dataset.num_rows(), 30);
   EXPECT_FALSE(loaded.from_cache);
 }
@@ -152,9 +151,8 @@ TEST(TokenCache, ABrokenDataFileLeavesNothingBehind) {
   fs::path path = folder.write("a.csv",
                                "id,prompt,response_a,response_b,winner_model_a,winner_model_b,winner_tie\n"
                                "1,\"[\"\"p\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",1,0,0\n2,x\n");
-  EXPECT_THAT(
-      error_of([&] { load_dataset(path, {}, options_for_test(), named_encoder("x"), folder / "cache"); }),
-      HasSubstr("row 2"));
+  EXPECT_THAT(error_of([&] { load_dataset(path, {}, options_for_test(), named_encoder("x"), folder / "cache"); }),
+              HasSubstr("row 2"));
   EXPECT_TRUE(fs::is_empty(folder / "cache"));
 }
 

@@ -93,8 +93,7 @@ TEST(SharedRows, EachProcessEncodesItsShareAndHoldsAll) {
   for (size_t process = 0; process < kProcesses; ++process)
     threads.emplace_back([&, process] {
       TextEncoder encoder = byte_encoder();
-      encoder.encode = [&, process, encode = encoder.encode](std::string_view text,
-                                                             std::vector<int32_t>& ids) {
+      encoder.encode = [&, process, encode = encoder.encode](std::string_view text, std::vector<int32_t>& ids) {
         ++encoded[process];
         encode(text, ids);
       };
@@ -110,8 +109,7 @@ TEST(SharedRows, EachProcessEncodesItsShareAndHoldsAll) {
     ASSERT_EQ(found.num_rows(), alone.num_rows());
     for (int64_t row = 0; row < alone.num_rows(); ++row) {
       for (bool swap : {false, true})
-        ASSERT_TRUE(std::ranges::equal(found.tokens(row, swap), alone.tokens(row, swap)))
-            << process << " " << row;
+        ASSERT_TRUE(std::ranges::equal(found.tokens(row, swap), alone.tokens(row, swap))) << process << " " << row;
       ASSERT_EQ(found.full_length(row), alone.full_length(row));
       ASSERT_EQ(found.label(row), alone.label(row));
       ASSERT_EQ(found.source_row(row), alone.source_row(row));

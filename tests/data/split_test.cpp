@@ -19,8 +19,7 @@ std::vector<RowKey> made_rows(int64_t count, uint64_t seed) {
   for (int64_t i = 0; i < count; ++i) {
     RowKey row;
     // Some prompts come often: one in ten of the rows has one of five prompts.
-    row.prompt_hash =
-        random.below(10) == 0 ? random.below(5) : mix64(random.below(static_cast<uint64_t>(count)) + 5);
+    row.prompt_hash = random.below(10) == 0 ? random.below(5) : mix64(random.below(static_cast<uint64_t>(count)) + 5);
     double u = random.uniform();
     row.label[u < 0.35 ? 0 : u < 0.7 ? 1 : 2] = 1;
     rows.push_back(row);

@@ -35,8 +35,7 @@ class TempFolder {
 /** Real data beside the repository; "" when it is not there. */
 inline std::filesystem::path shared_file(const std::string& name) {
   const char* given = std::getenv("GAVEL_SHARED");
-  std::filesystem::path base =
-      given != nullptr ? given : std::filesystem::path(GAVEL_SOURCE_DIR) / "../shared";
+  std::filesystem::path base = given != nullptr ? given : std::filesystem::path(GAVEL_SOURCE_DIR) / "../shared";
   return std::filesystem::exists(base / name) ? base / name : std::filesystem::path();
 }
 

@@ -35,21 +35,19 @@ TEST_P(AttentionForms, BlockwiseEqualsWholeScoresInValuesAndGradients) {
     const AttentionCall call{in[0], in[1], in[2], segments, GetParam()};
     Value o = blockwise ? blockwise_attention(call, 16) : causal_attention(call, 16);
     outputs.push_back(o);
-    for (Value& gradient : gradients(reduce_sum(mul(o, weights), {0, 1, 2, 3}), in))
-      outputs.push_back(gradient);
+    for (Value& gradient : gradients(reduce_sum(mul(o, weights), {0, 1, 2, 3}), in)) outputs.push_back(gradient);
   }
   // One row of a single segment and padding, one packed with three.
   std::vector<int32_t> ids;
   for (int64_t i = 0; i < kLength; ++i) ids.push_back(i < 41 ? 1 : 0);
   for (int64_t i = 0; i < kLength; ++i) ids.push_back(i < 17 ? 1 : i < 18 ? 2 : i < 44 ? 3 : 0);
-  auto found = CompiledGraph(graph, outputs)
-                   .run({random_values(in[0].shape(), 1), random_values(in[1].shape(), 2),
-                         random_values(in[2].shape(), 3), HostTensor::from(ids, {kBatch, kLength}),
-                         random_values(in[0].shape(), 4)});
+  auto found =
+      CompiledGraph(graph, outputs)
+          .run({random_values(in[0].shape(), 1), random_values(in[1].shape(), 2), random_values(in[2].shape(), 3),
+                HostTensor::from(ids, {kBatch, kLength}), random_values(in[0].shape(), 4)});
   for (size_t k = 0; k < 4; ++k)
     for (size_t i = 0; i < found[k].as<float>().size(); ++i)
-      ASSERT_NEAR(found[k].as<float>()[i], found[k + 4].as<float>()[i], 2e-6)
-          << "output " << k << ", element " << i;
+      ASSERT_NEAR(found[k].as<float>()[i], found[k + 4].as<float>()[i], 2e-6) << "output " << k << ", element " << i;
 }
 
 INSTANTIATE_TEST_SUITE_P(Rules, AttentionForms,
@@ -60,8 +58,7 @@ TEST(BlockwiseAttention, NoValueOfTheSizeOfAllScoresIsMade) {
   Graph graph;
   constexpr int64_t kLength = 2048;
   std::vector<Value> in;
-  for (const char* name : {"q", "k", "v"})
-    in.push_back(graph.parameter(DType::kF32, {1, kLength, 2, 4}, name));
+  for (const char* name : {"q", "k", "v"}) in.push_back(graph.parameter(DType::kF32, {1, kLength, 2, 4}, name));
   Value segments = graph.parameter(DType::kI32, {1, kLength}, "segments");
   Value o = blockwise_attention({in[0], in[1], in[2], segments, {0.3}}, 512);
   auto found = gradients(reduce_sum(o, {0, 1, 2, 3}), in);

@@ -39,8 +39,7 @@ TEST_P(GradientRule, MatchesCentralDifferences) {
   for (const Shape& shape : c.inputs) {
     inputs.push_back(graph.parameter(DType::kF64, shape, "x"));
     std::vector<double> values;
-    for (int64_t i = 0; i < num_elements(shape); ++i)
-      values.push_back(c.low + (c.high - c.low) * random.uniform());
+    for (int64_t i = 0; i < num_elements(shape); ++i) values.push_back(c.low + (c.high - c.low) * random.uniform());
     points.push_back(HostTensor::from(values, shape));
   }
   Value out = c.build(inputs);
@@ -65,8 +64,7 @@ TEST_P(GradientRule, MatchesCentralDifferences) {
         sides[side] = forward.run(moved)[0].as<double>()[0];
       }
       double expected = (sides[1] - sides[0]) / (2 * kStep);
-      EXPECT_NEAR(gradient[i].as<double>()[static_cast<size_t>(j)], expected,
-                  1e-7 * std::max(1.0, std::fabs(expected)))
+      EXPECT_NEAR(gradient[i].as<double>()[static_cast<size_t>(j)], expected, 1e-7 * std::max(1.0, std::fabs(expected)))
           << "input " << i << " element " << j;
     }
   }
@@ -90,9 +88,7 @@ Value scan_case(const Values& x, bool reverse) {
 
 std::vector<GradientCase> cases() {
   auto unary = [](Value (*op)(const Value&)) { return [op](Values x) { return op(x[0]); }; };
-  auto binary = [](Value (*op)(const Value&, const Value&)) {
-    return [op](Values x) { return op(x[0], x[1]); };
-  };
+  auto binary = [](Value (*op)(const Value&, const Value&)) { return [op](Values x) { return op(x[0], x[1]); }; };
   Shape s = {2, 3};
   std::vector<GradientCase> all = {
       {"add", {s, s}, binary(add)},
@@ -115,91 +111,27 @@ std::vector<GradientCase> cases() {
       {"select",
        {s, s},
        [](Values x) { return select(compare(Compare::kLt, x[0], full_like(x[0], 0.1)), x[0], x[1]); }},
-      {"stop_gradient",
-       {s},
-       [](Values x) { return add(x[0], sub(stop_gradient(x[0]), stop_gradient(x[0]))); }},
-      {"reshape",
-       {s},
-       [](Values x) {
-         return reshape(x[0], {3, 2});
-       }},
-      {"transpose",
-       {{2, 3, 2}},
-       [](Values x) {
-         return transpose(x[0], {2, 0, 1});
-       }},
-      {"broadcast_new",
-       {{3}},
-       [](Values x) {
-         return broadcast(x[0], {2, 3, 2}, {1});
-       }},
-      {"broadcast_one",
-       {{2, 1}},
-       [](Values x) {
-         return broadcast(x[0], {2, 3}, {0, 1});
-       }},
-      {"broadcast_scalar",
-       {{}},
-       [](Values x) {
-         return broadcast_scalar(x[0], {2, 2});
-       }},
-      {"slice",
-       {{3, 4}},
-       [](Values x) {
-         return slice(x[0], {1, 0}, {3, 2});
-       }},
-      {"concatenate",
-       {{2, 2}, {2, 1}},
-       [](Values x) {
-         return concatenate({x[0], x[1], x[0]}, 1);
-       }},
-      {"pad",
-       {s},
-       [](Values x) {
-         return pad(x[0], {1, 0}, {0, 2});
-       }},
+      {"stop_gradient", {s}, [](Values x) { return add(x[0], sub(stop_gradient(x[0]), stop_gradient(x[0]))); }},
+      {"reshape", {s}, [](Values x) { return reshape(x[0], {3, 2}); }},
+      {"transpose", {{2, 3, 2}}, [](Values x) { return transpose(x[0], {2, 0, 1}); }},
+      {"broadcast_new", {{3}}, [](Values x) { return broadcast(x[0], {2, 3, 2}, {1}); }},
+      {"broadcast_one", {{2, 1}}, [](Values x) { return broadcast(x[0], {2, 3}, {0, 1}); }},
+      {"broadcast_scalar", {{}}, [](Values x) { return broadcast_scalar(x[0], {2, 2}); }},
+      {"slice", {{3, 4}}, [](Values x) { return slice(x[0], {1, 0}, {3, 2}); }},
+      {"concatenate", {{2, 2}, {2, 1}}, [](Values x) { return concatenate({x[0], x[1], x[0]}, 1); }},
+      {"pad", {s}, [](Values x) { return pad(x[0], {1, 0}, {0, 2}); }},
       {"unstack_one_unused", {{3, 2}}, [](Values x) { return add(unstack(x[0])[0], unstack(x[0])[2]); }},
-      {"stack",
-       {{2}, {2}},
-       [](Values x) {
-         return stack({x[0], x[1], x[0]});
-       }},
-      {"reduce_sum",
-       {{2, 3, 2}},
-       [](Values x) {
-         return reduce_sum(x[0], {0, 2});
-       }},
+      {"stack", {{2}, {2}}, [](Values x) { return stack({x[0], x[1], x[0]}); }},
+      {"reduce_sum", {{2, 3, 2}}, [](Values x) { return reduce_sum(x[0], {0, 2}); }},
       {"reduce_max", {{2, 3, 2}}, [](Values x) { return reduce_max(x[0], {1}); }},
-      {"dot_plain",
-       {{2, 3}, {3, 4}},
-       [](Values x) {
-         return dot(x[0], x[1], {{}, {}, {1}, {0}});
-       }},
-      {"dot_batch",
-       {{2, 3, 2}, {2, 2, 4}},
-       [](Values x) {
-         return dot(x[0], x[1], {{0}, {0}, {2}, {1}});
-       }},
-      {"dot_batch_inner",
-       {{3, 2, 2}, {4, 2, 2}},
-       [](Values x) {
-         return dot(x[0], x[1], {{2}, {1}, {1}, {2}});
-       }},
+      {"dot_plain", {{2, 3}, {3, 4}}, [](Values x) { return dot(x[0], x[1], {{}, {}, {1}, {0}}); }},
+      {"dot_batch", {{2, 3, 2}, {2, 2, 4}}, [](Values x) { return dot(x[0], x[1], {{0}, {0}, {2}, {1}}); }},
+      {"dot_batch_inner", {{3, 2, 2}, {4, 2, 2}}, [](Values x) { return dot(x[0], x[1], {{2}, {1}, {1}, {2}}); }},
       {"dot_two_contracted",
        {{2, 3, 4}, {4, 2, 2}},
-       [](Values x) {
-         return dot(x[0], x[1], {{}, {}, {0, 2}, {1, 0}});
-       }},
-      {"take",
-       {{4, 2}},
-       [](Values x) {
-         return take(x[0], reshape(indices(x[0].graph(), {1, 3, 1, 0}), {2, 2}));
-       }},
-      {"scatter_add",
-       {{4, 2}},
-       [](Values x) {
-         return scatter_add(indices(x[0].graph(), {1, 2, 1, 0}), x[0], 3);
-       }},
+       [](Values x) { return dot(x[0], x[1], {{}, {}, {0, 2}, {1, 0}}); }},
+      {"take", {{4, 2}}, [](Values x) { return take(x[0], reshape(indices(x[0].graph(), {1, 3, 1, 0}), {2, 2})); }},
+      {"scatter_add", {{4, 2}}, [](Values x) { return scatter_add(indices(x[0].graph(), {1, 2, 1, 0}), x[0], 3); }},
       {"scan", {{2}, {2}, {3, 2}, {2}}, [](Values x) { return scan_case(x, false); }},
       {"scan_reverse", {{2}, {2}, {3, 2}, {2}}, [](Values x) { return scan_case(x, true); }},
       {"silu", {s}, unary(silu)},
@@ -231,7 +163,8 @@ std::vector<GradientCase> cases() {
        {{3, 4, 2}, {2, 5, 2, 2}, {2, 5, 2, 2}},
        [](Values x) {
          Value segments = reshape(indices(x[0].graph(), {1, 1, 2, 2, 2, 1, 1, 1, 0, 0}), {2, 5});
-         return gathered_attention({x[0], x[1], x[2], segments, places_of(indices(x[0].graph(), {1, 4, 5 + 2}), 5), {0.7}});
+         return gathered_attention(
+             {x[0], x[1], x[2], segments, places_of(indices(x[0].graph(), {1, 4, 5 + 2}), 5), {0.7}});
        }},
       {"attention_with_window_and_soft_cap",
        {{2, 5, 4, 2}, {2, 5, 2, 2}, {2, 5, 2, 2}},
@@ -249,11 +182,10 @@ std::vector<GradientCase> cases() {
        {{3, 4, 2}, {2, 5, 2, 2}, {2, 5, 2, 2}},
        [](Values x) {
          Value segments = reshape(indices(x[0].graph(), {1, 1, 1, 1, 2, 1, 1, 1, 0, 0}), {2, 5});
-         return gathered_attention({x[0], x[1], x[2], segments, places_of(indices(x[0].graph(), {1, 3, 5 + 2}), 5), {0.7, 2, 0.5}});
+         return gathered_attention(
+             {x[0], x[1], x[2], segments, places_of(indices(x[0].graph(), {1, 3, 5 + 2}), 5), {0.7, 2, 0.5}});
        }},
-      {"norm_with_offset",
-       {{2, 4}, {4}},
-       [](Values x) { return norm_composition({x[0], x[1], {1e-5, 1}}); }},
+      {"norm_with_offset", {{2, 4}, {4}}, [](Values x) { return norm_composition({x[0], x[1], {1e-5, 1}}); }},
       {"gelu_tanh", {s}, unary(gelu_tanh)},
   };
   return all;

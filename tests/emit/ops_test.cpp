@@ -47,10 +47,8 @@ TEST(Ops, ElementwiseValues) {
       {"sub", [](Value a, Value b) { return sub(a, b); }, [](double a, double b) { return a - b; }},
       {"mul", [](Value a, Value b) { return mul(a, b); }, [](double a, double b) { return a * b; }},
       {"div", [](Value a, Value b) { return div(a, b); }, [](double a, double b) { return a / b; }},
-      {"maximum", [](Value a, Value b) { return maximum(a, b); },
-       [](double a, double b) { return std::max(a, b); }},
-      {"minimum", [](Value a, Value b) { return minimum(a, b); },
-       [](double a, double b) { return std::min(a, b); }},
+      {"maximum", [](Value a, Value b) { return maximum(a, b); }, [](double a, double b) { return std::max(a, b); }},
+      {"minimum", [](Value a, Value b) { return minimum(a, b); }, [](double a, double b) { return std::min(a, b); }},
       {"neg", [](Value a, Value) { return neg(a); }, [](double a, double) { return -a; }},
       {"exp", [](Value a, Value) { return exp(a); }, [](double a, double) { return std::exp(a); }},
       {"log", [](Value a, Value) { return log(a); }, [](double a, double) { return std::log(a); }},
@@ -81,12 +79,9 @@ TEST(Ops, ElementwiseValues) {
 TEST(Ops, IntegerValues) {
   Graph graph;
   Value a = graph.parameter(DType::kU32, {2}, "a"), b = graph.parameter(DType::kU32, {2}, "b");
-  auto out =
-      CompiledGraph(graph, {bit_and(a, b), bit_xor(a, b), shift_right_logical(a, b), mul(a, b)})
-          .run({HostTensor::from<uint32_t>({0xffffffffu, 12}, {2}), HostTensor::from<uint32_t>({4, 2}, {2})});
-  auto at = [&](size_t i) {
-    return std::vector<uint32_t>(out[i].as<uint32_t>().begin(), out[i].as<uint32_t>().end());
-  };
+  auto out = CompiledGraph(graph, {bit_and(a, b), bit_xor(a, b), shift_right_logical(a, b), mul(a, b)})
+                 .run({HostTensor::from<uint32_t>({0xffffffffu, 12}, {2}), HostTensor::from<uint32_t>({4, 2}, {2})});
+  auto at = [&](size_t i) { return std::vector<uint32_t>(out[i].as<uint32_t>().begin(), out[i].as<uint32_t>().end()); };
   EXPECT_THAT(at(0), ElementsAre(4u, 0u));
   EXPECT_THAT(at(1), ElementsAre(0xfffffffbu, 14u));
   EXPECT_THAT(at(2), ElementsAre(0x0fffffffu, 3u));
@@ -150,9 +145,7 @@ TEST(Ops, ScanRunsInBothDirections) {
 TEST(Ops, ConstantsKeepTheirBits) {
   Graph graph;
   std::vector<double> values = {0.1, -1e-30, 3.4028234e38, std::numeric_limits<double>::infinity(), -0.0};
-  auto out =
-      CompiledGraph(graph, {constant(graph, DType::kF32, values), constant(graph, DType::kF64, values)})
-          .run({});
+  auto out = CompiledGraph(graph, {constant(graph, DType::kF32, values), constant(graph, DType::kF64, values)}).run({});
   for (size_t i = 0; i < values.size(); ++i) {
     EXPECT_EQ(out[0].as<float>()[i], static_cast<float>(values[i]));
     EXPECT_EQ(out[1].as<double>()[i], values[i]);
@@ -179,14 +172,10 @@ TEST(Ops, ShapeMistakesNameTheOpAndBothShapes) {
   EXPECT_THAT(message([&] { take(a, a); }), HasSubstr("take:"));
   EXPECT_THAT(message([&] { select(a, a, a); }), HasSubstr("select:"));
   EXPECT_THAT(message([&] { rms_norm(a, b, 1e-5); }), HasSubstr("rms_norm:"));
+  EXPECT_THAT(message([&] { add(a, other.parameter(DType::kF32, {2, 3}, "c")); }), HasSubstr("another graph"));
   EXPECT_THAT(message([&] {
-                add(a, other.parameter(DType::kF32, {2, 3}, "c"));
-              }),
-              HasSubstr("another graph"));
-  EXPECT_THAT(message([&] {
-                scan(graph, 2, {a}, {}, {}, [](const ScanInput& in) {
-                  return ScanOutput{{transpose(in.carries[0], {1, 0})}, {}};
-                });
+                scan(graph, 2, {a}, {}, {},
+                     [](const ScanInput& in) { return ScanOutput{{transpose(in.carries[0], {1, 0})}, {}}; });
               }),
               HasSubstr("scan: carry 0"));
 }

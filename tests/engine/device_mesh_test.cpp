@@ -26,9 +26,8 @@ TEST(DeviceMesh, SlicesAreWhatTheirPlacesSay) {
     for (int64_t i = 0; i < shard.shape[0]; ++i)
       for (int64_t j = 0; j < shard.shape[1]; ++j)
         for (int64_t k = 0; k < shard.shape[2]; ++k)
-          EXPECT_EQ(
-              part.as<float>()[at++],
-              static_cast<float>(((shard.start[0] + i) * 3 + shard.start[1] + j) * 6 + shard.start[2] + k));
+          EXPECT_EQ(part.as<float>()[at++],
+                    static_cast<float>(((shard.start[0] + i) * 3 + shard.start[1] + j) * 6 + shard.start[2] + k));
   }
 }
 

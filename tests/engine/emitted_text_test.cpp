@@ -5,10 +5,10 @@
 #include <map>
 
 #include "base/file.h"
-#include "nn/cpu_kernels.h"
-#include "spec/family.h"
 #include "engine/programs.h"
+#include "nn/cpu_kernels.h"
 #include "setup/test_support.h"
+#include "spec/family.h"
 
 namespace gavel {
 namespace {
@@ -69,9 +69,9 @@ std::map<std::string, std::string> emitted_texts() {
           step.model.form = form;
           step.model.kernels = kernels;
           step.model.placement = Placement(mesh, {}, step.model.spec);
-          std::string name = fmt::format("{} {} {} {}", everything ? "all-linear" : "o-v",
-                                         form == LayerForm::kScan ? "scan" : "unrolled",
-                                         kernels.name(), to_string(mesh));
+          std::string name =
+              fmt::format("{} {} {} {}", everything ? "all-linear" : "o-v",
+                          form == LayerForm::kScan ? "scan" : "unrolled", kernels.name(), to_string(mesh));
           add_batch(name + " padded", step, {8, 16, 8});
           add_batch(name + " packed", step, mesh.devices() == 1 ? BatchShape{1, 64, 5} : BatchShape{8, 16, 12});
           texts[name + " apply"] = apply_program(step).text;

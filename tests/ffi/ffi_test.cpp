@@ -3,10 +3,10 @@
 #include <set>
 
 #include "base/error.h"
-#include "kernels/attention.h"
-#include "kernels/elementwise.h"
 #include "ffi/call.h"
 #include "ffi/handlers.h"
+#include "kernels/attention.h"
+#include "kernels/elementwise.h"
 #include "kernels/linear.h"
 #include "kernels/reference.h"
 
@@ -37,9 +37,8 @@ const Attributes kInFloat32{{"compute", int64_t{2}}};
 void run(const std::string& target, std::vector<FfiArray> operands, std::vector<FfiArray> results,
          Attributes attributes = {}) {
   const FfiCall call(std::move(operands), std::move(results), std::move(attributes));
-  for (auto kernels :
-       {std::span<const FfiKernel>(linear_kernels), std::span<const FfiKernel>(attention_kernels),
-        std::span<const FfiKernel>(elementwise_kernels)})
+  for (auto kernels : {std::span<const FfiKernel>(linear_kernels), std::span<const FfiKernel>(attention_kernels),
+                       std::span<const FfiKernel>(elementwise_kernels)})
     for (const FfiKernel& kernel : kernels)
       if (kernel.target == target) return kernel.run(call);
   FAIL() << target;
@@ -83,29 +82,20 @@ TEST(Ffi, LinearTakesABiasOrNone) {
 TEST(Ffi, LinearRefusesWhatDoesNotFit) {
   auto x = random_argument(DType::kF32, {3, 5}, 1), w = random_argument(DType::kF32, {7, 6}, 2),
        y = result_argument(DType::kF32, {3, 7});
-  EXPECT_THAT(error_of([&] {
-                run("gavel_linear", {x.array(), w.array()}, {y.array()});
-              }),
+  EXPECT_THAT(error_of([&] { run("gavel_linear", {x.array(), w.array()}, {y.array()}); }),
               HasSubstr("expected rows of 6, found shape [3, 5]"));
   EXPECT_THAT(error_of([&] { run("gavel_linear", {x.array()}, {y.array()}); }), HasSubstr("found 1"));
   auto right = random_argument(DType::kF32, {7, 5}, 2), bad = result_argument(DType::kF32, {3, 8});
-  EXPECT_THAT(error_of([&] {
-                run("gavel_linear", {x.array(), right.array()}, {bad.array()}, kInFloat32);
-              }),
+  EXPECT_THAT(error_of([&] { run("gavel_linear", {x.array(), right.array()}, {bad.array()}, kInFloat32); }),
               HasSubstr("result 0: expected shape [3, 7], found [3, 8]"));
-  EXPECT_THAT(error_of([&] {
-                run("gavel_linear", {x.array(), right.array()}, {y.array()}, {{"compute", int64_t{9}}});
-              }),
-              HasSubstr("found 9"));
-  EXPECT_THAT(error_of([&] {
-                run("gavel_linear", {x.array(), right.array()}, {y.array()});
-              }),
+  EXPECT_THAT(
+      error_of([&] { run("gavel_linear", {x.array(), right.array()}, {y.array()}, {{"compute", int64_t{9}}}); }),
+      HasSubstr("found 9"));
+  EXPECT_THAT(error_of([&] { run("gavel_linear", {x.array(), right.array()}, {y.array()}); }),
               HasSubstr("expected an integer attribute 'compute'"));
   FfiArray stack = right.array();
   stack.shape = {1, 7, 5};
-  EXPECT_THAT(error_of([&] {
-                run("gavel_linear", {x.array(), stack}, {y.array()}, kInFloat32);
-              }),
+  EXPECT_THAT(error_of([&] { run("gavel_linear", {x.array(), stack}, {y.array()}, kInFloat32); }),
               HasSubstr("operand 1: expected a weight [N, K], found [1, 7, 5]"));
 }
 
@@ -116,8 +106,7 @@ TEST(Ffi, LoraHandlersCallTheKernels) {
        b = random_argument(DType::kF32, {7, 2}, 5), dy = random_argument(DType::kF32, {2, 3, 7}, 6);
   auto y = result_argument(DType::kF32, {2, 3, 7}), xa = result_argument(DType::kF32, {2, 3, 2});
   const Attributes scale{{"scale", 0.5}, {"compute", int64_t{2}}};
-  run("gavel_linear_lora", {x.array(), xl.array(), w.array(), a.array(), b.array()}, {y.array(), xa.array()},
-      scale);
+  run("gavel_linear_lora", {x.array(), xl.array(), w.array(), a.array(), b.array()}, {y.array(), xa.array()}, scale);
   Buffer y2 = y.buffer, xa2 = xa.buffer;
   const Lora lora{2, 0.5f, a.buffer.floats(), b.buffer.floats()};
   const ConstMatrix xm{DType::kF32, x.buffer.data()}, xlm{DType::kF32, xl.buffer.data()},
@@ -131,8 +120,7 @@ TEST(Ffi, LoraHandlersCallTheKernels) {
   Argument xa_in{xa3, {2, 3, 2}};
   auto dx = result_argument(DType::kF32, {2, 3, 5}), dxl = result_argument(DType::kF32, {2, 3, 5}),
        da = result_argument(DType::kF32, {2, 5}), db = result_argument(DType::kF32, {7, 2});
-  const std::vector<FfiArray> operands{dy.array(),    xl.array(), w.array(),
-                                       xa_in.array(), a.array(),  b.array()};
+  const std::vector<FfiArray> operands{dy.array(), xl.array(), w.array(), xa_in.array(), a.array(), b.array()};
   run("gavel_linear_lora_grad_split", operands, {dx.array(), dxl.array(), da.array(), db.array()}, scale);
   Buffer dx2(DType::kF32, 30), dxl2(DType::kF32, 30), da2(DType::kF32, 10), db2(DType::kF32, 14);
   linear_lora_gradients(s, dym, xlm, wm, xa3.floats(), lora,
@@ -148,29 +136,24 @@ TEST(Ffi, LoraHandlersCallTheKernels) {
   EXPECT_TRUE(dx.buffer.same_bits(dx2));
   run("gavel_linear_lora_grad_weights", operands, {da.array(), db.array()}, scale);
   EXPECT_TRUE(da.buffer.same_bits(da2));
-  EXPECT_THAT(error_of([&] {
-                run("gavel_linear_lora_grad_weights", operands, {da.array(), db.array()});
-              }),
+  EXPECT_THAT(error_of([&] { run("gavel_linear_lora_grad_weights", operands, {da.array(), db.array()}); }),
               HasSubstr("'scale'"));
 }
 
 TEST(Ffi, AttentionWithAndWithoutChosenQueries) {
   const AttentionShape s{1, 3, 70, 2, 1, 8};
   auto q = random_argument(DType::kF32, {1, 3, 2, 8}, 1), k = random_argument(DType::kF32, {1, 70, 1, 8}, 2),
-       v = random_argument(DType::kF32, {1, 70, 1, 8}, 3),
-       d_o = random_argument(DType::kF32, {1, 3, 2, 8}, 4);
+       v = random_argument(DType::kF32, {1, 70, 1, 8}, 3), d_o = random_argument(DType::kF32, {1, 3, 2, 8}, 4);
   std::vector<int32_t> segments(70, 1), query_segments{1, 1, 1}, positions{69, 4, 65};
   const FfiArray seg{DType::kI32, {1, 70}, segments.data()}, qseg{DType::kI32, {1, 3}, query_segments.data()},
       pos{DType::kI32, {1, 3}, positions.data()};
   auto o = result_argument(DType::kF32, {1, 3, 2, 8}), lse = result_argument(DType::kF32, {1, 2, 3});
   auto dq = o, dk = result_argument(DType::kF32, {1, 70, 1, 8}), dv = dk;
-  run("gavel_attention", {q.array(), k.array(), v.array(), seg, qseg, pos}, {o.array(), lse.array()},
-      {{"scale", 0.5}});
-  run("gavel_attention_grad",
-      {q.array(), k.array(), v.array(), o.array(), lse.array(), d_o.array(), seg, qseg, pos},
+  run("gavel_attention", {q.array(), k.array(), v.array(), seg, qseg, pos}, {o.array(), lse.array()}, {{"scale", 0.5}});
+  run("gavel_attention_grad", {q.array(), k.array(), v.array(), o.array(), lse.array(), d_o.array(), seg, qseg, pos},
       {dq.array(), dk.array(), dv.array()}, {{"scale", 0.5}});
-  const auto want = attention_reference(s, 0.5, q.buffer.doubles(), k.buffer.doubles(), v.buffer.doubles(),
-                                        segments, query_segments, positions, d_o.buffer.doubles());
+  const auto want = attention_reference(s, 0.5, q.buffer.doubles(), k.buffer.doubles(), v.buffer.doubles(), segments,
+                                        query_segments, positions, d_o.buffer.doubles());
   EXPECT_LT(relative_error(o.buffer, want.o), 2e-6);
   EXPECT_LT(relative_error(lse.buffer, want.lse), 2e-6);
   EXPECT_LT(relative_error(dq.buffer, want.dq), 4e-6);
@@ -205,8 +188,7 @@ TEST(Ffi, ElementwiseHandlersCallTheKernels) {
   swiglu_forward(96, t, x.buffer.data(), r.buffer.data(), other.buffer.data());
   EXPECT_TRUE(y.buffer.same_bits(other.buffer));
   run("gavel_swiglu_grad", {x.array(), r.array(), dy.array()}, {y.array(), h.array()});
-  swiglu_gradient(96, t, x.buffer.data(), r.buffer.data(), dy.buffer.data(), other.buffer.data(),
-                  other2.buffer.data());
+  swiglu_gradient(96, t, x.buffer.data(), r.buffer.data(), dy.buffer.data(), other.buffer.data(), other2.buffer.data());
   EXPECT_TRUE(y.buffer.same_bits(other.buffer));
   EXPECT_TRUE(h.buffer.same_bits(other2.buffer));
   auto cosine = random_argument(DType::kF32, {2, 3, 4}, 5), sine = random_argument(DType::kF32, {2, 3, 4}, 6);

@@ -39,8 +39,7 @@ class PluginKernels : public testing::Test {
     register_cpu_kernels(*plugin);
     register_cpu_kernels(*plugin);
   }
-  std::vector<HostTensor> run(const std::string& program, const std::vector<HostTensor>& inputs,
-                              int64_t devices = 1) {
+  std::vector<HostTensor> run(const std::string& program, const std::vector<HostTensor>& inputs, int64_t devices = 1) {
     auto client = pjrt::Client::create(pjrt::Plugin::load("cpu"), {{"cpu_device_count", devices}});
     pjrt::CompileOptions options;
     options.num_partitions = devices;
@@ -83,10 +82,9 @@ TEST_F(PluginKernels, LoraForwardAndGradients) {
     const auto x = random_tensor(type, {2, 40, 24}, 1), w = random_tensor(type, {48, 24}, 2),
                a = random_tensor(DType::kF32, {4, 24}, 3), b = random_tensor(DType::kF32, {48, 4}, 4),
                dy = random_tensor(type, {2, 40, 48}, 5);
-    const auto out =
-        run(fmt::format(fmt::runtime(text), fmt::arg("t", stablehlo_name(type)),
-                        fmt::arg("c", type == DType::kBF16 ? 1 : 2)),
-            {x, w, a, b, dy});
+    const auto out = run(fmt::format(fmt::runtime(text), fmt::arg("t", stablehlo_name(type)),
+                                     fmt::arg("c", type == DType::kBF16 ? 1 : 2)),
+                         {x, w, a, b, dy});
     const auto xa = matmul(doubles(x), doubles(a), 80, 4, 24, false, true);
     auto y = matmul(doubles(x), doubles(w), 80, 48, 24, false, true);
     const auto update = matmul(xa, doubles(b), 80, 48, 4, false, true);
@@ -123,18 +121,16 @@ module @attention {
 
 TEST_F(PluginKernels, AttentionForwardAndGradients) {
   const AttentionShape s{2, 70, 70, 4, 2, 8};
-  const auto q = random_tensor(DType::kF32, {2, 70, 4, 8}, 1),
-             k = random_tensor(DType::kF32, {2, 70, 2, 8}, 2),
-             v = random_tensor(DType::kF32, {2, 70, 2, 8}, 3),
-             d_o = random_tensor(DType::kF32, {2, 70, 4, 8}, 4);
+  const auto q = random_tensor(DType::kF32, {2, 70, 4, 8}, 1), k = random_tensor(DType::kF32, {2, 70, 2, 8}, 2),
+             v = random_tensor(DType::kF32, {2, 70, 2, 8}, 3), d_o = random_tensor(DType::kF32, {2, 70, 4, 8}, 4);
   std::vector<int32_t> segments, positions;
   for (int32_t i = 0; i < 140; ++i) {
     segments.push_back(i % 70 < 30 ? 1 : i % 70 < 66 ? 2 : 0);
     positions.push_back(i % 70);
   }
   const auto out = run(kAttentionProgram, {q, k, v, HostTensor::from(segments, {2, 70}), d_o});
-  const auto want = attention_reference(s, 0.25, doubles(q), doubles(k), doubles(v), segments, segments,
-                                        positions, doubles(d_o));
+  const auto want =
+      attention_reference(s, 0.25, doubles(q), doubles(k), doubles(v), segments, segments, positions, doubles(d_o));
   const std::vector<double>* wanted[] = {&want.o, &want.lse, &want.dq, &want.dk, &want.dv};
   for (size_t i = 0; i < 5; ++i) {
     Buffer found(out[i].dtype(), out[i].size());
@@ -181,9 +177,8 @@ module @bad {
     run(program, {random_tensor(DType::kF32, {3, 5}, 1), random_tensor(DType::kF32, {7, 6}, 2)});
     FAIL() << "no error";
   } catch (const Error& error) {
-    EXPECT_NE(
-        std::string(error.what()).find("gavel_linear: operand 0: expected rows of 6, found shape [3, 5]"),
-        std::string::npos)
+    EXPECT_NE(std::string(error.what()).find("gavel_linear: operand 0: expected rows of 6, found shape [3, 5]"),
+              std::string::npos)
         << error.what();
   }
 }

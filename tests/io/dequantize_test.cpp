@@ -23,12 +23,10 @@ TEST(Dequantize, EveryTypeEqualsTheGgufPackageBitForBit) {
     ASSERT_TRUE(block) << type;
     EXPECT_EQ(size / block->bytes * static_cast<size_t>(block->elements), count);
     std::vector<float> found(count);
-    dequantize(static_cast<GgmlType>(type), reinterpret_cast<const uint8_t*>(bytes.data()) + at, count,
-               found.data());
+    dequantize(static_cast<GgmlType>(type), reinterpret_cast<const uint8_t*>(bytes.data()) + at, count, found.data());
     at += size;
     size_t different = 0;
-    for (size_t i = 0; i < count; ++i)
-      different += std::memcmp(&found[i], bytes.data() + at + i * 4, 4) != 0 ? 1 : 0;
+    for (size_t i = 0; i < count; ++i) different += std::memcmp(&found[i], bytes.data() + at + i * 4, 4) != 0 ? 1 : 0;
     EXPECT_EQ(different, 0u) << block->name;
     at += count * 4;
     ++types;

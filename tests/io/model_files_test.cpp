@@ -109,8 +109,7 @@ TEST(ModelFiles, WhatIsMissingOrOfAnotherShape) {
   write_folder(folder, fewer);
   expect_error(open, {"tensor '" + name + "' has shape [48, 32], the config calls for [32, 48]"});
   expect_error([] { ModelFiles::open("smollm3-instruct"); }, {"smollm3-instruct", "nothing is there"});
-  expect_error([&] { ModelFiles::open(folder.file("model.bin", "x")); },
-               {"model.bin", "expected a Hugging Face"});
+  expect_error([&] { ModelFiles::open(folder.file("model.bin", "x")); }, {"model.bin", "expected a Hugging Face"});
 }
 
 TEST(ModelFiles, GgufIsTheSameModel) {
@@ -178,8 +177,7 @@ TEST(ModelFiles, Llama3FactorsOfGgufBecomeTheRule) {
     ModelFiles odd = ModelFiles::open(folder.file("odd.gguf", gguf.bytes()));
     EXPECT_EQ(odd.config().rope.scaling.type, "default");
     EXPECT_EQ(odd.config().rope.freq_factors, factors);
-    expect_error([&] { export_folder(odd, folder.path() / "odd", DType::kF32, 3); },
-                 {"odd.gguf", "rope_freqs.weight"});
+    expect_error([&] { export_folder(odd, folder.path() / "odd", DType::kF32, 3); }, {"odd.gguf", "rope_freqs.weight"});
     EXPECT_FALSE(fs::exists(folder.path() / "odd"));
   }
   TempFolder folder;
@@ -189,8 +187,7 @@ TEST(ModelFiles, Llama3FactorsOfGgufBecomeTheRule) {
                {"'rope_freqs.weight' holds 0, expected positive"});
   gguf.tensors().pop_back();
   gguf.add_f32("rope_freqs.weight", {3}, {1, 1, 1});
-  expect_error([&] { ModelFiles::open(folder.file("m.gguf", gguf.bytes())); },
-               {"3 rope factors for head_dim 8"});
+  expect_error([&] { ModelFiles::open(folder.file("m.gguf", gguf.bytes())); }, {"3 rope factors for head_dim 8"});
 }
 
 TEST(ModelFiles, OddUnusedTensorsOfGgufDoNoHarm) {

@@ -45,8 +45,7 @@ TEST(Refusals, ConfigsWithRotaryKeysOrTokensThatDoNotFit) {
   EXPECT_NO_THROW(ModelConfig::from_json(text, "c"));
   for (std::string key : {"low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
     std::string without = text;
-    for (size_t at; (at = without.find("\"" + key)) != std::string::npos;)
-      without.replace(at, key.size() + 1, "\"_");
+    for (size_t at; (at = without.find("\"" + key)) != std::string::npos;) without.replace(at, key.size() + 1, "\"_");
     expect_error([&] { ModelConfig::from_json(without, "c"); }, {"c: rope", key, "is missing"});
   }
   config = tiny_config();
@@ -63,8 +62,7 @@ TEST(Refusals, EveryMissingTensorIsCounted) {
   tensors.erase(tensors.begin(), tensors.begin() + 3);
   folder.file("config.json", tiny_config().to_json(3, "float32"));
   write_safetensors(folder.path() / "model.safetensors", tensors, {});
-  expect_error([&] { ModelFiles::open(folder.path()); },
-               {"'model.embed_tokens.weight' is missing (and 2 more)"});
+  expect_error([&] { ModelFiles::open(folder.path()); }, {"'model.embed_tokens.weight' is missing (and 2 more)"});
 }
 
 TEST(Refusals, TensorsThatTheIndexDoesNotListAreReported) {
@@ -86,8 +84,7 @@ TEST(Refusals, AHeaderOfManyNamesTakesLinearTime) {
   auto seconds = [](int names) {
     std::string header = "{";
     for (int i = 0; i < names; ++i)
-      header +=
-          fmt::format(R"({}"t{}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})", i == 0 ? "" : ",", i);
+      header += fmt::format(R"({}"t{}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})", i == 0 ? "" : ",", i);
     TempFolder folder;
     auto path = folder.file("m.safetensors", safetensors_bytes(header + "}", ""));
     auto start = std::chrono::steady_clock::now();

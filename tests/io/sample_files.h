@@ -36,8 +36,7 @@ class TempFolder {
   std::filesystem::path file(const std::string& name, std::string_view text) const {
     // Not write_file: its sync to disk would take most of a test's time.
     std::ofstream out(path_ / name, std::ios::binary | std::ios::trunc);
-    if (!out.write(text.data(), static_cast<std::streamsize>(text.size())))
-      fail("{}: can't be written", name);
+    if (!out.write(text.data(), static_cast<std::streamsize>(text.size()))) fail("{}: can't be written", name);
     return path_ / name;
   }
   const std::filesystem::path& path() const { return path_; }
@@ -90,8 +89,8 @@ class GgufWriter {
   uint64_t more_keys = 0, more_tensors = 0;  // claimed beside those that are there
 
   std::string bytes() const {
-    std::string out = magic + raw(version) + raw(uint64_t{tensors_.size()} + more_tensors) +
-                      raw(uint64_t{keys_.size()} + more_keys);
+    std::string out =
+        magic + raw(version) + raw(uint64_t{tensors_.size()} + more_tensors) + raw(uint64_t{keys_.size()} + more_keys);
     for (const auto& key : keys_) out += key;
     std::string data;
     for (const auto& tensor : tensors_) {

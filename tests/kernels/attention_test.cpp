@@ -62,8 +62,8 @@ struct Pass {
   void go(const AttentionShape& shape, float scale, AttentionMask mask = {}) {
     if (!mask.key_segments) mask.key_segments = segments.data();
     attention_forward(shape, q.type(), scale, q.data(), k.data(), v.data(), mask, o.data(), lse.floats());
-    attention_backward(shape, q.type(), scale, q.data(), k.data(), v.data(), mask, o.data(), lse.floats(),
-                       d_o.data(), {dq.data(), dk.data(), dv.data()});
+    attention_backward(shape, q.type(), scale, q.data(), k.data(), v.data(), mask, o.data(), lse.floats(), d_o.data(),
+                       {dq.data(), dk.data(), dv.data()});
   }
 };
 
@@ -90,9 +90,8 @@ TEST_P(AttentionCases, ForwardAndBackwardMatchTheDefinition) {
   Pass run(c, type, 100);
   const float scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim));
   run.go(s, scale);
-  const auto reference =
-      attention_reference(s, scale, run.q.doubles(), run.k.doubles(), run.v.doubles(), run.segments,
-                          run.segments, iota_positions(s), run.d_o.doubles());
+  const auto reference = attention_reference(s, scale, run.q.doubles(), run.k.doubles(), run.v.doubles(), run.segments,
+                                             run.segments, iota_positions(s), run.d_o.doubles());
   expect_close(run, reference);
   // Padding: exactly zero, whatever stands there.
   for (int64_t i = 0; i < s.batch * s.queries; ++i) {
@@ -110,8 +109,8 @@ TEST_P(AttentionCases, ForwardAndBackwardMatchTheDefinition) {
 
 std::string case_name(const testing::TestParamInfo<std::tuple<Case, DType>>& info) {
   const auto& [c, type] = info.param;
-  return fmt::format("b{}_s{}_h{}_{}_d{}_seg{}_{}", c.shape.batch, c.shape.queries, c.shape.heads,
-                     c.shape.kv_heads, c.shape.head_dim, c.segments, dtype_name(type));
+  return fmt::format("b{}_s{}_h{}_{}_d{}_seg{}_{}", c.shape.batch, c.shape.queries, c.shape.heads, c.shape.kv_heads,
+                     c.shape.head_dim, c.segments, dtype_name(type));
 }
 INSTANTIATE_TEST_SUITE_P(
     Shapes, AttentionCases,
@@ -183,9 +182,8 @@ TEST(Attention, OneRowIsSharedAmongManyThreads) {
   again.go(c.shape, 0.2f);
   set_kernel_threads(before);
   EXPECT_TRUE(many.dk.same_bits(again.dk));
-  expect_close(
-      many, attention_reference(c.shape, 0.2, many.q.doubles(), many.k.doubles(), many.v.doubles(),
-                                many.segments, many.segments, iota_positions(c.shape), many.d_o.doubles()));
+  expect_close(many, attention_reference(c.shape, 0.2, many.q.doubles(), many.k.doubles(), many.v.doubles(),
+                                         many.segments, many.segments, iota_positions(c.shape), many.d_o.doubles()));
 }
 
 TEST(Attention, PackedEqualsApart) {
@@ -236,8 +234,8 @@ TEST(Attention, EightThousandTokens) {
   std::vector<double> q, wanted_lse;
   for (int32_t p : positions)
     for (int64_t e = 0; e < 16; ++e) q.push_back(run.q[p * 16 + e]);
-  const auto reference = attention_reference(few, 0.25, q, run.k.doubles(), run.v.doubles(), run.segments,
-                                             segments, positions, {});
+  const auto reference =
+      attention_reference(few, 0.25, q, run.k.doubles(), run.v.doubles(), run.segments, segments, positions, {});
   for (size_t i = 0; i < positions.size(); ++i) {
     EXPECT_NEAR(run.lse[positions[i]], reference.lse[i], 1e-3);
     for (int64_t e = 0; e < 16; ++e)
@@ -267,9 +265,9 @@ TEST(Attention, EveryProcessorThisOneCanPlay) {
       SCOPED_TRACE(fmt::format("{} {}", hwy::TargetName(target), dtype_name(type)));
       Pass pass(c, type, 100);
       pass.go(c.shape, 0.3f);
-      expect_close(pass, attention_reference(c.shape, 0.3, pass.q.doubles(), pass.k.doubles(),
-                                             pass.v.doubles(), pass.segments, pass.segments,
-                                             iota_positions(c.shape), pass.d_o.doubles()));
+      expect_close(
+          pass, attention_reference(c.shape, 0.3, pass.q.doubles(), pass.k.doubles(), pass.v.doubles(), pass.segments,
+                                    pass.segments, iota_positions(c.shape), pass.d_o.doubles()));
     }
     hwy::SetSupportedTargetsForTest(0);
     hwy::GetChosenTarget().DeInit();

@@ -54,8 +54,7 @@ std::string types_name(const testing::TestParamInfo<Types>& info) {
 }
 INSTANTIATE_TEST_SUITE_P(All, LinearTypes,
                          testing::Combine(testing::ValuesIn(kTypes), testing::ValuesIn(kTypes),
-                                          testing::ValuesIn(kTypes),
-                                          testing::Values(Compute::kBF16, Compute::kF32)),
+                                          testing::ValuesIn(kTypes), testing::Values(Compute::kBF16, Compute::kF32)),
                          types_name);
 
 struct LoraCase {
@@ -85,10 +84,8 @@ class LoraTypes : public testing::TestWithParam<std::tuple<DType, Compute>> {};
 TEST_P(LoraTypes, ForwardAndGradientsMatchDoubles) {
   const auto [type, compute] = GetParam();
   const double most = tolerance(type);
-  for (const auto& [s, rank] : {std::pair<LinearShape, int64_t>{{3, 5, 7}, 1},
-                                {{300, 64, 48}, 4},
-                                {{1100, 33, 24}, 16},
-                                {{130, 40, 100}, 5}}) {
+  for (const auto& [s, rank] :
+       {std::pair<LinearShape, int64_t>{{3, 5, 7}, 1}, {{300, 64, 48}, 4}, {{1100, 33, 24}, 16}, {{130, 40, 100}, 5}}) {
     SCOPED_TRACE(fmt::format("{} x {} -> {}, rank {}", s.rows, s.in, s.out, rank));
     LoraCase c(s, rank, type);
     Buffer y(type, s.rows * s.out), xa(DType::kF32, s.rows * rank);
@@ -102,8 +99,8 @@ TEST_P(LoraTypes, ForwardAndGradientsMatchDoubles) {
 
     Buffer dx(type, s.rows * s.in), split(type, s.rows * s.in), dxl(type, s.rows * s.in);
     Buffer da(DType::kF32, rank * s.in), db(DType::kF32, s.out * rank), da2 = da, db2 = db;
-    linear_lora_gradients(s, dy, xl, w, xa.floats(), c.lora,
-                          {{type, dx.data()}, {}, da.floats(), db.floats()}, compute);
+    linear_lora_gradients(s, dy, xl, w, xa.floats(), c.lora, {{type, dx.data()}, {}, da.floats(), db.floats()},
+                          compute);
     linear_lora_gradients(s, dy, xl, w, xa.floats(), c.lora,
                           {{type, split.data()}, {type, dxl.data()}, da2.floats(), db2.floats()}, compute);
     const auto u = matmul(c.dy.doubles(), c.b.doubles(), s.rows, rank, s.out);
@@ -161,14 +158,13 @@ TEST(Linear, CallersFromManyThreadsGetTheirOwnResults) {
     callers.emplace_back([&, i] {
       const Buffer x = Buffer::random(DType::kF32, s.rows * s.in, 10 + i);
       for (int repeat = 0; repeat < 5; ++repeat)
-        linear_forward(s, {DType::kF32, x.data()}, {DType::kF32, w.data()}, {},
-                       {DType::kF32, found[i].data()}, Compute::kF32);
+        linear_forward(s, {DType::kF32, x.data()}, {DType::kF32, w.data()}, {}, {DType::kF32, found[i].data()},
+                       Compute::kF32);
     });
   for (auto& caller : callers) caller.join();
   for (uint64_t i = 0; i < 6; ++i) {
     const Buffer x = Buffer::random(DType::kF32, s.rows * s.in, 10 + i);
-    EXPECT_LT(relative_error(found[i], matmul(x.doubles(), w.doubles(), s.rows, s.out, s.in, false, true)),
-              2e-6);
+    EXPECT_LT(relative_error(found[i], matmul(x.doubles(), w.doubles(), s.rows, s.out, s.in, false, true)), 2e-6);
   }
 }
 
@@ -178,8 +174,7 @@ TEST(Linear, AnyNumberOfThreadsIsRight) {
     set_kernel_threads(threads);
     EXPECT_EQ(kernel_threads(), threads);
     for (const LinearShape& s : {LinearShape{2, 31, 300}, LinearShape{500, 31, 65}}) {
-      const Buffer x = Buffer::random(DType::kF32, s.rows * s.in, 1),
-                   w = Buffer::random(DType::kF32, s.out * s.in, 2);
+      const Buffer x = Buffer::random(DType::kF32, s.rows * s.in, 1), w = Buffer::random(DType::kF32, s.out * s.in, 2);
       Buffer y(DType::kF32, s.rows * s.out), again(DType::kF32, s.rows * s.out);
       linear_forward(s, {DType::kF32, x.data()}, {DType::kF32, w.data()}, {}, {DType::kF32, y.data()}, Compute::kF32);
       linear_forward(s, {DType::kF32, x.data()}, {DType::kF32, w.data()}, {}, {DType::kF32, again.data()},

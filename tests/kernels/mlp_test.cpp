@@ -28,8 +28,8 @@ struct Reference {
       for (size_t i = 0; i < k; ++i) n[r * k + i] = h[r * k + i] * inverse[r] * norm[i];
     }
     std::vector<double> g = matmul(n, wg, s.rows, s.intermediate, s.hidden, false, true),
-                        u = matmul(n, wu, s.rows, s.intermediate, s.hidden, false, true), gated(g.size()),
-                        dg(g.size()), du(g.size());
+                        u = matmul(n, wu, s.rows, s.intermediate, s.hidden, false, true), gated(g.size()), dg(g.size()),
+                        du(g.size());
     std::vector<double> d_gated = matmul(dy, wd, s.rows, s.intermediate, s.hidden);
     for (size_t i = 0; i < g.size(); ++i) {
       const double sigmoid = 1 / (1 + std::exp(-g[i]));
@@ -61,11 +61,10 @@ TEST_P(MlpTypes, MatchesDoublesAndIsTheSameWithoutSavedValues) {
   // Three products in a row, each rounding its operands once more.
   const bool rounds = type == DType::kBF16 || compute == Compute::kBF16;
   const double most = 3 * tolerance(rounds ? DType::kBF16 : DType::kF32);
-  for (const MlpShape& s : {MlpShape{1, 1, 1}, MlpShape{3, 5, 7}, MlpShape{70, 33, 130},
-                            MlpShape{250, 64, 192}, MlpShape{201, 96, 320}}) {
+  for (const MlpShape& s :
+       {MlpShape{1, 1, 1}, MlpShape{3, 5, 7}, MlpShape{70, 33, 130}, MlpShape{250, 64, 192}, MlpShape{201, 96, 320}}) {
     SCOPED_TRACE(fmt::format("{} x {} x {}", s.rows, s.hidden, s.intermediate));
-    const Buffer h = Buffer::random(type, s.rows * s.hidden, 1),
-                 norm = Buffer::random(DType::kF32, s.hidden, 2),
+    const Buffer h = Buffer::random(type, s.rows * s.hidden, 1), norm = Buffer::random(DType::kF32, s.hidden, 2),
                  wg = Buffer::random(weight_type, s.intermediate * s.hidden, 3),
                  wu = Buffer::random(weight_type, s.intermediate * s.hidden, 4),
                  wd = Buffer::random(weight_type, s.intermediate * s.hidden, 5, 0.2),
@@ -81,8 +80,7 @@ TEST_P(MlpTypes, MatchesDoublesAndIsTheSameWithoutSavedValues) {
     mlp_forward(s, type, h.data(), weights, alone.data(), nullptr, nullptr, compute);
     EXPECT_TRUE(y.same_bits(alone));
     mlp_gradient(s, type, h.data(), weights, gate.data(), up.data(), dy.data(), dh.data(), compute);
-    const Reference wanted(s, h.doubles(), norm.doubles(), wg.doubles(), wu.doubles(), wd.doubles(),
-                           dy.doubles());
+    const Reference wanted(s, h.doubles(), norm.doubles(), wg.doubles(), wu.doubles(), wd.doubles(), dy.doubles());
     EXPECT_LT(relative_error(y, wanted.y), most);
     EXPECT_LT(relative_error(dh, wanted.dh), most);
   }

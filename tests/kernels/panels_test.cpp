@@ -139,7 +139,8 @@ TEST(LowRankWeight, MultipliesAsTheWeightItself) {
         for (int64_t n : {1, 4, 6, 8, 16}) {
           if (!packs_into_panels(type, k)) continue;
           for (int64_t rows : {1, 6, 17}) {
-            SCOPED_TRACE(fmt::format("{} rows, {}, {} x {}{}", rows, dtype_name(type), k, n, transposed ? ", transposed" : ""));
+            SCOPED_TRACE(
+                fmt::format("{} rows, {}, {} x {}{}", rows, dtype_name(type), k, n, transposed ? ", transposed" : ""));
             const Buffer a = Buffer::random(type, rows * k, 1), w = Buffer::random(DType::kF32, k * n, 2);
             Buffer c(DType::kF32, rows * n);
             LowRankWeight(type, k, n, {{DType::kF32, w.data()}, transposed, 0.5f}).multiply(rows, a.data(), c.floats());
@@ -158,7 +159,9 @@ TEST(Panels, WhatCannotBeMultipliedIsAnError) {
   const PanelTerm odd{3, memory.data(), 3, memory.data()};
   EXPECT_THROW(panel_product(DType::kBF16, 1, 1, {&odd, 1}, {{DType::kF32, c.data()}, 1, nullptr, {}}), Error);
   const PanelTerm term{4, memory.data(), 4, memory.data()};
-  EXPECT_THROW(panel_product(DType::kF32, 1, 1, {&term, 1}, {{DType::kBF16, c.data()}, 1, nullptr, {DType::kF32, c.data()}}), Error);
+  EXPECT_THROW(
+      panel_product(DType::kF32, 1, 1, {&term, 1}, {{DType::kBF16, c.data()}, 1, nullptr, {DType::kF32, c.data()}}),
+      Error);
 }
 
 TEST(RowBlocks, CoverAllRowsInOrderAndEndInSmallOnes) {

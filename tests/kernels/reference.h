@@ -88,9 +88,8 @@ inline double tolerance(DType type) {
 }
 
 /** c[m, n] = a[m, k] b[k, n], with either one transposed in memory. */
-inline std::vector<double> matmul(const std::vector<double>& a, const std::vector<double>& b, int64_t m,
-                                  int64_t n, int64_t k, bool a_transposed = false,
-                                  bool b_transposed = false) {
+inline std::vector<double> matmul(const std::vector<double>& a, const std::vector<double>& b, int64_t m, int64_t n,
+                                  int64_t k, bool a_transposed = false, bool b_transposed = false) {
   std::vector<double> c(static_cast<size_t>(m * n));
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < n; ++j) {
@@ -108,13 +107,11 @@ struct AttentionReference {
 };
 
 /** Row by row, from the definition; with d_o empty only the forward pass. */
-inline AttentionReference attention_reference(const AttentionShape& s, double scale,
-                                              const std::vector<double>& q, const std::vector<double>& k,
-                                              const std::vector<double>& v,
+inline AttentionReference attention_reference(const AttentionShape& s, double scale, const std::vector<double>& q,
+                                              const std::vector<double>& k, const std::vector<double>& v,
                                               const std::vector<int32_t>& key_segments,
                                               const std::vector<int32_t>& query_segments,
-                                              const std::vector<int32_t>& positions,
-                                              const std::vector<double>& d_o) {
+                                              const std::vector<int32_t>& positions, const std::vector<double>& d_o) {
   const auto zeros = [](int64_t n) { return std::vector<double>(static_cast<size_t>(n), 0.0); };
   const int64_t q_size = s.batch * s.queries * s.heads * s.head_dim;
   const int64_t k_size = s.batch * s.keys * s.kv_heads * s.head_dim;
@@ -128,8 +125,7 @@ inline AttentionReference attention_reference(const AttentionShape& s, double sc
         const auto at_q =
             (row * static_cast<size_t>(s.heads) + static_cast<size_t>(h)) * static_cast<size_t>(s.head_dim);
         const auto at_k = [&](int64_t j) {
-          return static_cast<size_t>(((b * s.keys + j) * s.kv_heads + h / (s.heads / s.kv_heads)) *
-                                     s.head_dim);
+          return static_cast<size_t>(((b * s.keys + j) * s.kv_heads + h / (s.heads / s.kv_heads)) * s.head_dim);
         };
         const auto dot = [&](const double* x, const double* y) {
           double sum = 0;

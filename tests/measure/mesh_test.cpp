@@ -5,13 +5,13 @@
 #include <cmath>
 
 #include "base/random.h"
+#include "engine/engine.h"
 #include "io/safetensors.h"
+#include "measure/parity.h"
 #include "model/adapter.h"
 #include "nn/cpu_kernels.h"
-#include "spec/family.h"
-#include "engine/engine.h"
-#include "measure/parity.h"
 #include "setup/test_support.h"
+#include "spec/family.h"
 
 namespace gavel {
 namespace {
@@ -48,8 +48,7 @@ TEST_P(MeshParity, SharedGoldensOnEveryMeshThatDividesTheBatch) {
     ParityReport one = run_parity(entry.path(), form, kernels, test_client(), test_compile_cache());
     for (const Mesh& mesh : meshes()) {
       if (batch_of(entry.path()) % mesh.batch_parts() != 0) continue;
-      ParityReport report =
-          run_parity(entry.path(), form, kernels, eight_devices(), test_compile_cache(), mesh);
+      ParityReport report = run_parity(entry.path(), form, kernels, eight_devices(), test_compile_cache(), mesh);
       EXPECT_TRUE(report.passed()) << entry.path().filename() << " " << to_string(mesh) << "\n"
                                    << format_parity(report);
       // What is split takes an eighth on each device of these meshes; the rest (adapters, state) stays whole.
@@ -132,8 +131,7 @@ Result train(StepOptions step, const Mesh& mesh, std::vector<PartitionRule> rule
   for (const auto& parameter : trainable_layout(step.model).parameters) {
     HostTensor value(DType::kF32, parameter.shape);
     auto numbers = value.as_mutable<float>();
-    for (size_t i = 0; i < numbers.size(); ++i)
-      numbers[i] = static_cast<float>(0.2 * (random_uniform(3, i) - 0.5));
+    for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(0.2 * (random_uniform(3, i) - 0.5));
     start.push_back(value);
   }
   engine.set_trainable(start);
@@ -171,14 +169,12 @@ TEST(MeshTraining, EqualsOneDeviceWithDropoutPackingAndAccumulation) {
     StepOptions step = small_options(kernels, LayerForm::kScan, 0.2);
     // Six rows a micro-batch: filled up to eight sequences, and a number of pairs that no mesh divides.
     Result one = train(step, {}, {}, batching, 6, 2);
-    expect_same(one, train(step, mesh, {}, batching, 6, 2),
-                kernels.plain() ? "plain, packed" : "cpu, padded");
+    expect_same(one, train(step, mesh, {}, batching, 6, 2), kernels.plain() ? "plain, packed" : "cpu, padded");
   }
 }
 
 TEST(MeshTraining, AdaptersMayBeSplitByRule) {
-  auto rules =
-      parse_rules("lora_A$: [null, fsdp]\nlora_B$: [fsdp, null]\nscore$: [null, [dp, fsdp]]\n", "rules");
+  auto rules = parse_rules("lora_A$: [null, fsdp]\nlora_B$: [fsdp, null]\nscore$: [null, [dp, fsdp]]\n", "rules");
   StepOptions step = small_options(Kernels(), LayerForm::kScan, 0);
   Result one = train(step, {}, {}, Batching::kPadded, 8, 1);
   expect_same(one, train(step, {2, 4, 1}, rules, Batching::kPadded, 8, 1), "split adapters");
@@ -188,8 +184,8 @@ TEST(MeshTraining, AdaptersMayBeSplitByRule) {
 TEST(MeshTraining, SplitAdaptersAreGatheredOnTheDevices) {
   StepOptions step = small_options(Kernels(), LayerForm::kScan, 0);
   Mesh mesh{2, 4, 1};
-  step.model.placement = Placement(
-      mesh, parse_rules("lora_A$: [null, fsdp]\nlora_B$: [[dp, fsdp], null]\n", "rules"), step.model.spec);
+  step.model.placement =
+      Placement(mesh, parse_rules("lora_A$: [null, fsdp]\nlora_B$: [[dp, fsdp], null]\n", "rules"), step.model.spec);
   DeviceMesh devices(eight_devices(), mesh);
   std::vector<ShardedArray> arrays;
   std::vector<HostTensor> values;
@@ -241,11 +237,9 @@ TEST(MeshTraining, ArgumentsShrinkAsTheyShould) {
   int64_t split = 0, norms = 0, trained = 0;
   for (const auto& p : frozen_parameters(step.model))
     (p.tensor.role == TensorRole::kNorm ? norms : split) += 4 * num_elements(p.shape);
-  for (const auto& p : trainable_layout(step.model).parameters)
-    trained += 3 * 4 * num_elements(p.shape);
+  for (const auto& p : trainable_layout(step.model).parameters) trained += 3 * 4 * num_elements(p.shape);
   constexpr int64_t kPrevious = 4, kScalars = 4, kKey = 1;  // elements of four bytes, whole on each device
-  int64_t tokens = 4 * 4 * shape.sequences * shape.length,
-          small = 4 * (kPrevious + kScalars + shape.rows * 5 + kKey);
+  int64_t tokens = 4 * 4 * shape.sequences * shape.length, small = 4 * (kPrevious + kScalars + shape.rows * 5 + kKey);
   EXPECT_EQ(bytes({}), split + norms + trained + tokens + small);
   EXPECT_EQ(bytes({1, 8, 1}), split / 8 + norms + trained + tokens / 8 + small);
   EXPECT_EQ(bytes({8, 1, 1}), split + norms + trained + tokens / 8 + small);

@@ -12,7 +12,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path own_golden() { return fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden"; }
+fs::path own_golden() {
+  return fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden";
+}
 
 void expect_parity(const fs::path& folder, Kernels kernels) {
   for (LayerForm form : {LayerForm::kUnrolled, LayerForm::kScan}) {
@@ -26,7 +28,9 @@ void expect_parity(const fs::path& folder, Kernels kernels) {
 /** Plain StableHLO, and the CPU kernels. */
 class GoldenParity : public testing::TestWithParam<Kernels> {};
 
-TEST_P(GoldenParity, OwnGoldenInBothForms) { expect_parity(own_golden(), GetParam()); }
+TEST_P(GoldenParity, OwnGoldenInBothForms) {
+  expect_parity(own_golden(), GetParam());
+}
 
 TEST_P(GoldenParity, AHeadOfTwoLabelsInBothForms) {
   expect_parity(fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden_two_labels", GetParam());
@@ -74,8 +78,8 @@ TEST(Parity, SeesAShiftedValueOfEachQuantity) {
   const std::string score = "base_model.model.score.modules_to_save.default.weight";
   for (const auto& [tensor, shift] : std::vector<std::pair<std::string, float>>{
            {"logits", 2e-5f}, {"loss", 2e-5f}, {"grad." + score, 1e-3f}, {"final." + score, 3e-6f}}) {
-    ParityReport report = run_parity(shifted_golden(scratch.path(), tensor, shift), LayerForm::kUnrolled, Kernels(), test_client(),
-                                     test_compile_cache());
+    ParityReport report = run_parity(shifted_golden(scratch.path(), tensor, shift), LayerForm::kUnrolled, Kernels(),
+                                     test_client(), test_compile_cache());
     EXPECT_FALSE(report.passed()) << tensor;
     EXPECT_FALSE(report.quantities[tensor.substr(0, tensor.find('.'))].within) << tensor;
   }

@@ -10,9 +10,9 @@
 
 #include "base/random.h"
 #include "emit/module.h"
+#include "ffi/handlers.h"
 #include "graph/gradients.h"
 #include "graph/ops.h"
-#include "ffi/handlers.h"
 #include "nn/attention.h"
 #include "nn/cpu_kernels.h"
 #include "nn/layers.h"
@@ -38,7 +38,9 @@ class Comparison {
   const Sizes& sizes() const { return sizes_; }
   Graph& graph() { return graph_; }
 
-  Value numbers(Shape shape, bool trained, double scale = 1) { return numbers(std::move(shape), trained, scale, dtype_); }
+  Value numbers(Shape shape, bool trained, double scale = 1) {
+    return numbers(std::move(shape), trained, scale, dtype_);
+  }
   /** A parameter with random values around zero; `trained`: its gradient is compared. */
   Value numbers(Shape shape, bool trained, double scale, DType dtype) {
     HostTensor tensor(DType::kF32, shape);
@@ -132,7 +134,9 @@ const Placement& one_device() {
   static const Placement placement;
   return placement;
 }
-Layers composed() { return Layers(Kernels(), one_device()); }
+Layers composed() {
+  return Layers(Kernels(), one_device());
+}
 
 // --- A call of each kind, in all its variants. `build` is the kernel's. ------------------------------------------
 
@@ -142,8 +146,8 @@ int variants() {
 }
 
 const LinearSpec& some_linear() {
-  static const LinearSpec spec = standard::linear("self_attn.q_proj", "attn_q", 1, Dimension::kQueryHeads, 1,
-                                                  Dimension::kHidden, true);
+  static const LinearSpec spec =
+      standard::linear("self_attn.q_proj", "attn_q", 1, Dimension::kQueryHeads, 1, Dimension::kHidden, true);
   return spec;
 }
 
@@ -170,8 +174,11 @@ void make_call(Comparison& c, int variant, Value (*build)(const AdaptedLinearCal
   const Sizes& s = c.sizes();
   const bool dropout = variant >= 2, trained = variant != 1;
   const LinearCall linear = linear_call(c, variant == 3, trained);
-  AdaptedLinearCall call{linear, c.numbers({s.rank, s.in}, true, 1, DType::kF32),
-                         c.numbers({s.out, s.rank}, true, 1, DType::kF32), 0.7, {}};
+  AdaptedLinearCall call{linear,
+                         c.numbers({s.rank, s.in}, true, 1, DType::kF32),
+                         c.numbers({s.out, s.rank}, true, 1, DType::kF32),
+                         0.7,
+                         {}};
   if (dropout) {
     std::vector<int32_t> rows, places;
     for (int64_t i = 0; i < s.tokens(); ++i) {
@@ -218,7 +225,8 @@ void make_call(Comparison& c, int, Value (*build)(const PooledAttentionCall&)) {
   std::vector<int32_t> ids, index;
   for (int64_t i = 0; i < s.tokens(); ++i) ids.push_back(static_cast<int32_t>(1 + i / s.length));
   for (int64_t row = 0; row < kRows; ++row) index.push_back(static_cast<int32_t>(row * 5 + 3));
-  const PooledAttentionCall call{q, k, v, c.integers(ids, {1, s.tokens()}), places_of(c.integers(index, {kRows}), s.tokens()), {0.4}};
+  const PooledAttentionCall call{
+      q, k, v, c.integers(ids, {1, s.tokens()}), places_of(c.integers(index, {kRows}), s.tokens()), {0.4}};
   c.compare(build(call), composed().attention(call));
 }
 
@@ -231,8 +239,9 @@ void make_call(Comparison& c, int, Value (*build)(const GatedCall&)) {
 
 void make_call(Comparison& c, int, Value (*build)(const FeedForwardCall&)) {
   const Sizes& s = c.sizes();
-  Value h = c.numbers({s.tokens(), s.in}, true), norm = c.numbers({s.in}, false), gate = c.numbers({s.out, s.in}, false),
-        up = c.numbers({s.out, s.in}, false), down = c.numbers({s.in, s.out}, false, 0.3);
+  Value h = c.numbers({s.tokens(), s.in}, true), norm = c.numbers({s.in}, false),
+        gate = c.numbers({s.out, s.in}, false), up = c.numbers({s.out, s.in}, false),
+        down = c.numbers({s.in, s.out}, false, 0.3);
   const FeedForwardCall call{h, norm, {1e-5, 0}, gate, up, down};
   const Layers layers = composed();
   Value normed = layers.norm({h, norm, call.rule});
@@ -248,7 +257,9 @@ struct KernelCase {
   std::function<void(Comparison&)> make;
 };
 
-void PrintTo(const KernelCase& one, std::ostream* out) { *out << one.name; }
+void PrintTo(const KernelCase& one, std::ostream* out) {
+  *out << one.name;
+}
 
 template <class Call>
 void add_cases(const KernelSet& set, const char* call_name, std::vector<KernelCase>& cases) {
@@ -351,7 +362,8 @@ TEST(KernelRegistry, AnUnknownCustomCallUnderAMeshIsRefused) {
     emit_module(graph, {y}, options);
     FAIL() << "it was emitted";
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("somebody_elses_kernel: nothing says how this kernel is cut"), std::string::npos)
+    EXPECT_NE(std::string(error.what()).find("somebody_elses_kernel: nothing says how this kernel is cut"),
+              std::string::npos)
         << error.what();
   }
 }

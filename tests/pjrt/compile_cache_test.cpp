@@ -77,9 +77,8 @@ TEST_P(CompileCache, DamagedEntriesAreReplaced) {
   flipped[whole.size() - whole.size() / 4] ^= 1;
   std::string other_program = whole;
   other_program[whole.find("@double")] = '!';
-  for (const std::string& damaged :
-       {std::string(), whole.substr(0, 10), whole.substr(0, whole.size() / 2),
-        whole.substr(0, whole.size() - 1), whole + "x", flipped, other_program}) {
+  for (const std::string& damaged : {std::string(), whole.substr(0, 10), whole.substr(0, whole.size() / 2),
+                                     whole.substr(0, whole.size() - 1), whole + "x", flipped, other_program}) {
     write_file(path, damaged);
     EXPECT_FALSE(hit(cache)) << damaged.size();
     EXPECT_TRUE(hit(cache));

@@ -89,13 +89,11 @@ TEST_P(Execute, AddsBfloat16AndInt32AndKeepsBool) {
 }
 
 TEST_P(Execute, EveryTypeSurvivesTheRoundTrip) {
-  for (DType dtype :
-       {DType::kBool, DType::kU8, DType::kI8, DType::kU16, DType::kI16, DType::kU32, DType::kI32, DType::kU64,
-        DType::kI64, DType::kF16, DType::kBF16, DType::kF32, DType::kF64}) {
+  for (DType dtype : {DType::kBool, DType::kU8, DType::kI8, DType::kU16, DType::kI16, DType::kU32, DType::kI32,
+                      DType::kU64, DType::kI64, DType::kF16, DType::kBF16, DType::kF32, DType::kF64}) {
     HostTensor tensor(dtype, {3, 5});
     auto* bytes = static_cast<uint8_t*>(tensor.mutable_data());
-    for (size_t i = 0; i < tensor.bytes(); ++i)
-      bytes[i] = static_cast<uint8_t>(dtype == DType::kBool ? i % 2 : i);
+    for (size_t i = 0; i < tensor.bytes(); ++i) bytes[i] = static_cast<uint8_t>(dtype == DType::kBool ? i % 2 : i);
     Buffer buffer = client_->to_device(tensor);
     EXPECT_EQ(buffer.dtype(), dtype);
     HostTensor back = buffer.to_host();
@@ -137,9 +135,7 @@ TEST_P(Execute, DonatedBufferCannotBeUsedAgain) {
   EXPECT_FALSE(b.is_deleted());
   EXPECT_THAT(error_of([&] { a.to_host(); }), HasSubstr("donated"));
   EXPECT_THAT(error_of([&] { a.wait(); }), HasSubstr("donated"));
-  EXPECT_THAT(error_of([&] {
-                program.run({&a, &b});
-              }),
+  EXPECT_THAT(error_of([&] { program.run({&a, &b}); }),
               AllOf(HasSubstr("donate: argument 0"), HasSubstr("donated to an earlier execution")));
   // State carried through many steps, as a train loop does.
   Buffer state = std::move(out[0]);
@@ -169,11 +165,10 @@ TEST_P(Execute, SharedHostMemoryIsUsedInPlaceAndNeverWritten) {
 
 TEST_P(Execute, HostMemoryIsHeldUntilTheDeviceIsDone) {
   auto released = std::make_shared<std::atomic<bool>>(false);
-  auto values =
-      std::shared_ptr<std::vector<float>>(new std::vector<float>(1 << 16, 3.0f), [released](auto* v) {
-        *released = true;
-        delete v;
-      });
+  auto values = std::shared_ptr<std::vector<float>>(new std::vector<float>(1 << 16, 3.0f), [released](auto* v) {
+    *released = true;
+    delete v;
+  });
   {
     Buffer buffer = client_->to_device(HostTensor(DType::kF32, {1 << 16}, values->data(), values));
     values.reset();  // only the transfer holds it now
@@ -188,8 +183,7 @@ TEST_P(Execute, ManyAsynchronousTransfers) {
   constexpr int kCount = 200;
   std::vector<Buffer> buffers;
   for (int i = 0; i < kCount; ++i)
-    buffers.push_back(
-        client_->to_device(HostTensor::from<int32_t>(std::vector<int32_t>(1000, i), {10, 100})));
+    buffers.push_back(client_->to_device(HostTensor::from<int32_t>(std::vector<int32_t>(1000, i), {10, 100})));
   std::vector<HostTransfer> transfers;
   for (const Buffer& buffer : buffers) transfers.push_back(buffer.to_host_async());
   buffers.clear();  // freed while copies may be under way
@@ -223,9 +217,7 @@ TEST_P(Execute, WrongArgumentsAreNamed) {
   Buffer wrong_type = client_->to_device(HostTensor(DType::kI32, {2, 3}));
   Buffer empty;
   EXPECT_THAT(error_of([&] { add.run({&good}); }), HasSubstr("add: expected 2 arguments, found 1"));
-  EXPECT_THAT(error_of([&] {
-                add.run({&good, &wrong_shape});
-              }),
+  EXPECT_THAT(error_of([&] { add.run({&good, &wrong_shape}); }),
               HasSubstr("argument 1 is declared as float32 [2, 3], found float32 [3, 2]"));
   EXPECT_THAT(error_of([&] { add.run({&good, &wrong_type}); }), HasSubstr("found int32 [2, 3]"));
   EXPECT_THAT(error_of([&] { add.run({&good, &empty}); }), HasSubstr("argument 1 is empty"));
@@ -303,8 +295,7 @@ TEST_P(Execute, SerialisedProgramRunsAfterLoading) {
   Executable loaded = client_->deserialize(bytes, text, "add");
   Buffer a = client_->to_device(HostTensor::from<float>({1, 2, 3, 4, 5, 6}, {2, 3}));
   EXPECT_THAT(loaded.run({&a, &a})[0].to_host().as<float>(), ElementsAre(2, 4, 6, 8, 10, 12));
-  EXPECT_THAT(error_of([&] { client_->deserialize("not a program", text, "add"); }),
-              HasSubstr("loading compiled add"));
+  EXPECT_THAT(error_of([&] { client_->deserialize("not a program", text, "add"); }), HasSubstr("loading compiled add"));
 }
 
 TEST(Sharded, EightDevicesWithShardy) {
@@ -357,8 +348,7 @@ TEST(Sharded, EightDevicesWithShardy) {
       }
   }
   std::swap(arguments[0], arguments[1]);
-  EXPECT_THAT(error_of([&] { program.execute(arguments); }),
-              HasSubstr("lies on device 1, expected device 0"));
+  EXPECT_THAT(error_of([&] { program.execute(arguments); }), HasSubstr("lies on device 1, expected device 0"));
 }
 
 TEST(Sharded, ProgramOnOneChosenDevice) {

@@ -32,8 +32,7 @@ inline std::shared_ptr<const Plugin> cpu_plugin() {
 
 /** A CPU plugin of another age (PJRT API 0.81), loaded by path. */
 inline std::shared_ptr<const Plugin> older_cpu_plugin() {
-  auto path =
-      cache_folder() / "packages" / "xla-cpu-pjrt" / "xla_plugins" / "xla_cpu_pjrt" / "xla_cpu_pjrt.so";
+  auto path = cache_folder() / "packages" / "xla-cpu-pjrt" / "xla_plugins" / "xla_cpu_pjrt" / "xla_cpu_pjrt.so";
   return std::filesystem::exists(path) ? Plugin::load(path.string()) : nullptr;
 }
 

@@ -43,8 +43,7 @@ TEST(Plugin, LoadsOnceAndTellsItsVersion) {
 }
 
 TEST(Plugin, UnknownNameSuggestsTheNearest) {
-  EXPECT_THAT(error_of([] { Plugin::load("cdua"); }),
-              AllOf(HasSubstr("'cdua'"), HasSubstr("cpu, cuda, tpu")));
+  EXPECT_THAT(error_of([] { Plugin::load("cdua"); }), AllOf(HasSubstr("'cdua'"), HasSubstr("cpu, cuda, tpu")));
 }
 
 TEST(Plugin, MissingPackageListsWhatWasTriedAndHowToFetchIt) {
@@ -93,16 +92,13 @@ TEST(Plugin, LibraryWithoutGetPjrtApiIsRefused) {
                                 "/usr/lib/libm.so.6", "/lib64/libm.so.6"})
     if (libm.empty() && std::filesystem::exists(candidate)) libm = candidate;
   if (libm.empty()) GTEST_SKIP() << "libm.so.6 is in none of the usual places";
-  EXPECT_THAT(error_of([&] { Plugin::load(libm); }),
-              AllOf(HasSubstr(libm), HasSubstr("no function GetPjrtApi")));
+  EXPECT_THAT(error_of([&] { Plugin::load(libm); }), AllOf(HasSubstr(libm), HasSubstr("no function GetPjrtApi")));
 }
 
 TEST(Client, UnknownOptionIsRefusedByName) {
   auto plugin = cpu_plugin();
   if (!plugin) GTEST_SKIP() << "the CPU plugin was not fetched (tools/fetch_packages.py)";
-  EXPECT_THAT(error_of([&] {
-                Client::create(plugin, {{"no_such_option", 1}});
-              }),
+  EXPECT_THAT(error_of([&] { Client::create(plugin, {{"no_such_option", 1}}); }),
               AllOf(HasSubstr("creating a client"), HasSubstr("no_such_option")));
 }
 
@@ -112,10 +108,9 @@ TEST(CompileOptions, EncodesTheProtocolBuffer) {
                                     "\x00\x98\x01\x01",
                                     22));
   CompileOptions two{.num_partitions = 2, .use_shardy = false, .device_ids = {1, 0}, .overrides = {}};
-  EXPECT_EQ(encode(two),
-            std::string("\x1a\x22\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x20\x01\x28\x02\x30"
-                        "\x01\x4a\x0c\x08\x01\x10\x02\x1a\x02\x08\x01\x1a\x02\x08\x00\x98\x01\x00",
-                        36));
+  EXPECT_EQ(encode(two), std::string("\x1a\x22\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x20\x01\x28\x02\x30"
+                                     "\x01\x4a\x0c\x08\x01\x10\x02\x1a\x02\x08\x01\x1a\x02\x08\x00\x98\x01\x00",
+                                     36));
   CompileOptions flag{.overrides = {{"a", true}, {"b", "x"}}};
   EXPECT_EQ(encode(flag).substr(22), std::string("\x3a\x07\x0a\x01\x61\x12\x02\x10\x01"
                                                  "\x3a\x08\x0a\x01\x62\x12\x03\x0a\x01\x78",

@@ -37,8 +37,8 @@ std::string tuple(std::initializer_list<std::string> parts) {
   return out;
 }
 std::string instruction(const std::string& opcode, const std::string& shape, uint64_t id,
-                        std::initializer_list<uint64_t> operands = {},
-                        std::initializer_list<uint64_t> called = {}, const std::string& config = "") {
+                        std::initializer_list<uint64_t> operands = {}, std::initializer_list<uint64_t> called = {},
+                        const std::string& config = "") {
   std::string out = text(1, "name") + text(2, opcode) + text(3, shape) + fixed(99) + number(35, id);
   std::string packed;
   for (uint64_t operand : operands) packed += varint(operand);
@@ -83,7 +83,9 @@ TEST(HloStats, CountsEachKindAndLoopsAsOftenAsTheyRun) {
   }
 }
 
-std::string on_channel(const std::string& instruction, uint64_t channel) { return instruction + number(26, channel); }
+std::string on_channel(const std::string& instruction, uint64_t channel) {
+  return instruction + number(26, channel);
+}
 
 TEST(HloStats, ATransferInSeveralFusionsIsOne) {
   // A loop whose body has one transfer spread over three fusions, and another one beside them; the same channel's twin in
@@ -91,17 +93,16 @@ TEST(HloStats, ATransferInSeveralFusionsIsOne) {
   std::string gather = on_channel(instruction("all-gather", array(kBF16, {8, 4}), 41), 7);
   std::string other = on_channel(instruction("all-gather", array(kBF16, {8, 4}), 42), 8);
   std::string fused = computation(4, {gather}), again = computation(5, {gather}), beside = computation(6, {other});
-  std::string body = computation(2, {instruction("fusion", array(kF32, {1}), 21, {}, {4}),
-                                     instruction("fusion", array(kF32, {1}), 22, {}, {5}),
-                                     instruction("async-start", tuple({}), 23, {}, {6}),
-                                     instruction("async-update", tuple({}), 24, {23}, {6}),
-                                     instruction("async-done", array(kBF16, {8, 4}), 25, {24}, {6})});
-  std::string second = computation(3, {instruction("fusion", array(kF32, {1}), 31, {}, {4}),
-                                       instruction("all-gather", array(kBF16, {2}), 32),
-                                       instruction("all-gather", array(kBF16, {2}), 33)});
+  std::string body = computation(
+      2, {instruction("fusion", array(kF32, {1}), 21, {}, {4}), instruction("fusion", array(kF32, {1}), 22, {}, {5}),
+          instruction("async-start", tuple({}), 23, {}, {6}), instruction("async-update", tuple({}), 24, {23}, {6}),
+          instruction("async-done", array(kBF16, {8, 4}), 25, {24}, {6})});
+  std::string second = computation(
+      3, {instruction("fusion", array(kF32, {1}), 31, {}, {4}), instruction("all-gather", array(kBF16, {2}), 32),
+          instruction("all-gather", array(kBF16, {2}), 33)});
   std::string trips = R"({"known_trip_count":{"n":"10"}})";
-  std::string entry = computation(1, {instruction("while", tuple({}), 11, {}, {2}, trips),
-                                      instruction("while", tuple({}), 12, {}, {3}, trips)});
+  std::string entry = computation(
+      1, {instruction("while", tuple({}), 11, {}, {2}, trips), instruction("while", tuple({}), 12, {}, {3}, trips)});
   std::string module = text(1, "module");
   for (const std::string& part : {fused, again, beside, body, second, entry}) module += text(3, part);
   Collectives found = count_collectives(module + number(6, 1), 1);

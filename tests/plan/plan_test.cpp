@@ -56,8 +56,8 @@ TEST(Plan, OnTheCpuWithoutFilesOrData) {
   EXPECT_LT(plan.useful_flops, plan.flops_per_step);
   EXPECT_THAT(format_plan(plan), HasSubstr("data                 not given"));
   auto json = nlohmann::json::parse(plan_json(plan));
-  for (const char* key : {"weights_bytes", "trainable_bytes", "optimizer_bytes", "temporaries_bytes",
-                          "total_bytes", "capacity_bytes"})
+  for (const char* key :
+       {"weights_bytes", "trainable_bytes", "optimizer_bytes", "temporaries_bytes", "total_bytes", "capacity_bytes"})
     EXPECT_TRUE(json["per_device"][key].is_number()) << key;
   for (const char* key : {"target", "devices", "fits", "flops_per_step", "compile_seconds"})
     EXPECT_TRUE(json.contains(key)) << key;
@@ -103,15 +103,14 @@ TEST(Targets, TheTpuPluginDescribesAsManyDevices) {
  */
 TEST(Plan, CompilesForAbsentTpu) {
   if (!has_tpu_compiler()) GTEST_SKIP() << "libtpu was not fetched (gavel doctor --fetch tpu)";
-  Plan plan = make_plan(
-      recipe_with({"model.path=models/SmolLM2-135M-Instruct", "train.batch_size=8", "data.max_length=128"}),
-      {"tpu-v3-8"});
+  Plan plan =
+      make_plan(recipe_with({"model.path=models/SmolLM2-135M-Instruct", "train.batch_size=8", "data.max_length=128"}),
+                {"tpu-v3-8"});
   EXPECT_TRUE(plan.fits) << plan.refusal;
   EXPECT_EQ(plan.model, "smollm2-135m");
   EXPECT_EQ(plan.mesh, (Mesh{1, 8, 1}));
   // The weights are split in eight, but for the norms.
-  EXPECT_NEAR(plan.per_device.weights / (2.0 * static_cast<double>(plan.parameters - plan.trained) / 8), 1,
-              0.01);
+  EXPECT_NEAR(plan.per_device.weights / (2.0 * static_cast<double>(plan.parameters - plan.trained) / 8), 1, 0.01);
   EXPECT_GT(plan.step_seconds(), 0);
 }
 

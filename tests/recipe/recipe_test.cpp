@@ -136,57 +136,40 @@ TEST_P(BadRecipe, NamesPlaceKeyAndWhatIsWrong) {
 INSTANTIATE_TEST_SUITE_P(
     All, BadRecipe,
     testing::Values(
-        BadCase{"typo",
-                "train:\n  batch_sise: 4",
-                {"r.yaml:4: train.batch_sise: unknown key", "'train.batch_size'"}},
-        BadCase{"other_tools_name",
-                "train:\n  lr: 1",
-                {"r.yaml:4: train.lr", "did you mean 'train.learning_rate'"}},
-        BadCase{
-            "other_section", "lora:\n  max_length: 9", {"r.yaml:4: lora.max_length", "'data.max_length'"}},
+        BadCase{"typo", "train:\n  batch_sise: 4", {"r.yaml:4: train.batch_sise: unknown key", "'train.batch_size'"}},
+        BadCase{"other_tools_name", "train:\n  lr: 1", {"r.yaml:4: train.lr", "did you mean 'train.learning_rate'"}},
+        BadCase{"other_section", "lora:\n  max_length: 9", {"r.yaml:4: lora.max_length", "'data.max_length'"}},
         BadCase{"top_level", "seed: 3", {"r.yaml:3: seed: unknown key", "'train.seed'"}},
         BadCase{"section_typo", "trian: {seed: 3}", {"r.yaml:3: trian: unknown key", "'train'"}},
         BadCase{"nothing_near", "zzzzzzzzzzzz: 3", {"r.yaml:3", "there are: model, lora, data"}},
         BadCase{"nothing_near_in_section", "mesh: {zzzzzzzzzzzzzzz: 3}", {"there are: dp, fsdp, mp, rules"}},
         BadCase{"dotted", "train.seed: 3", {"r.yaml:3: train.seed: write it as 'seed:' below 'train:'"}},
-        BadCase{"twice",
-                "train:\n  seed: 1\n  seed: 2",
-                {"r.yaml:5: train.seed: is set twice; first at r.yaml:4"}},
+        BadCase{"twice", "train:\n  seed: 1\n  seed: 2", {"r.yaml:5: train.seed: is set twice; first at r.yaml:4"}},
         BadCase{"section_twice", "data: {valid: 0}", {"r.yaml:3: data: is set twice; first at r.yaml:2"}},
         BadCase{"section_is_value", "train: 5", {"r.yaml:3: train: expected keys with values, found 5"}},
         BadCase{"list_as_key", "? [a, b]\n: 5", {"expected a key, found a list"}},
-        BadCase{
-            "integer_is_text", "lora: {r: four}", {"r.yaml:3: lora.r: expected an integer", "found 'four'"}},
+        BadCase{"integer_is_text", "lora: {r: four}", {"r.yaml:3: lora.r: expected an integer", "found 'four'"}},
         BadCase{"integer_is_real", "lora: {r: 4.5}", {"lora.r: expected an integer", "found 4.5"}},
         BadCase{"integer_quoted", "lora: {r: '4'}", {"expected an integer", "found the text '4'"}},
         BadCase{"integer_null", "lora: {r: }", {"lora.r: expected an integer", "found nothing"}},
-        BadCase{
-            "integer_too_long", "train: {seed: 99999999999999999999}", {"train.seed: expected an integer"}},
+        BadCase{"integer_too_long", "train: {seed: 99999999999999999999}", {"train.seed: expected an integer"}},
         BadCase{"integer_list", "lora: {r: [4]}", {"found a list"}},
         BadCase{"integer_map", "lora: {r: {a: 4}}", {"found a mapping"}},
         BadCase{"rank_negative", "lora: {r: -4}", {"lora.r: expected an integer from 1", "found -4"}},
         BadCase{"rank_zero", "lora: {r: 0}", {"lora.r: expected"}},
-        BadCase{"dropout_one",
-                "lora: {lora_dropout: 1.0}",
-                {"lora.lora_dropout: expected a number from 0 to 1 (1 excl"}},
+        BadCase{
+            "dropout_one", "lora: {lora_dropout: 1.0}", {"lora.lora_dropout: expected a number from 0 to 1 (1 excl"}},
         BadCase{"dropout_nan", "lora: {lora_dropout: .nan}", {"lora.lora_dropout: expected a number"}},
         BadCase{"dropout_nan_word", "lora: {lora_dropout: nan}", {"lora.lora_dropout: expected a number"}},
-        BadCase{
-            "alpha_zero", "lora: {lora_alpha: 0}", {"lora.lora_alpha: expected a number above 0, found 0"}},
+        BadCase{"alpha_zero", "lora: {lora_alpha: 0}", {"lora.lora_alpha: expected a number above 0, found 0"}},
         BadCase{"rate_infinite", "train: {learning_rate: inf}", {"train.learning_rate: expected a number"}},
-        BadCase{"rate_negative",
-                "train: {learning_rate: -1}",
-                {"train.learning_rate: expected a number of 0 or more"}},
+        BadCase{"rate_negative", "train: {learning_rate: -1}", {"train.learning_rate: expected a number of 0 or more"}},
         BadCase{"beta_one", "train: {adam_beta2: 1}", {"train.adam_beta2: expected"}},
-        BadCase{
-            "module_unknown", "lora: {target_modules: [o_prj]}", {"found 'o_prj' (did you mean 'o_proj'?)"}},
+        BadCase{"module_unknown", "lora: {target_modules: [o_prj]}", {"found 'o_prj' (did you mean 'o_proj'?)"}},
         BadCase{"module_twice", "lora: {target_modules: [o_proj, o_proj]}", {"'o_proj' is there twice"}},
-        BadCase{
-            "modules_empty", "lora: {target_modules: []}", {"lora.target_modules", "found an empty list"}},
+        BadCase{"modules_empty", "lora: {target_modules: []}", {"lora.target_modules", "found an empty list"}},
         BadCase{"modules_text", "lora: {target_modules: o_proj}", {"expected a list", "found 'o_proj'"}},
-        BadCase{"modules_nested",
-                "lora: {target_modules: [[o_proj]]}",
-                {"in the list: expected a text, found a list"}},
+        BadCase{"modules_nested", "lora: {target_modules: [[o_proj]]}", {"in the list: expected a text, found a list"}},
         BadCase{"bool_yes", "lora: {use_rslora: yes}", {"expected true or false, found yes"}},
         BadCase{"bool_number", "lora: {use_rslora: 1}", {"expected true or false, found 1"}},
         BadCase{"text_number", "output: 5", {"r.yaml:3: output: expected a text, found 5", "\"5\""}},
@@ -196,22 +179,15 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"text_zero_byte", "output: \"a\\0b\"", {"zero byte"}},
         BadCase{"choice", "train: {schedule: cosin}", {"expected cosine, linear or constant", "'cosine'?"}},
         BadCase{"choice_list", "train: {schedule: [cosine]}", {"found a list"}},
-        BadCase{"dtype",
-                "model2: {}\ntrain: {layers: scn}",
-                {"r.yaml:3: model2", "r.yaml:4: train.layers", "'scan'?"}},
+        BadCase{"dtype", "model2: {}\ntrain: {layers: scn}", {"r.yaml:3: model2", "r.yaml:4: train.layers", "'scan'?"}},
         BadCase{"device", "device: cudda", {"r.yaml:3: device: expected cpu, cuda, tpu", "'cuda'?"}},
         BadCase{"device_gpu", "device: gpu", {"did you mean 'cuda'?"}},
-        BadCase{"mesh_zero",
-                "mesh: {dp: 0}",
-                {"r.yaml:3: mesh.dp: expected the number of devices, or -1; found 0"}},
+        BadCase{"mesh_zero", "mesh: {dp: 0}", {"r.yaml:3: mesh.dp: expected the number of devices, or -1; found 0"}},
         BadCase{"mesh_two_rests", "mesh: {dp: -1}", {"r.yaml:3: mesh: only one axis can be -1"}},
         BadCase{"mesh_negative", "mesh: {dp: -2}", {"mesh.dp: expected an integer from -1"}},
-        BadCase{"warmup",
-                "train: {max_steps: 100}",
-                {"r.yaml:3", "warmup_steps: 128 is more than the run's 100", "=5"}},
-        BadCase{"warmup_negative",
-                "train: {warmup_steps: -1}",
-                {"train.warmup_steps: expected an integer from 0"}},
+        BadCase{
+            "warmup", "train: {max_steps: 100}", {"r.yaml:3", "warmup_steps: 128 is more than the run's 100", "=5"}},
+        BadCase{"warmup_negative", "train: {warmup_steps: -1}", {"train.warmup_steps: expected an integer from 0"}},
         BadCase{"not_yaml", "train: [1, 2", {"r.yaml:", "not valid YAML"}},
         BadCase{"not_yaml_line", "lora:\n  r: 4\n bad", {"r.yaml:5: not valid YAML"}},
         BadCase{"unknown_alias", "lora: *x", {"r.yaml:3: not valid YAML"}},
@@ -235,11 +211,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "valid: 1",
                 {"r.yaml:4: data.valid: expected a share from 0 to 1 (1 excluded), or a file; found 1"}},
         BadCase{"valid_negative", "valid: -0.1", {"r.yaml:4: data.valid"}},
-        BadCase{"valid_null", "valid: null", {"found nothing"}},
-        BadCase{"valid_bool", "valid: false", {"found false"}},
-        BadCase{"fraction_zero",
-                "fraction: 0",
-                {"data.fraction: expected a number from 0 to 1 (0 excluded), found 0"}},
+        BadCase{"valid_null", "valid: null", {"found nothing"}}, BadCase{"valid_bool", "valid: false", {"found false"}},
+        BadCase{"fraction_zero", "fraction: 0", {"data.fraction: expected a number from 0 to 1 (0 excluded), found 0"}},
         BadCase{"fraction_more", "fraction: 1.01", {"data.fraction"}},
         BadCase{"length_short", "max_length: 7", {"data.max_length: expected an integer from 8", "found 7"}},
         BadCase{"shares_sum",
@@ -248,16 +221,13 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"shares_count", "proportional_shares: [0.5, 0.5]", {"expected a list of 3 numbers, found 2"}},
         BadCase{"shares_text", "proportional_shares: [a, b, c]", {"in the list: expected a number", "'a'"}},
         BadCase{"shares_zero", "proportional_shares: [0, 0.5, 0.5]", {"in the list"}},
-        BadCase{"columns_without_generic",
-                "columns: {prompt: q}",
-                {"data.columns: is for data.format: generic only"}},
+        BadCase{"columns_without_generic", "columns: {prompt: q}", {"data.columns: is for data.format: generic only"}},
         BadCase{"generic_without_columns",
                 "format: generic",
                 {"r.yaml:4: data.columns", "prompt, response_a and response_b", "winner"}},
-        BadCase{
-            "generic_both_labels",
-            "format: generic\n  columns: {prompt: a, response_a: b, response_b: c, winner: d, label_a: e}",
-            {"either the column winner, or"}},
+        BadCase{"generic_both_labels",
+                "format: generic\n  columns: {prompt: a, response_a: b, response_b: c, winner: d, label_a: e}",
+                {"either the column winner, or"}},
         BadCase{"column_typo",
                 "format: generic\n  columns: {promt: a}",
                 {"r.yaml:5: data.columns.promt", "'data.columns.prompt'"}},
@@ -266,8 +236,8 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) { return info.param.name; });
 
 TEST(Recipe, MissingRequiredKeysAreNamed) {
-  EXPECT_THAT(error_of(""), AllOf(HasSubstr("r.yaml: model.path: is missing"),
-                                  HasSubstr("r.yaml: data.train: is missing")));
+  EXPECT_THAT(error_of(""),
+              AllOf(HasSubstr("r.yaml: model.path: is missing"), HasSubstr("r.yaml: data.train: is missing")));
   EXPECT_THAT(error_of("# only a comment\n"), HasSubstr("model.path: is missing"));
   EXPECT_THAT(error_of("model.path"), HasSubstr("expected keys with values"));
 }
@@ -279,8 +249,7 @@ TEST(Recipe, BrokenYamlIsTheOnlyProblemReported) {
 }
 
 TEST(Recipe, AllProblemsComeTogether) {
-  std::string error =
-      error_of("model: {pth: m}\ndata: {train: t, max_length: 3}\nlora: {r: x}\n", {"train.lr=1"});
+  std::string error = error_of("model: {pth: m}\ndata: {train: t, max_length: 3}\nlora: {r: x}\n", {"train.lr=1"});
   EXPECT_EQ(std::count(error.begin(), error.end(), '\n'), 4) << error;
   for (const char* part : {"r.yaml:1: model.pth", "r.yaml:2: data.max_length", "r.yaml:3: lora.r",
                            "command line: train.lr: unknown key", "model.path: is missing"})
@@ -292,11 +261,11 @@ TEST(Recipe, SectionsWithoutKeysAreEmpty) {
 }
 
 TEST(Overrides, ReplaceWhatTheFileSays) {
-  Recipe recipe = parse_recipe(
-      with_required("train: {seed: 1, max_grad_norm: 2}"), "r.yaml",
-      {"train.seed=2", "train.seed=3", "train.max_grad_norm=null", "data.train=a=b: #1.csv", "output=2024",
-       "data.valid=0", "lora.use_rslora=true", "lora.target_modules=[q_proj, v_proj]",
-       "model.tokenizer=\"t\\ttab\"", "train.schedule=constant", "train.learning_rate=+1e-3"});
+  Recipe recipe =
+      parse_recipe(with_required("train: {seed: 1, max_grad_norm: 2}"), "r.yaml",
+                   {"train.seed=2", "train.seed=3", "train.max_grad_norm=null", "data.train=a=b: #1.csv", "output=2024",
+                    "data.valid=0", "lora.use_rslora=true", "lora.target_modules=[q_proj, v_proj]",
+                    "model.tokenizer=\"t\\ttab\"", "train.schedule=constant", "train.learning_rate=+1e-3"});
   EXPECT_EQ(recipe.train.seed, 3);
   EXPECT_FALSE(recipe.train.max_grad_norm);
   EXPECT_EQ(recipe.data.train, "a=b: #1.csv");
@@ -334,8 +303,7 @@ TEST(Recipe, HostileFilesAreErrorsAtOnce) {
   EXPECT_THAT(error_of(std::string(2 << 20, '#')), HasSubstr("expected a recipe of at most"));
   EXPECT_THAT(error_of(std::string(50000, '[')), HasSubstr("r.yaml"));
   EXPECT_THAT(error_of(std::string(50000, '{')), HasSubstr("r.yaml"));
-  EXPECT_THAT(error_of(with_required(std::string(1000, 'k') + ": 1")),
-              AllOf(HasSubstr("unknown key"), HasSubstr("…")));
+  EXPECT_THAT(error_of(with_required(std::string(1000, 'k') + ": 1")), AllOf(HasSubstr("unknown key"), HasSubstr("…")));
   // On this one YAML::LoadAll never returns.
   EXPECT_THAT(error_of("- a\n, b\n? c\n: d\n--- |\n x\n...\n"), StartsWith("r.yaml"));
   // Each level holds ten times the one before.
@@ -355,8 +323,7 @@ TEST(Recipe, LoadNamesTheFile) {
     load_recipe(path);
     FAIL();
   } catch (const Error& error) {
-    EXPECT_EQ(std::string(error.what()),
-              path.string() + ":3: lora.rank: unknown key (did you mean 'lora.r'?)");
+    EXPECT_EQ(std::string(error.what()), path.string() + ":3: lora.rank: unknown key (did you mean 'lora.r'?)");
   }
   std::filesystem::remove(path);
   EXPECT_THROW(load_recipe(path), Error);

@@ -38,9 +38,8 @@ class HtmlReport : public testing::Test {
           "\"elapsed_seconds\":{},\"tokens\":512,\"tokens_per_second\":100.5}}\n",
           step, 1.2 - 0.02 * step + 0.1 * random.uniform(), 1e-4 * step, 2 + random.uniform(), 3 * step);
       if (step % 10 == 0)
-        metrics +=
-            fmt::format("{{\"kind\":\"eval\",\"step\":{},\"log_loss\":{},\"accuracy\":0.5,\"rows\":40}}\n",
-                        step, 1.1 - 0.01 * step);
+        metrics += fmt::format("{{\"kind\":\"eval\",\"step\":{},\"log_loss\":{},\"accuracy\":0.5,\"rows\":40}}\n", step,
+                               1.1 - 0.01 * step);
     }
     write_file(run / "metrics.jsonl", metrics);
     std::vector<JudgedRow> rows;
@@ -60,8 +59,7 @@ class HtmlReport : public testing::Test {
         {"constant_log_loss", 1.08},
         {"model", {{"path", text}}},
         {"data",
-         {{"train",
-           {{"path", text}, {"rows", 7}, {"labels", {1, 2, 4}}, {"tokens", {{"mean", 5.5}, {text, 1}}}}}}}};
+         {{"train", {{"path", text}, {"rows", 7}, {"labels", {1, 2, 4}}, {"tokens", {{"mean", 5.5}, {text, 1}}}}}}}};
     write_file(run / "run.json", info.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     return run;
   }
@@ -70,8 +68,8 @@ class HtmlReport : public testing::Test {
 
 /** Nothing in the page could run or fetch something: no such tag, attribute or style. */
 void expect_harmless(const std::string& page) {
-  for (const char* bad : {"<script", "<img", "onerror=alert(2)>", " onmouseover=\"", "http://", "https://",
-                          "<link", "@import", "url("})
+  for (const char* bad :
+       {"<script", "<img", "onerror=alert(2)>", " onmouseover=\"", "http://", "https://", "<link", "@import", "url("})
     EXPECT_THAT(page, Not(HasSubstr(bad)));
   for (size_t open = page.find('<'); open != std::string::npos; open = page.find('<', open + 1)) {
     std::string tag = page.substr(open, page.find('>', open) - open);
@@ -83,10 +81,10 @@ void expect_harmless(const std::string& page) {
 
 TEST_F(HtmlReport, HasAllItsParts) {
   std::string page = report_html({read_run(make_run("one", "plain text"))});
-  for (const char* part : {"Training loss", "Learning rate", "Gradient norm", "Tokens a second",
-                           "Validation log loss", "Validation accuracy", "Confusion matrix", "Reliability",
-                           "Length against loss", "Most wrong", "Most uncertain", "Recipe", "label shares",
-                           "plain text", "prefers-color-scheme: dark", "1.0800", "By class"})
+  for (const char* part :
+       {"Training loss", "Learning rate", "Gradient norm", "Tokens a second", "Validation log loss",
+        "Validation accuracy", "Confusion matrix", "Reliability", "Length against loss", "Most wrong", "Most uncertain",
+        "Recipe", "label shares", "plain text", "prefers-color-scheme: dark", "1.0800", "By class"})
     EXPECT_THAT(page, HasSubstr(part)) << part;
   expect_harmless(page);
   EXPECT_LT(page.size(), 200'000u);
@@ -113,8 +111,7 @@ TEST_F(HtmlReport, RunsAreCompared) {
   make_run("two", "text");
   write_file(folder_ / "two" / "recipe.yaml", "train:\n  learning_rate: 0.2\n");
   std::string page = report_html({read_run(folder_ / "one"), read_run(folder_ / "two")});
-  for (const char* part :
-       {"Comparison", "Settings that differ", "train.learning_rate", "0.2", "of one", "of two"})
+  for (const char* part : {"Comparison", "Settings that differ", "train.learning_rate", "0.2", "of one", "of two"})
     EXPECT_THAT(page, HasSubstr(part)) << part;
 }
 
@@ -138,8 +135,8 @@ TEST_F(HtmlReport, ARunThatHasJustBegunOrIsDamagedHasAPage) {
 }
 
 TEST(RecipeSettings, AreFlat) {
-  auto settings = recipe_settings(
-      "model:\n  path: \"a: b\"\ndata:\n  columns:\n    id: x\n  cells: json\n# note\ndevice: cpu\n");
+  auto settings =
+      recipe_settings("model:\n  path: \"a: b\"\ndata:\n  columns:\n    id: x\n  cells: json\n# note\ndevice: cpu\n");
   std::vector<std::pair<std::string, std::string>> expected = {
       {"model.path", "\"a: b\""}, {"data.columns.id", "x"}, {"data.cells", "json"}, {"device", "cpu"}};
   EXPECT_EQ(settings, expected);

@@ -20,8 +20,7 @@ LossPlot example(int steps) {
   LossPlot plot;
   plot.title = "Loss <of> a run & more";
   for (int i = 1; i <= steps; ++i)
-    plot.train.push_back(
-        {static_cast<double>(i), 0.6 + 0.5 * std::exp(-3.0 * i / steps) + 0.1 * std::sin(i * 2.4)});
+    plot.train.push_back({static_cast<double>(i), 0.6 + 0.5 * std::exp(-3.0 * i / steps) + 0.1 * std::sin(i * 2.4)});
   plot.valid = {{0, 1.12}, {static_cast<double>(steps), 0.71}};
   return plot;
 }
@@ -39,9 +38,8 @@ TEST(LossPlot, HasAllItsParts) {
   std::string svg = loss_svg(example(100));
   EXPECT_THAT(svg, testing::StartsWith("<svg xmlns="));
   EXPECT_THAT(svg, HasSubstr("Loss &lt;of&gt; a run &amp; more"));
-  for (const char* part :
-       {"prefers-color-scheme: dark", "class=\"step\"", "class=\"mean\"", "class=\"point\"", "optimizer step",
-        "loss of a step", "moving mean", ">validation<", ">1.120<", ">0.710<"})
+  for (const char* part : {"prefers-color-scheme: dark", "class=\"step\"", "class=\"mean\"", "class=\"point\"",
+                           "optimizer step", "loss of a step", "moving mean", ">validation<", ">1.120<", ">0.710<"})
     EXPECT_THAT(svg, HasSubstr(part));
   EXPECT_EQ(numbers(svg, "cy").size(), 2u);
   EXPECT_GT(numbers(svg, "cy")[1], numbers(svg, "cy")[0]);  // a lower loss is further down

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <fstream>
@@ -17,7 +18,8 @@ class MetricsTest : public testing::Test {
   MetricsTest() { std::filesystem::remove(path_); }
   ~MetricsTest() override { std::filesystem::remove(path_); }
 
-  std::filesystem::path path_ = std::filesystem::path(testing::TempDir()) / "gavel_metrics_test.jsonl";
+  std::filesystem::path path_ =
+      std::filesystem::path(testing::TempDir()) / fmt::format("gavel_metrics_test_{}.jsonl", ::getpid());
 };
 
 TEST_F(MetricsTest, LinesAreThereAtOnceAndComeBack) {

@@ -37,8 +37,7 @@ std::vector<std::string> screen(const std::string& output) {
 class ProgressTest : public testing::Test {
  protected:
   Progress::Options options(bool terminal) {
-    return {
-        .label = "train", .out = &out_, .terminal = terminal, .width = 100, .clock = [this] { return now_; }};
+    return {.label = "train", .out = &out_, .terminal = terminal, .width = 100, .clock = [this] { return now_; }};
   }
 
   std::ostringstream out_;
@@ -53,9 +52,8 @@ TEST_F(ProgressTest, TerminalShowsOneBar) {
   }
   auto lines = screen(out_.str());
   ASSERT_EQ(lines.size(), 1u);
-  EXPECT_EQ(
-      lines[0],
-      "[====================>                   ]  train  50/100  50%  loss 0.7500  2.00 steps/s  25s left");
+  EXPECT_EQ(lines[0],
+            "[====================>                   ]  train  50/100  50%  loss 0.7500  2.00 steps/s  25s left");
   EXPECT_LT(lines[0].size(), 100u);
 }
 

@@ -20,13 +20,11 @@ JudgedRow row(std::array<double, 3> label, std::array<double, 3> p, int64_t toke
 
 TEST(Scores, FiguresOfAHandfulOfRows) {
   std::vector<JudgedRow> rows = {row({1, 0, 0}, {0.7, 0.2, 0.1}, 10), row({1, 0, 0}, {0.2, 0.7, 0.1}, 20),
-                                 row({0, 1, 0}, {0.1, 0.8, 0.1}, 30, 2),
-                                 row({0, 0, 1}, {0.1, 0.1, 0.8}, 40, 7)};
+                                 row({0, 1, 0}, {0.1, 0.8, 0.1}, 30, 2), row({0, 0, 1}, {0.1, 0.1, 0.8}, 40, 7)};
   Scores scores = score(rows);
   EXPECT_NEAR(scores.log_loss, -(std::log(0.7) + std::log(0.2) + 2 * std::log(0.8)) / 4, 1e-12);
   EXPECT_DOUBLE_EQ(scores.accuracy, 0.75);
-  EXPECT_NEAR(scores.brier, ((0.09 + 0.04 + 0.01) + (0.64 + 0.49 + 0.01) + (0.01 + 0.04 + 0.01) * 2) / 4,
-              1e-12);
+  EXPECT_NEAR(scores.brier, ((0.09 + 0.04 + 0.01) + (0.64 + 0.49 + 0.01) + (0.01 + 0.04 + 0.01) * 2) / 4, 1e-12);
   EXPECT_EQ(scores.confusion[0], (std::array<int64_t, 3>{1, 1, 0}));
   EXPECT_DOUBLE_EQ(scores.classes[0].recall, 0.5);
   EXPECT_DOUBLE_EQ(scores.classes[0].precision, 1);
@@ -64,8 +62,7 @@ TEST(LengthBaseline, FindsThatLongerAnswersWinAndNothingWhereThereIsNothing) {
     TextLengths r{static_cast<int64_t>(random.below(500)), static_cast<int64_t>(random.below(3000)),
                   static_cast<int64_t>(random.below(3000))};
     bool longer = random.uniform() < 0.9;
-    r.label = (r.response_a > r.response_b) == longer ? std::array<double, 3>{1, 0, 0}
-                                                      : std::array<double, 3>{0, 1, 0};
+    r.label = (r.response_a > r.response_b) == longer ? std::array<double, 3>{1, 0, 0} : std::array<double, 3>{0, 1, 0};
     rows.push_back(r);
     r.label = {0, 0, 0};
     r.label[random.below(3)] = 1;
@@ -78,8 +75,7 @@ TEST(LengthBaseline, FindsThatLongerAnswersWinAndNothingWhereThereIsNothing) {
   EXPECT_TRUE(std::isnan(length_baseline(std::span(rows).subspan(0, 9)).log_loss));
   // A few rows are not learnt by heart: lengths that say nothing cost little more than knowing nothing.
   double of_few = 0;
-  for (size_t i = 0; i < 30; ++i)
-    of_few += length_baseline(std::span(noise).subspan(20 * i, 20)).log_loss / 30;
+  for (size_t i = 0; i < 30; ++i) of_few += length_baseline(std::span(noise).subspan(20 * i, 20)).log_loss / 30;
   EXPECT_NEAR(of_few, std::log(3), 0.15);
   // Equal lengths leave no feature to scale.
   std::vector<TextLengths> same(20, TextLengths{1, 1, 1, 1, {1, 0, 0}});

@@ -24,16 +24,14 @@ std::vector<std::vector<std::string>> read_all(std::string_view text) {
 }
 
 TEST(Csv, QuotedCellsHoldCommasNewlinesAndQuotes) {
-  EXPECT_THAT(
-      read_all("a,b\n\"x,\ny\",\"he said \"\"hi\"\"\"\n1,\n"),
-      ElementsAre(ElementsAre("a", "b"), ElementsAre("x,\ny", "he said \"hi\""), ElementsAre("1", "")));
+  EXPECT_THAT(read_all("a,b\n\"x,\ny\",\"he said \"\"hi\"\"\"\n1,\n"),
+              ElementsAre(ElementsAre("a", "b"), ElementsAre("x,\ny", "he said \"hi\""), ElementsAre("1", "")));
 }
 
 TEST(Csv, LineEndsByteOrderMarkAndBlankLines) {
   EXPECT_THAT(read_all("\xEF\xBB\xBF"
                        "a,b\r\n\r\n1,2\r3,4\n\n\"5\",\"6\""),
-              ElementsAre(ElementsAre("a", "b"), ElementsAre("1", "2"), ElementsAre("3", "4"),
-                          ElementsAre("5", "6")));
+              ElementsAre(ElementsAre("a", "b"), ElementsAre("1", "2"), ElementsAre("3", "4"), ElementsAre("5", "6")));
 }
 
 TEST(Csv, CellsOfQuotesOnly) {
@@ -75,8 +73,7 @@ TEST(Csv, WhatIsWrittenReadsBack) {
     }
     std::string text;
     for (const auto& row : rows)
-      for (size_t c = 0; c < 3; ++c)
-        text += csv_cell(row[c]) + (c == 2 ? (trial % 2 == 0 ? "\n" : "\r\n") : ",");
+      for (size_t c = 0; c < 3; ++c) text += csv_cell(row[c]) + (c == 2 ? (trial % 2 == 0 ? "\n" : "\r\n") : ",");
     EXPECT_EQ(read_all(text), rows) << text;
   }
 }

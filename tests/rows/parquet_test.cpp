@@ -1,8 +1,8 @@
 // Parquet files, where this build has the module for them (tools/parquet_sample.py wrote the file).
 #include <gmock/gmock.h>
 
-#include "rows/preferences.h"
 #include "data/test_support.h"
+#include "rows/preferences.h"
 
 namespace gavel {
 namespace {
@@ -46,10 +46,9 @@ TEST(Parquet, ListsTextsNumbersAndNulls) {
 
 TEST(Parquet, OtherColumnsAndWhatIsMissing) {
   if (!has_module()) GTEST_SKIP() << "this build has no Apache Arrow (tools/fetch_packages.py pyarrow)";
-  ReadOptions options{
-      .format = Format::kGeneric,
-      .columns = {.prompt = "text", .response_a = "text", .response_b = "text", .winner = "winner"},
-      .cells = Cells::kText};
+  ReadOptions options{.format = Format::kGeneric,
+                      .columns = {.prompt = "text", .response_a = "text", .response_b = "text", .winner = "winner"},
+                      .cells = Cells::kText};
   PreferenceData data = read_preferences(sample(), options);
   ASSERT_EQ(data.rows.size(), 5u);
   EXPECT_EQ(data.rows[4].id, "5");  // the row's number
@@ -69,8 +68,7 @@ TEST(Parquet, TornFilesAreErrors) {
   const std::string whole = read_text(sample());
   for (size_t size : {size_t{4}, size_t{12}, whole.size() / 2, whole.size() - 1}) {
     auto path = folder.write("torn.parquet", whole.substr(0, size));
-    EXPECT_THAT(error_of([&] { read_preferences(path, {}); }),
-                HasSubstr("torn.parquet: can't be read as Parquet"));
+    EXPECT_THAT(error_of([&] { read_preferences(path, {}); }), HasSubstr("torn.parquet: can't be read as Parquet"));
   }
 }
 

@@ -27,9 +27,8 @@ int64_t rows_with(const PreferenceData& data, Oddity oddity) {
 TEST(Preferences, LmsysRows) {
   TempFolder folder;
   auto path = folder.write(
-      "a.csv",
-      lmsys("7,x,y,\"[\"\"p\"\",\"\"q\"\"]\",\"[\"\"a\"\",\"\"b\"\"]\",\"[\"\"c\"\",null]\",0,1,0\r\n"
-            "8,x,y,\"[\"\"p2\"\"]\",\"[\"\"a\"\"]\",\"[\"\"c\"\"]\",0.5,0.3,0.2\n"));
+      "a.csv", lmsys("7,x,y,\"[\"\"p\"\",\"\"q\"\"]\",\"[\"\"a\"\",\"\"b\"\"]\",\"[\"\"c\"\",null]\",0,1,0\r\n"
+                     "8,x,y,\"[\"\"p2\"\"]\",\"[\"\"a\"\"]\",\"[\"\"c\"\"]\",0.5,0.3,0.2\n"));
   PreferenceData data = read_preferences(path, {});
   ASSERT_EQ(data.rows.size(), 2u);
   EXPECT_TRUE(data.has_labels);
@@ -46,19 +45,19 @@ TEST(Preferences, LmsysRows) {
 
 TEST(Preferences, EachOddityIsCounted) {
   TempFolder folder;
-  auto path = folder.write(
-      "odd.csv", lmsys("1,x,y,\"[\"\"p\"\"]\",[null],[null],1,0,0\n"
-                       "2,x,y,\"[\"\"p\"\"]\",[null],\"[\"\"b\"\"]\",0,1,0\n"
-                       "3,x,y,\"[\"\"p \\ud83d\"\"]\",\"[\"\"\"\"]\",\"[\"\"b\"\"]\",0,1,0\n"
-                       "4,x,y,\"[\"\"p \xFF\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\",\"\"c\"\"]\",0,1,0\n"
-                       "5,x,y,plain text,\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",0,1,0\n"
-                       "6,x,y,\"[\"\"p6\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",0,0,0\n"
-                       "7,x,y,\"[\"\"p7\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",2,1,1\n"
-                       "8,x,y,\"[\"\"p8\"\"]\",\"[\"\"a\"\"]\",\"[\"\"a\"\"]\",0,0,1\n"
-                       "9,x,y,\"[\"\"p7\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",2,1,1\n"
-                       "10,x,y,\"[\"\"p7\"\"]\",\"[\"\"b\"\"]\",\"[\"\"a\"\"]\",1,0,0\n"
-                       "11,x,y,\"[\"\"p7\"\"]\",\"[\"\"b\"\"]\",\"[\"\"a\"\"]\",1,2,1\n"
-                       "12,x,y,\"[\"\"p12\"\"]\",\"[\"\"b\"\"]\",\"[\"\"a\"\"]\",x,,-1\n"));
+  auto path =
+      folder.write("odd.csv", lmsys("1,x,y,\"[\"\"p\"\"]\",[null],[null],1,0,0\n"
+                                    "2,x,y,\"[\"\"p\"\"]\",[null],\"[\"\"b\"\"]\",0,1,0\n"
+                                    "3,x,y,\"[\"\"p \\ud83d\"\"]\",\"[\"\"\"\"]\",\"[\"\"b\"\"]\",0,1,0\n"
+                                    "4,x,y,\"[\"\"p \xFF\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\",\"\"c\"\"]\",0,1,0\n"
+                                    "5,x,y,plain text,\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",0,1,0\n"
+                                    "6,x,y,\"[\"\"p6\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",0,0,0\n"
+                                    "7,x,y,\"[\"\"p7\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",2,1,1\n"
+                                    "8,x,y,\"[\"\"p8\"\"]\",\"[\"\"a\"\"]\",\"[\"\"a\"\"]\",0,0,1\n"
+                                    "9,x,y,\"[\"\"p7\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",2,1,1\n"
+                                    "10,x,y,\"[\"\"p7\"\"]\",\"[\"\"b\"\"]\",\"[\"\"a\"\"]\",1,0,0\n"
+                                    "11,x,y,\"[\"\"p7\"\"]\",\"[\"\"b\"\"]\",\"[\"\"a\"\"]\",1,2,1\n"
+                                    "12,x,y,\"[\"\"p12\"\"]\",\"[\"\"b\"\"]\",\"[\"\"a\"\"]\",x,,-1\n"));
   PreferenceData data = read_preferences(path, {});
   EXPECT_EQ(data.report.rows_read, 12);
   EXPECT_EQ(data.report.rows_kept, 8);
@@ -95,8 +94,7 @@ TEST(Preferences, EachOddityIsCounted) {
 
 TEST(Preferences, FilesWithoutLabelsAreForPredictionOnly) {
   TempFolder folder;
-  auto path =
-      folder.write("test.csv", "id,prompt,response_a,response_b\n1,\"[\"\"p\"\"]\",\"[\"\"a\"\"]\",[null]\n");
+  auto path = folder.write("test.csv", "id,prompt,response_a,response_b\n1,\"[\"\"p\"\"]\",\"[\"\"a\"\"]\",[null]\n");
   PreferenceData data = read_preferences(path, {.purpose = Purpose::kPredict});
   EXPECT_FALSE(data.has_labels);
   EXPECT_FALSE(data.rows.at(0).has_label);
@@ -110,26 +108,23 @@ TEST(Preferences, BrokenFilesAreErrorsThatSayWhere) {
   };
   EXPECT_THAT(error("e.csv", ""), HasSubstr("e.csv: the file is empty"));
   EXPECT_THAT(error("h.csv", kHeader), HasSubstr("h.csv: no rows"));
-  EXPECT_THAT(
-      error("c.csv", "id,prompt,response_a,respons_b\n1,2,3,4\n"),
-      HasSubstr("expected a column 'response_b', found id, prompt, response_a, respons_b (did you mean"));
-  EXPECT_THAT(
-      error("d.csv", "prompt,prompt,response_a,response_b,winner_model_a,winner_model_b,winner_tie\n"),
-      HasSubstr("names the column 'prompt' twice"));
+  EXPECT_THAT(error("c.csv", "id,prompt,response_a,respons_b\n1,2,3,4\n"),
+              HasSubstr("expected a column 'response_b', found id, prompt, response_a, respons_b (did you mean"));
+  EXPECT_THAT(error("d.csv", "prompt,prompt,response_a,response_b,winner_model_a,winner_model_b,winner_tie\n"),
+              HasSubstr("names the column 'prompt' twice"));
   EXPECT_THAT(error("n.csv", lmsys("1,x,y,p,a,b,1,0,0\n2,x,y,\"[\"\"p\"\"]\",[null],[null],1,0,0\n")),
               HasSubstr("no row is left after cleaning"));
   EXPECT_THAT(error("q.csv", lmsys("1,x,y,\"[p,a,b,1,0,0\n")), HasSubstr("never closed"));
   EXPECT_THAT(error("z.csv", "\x1F\x8B\x08"), HasSubstr("gzip"));
   EXPECT_THAT(error("p.parquet", "PAR1xxxx"), HasSubstr("Parquet"));
-  EXPECT_THAT(error("l.jsonl",
-                    "{\"prompt\": \"p\", \"winner_model_a\": 1, \"winner_model_b\": 0, \"winner_tie\": 0}\n"),
-              HasSubstr("l.jsonl: row 1: expected a key 'response_a'"));
+  EXPECT_THAT(
+      error("l.jsonl", "{\"prompt\": \"p\", \"winner_model_a\": 1, \"winner_model_b\": 0, \"winner_tie\": 0}\n"),
+      HasSubstr("l.jsonl: row 1: expected a key 'response_a'"));
   EXPECT_THAT(error("t.jsonl",
                     "{\"prompt\":\"p\",\"response_a\":\"a\",\"response_b\":\"b\",\"winner_model_a\":1,"
                     "\"winner_model_b\":0,\"winner_tie\":0}\n{\"prompt\": \"tor"),
               HasSubstr("t.jsonl: row 2: expected a JSON object"));
-  EXPECT_THAT(error_of([&] { read_preferences(folder / "absent.csv", {}); }),
-              HasSubstr("absent.csv: can't be opened"));
+  EXPECT_THAT(error_of([&] { read_preferences(folder / "absent.csv", {}); }), HasSubstr("absent.csv: can't be opened"));
 }
 
 TEST(Preferences, WsdmAndGenericColumns) {

@@ -48,13 +48,11 @@ double length_regression_loss(const std::vector<PreferenceRow>& rows, bool lette
       }
       for (size_t c = 0; c < 3; ++c) {
         loss -= rows[i].label[c] * std::log(score[c] / sum) / static_cast<double>(rows.size());
-        for (size_t f = 0; f < kFeatures; ++f)
-          gradient[c][f] += (score[c] / sum - rows[i].label[c]) * x[i][f];
+        for (size_t f = 0; f < kFeatures; ++f) gradient[c][f] += (score[c] / sum - rows[i].label[c]) * x[i][f];
       }
     }
     for (size_t c = 0; c < 3; ++c)
-      for (size_t f = 0; f < kFeatures; ++f)
-        w[c][f] -= 0.5 * gradient[c][f] / static_cast<double>(rows.size());
+      for (size_t f = 0; f < kFeatures; ++f) w[c][f] -= 0.5 * gradient[c][f] / static_cast<double>(rows.size());
   }
   return loss;
 }

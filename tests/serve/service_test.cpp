@@ -28,8 +28,7 @@ std::vector<Verdict> by_length(std::span<const PreferenceRow> rows) {
     if (row.prompt[0] == "slow") std::this_thread::sleep_for(400ms);
     if (row.prompt[0] == "fail") fail("no judge today");
     Verdict verdict;
-    double a = static_cast<double>(row.response_a[0].size()),
-           b = static_cast<double>(row.response_b[0].size());
+    double a = static_cast<double>(row.response_a[0].size()), b = static_cast<double>(row.response_b[0].size());
     verdict.probabilities = {a / (a + b + 1), b / (a + b + 1), 1 / (a + b + 1)};
     verdict.length = verdict.full_length = 7;
     verdicts.push_back(verdict);
@@ -87,8 +86,7 @@ class ServiceTest : public testing::Test {
     (void)!::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     std::string answer;
     char part[4096];
-    for (ssize_t got; (got = ::recv(socket, part, sizeof part, 0)) > 0;)
-      answer.append(part, static_cast<size_t>(got));
+    for (ssize_t got; (got = ::recv(socket, part, sizeof part, 0)) > 0;) answer.append(part, static_cast<size_t>(got));
     ::close(socket);
     return answer;
   }
@@ -107,8 +105,7 @@ TEST_F(ServiceTest, AnswersPairsListsHealthMetricsAndThePage) {
   EXPECT_EQ(found->status, 200);
   EXPECT_EQ(Json::parse(found->body)["verdict"], "A");
   found = client().Post(
-      "/v1/judge",
-      "[" + pair() + "," + R"({"id":9,"prompt":["a","b"],"response_a":"x","response_b":"longer"})" + "]",
+      "/v1/judge", "[" + pair() + "," + R"({"id":9,"prompt":["a","b"],"response_a":"x","response_b":"longer"})" + "]",
       "application/json");
   ASSERT_TRUE(found);
   auto list = Json::parse(found->body);
@@ -116,8 +113,7 @@ TEST_F(ServiceTest, AnswersPairsListsHealthMetricsAndThePage) {
   EXPECT_EQ(list[1]["verdict"], "B");
   EXPECT_EQ(list[1]["id"], "9");
   EXPECT_THAT(client().Get("/")->body, HasSubstr("Which answer is better?"));
-  EXPECT_THAT(client().Get("/")->get_header_value("Content-Security-Policy"),
-              HasSubstr("default-src 'none'"));
+  EXPECT_THAT(client().Get("/")->get_header_value("Content-Security-Policy"), HasSubstr("default-src 'none'"));
   std::string metrics = client().Get("/metrics")->body;
   EXPECT_THAT(metrics, HasSubstr("gavel_requests_total{status=\"200\"} 2"));
   EXPECT_THAT(metrics, HasSubstr("gavel_pairs_total 3"));
@@ -132,9 +128,8 @@ TEST_F(ServiceTest, MalformedRequestsAreRefusedAndTheServiceLivesOn) {
   start(options);
   std::string deep(3000, '[');
   for (const std::string& body :
-       {std::string(), std::string("{"), std::string("[]"), std::string("null"),
-        std::string("{\"prompt\":\"a\"}"), std::string("\xff\xfe{"), deep,
-        std::string("{\"prompt\":[],\"response_a\":\"a\",\"response_b\":\"b\"}"),
+       {std::string(), std::string("{"), std::string("[]"), std::string("null"), std::string("{\"prompt\":\"a\"}"),
+        std::string("\xff\xfe{"), deep, std::string("{\"prompt\":[],\"response_a\":\"a\",\"response_b\":\"b\"}"),
         std::string("{\"prompt\":{\"a\":1},\"response_a\":\"a\",\"response_b\":\"b\"}"),
         std::string("{\"promt\":\"a\",\"response_a\":\"a\",\"response_b\":\"b\"}"),
         "[" + pair() + "," + pair() + "," + pair() + "," + pair() + "]"})
@@ -154,8 +149,7 @@ TEST_F(ServiceTest, MalformedRequestsAreRefusedAndTheServiceLivesOn) {
   EXPECT_THAT(raw(head + "Connection: close\r\n\r\n"), HasSubstr(" 411 "));
   EXPECT_THAT(raw(head + "Transfer-Encoding: chunked\r\n\r\nzz\r\n"), HasSubstr(" 400 "));
   std::string chunk(4000, ' ');
-  EXPECT_THAT(raw(head + "Transfer-Encoding: chunked\r\n\r\nfa0\r\n" + chunk + "\r\nfa0\r\n" + chunk +
-                  "\r\n0\r\n\r\n"),
+  EXPECT_THAT(raw(head + "Transfer-Encoding: chunked\r\n\r\nfa0\r\n" + chunk + "\r\nfa0\r\n" + chunk + "\r\n0\r\n\r\n"),
               HasSubstr(" 413 "));
   EXPECT_THAT(raw(head + "Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"), HasSubstr(" 4"));
   // What follows a refused body is not taken for a request.
@@ -163,8 +157,8 @@ TEST_F(ServiceTest, MalformedRequestsAreRefusedAndTheServiceLivesOn) {
   EXPECT_THAT(smuggled, HasSubstr(" 413 "));
   EXPECT_THAT(smuggled, testing::Not(HasSubstr("gavel_requests_total")));
   for (const std::string& bytes :
-       {std::string("\r\n\r\n"), std::string("garbage\r\n\r\n"), std::string("GET\r\n\r\n"),
-        std::string(20000, 'a'), std::string("\0\0\0\0", 4), std::string("GET / HTTP/9.9\r\n\r\n"),
+       {std::string("\r\n\r\n"), std::string("garbage\r\n\r\n"), std::string("GET\r\n\r\n"), std::string(20000, 'a'),
+        std::string("\0\0\0\0", 4), std::string("GET / HTTP/9.9\r\n\r\n"),
         "GET /" + std::string(9000, 'x') + " HTTP/1.1\r\n\r\n",
         "GET / HTTP/1.1\r\n" + std::string("A: b\r\n") + std::string(9000, 'h') + ": x\r\n\r\n"})
     raw(bytes, 1000ms);

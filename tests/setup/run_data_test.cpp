@@ -79,8 +79,7 @@ TEST_F(RunDataTest, IsSplitAndTheSecondStartTakesTheCache) {
   // The split is no part of what is kept; another file is.
   EXPECT_TRUE(load({"data.valid=0.1", "train.seed=7", "data.fraction=0.5"}).from_cache);
   EXPECT_FALSE(load({"data.max_length=63"}).from_cache);
-  std::ofstream(file("train.csv"), std::ios::app)
-      << "x,m,n,\"[\"\"p\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",1,0,0\n";
+  std::ofstream(file("train.csv"), std::ios::app) << "x,m,n,\"[\"\"p\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",1,0,0\n";
   RunData changed = load();
   EXPECT_FALSE(changed.from_cache);
   EXPECT_EQ(changed.train_report.rows_read, 121);
@@ -107,8 +106,7 @@ TEST_F(RunDataTest, FoldsTakeTurnsAsValidationRows) {
   EXPECT_EQ(seen.size(), 120u);
   EXPECT_THAT(load_error({"data.folds=3", "data.fold=3"}), HasSubstr("data.fold: expected 0 to 2"));
   EXPECT_THAT(load_error({"data.fold=1"}), HasSubstr("data.fold"));
-  EXPECT_THAT(load_error({"data.folds=3", "data.valid=" + file("test.csv").string()}),
-              HasSubstr("data.folds"));
+  EXPECT_THAT(load_error({"data.folds=3", "data.valid=" + file("test.csv").string()}), HasSubstr("data.folds"));
   EXPECT_THAT(load_error({"data.folds=200"}), HasSubstr("data.folds: expected 2 to 120"));
 }
 
@@ -141,8 +139,7 @@ TEST_F(RunDataTest, SummaryCountsAndShows) {
   EXPECT_EQ(summary.train.statistics.full_lengths.min, static_cast<double>(summary.examples[0].full_tokens));
   EXPECT_EQ(summary.train.turns.count, data.train.tokens.num_rows());
   std::string text = summary.format();
-  for (const char* part :
-       {"120 rows read, 120 kept", "A wins", "99%", "█", "cut by max_length 64", "packed", "| "})
+  for (const char* part : {"120 rows read, 120 kept", "A wins", "99%", "█", "cut by max_length 64", "packed", "| "})
     EXPECT_THAT(text, HasSubstr(part));
   std::string json = summary.to_json();
   for (const char* part : {"\"rows_read\": 120", "\"both_null\"", "\"99%\"", "\"histogram\"", "\"wasted\""})

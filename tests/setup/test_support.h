@@ -22,7 +22,9 @@ inline std::shared_ptr<pjrt::Client> test_client() {
 }
 
 /** Programs compiled by earlier test runs of this build. */
-inline std::filesystem::path test_compile_cache() { return std::filesystem::path(GAVEL_BINARY_DIR) / "test_programs"; }
+inline std::filesystem::path test_compile_cache() {
+  return std::filesystem::path(GAVEL_BINARY_DIR) / "test_programs";
+}
 
 /** A folder of one test, removed at its end. */
 class TempFolder {

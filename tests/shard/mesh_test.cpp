@@ -43,8 +43,8 @@ TEST(Mesh, IsParsedAndPrinted) {
 TEST(Mesh, ShardsCoverTheArrayOnceForEachCopy) {
   Mesh mesh{2, 2, 2};
   Shape shape = {8, 6};
-  for (const DimensionAxes& axes : std::vector<DimensionAxes>{
-           {{"dp", "fsdp"}, {"mp"}}, {{"mp"}, {"fsdp"}}, {{}, {}}, {{"fsdp", "mp"}, {}}}) {
+  for (const DimensionAxes& axes :
+       std::vector<DimensionAxes>{{{"dp", "fsdp"}, {"mp"}}, {{"mp"}, {"fsdp"}}, {{}, {}}, {{"fsdp", "mp"}, {}}}) {
     std::vector<int> times(48, 0);
     for (int64_t device = 0; device < mesh.devices(); ++device) {
       Shard shard = shard_of(mesh, axes, shape, device);
@@ -65,10 +65,7 @@ TEST(Mesh, FirstAxisIsTheMajorOne) {
 }
 
 TEST(Mesh, UnevenShardsAreRefused) {
-  EXPECT_THAT(error_of([] {
-                shard_of({1, 8, 1}, {{"fsdp"}}, {9}, 0);
-              }),
-              testing::HasSubstr("does not divide"));
+  EXPECT_THAT(error_of([] { shard_of({1, 8, 1}, {{"fsdp"}}, {9}, 0); }), testing::HasSubstr("does not divide"));
   EXPECT_THAT(error_of([] { shard_of({1, 8, 1}, {{"fsdp"}}, {8, 8}, 0); }), testing::HasSubstr("dimensions"));
 }
 

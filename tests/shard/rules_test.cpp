@@ -61,8 +61,7 @@ TEST(Rules, DefaultsForLlama) {
   auto axes = [&](const std::string& name, const Shape& shape) { return partitioner.axes_of(name, shape); };
   const DimensionAxes column = {{"mp"}, {"fsdp"}}, row = {{"fsdp"}, {"mp"}}, whole = {{}, {}};
   EXPECT_EQ(axes("model.embed_tokens.weight", {32, 8}), column);
-  for (const char* name :
-       {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj"})
+  for (const char* name : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj"})
     EXPECT_EQ(axes(kLayer + name + ".weight", {8, 8}), column) << name;
   for (const char* name : {"self_attn.o_proj", "mlp.down_proj"})
     EXPECT_EQ(axes(kLayer + name + ".weight", {8, 8}), row) << name;
@@ -101,15 +100,11 @@ TEST(Rules, OfSeveralAxesTheLastGiveWay) {
 
 TEST(Rules, AFileComesBeforeTheDefaults) {
   Partitioner partitioner{
-      {2, 2, 2},
-      parse_rules("lora_A$: [null, [dp, fsdp]]\n'o_proj\\.weight$': [mp, fsdp]\nscore:\n", "rules.yaml")};
-  EXPECT_EQ(partitioner.axes_of("layers.*.self_attn.o_proj.lora_A", {4, 8}),
-            (DimensionAxes{{}, {"dp", "fsdp"}}));
-  EXPECT_EQ(partitioner.axes_of("model.layers.0.self_attn.o_proj.weight", {8, 8}),
-            (DimensionAxes{{"mp"}, {"fsdp"}}));
+      {2, 2, 2}, parse_rules("lora_A$: [null, [dp, fsdp]]\n'o_proj\\.weight$': [mp, fsdp]\nscore:\n", "rules.yaml")};
+  EXPECT_EQ(partitioner.axes_of("layers.*.self_attn.o_proj.lora_A", {4, 8}), (DimensionAxes{{}, {"dp", "fsdp"}}));
+  EXPECT_EQ(partitioner.axes_of("model.layers.0.self_attn.o_proj.weight", {8, 8}), (DimensionAxes{{"mp"}, {"fsdp"}}));
   EXPECT_EQ(partitioner.axes_of("score", {8, 8}), (DimensionAxes{{}, {}}));
-  EXPECT_EQ(partitioner.axes_of("model.layers.0.mlp.down_proj.weight", {8, 8}),
-            (DimensionAxes{{"fsdp"}, {"mp"}}));
+  EXPECT_EQ(partitioner.axes_of("model.layers.0.mlp.down_proj.weight", {8, 8}), (DimensionAxes{{"fsdp"}, {"mp"}}));
 }
 
 TEST(Rules, BrokenFilesAreRefusedByLine) {

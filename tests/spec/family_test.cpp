@@ -47,7 +47,8 @@ TEST(Family, EveryTensorSaysWhatItIs) {
 
 TEST(Family, ALlamaIsDescribedAsItsFilesHoldIt) {
   const DecoderSpec spec = decoder_spec(small("llama"));
-  EXPECT_THAT(spec.linear_names(), ElementsAre("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"));
+  EXPECT_THAT(spec.linear_names(),
+              ElementsAre("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"));
   EXPECT_EQ(spec.base_tensors().size(), 2u + 3 * 9);
   const AttentionSpec& attention = spec.block(2).attention;
   EXPECT_EQ(attention.q_proj.weight.gguf_name, "blk.*.attn_q.weight");

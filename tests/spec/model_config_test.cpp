@@ -43,10 +43,8 @@ TEST(ModelConfig, DefaultsAreThoseOfTransformers) {
 TEST(ModelConfig, BothSpellingsOfRope) {
   const std::string llama3 =
       R"("factor":32,"low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":8192)";
-  ModelConfig older =
-      parse({{"rope_theta", "500000"}, {"rope_scaling", "{\"rope_type\":\"llama3\"," + llama3 + "}"}});
-  ModelConfig newer =
-      parse({{"rope_parameters", "{\"rope_theta\":500000,\"rope_type\":\"llama3\"," + llama3 + "}"}});
+  ModelConfig older = parse({{"rope_theta", "500000"}, {"rope_scaling", "{\"rope_type\":\"llama3\"," + llama3 + "}"}});
+  ModelConfig newer = parse({{"rope_parameters", "{\"rope_theta\":500000,\"rope_type\":\"llama3\"," + llama3 + "}"}});
   EXPECT_EQ(older.to_json(3, "float32"), newer.to_json(3, "float32"));
   EXPECT_EQ(newer.rope.rope_theta, 500000);
   EXPECT_EQ(newer.rope.scaling.type, "llama3");
@@ -67,8 +65,7 @@ TEST(ModelConfig, BadKeysAreNamed) {
     expect_bad({{key, "99999999999"}}, {key});
   }
   expect_bad({{"num_hidden_layers", "2000000000"}}, {"'num_hidden_layers' is 2000000000, at most"});
-  expect_bad({{"num_key_value_heads", "3"}},
-             {"num_attention_heads 4 is not a multiple of num_key_value_heads 3"});
+  expect_bad({{"num_key_value_heads", "3"}}, {"num_attention_heads 4 is not a multiple of num_key_value_heads 3"});
   expect_bad({{"head_dim", "7"}}, {"head_dim is 7, expected an even number"});
   expect_bad({{"model_type", "\"gpt2\""}}, {"model_type is 'gpt2'; only llama, mistral, qwen2, qwen3 models"});
   expect_bad({{"hidden_act", "\"gelu\""}}, {"hidden_act is 'gelu'"});

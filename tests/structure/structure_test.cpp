@@ -32,7 +32,9 @@ Names matches(const std::string& text, const char* pattern) {
   return found;
 }
 
-bool is_source(const fs::path& path) { return path.extension() == ".cpp" || path.extension() == ".h"; }
+bool is_source(const fs::path& path) {
+  return path.extension() == ".cpp" || path.extension() == ".h";
+}
 
 /** Every folder but the Parquet module, which is no library of the program. */
 Names folders() {
@@ -91,7 +93,8 @@ TEST(Structure, NoFolderIncludesInACircle) {
   for (const std::string& folder : folders()) links[folder] = included(folder);
   while (!links.empty()) {
     auto leaf = std::find_if(links.begin(), links.end(), [&](const auto& entry) {
-      return std::none_of(entry.second.begin(), entry.second.end(), [&](const auto& name) { return links.contains(name); });
+      return std::none_of(entry.second.begin(), entry.second.end(),
+                          [&](const auto& name) { return links.contains(name); });
     });
     ASSERT_NE(leaf, links.end()) << "a circle among " << testing::PrintToString(links);
     links.erase(leaf);

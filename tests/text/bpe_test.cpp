@@ -44,8 +44,7 @@ TEST(Bpe, EqualsTheDefinitionOnRandomVocabularies) {
       auto left = random.below(tokens.size()), right = random.below(tokens.size());
       std::string both = tokens[left] + tokens[right];
       pairs.emplace_back(left, right);
-      if (both.size() < 40 && std::find(tokens.begin(), tokens.end(), both) == tokens.end())
-        tokens.push_back(both);
+      if (both.size() < 40 && std::find(tokens.begin(), tokens.end(), both) == tokens.end()) tokens.push_back(both);
     }
     for (size_t i = 0; i < tokens.size(); ++i) {
       model.add_token(tokens[i], static_cast<uint32_t>(i));

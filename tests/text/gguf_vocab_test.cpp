@@ -37,8 +37,7 @@ std::string gguf_of(const nlohmann::json& json, const std::string& pre = "smollm
   std::vector<std::string> tokens(json["model"]["vocab"].size()), merges;
   for (auto& [token, id] : json["model"]["vocab"].items()) tokens.at(id) = token;
   for (auto& m : json["model"]["merges"])
-    merges.push_back(m.is_string() ? m.get<std::string>()
-                                   : m[0].get<std::string>() + " " + m[1].get<std::string>());
+    merges.push_back(m.is_string() ? m.get<std::string>() : m[0].get<std::string>() + " " + m[1].get<std::string>());
   Writer w;
   w.bytes = "GGUF";
   w.put<uint32_t>(3).put<uint64_t>(0).put<uint64_t>(10);
@@ -100,8 +99,7 @@ TEST(GgufVocab, WrongBytesNeverCrash) {
   Random random(9);
   for (int i = 0; i < 300; ++i) {
     std::string bad = bytes;
-    for (int k = 0; k < 3; ++k)
-      bad[random.below(i < 200 ? 400 : bad.size())] = static_cast<char>(random.next());
+    for (int k = 0; k < 3; ++k) bad[random.below(i < 200 ? 400 : bad.size())] = static_cast<char>(random.next());
     try {
       encode(Tokenizer::load(write_gguf(bad)), "some text 123");
     } catch (const Error&) {

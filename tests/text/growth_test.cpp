@@ -99,8 +99,7 @@ const char* const kCased =
 const char* const kGrouped = R"((?:\p{L}|\p{N}|[<|>_])+|(?:\s|=)+|(?:.|\n))";
 
 TEST(Growth, Scanners) {
-  for (const char* name : {"llama3", "digits", "gpt2", "prefix"})
-    check_growth(small_tokenizer(name), name, 1 << 14);
+  for (const char* name : {"llama3", "digits", "gpt2", "prefix"}) check_growth(small_tokenizer(name), name, 1 << 14);
 }
 
 TEST(Growth, RegularExpressions) {
@@ -132,8 +131,7 @@ TEST(Growth, TokensThatTakeTheWhiteSpaceBesideThem) {
       while (out.size() < size) out += part;
       return out;
     };
-    EXPECT_LT(seconds_of(tokenizer, text(1 << 17)), 20 * seconds_of(tokenizer, text(1 << 14)) + 0.01)
-        << part[0];
+    EXPECT_LT(seconds_of(tokenizer, text(1 << 17)), 20 * seconds_of(tokenizer, text(1 << 14)) + 0.01) << part[0];
   }
 }
 

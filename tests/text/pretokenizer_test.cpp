@@ -72,9 +72,7 @@ TEST(Scanner, Qwen2EqualsRegex) {
 }
 
 TEST(Scanner, Gpt2EqualsRegex) {
-  compare(
-      {level_stage(true)}, [](const uint8_t* end) { return Gpt2Scanner<false>(UnicodeTable::get(), end); },
-      3);
+  compare({level_stage(true)}, [](const uint8_t* end) { return Gpt2Scanner<false>(UnicodeTable::get(), end); }, 3);
   compare(
       {split_stage(PreTokenizer::kGpt2Pattern), level_stage(false)},
       [](const uint8_t* end) { return Gpt2Scanner<false>(UnicodeTable::get(), end); }, 4);
@@ -85,8 +83,7 @@ TEST(Scanner, DigitsGpt2EqualsRegex) {
   digits.type = Stage::Type::kDigits;
   digits.individual = true;
   compare(
-      {digits, level_stage(true)},
-      [](const uint8_t* end) { return Gpt2Scanner<true>(UnicodeTable::get(), end); }, 5);
+      {digits, level_stage(true)}, [](const uint8_t* end) { return Gpt2Scanner<true>(UnicodeTable::get(), end); }, 5);
 }
 
 TEST(Regex, OwnClassesStandForEveryCodePoint) {
@@ -95,9 +92,9 @@ TEST(Regex, OwnClassesStandForEveryCodePoint) {
     CharClass kind;
     bool negated;
   };
-  for (Part part : {Part{"\\p{L}", kLetterClass, false}, Part{"[\\P{L}]", kLetterClass, true},
-                    Part{"\\p{N}", kNumberClass, false}, Part{"[^\\p{N}]", kNumberClass, true},
-                    Part{"\\s", kSpaceClass, false}, Part{"[x\\S]", kSpaceClass, true}}) {
+  for (Part part :
+       {Part{"\\p{L}", kLetterClass, false}, Part{"[\\P{L}]", kLetterClass, true}, Part{"\\p{N}", kNumberClass, false},
+        Part{"[^\\p{N}]", kNumberClass, true}, Part{"\\s", kSpaceClass, false}, Part{"[x\\S]", kSpaceClass, true}}) {
     Regex regex(part.pattern, "test");
     RegexScratch scratch;
     std::string text;
@@ -136,12 +133,9 @@ TEST(Unicode, LossyReplacesMaximalParts) {
   const std::string r = "\xef\xbf\xbd";
   // The examples of the Unicode standard, tables 3-8 to 3-11, and Rust's documentation.
   EXPECT_EQ(lossy("Hello \xf0\x90\x80World"), std::pair("Hello " + r + "World", size_t{1}));
-  EXPECT_EQ(lossy("\xc0\xaf\xe0\x80\xbf\xf0\x81\x82\x41"),
-            std::pair(r + r + r + r + r + r + r + r + "A", size_t{8}));
-  EXPECT_EQ(lossy("\xed\xa0\x80\xed\xbf\xbf\xed\xaf\x41"),
-            std::pair(r + r + r + r + r + r + r + r + "A", size_t{8}));
-  EXPECT_EQ(lossy("\xf4\x91\x92\x93\xff\x41\x80\xbf\x42"),
-            std::pair(r + r + r + r + r + "A" + r + r + "B", size_t{7}));
+  EXPECT_EQ(lossy("\xc0\xaf\xe0\x80\xbf\xf0\x81\x82\x41"), std::pair(r + r + r + r + r + r + r + r + "A", size_t{8}));
+  EXPECT_EQ(lossy("\xed\xa0\x80\xed\xbf\xbf\xed\xaf\x41"), std::pair(r + r + r + r + r + r + r + r + "A", size_t{8}));
+  EXPECT_EQ(lossy("\xf4\x91\x92\x93\xff\x41\x80\xbf\x42"), std::pair(r + r + r + r + r + "A" + r + r + "B", size_t{7}));
   EXPECT_EQ(lossy("\xe1\x80\xe2\xf0\x91\x92\xf1\xbf\x41"), std::pair(r + r + r + r + "A", size_t{4}));
   EXPECT_EQ(lossy("fine \xf0\x9f\x98\x80"), std::pair(std::string("fine \xf0\x9f\x98\x80"), size_t{0}));
   EXPECT_EQ(lossy("\xf0\x9f\x98"), std::pair(r, size_t{1}));

@@ -72,8 +72,7 @@ TEST(Rows, TemplateOfBosAndEos) {
   tokenizer.set_template(true, true);
   std::vector<std::string_view> texts{"a b"};
   RowOptions options{.add_special_tokens = true};
-  EXPECT_EQ(rows_of(tokenizer.encode_batch(texts, options)).at(0),
-            (std::vector<int32_t>{521, 64, 220, 65, 522}));
+  EXPECT_EQ(rows_of(tokenizer.encode_batch(texts, options)).at(0), (std::vector<int32_t>{521, 64, 220, 65, 522}));
   options.truncation = TruncationParams{.max_length = 3, .direction = Side::kLeft};
   EXPECT_EQ(rows_of(tokenizer.encode_batch(texts, options)).at(0), (std::vector<int32_t>{bos, 65, eos}));
   tokenizer.save(folder / "saved");
@@ -86,8 +85,7 @@ TEST(Rows, TemplateOfBosAndEos) {
   EXPECT_THROW(Tokenizer::load(data_folder() / "gpt2.json").set_template(true, false), Error);
 }
 
-std::string error_of(const nlohmann::json& json,
-                     std::vector<std::string_view> texts = {"some text of words"}) {
+std::string error_of(const nlohmann::json& json, std::vector<std::string_view> texts = {"some text of words"}) {
   try {
     Tokenizer tokenizer = Tokenizer::from_json(json.dump(), "T");
     tokenizer.encode_batch(texts, tokenizer.row_options());
@@ -107,22 +105,15 @@ TEST(Rows, BadSectionsAreErrorsThatNameThem) {
            {"truncation", R"({"max_length": 8, "strategy": "LongestFirst", "stride": 0})", "no error"},
            {"truncation", R"({"max_length": 0, "strategy": "LongestFirst", "stride": 0})",
             "max_length 0 leaves no room for the 1 tokens that the template adds"},
-           {"truncation", R"({"max_length": 8, "strategy": "LongestFirst", "stride": 7})",
-            "the stride 7 is not below"},
-           {"truncation", R"({"max_length": 8, "strategy": "OnlySecond", "stride": 0})",
-            "OnlySecond is for pairs"},
-           {"truncation", R"({"max_length": 8, "strategy": "Odd"})",
-            "truncation.strategy: \"Odd\" is not known"},
-           {"truncation", R"({"strategy": "LongestFirst"})",
-            "T.truncation: the key \"max_length\" is missing"},
-           {"truncation", R"({"max_length": 8, "strategy": "OnlyFirst", "direction": "Up"})",
-            "direction: \"Up\""},
-           {"padding", R"({"strategy": "BatchLongest", "pad_id": 0, "pad_type_id": 0, "pad_token": ""})",
-            "no error"},
+           {"truncation", R"({"max_length": 8, "strategy": "LongestFirst", "stride": 7})", "the stride 7 is not below"},
+           {"truncation", R"({"max_length": 8, "strategy": "OnlySecond", "stride": 0})", "OnlySecond is for pairs"},
+           {"truncation", R"({"max_length": 8, "strategy": "Odd"})", "truncation.strategy: \"Odd\" is not known"},
+           {"truncation", R"({"strategy": "LongestFirst"})", "T.truncation: the key \"max_length\" is missing"},
+           {"truncation", R"({"max_length": 8, "strategy": "OnlyFirst", "direction": "Up"})", "direction: \"Up\""},
+           {"padding", R"({"strategy": "BatchLongest", "pad_id": 0, "pad_type_id": 0, "pad_token": ""})", "no error"},
            {"padding", R"({"strategy": "Odd", "pad_id": 0, "pad_type_id": 0, "pad_token": ""})",
             "\"Odd\" is not known"},
-           {"padding",
-            R"({"strategy": {"Fixed": 1000000000000}, "pad_id": 0, "pad_type_id": 0, "pad_token": ""})",
+           {"padding", R"({"strategy": {"Fixed": 1000000000000}, "pad_id": 0, "pad_type_id": 0, "pad_token": ""})",
             "is too long"},
            {"padding", R"({"strategy": "BatchLongest", "pad_id": -1, "pad_type_id": 0, "pad_token": ""})",
             "padding.pad_id: expected a whole number"},

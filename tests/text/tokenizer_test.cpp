@@ -58,15 +58,13 @@ TEST_P(SmallTokenizer, SaveCopiesTokenizerJson) {
   Tokenizer tokenizer = load();
   tokenizer.set_pad_id(tokenizer.vocab_size() - 1);
   tokenizer.save(folder);
-  EXPECT_EQ(read_text(folder / "tokenizer.json"),
-            read_text(data_folder() / (std::string(GetParam()) + ".json")));
+  EXPECT_EQ(read_text(folder / "tokenizer.json"), read_text(data_folder() / (std::string(GetParam()) + ".json")));
   Tokenizer again = Tokenizer::load(folder);
   EXPECT_EQ(again.pad_id(), tokenizer.vocab_size() - 1);
   EXPECT_EQ(again.vocab_size(), tokenizer.vocab_size());
 }
 
-INSTANTIATE_TEST_SUITE_P(All, SmallTokenizer,
-                         ::testing::Values("llama3", "digits", "gpt2", "prefix", "general"),
+INSTANTIATE_TEST_SUITE_P(All, SmallTokenizer, ::testing::Values("llama3", "digits", "gpt2", "prefix", "general"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(Tokenizer, TemplateIsNotAddedButTold) {
@@ -171,8 +169,7 @@ TEST(Tokenizer, BadJsonIsAnErrorThatNamesThePart) {
            {"/normalizer", R"({"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "x"}]})",
             "normalizer \"Prepend\" is not known"},
            {"/pre_tokenizer", R"({"type": "Metaspace"})", "pre-tokenizer \"Metaspace\" is not known"},
-           {"/pre_tokenizer", R"({"type": "Digits", "individual_digits": true})",
-            "expected ByteLevel once and last"},
+           {"/pre_tokenizer", R"({"type": "Digits", "individual_digits": true})", "expected ByteLevel once and last"},
            {"/pre_tokenizer",
             R"({"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": "("},
               "behavior": "Isolated", "invert": false}, {"type": "ByteLevel", "add_prefix_space": false}]})",
@@ -184,8 +181,7 @@ TEST(Tokenizer, BadJsonIsAnErrorThatNamesThePart) {
            {"/pre_tokenizer", R"({"type": "ByteLevel"})", "\"add_prefix_space\" is missing"},
            {"/decoder", R"({"type": "WordPiece"})", "decoder \"WordPiece\" is not known"},
            {"/post_processor", R"({"type": "Odd"})", "post-processor \"Odd\" is not known"},
-           {"/post_processor", R"({"type": "TemplateProcessing", "single": []})",
-            "does not stand in the template"},
+           {"/post_processor", R"({"type": "TemplateProcessing", "single": []})", "does not stand in the template"},
            {"/model/type", "\"Unigram\"", "\"Unigram\" is not known"},
            {"/model/dropout", "0.1", "dropout"},
            {"/model/continuing_subword_prefix", "\"##\"", "continuing_subword_prefix"},
@@ -203,8 +199,7 @@ TEST(Tokenizer, BadJsonIsAnErrorThatNamesThePart) {
            {"/model/merges", R"([["a", 1]])", "model.merges[0]: expected"},
            {"/model/merges", R"(["a zzz"])", "the token \"zzz\" of this merge is not in model.vocab"},
            {"/added_tokens", R"([{"id": 0}])", "added_tokens[0]: the key \"content\" is missing"},
-           {"/added_tokens", R"([{"id": "0", "content": "x"}])",
-            "added_tokens[0].id: expected a whole number"}}) {
+           {"/added_tokens", R"([{"id": "0", "content": "x"}])", "added_tokens[0].id: expected a whole number"}}) {
     auto json = good();
     json[nlohmann::json::json_pointer(c.pointer)] = nlohmann::json::parse(c.value);
     EXPECT_THAT(error_of(json.dump()), HasSubstr(c.text)) << c.pointer << " " << c.value;

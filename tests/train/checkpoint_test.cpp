@@ -7,8 +7,8 @@
 
 #include "base/file.h"
 #include "io/model_files.h"
-#include "train/resume.h"
 #include "setup/test_support.h"
+#include "train/resume.h"
 
 namespace gavel {
 namespace {
@@ -19,8 +19,7 @@ using testing::HasSubstr;
 bool same_bits(const std::vector<HostTensor>& a, const std::vector<HostTensor>& b) {
   if (a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i)
-    if (a[i].shape() != b[i].shape() || std::memcmp(a[i].data(), b[i].data(), a[i].bytes()) != 0)
-      return false;
+    if (a[i].shape() != b[i].shape() || std::memcmp(a[i].data(), b[i].data(), a[i].bytes()) != 0) return false;
   return true;
 }
 
@@ -142,8 +141,7 @@ TEST_F(CheckpointTest, WhatChangedIsNamed) {
   now.recipe[0].second = "2";
   now.files[0].digest.crc64 = 8;
   EXPECT_THAT(changes(identity_, now),
-              testing::ElementsAre("train.seed: 1 → 2",
-                                   testing::AllOf(HasSubstr("data.train"), HasSubstr("content"))));
+              testing::ElementsAre("train.seed: 1 → 2", testing::AllOf(HasSubstr("data.train"), HasSubstr("content"))));
   now.files.clear();
   EXPECT_THAT(changes(identity_, now), testing::Contains(HasSubstr("not there any more")));
   // A setting that the checkpoint's version did not have.

@@ -10,14 +10,14 @@
 
 #include "base/error.h"
 #include "cluster/process_group.h"
-#include "pjrt/key_value_callbacks.h"
-#include "report/metrics.h"
-#include "spec/family.h"
 #include "engine/device_mesh.h"
 #include "engine/programs.h"
-#include "setup/run_data.h"
+#include "pjrt/key_value_callbacks.h"
+#include "report/metrics.h"
 #include "setup/open_device.h"
+#include "setup/run_data.h"
 #include "setup/run_options.h"
+#include "spec/family.h"
 #include "train/run_training.h"
 
 namespace gavel {
@@ -35,15 +35,13 @@ void probe_store(const ProcessGroup& group) {
   const int other = 1 - group.index;
   // Every byte, and more of them than one message of the launcher's takes.
   std::string large(20 << 20, '\0');
-  for (size_t i = 0; i < large.size(); ++i)
-    large[i] = static_cast<char>(i * 7 + static_cast<size_t>(group.index));
+  for (size_t i = 0; i < large.size(); ++i) large[i] = static_cast<char>(i * 7 + static_cast<size_t>(group.index));
   std::string long_key(2000, 'k');
   if (group.index == 0) expect(!store.try_get("late/1"), "nothing under a key that is put later");
   Exchange together(group, "together");
   together("");
   store.put(fmt::format("late/{}", group.index), fmt::format("from {}", group.index));
-  expect(store.get(fmt::format("late/{}", other), 60000) == fmt::format("from {}", other),
-         "the other's value");
+  expect(store.get(fmt::format("late/{}", other), 60000) == fmt::format("from {}", other), "the other's value");
   expect(store.try_get(fmt::format("late/{}", other)).has_value(), "a value that is there without waiting");
   store.put(long_key + std::to_string(group.index), "long");
   expect(store.get(long_key + std::to_string(other), 60000) == "long", "a value under a long key");
@@ -55,8 +53,7 @@ void probe_store(const ProcessGroup& group) {
       fail("expected: the other's text, byte {} differs", i);
   for (int round = 0; round < 50; ++round) {
     std::string own = fmt::format("{} of {}", round, group.index);
-    expect(together(own)[static_cast<size_t>(other)] == fmt::format("{} of {}", round, other),
-           "round after round");
+    expect(together(own)[static_cast<size_t>(other)] == fmt::format("{} of {}", round, other), "round after round");
   }
   together("");
   if (group.index == 0) store.erase("late/0");
@@ -96,8 +93,7 @@ void probe_callbacks(const ProcessGroup& group) {
     last_error.assign(text, size);
     return reinterpret_cast<PJRT_Error*>(&last_error);
   };
-  const std::string own = fmt::format("topology/{}", group.index),
-                    others = fmt::format("topology/{}", 1 - group.index);
+  const std::string own = fmt::format("topology/{}", group.index), others = fmt::format("topology/{}", 1 - group.index);
   const std::string value("a\0b", 3);
   auto put = pjrt::make_args<PJRT_KeyValuePutCallback_Args>();
   put.key = own.data(), put.key_size = own.size();
@@ -117,8 +113,7 @@ void probe_callbacks(const ProcessGroup& group) {
   expect(std::string(try_get.value, try_get.value_size) == value, "the other's value");
   try_get.value_deleter_callback(try_get.value);
   try_get.key = "nothing", try_get.key_size = 7;
-  expect(create.kv_try_get_callback(&try_get) != nullptr && last_code == PJRT_Error_Code_NOT_FOUND,
-         "NOT_FOUND");
+  expect(create.kv_try_get_callback(&try_get) != nullptr && last_code == PJRT_Error_Code_NOT_FOUND, "NOT_FOUND");
   get.key = "nothing", get.key_size = 7, get.timeout_in_ms = 500;
   expect(create.kv_get_callback(&get) != nullptr && last_code == PJRT_Error_Code_DEADLINE_EXCEEDED,
          "DEADLINE_EXCEEDED");
@@ -183,8 +178,7 @@ void probe_data(const ProcessGroup& group, const fs::path& folder, const std::ve
             HostTensor part(again.dtype(), shard.shape);
             const std::string& from = parts[static_cast<size_t>(place / 4)];
             expect(from.size() == 4 * part.bytes(), "parts of the size of the mesh's");
-            std::memcpy(part.mutable_data(), from.data() + static_cast<size_t>(place % 4) * part.bytes(),
-                        part.bytes());
+            std::memcpy(part.mutable_data(), from.data() + static_cast<size_t>(place % 4) * part.bytes(), part.bytes());
             paste_tensor(again, shard, part);
           }
           expect(bytes_of(again) == bytes_of(*tensors(one.micro[micro])[t]),
