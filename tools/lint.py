@@ -5,7 +5,7 @@
     tools/lint.py --format   (make format)   formats all files in place, and no more
 
 Both programs are pinned in packages.lock and fetched on first use; .clang-format and .clang-tidy say what is wanted.
-clang-tidy learns from the release build how a file is compiled; it need not be built, only configured.
+clang-tidy learns how a file is compiled from build/lint, which is configured and never built.
 """
 import argparse
 import concurrent.futures
@@ -21,7 +21,7 @@ import fetch_packages
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDERS = ["src", "tests", "fuzz", "bench"]
-DATABASE = ROOT / "build" / "release" / "compile_commands.json"
+BUILD = ROOT / "build" / "lint"
 # A file takes clang-tidy 3 seconds, the longest ones 15. What is not done in time is left out, and told.
 JOBS, MOST_FILES, MOST_SECONDS = 2, 60, 540
 
@@ -44,9 +44,9 @@ def format_files(*options):
 
 def check_format():
     """Names each file that is not formatted, with the first line that would change. Returns whether there is none."""
+    found = format_files("--dry-run")
     first = {}
-    for file, line in re.findall(r"^(\S+?):(\d+):\d+: warning: code should be clang-formatted", format_files("--dry-run"),
-                                 re.MULTILINE):
+    for file, line in re.findall(r"^(\S+?):(\d+):\d+: warning: code should be clang-formatted", found, re.MULTILINE):
         first.setdefault(file, line)
     for file, line in first.items():
         print(f"{file}:{line}: not formatted")
@@ -64,10 +64,13 @@ def files_to_tidy():
     """The .cpp files that differ from the parent commit, committed or not, and those of the headers that do."""
     changed = git("diff", "--name-only", "--diff-filter=d", "HEAD~1", "--", *FOLDERS)
     changed += git("ls-files", "--others", "--exclude-standard", "--", *FOLDERS)
-    subprocess.run(["cmake", "--preset", "release"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    built = {entry["file"] for entry in json.loads(DATABASE.read_text())}
+    # Without precompiled headers: those of g++ are nothing to clang, and a file must name what it includes.
+    subprocess.run(["cmake", "--preset", "release", "-B", BUILD, "-DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON"], cwd=ROOT,
+                   check=True, stdout=subprocess.DEVNULL)
+    built = {pathlib.Path(entry["file"]).resolve()
+             for entry in json.loads((BUILD / "compile_commands.json").read_text())}
     wanted = {re.sub(r"\.h$", ".cpp", name) for name in changed}
-    return sorted(name for name in wanted if str(ROOT / name) in built)
+    return sorted(name for name in wanted if ROOT / name in built)
 
 
 def sample(files):
@@ -81,12 +84,12 @@ def check_tidy():
     files = files_to_tidy()
     chosen = sample(files)
     if not chosen:
-        print("clang-tidy: no file differs from the parent commit")
+        print("clang-tidy: no file differs from the parent commit, or there is no such commit")
         return True
     tidy, deadline = program("clang-tidy"), time.monotonic() + MOST_SECONDS
     # <omp.h> is not in clang's own folder of headers but in that of g++.
-    headers = subprocess.run(["c++", "-print-file-name=include"], capture_output=True, text=True, check=True).stdout.strip()
-    command = [tidy, "--quiet", "-p", DATABASE.parent, f"--extra-arg=-idirafter{headers}"]
+    headers = subprocess.run(["c++", "-print-file-name=include"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    command = [tidy, "--quiet", "-p", BUILD, f"--extra-arg=-idirafter{headers.strip()}"]
 
     def check(name):
         """What is wrong, '' if nothing is, None if there was no time left."""
