@@ -52,9 +52,7 @@ KernelPartition partition_kernel(const Mesh& mesh, const KernelDimensions& dimen
     };
     return all(operands, in) && all(results, out);
   };
-  std::vector<std::string> batch;
-  for (const char* axis : {"dp", "fsdp"})
-    if (mesh.size(axis) > 1) batch.emplace_back(axis);
+  std::vector<std::string> batch = mesh.batch_axes();
   if (!divides('t', mesh.batch_parts())) batch.clear();
   auto over_mp = [&](char letter) {
     return mesh.mp > 1 && divides(letter, mesh.mp) ? std::vector<std::string>{"mp"} : std::vector<std::string>();

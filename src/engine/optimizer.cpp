@@ -23,11 +23,6 @@ HostTensor to_tensor(const StepScalars& s) {
   return HostTensor::from<float>(values, {static_cast<int64_t>(values.size())});
 }
 
-Value element(const Value& scalars, StepScalar which) {
-  const auto place = static_cast<int64_t>(which);
-  return reshape(slice_dim(scalars, 0, place, place + 1), {});
-}
-
 AdamState adamw_update(const AdamW& adam, const AdamState& state, const std::vector<Value>& gradients,
                        const Value& scalars) {
   Value shrink = mul(element(scalars, StepScalar::kLearningRate), adam.weight_decay);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "graph/graph.h"
+#include "graph/ops.h"
 
 namespace gavel {
 
@@ -31,8 +32,12 @@ enum class StepScalar : int64_t {
   kInverseWeight,   // 1 / total_weight
   kCount,
 };
-/** One element as a float32 scalar. */
-Value element(const Value& scalars, StepScalar which);
+/** One element of a vector as a scalar, by its name: a StepScalar, or a Stat (programs.h). */
+template <class Name>
+Value element(const Value& vector, Name which) {
+  const auto place = static_cast<int64_t>(which);
+  return reshape(slice_dim(vector, 0, place, place + 1), {});
+}
 /** `step` counts from 0. */
 StepScalars step_scalars(const AdamW& adam, int64_t step, double learning_rate, double total_weight);
 /** float32 [StepScalar::kCount] */

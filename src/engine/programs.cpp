@@ -9,15 +9,12 @@ namespace gavel {
 
 namespace {
 
-std::vector<DimensionAxes> whole_axes(std::initializer_list<int> ranks) {
+/** Of frozen or of trainable parameters. */
+template <class Parameter>
+std::vector<DimensionAxes> axes_of(const Placement& placement, const std::vector<Parameter>& parameters) {
   std::vector<DimensionAxes> axes;
-  for (int rank : ranks) axes.emplace_back(static_cast<size_t>(rank));
+  for (const Parameter& p : parameters) axes.push_back(placement.parameter(p.name, p.tensor, p.stacked));
   return axes;
-}
-
-Value element(const Value& stats, Stat which) {
-  const auto place = static_cast<int64_t>(which);
-  return reshape(slice_dim(stats, 0, place, place + 1), {});
 }
 
 /** STATS of scalars. */
@@ -56,7 +53,7 @@ class ProgramBuilder {
       declared({argument.axes});
     }
     dropout_key_ = graph_.parameter(DType::kU32, {}, "dropout_key");
-    declared(whole_axes({0}));
+    declared({DimensionAxes(0)});
   }
 
   Value logits(const std::vector<Value>& trainable, bool training) {
@@ -101,7 +98,7 @@ class ProgramBuilder {
  private:
   /** f32, whole on each device. */
   Value declare_vector(const char* name, int64_t size) {
-    declared(whole_axes({1}));
+    declared({DimensionAxes(1)});
     return graph_.parameter(DType::kF32, {size}, name);
   }
   void declared(std::vector<DimensionAxes> axes) {
@@ -179,17 +176,11 @@ std::vector<BatchArgument> batch_arguments(const ModelOptions& model, const Batc
 }
 
 std::vector<DimensionAxes> frozen_axes(const ModelOptions& model) {
-  std::vector<DimensionAxes> axes;
-  for (const FrozenParameter& p : frozen_parameters(model))
-    axes.push_back(model.placement.parameter(p.name, p.tensor, p.stacked));
-  return axes;
+  return axes_of(model.placement, frozen_parameters(model));
 }
 
 std::vector<DimensionAxes> trainable_axes(const ModelOptions& model) {
-  std::vector<DimensionAxes> axes;
-  for (const TrainableParameter& p : trainable_layout(model).parameters)
-    axes.push_back(model.placement.parameter(p.name, p.tensor, p.stacked));
-  return axes;
+  return axes_of(model.placement, trainable_layout(model).parameters);
 }
 
 ProgramText train_step_program(const StepOptions& options, const BatchShape& shape) {

@@ -10,12 +10,14 @@
 
 namespace gavel {
 
+/** Names and values that a kernel is told besides its operands; written as f32, i32 and i1. */
+using KernelAttributes = std::vector<std::pair<std::string, std::variant<double, int32_t, bool>>>;
+
 /** A call of a function that was registered with the device's plugin under a name (a custom call of XLA FFI, api_version 4).
  */
 struct Kernel {
   std::string target;
-  /** Written as f32, i32 and i1. */
-  std::vector<std::pair<std::string, std::variant<double, int32_t, bool>>> attributes;
+  KernelAttributes attributes;
   /** As Op::gradient; empty for a kernel without a rule, whose gradient can't be asked for. */
   std::function<std::vector<Value>(const GradientContext&)> gradient;
   /** As Op::flops, of one call. */

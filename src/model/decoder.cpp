@@ -68,8 +68,8 @@ class BlockBuilder {
     Value q = heads(attention_.q_proj, attention_.num_attention_heads);
     Value k = heads(attention_.k_proj, attention_.num_key_value_heads);
     Value v = heads(attention_.v_proj, attention_.num_key_value_heads);
-    Value turned_k = layers_.rotary({head_norm(k, attention_.k_norm), rotary()});
-    Value turned_q = layers_.rotary({head_norm(q, attention_.q_norm), rotary()});
+    Value turned_k = layers_.rotary({norm_if_any(k, attention_.k_norm), rotary()});
+    Value turned_q = layers_.rotary({norm_if_any(q, attention_.q_norm), rotary()});
     Value o = layers_.attention(AttentionCall{turned_q, turned_k, v, shared_.segment_ids, rule()});
     return rest(x, reshape(o, {b * s, attention_.query_features()}), hash);
   }
@@ -89,8 +89,8 @@ class BlockBuilder {
     auto at_index = [&](const Value& angles) { return take(reshape(angles, {b * s, d / 2}), index); };
     Rotary turns{at_index(rotary().cos), at_index(rotary().sin)};
     const TokenPlaces places = places_of(index, s);
-    Value turned_k = layers_.rotary({head_norm(k, attention_.k_norm), rotary()});
-    Value turned_q = layers_.rotary({head_norm(q, attention_.q_norm), turns});
+    Value turned_k = layers_.rotary({norm_if_any(k, attention_.k_norm), rotary()});
+    Value turned_q = layers_.rotary({norm_if_any(q, attention_.q_norm), turns});
     Value o = layers_.attention(PooledAttentionCall{turned_q, turned_k, v, shared_.segment_ids, places, rule()});
     return rest(take(x, index), reshape(o, {r, attention_.query_features()}), hash);
   }
@@ -105,13 +105,13 @@ class BlockBuilder {
     return layers_.norm({x, values_.of(weight), options_.spec.norm});
   }
   /** Of each head, or of what a part of the block gives, where the block has such a norm. */
-  Value head_norm(const Value& x, const std::vector<TensorSpec>& weight) const {
+  Value norm_if_any(const Value& x, const std::vector<TensorSpec>& weight) const {
     return weight.empty() ? x : norm(x, weight.front());
   }
 
   /** After attention: output projection and the feed-forward block, with their residuals. */
   Value rest(const Value& x, const Value& attended, const Value& hash) const {
-    Value middle = add(x, head_norm(linear(attended, attention_.o_proj, hash), block_.attention_output_norm));
+    Value middle = add(x, norm_if_any(linear(attended, attention_.o_proj, hash), block_.attention_output_norm));
     const FeedForwardSpec& mlp = block_.feed_forward;
     auto weight = [&](const LinearSpec& spec) { return values_.of(spec.weight); };
     if (Value whole = layers_.feed_forward({middle, values_.of(block_.feed_forward_norm), options_.spec.norm,
@@ -121,7 +121,7 @@ class BlockBuilder {
     Value normed = norm(middle, block_.feed_forward_norm);
     Value gate = linear(normed, mlp.gate_proj, hash), up = linear(normed, mlp.up_proj, hash);
     Value gated = layers_.gated({gate, up, mlp.activation});
-    return add(middle, head_norm(linear(gated, mlp.down_proj, hash), block_.feed_forward_output_norm));
+    return add(middle, norm_if_any(linear(gated, mlp.down_proj, hash), block_.feed_forward_output_norm));
   }
 
   bool bare_feed_forward() const {

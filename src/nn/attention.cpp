@@ -1,13 +1,11 @@
 #include "nn/attention.h"
 
 #include "graph/ops.h"
+#include "nn/attention_rule.h"
 
 namespace gavel {
 
 namespace {
-
-// Far below any score, yet finite, so that a row with nothing to see gives no NaN.
-constexpr double kMasked = -1e30;
 
 /** [B, S, H, D] → [B, Hkv, H/Hkv * S, D]: the heads that share keys side by side. */
 Value group_queries(const Value& q, int64_t kv_heads) {
@@ -20,20 +18,6 @@ Value ungroup(const Value& o, int64_t s, int64_t heads) {
   int64_t b = o.dim(0), kv_heads = o.dim(1), d = o.dim(3);
   Value split = reshape(o, {b, kv_heads, heads / kv_heads, s, d});
   return reshape(transpose(split, {0, 3, 1, 2, 4}), {b, s, heads, d});
-}
-
-/** Scores of `rule` before the mask, from their products. */
-Value scores_of(const Value& products, const AttentionRule& rule) {
-  Value scores = mul(products, rule.scale);
-  if (!rule.logit_softcapping) return scores;
-  return mul(tanh(mul(scores, 1 / *rule.logit_softcapping)), *rule.logit_softcapping);
-}
-
-/** Also only keys whose place is less than the window before the query's. */
-Value within_window(const Value& seen, const Value& key, const Value& query, const AttentionRule& rule) {
-  if (!rule.sliding_window) return seen;
-  Value first = sub(query, full_like(query, static_cast<double>(*rule.sliding_window)));
-  return bit_and(seen, compare(Compare::kGt, key, first));
 }
 
 }  // namespace
@@ -52,7 +36,7 @@ Value causal_attention(const AttentionCall& call, int64_t block) {
     int64_t end = std::min(start + block, s), rows = end - start;
     Value qb = group_queries(slice_dim(q, 1, start, end), kv);
     Value kb = slice_dim(k, 1, 0, end), vb = slice_dim(v, 1, 0, end);
-    Value scores = scores_of(dot(qb, kb, {{0, 1}, {0, 2}, {3}, {3}}, wide_type(q.dtype())), rule);
+    Value scores = ruled_scores(dot(qb, kb, {{0, 1}, {0, 2}, {3}, {3}}, wide_type(q.dtype())), rule).scores;
     Shape mask_shape = {b, rows, end};
     Value place = add(iota(graph, DType::kI32, mask_shape, 1), static_cast<double>(start));
     Value key = iota(graph, DType::kI32, mask_shape, 2);
@@ -81,9 +65,10 @@ Value gathered_attention(const PooledAttentionCall& call) {
   Graph& graph = q.graph();
   int64_t r = q.dim(0), h = q.dim(1), d = q.dim(2), s = k.dim(1), kv = k.dim(2), group = h / kv;
   Value qg = reshape(q, {r, kv, group, d});
-  Value kr = take(k, rows), vr = take(v, rows);                                                   // [R, S, Hkv, D]
-  Value scores = scores_of(dot(qg, kr, {{0, 1}, {0, 2}, {3}, {3}}, wide_type(q.dtype())), rule);  // [R, Hkv, G, S]
-  Value segments = take(segment_ids, rows);                                                       // [R, S]
+  Value kr = take(k, rows), vr = take(v, rows);  // [R, S, Hkv, D]
+  Value scores =
+      ruled_scores(dot(qg, kr, {{0, 1}, {0, 2}, {3}, {3}}, wide_type(q.dtype())), rule).scores;  // [R, Hkv, G, S]
+  Value segments = take(segment_ids, rows);                                                      // [R, S]
   Value own =
       reduce_sum(select(compare(Compare::kEq, iota(graph, DType::kI32, {r, s}, 1), broadcast(places, {r, s}, {0})),
                         segments, full_like(segments, 0)),

@@ -4,13 +4,11 @@
 #include "graph/ops.h"
 #include "graph/scan.h"
 #include "nn/attention.h"
+#include "nn/attention_rule.h"
 
 namespace gavel {
 
 namespace {
-
-// Far below any score, yet finite, so that a row with nothing to see gives no NaN.
-constexpr double kMasked = -1e30;
 
 /** Sizes of q [B, S, H, D] with k, v [B, S, Hkv, D], in blocks of `block` places. */
 struct Sizes {
@@ -38,29 +36,21 @@ Value row(const Value& stacked, int64_t i) {
   return reshape(slice_dim(stacked, 0, i, i + 1), shape);
 }
 
-/** [B, Hkv, G * block, block] scores of query block `i` with key block `j` (a scalar), masked; the mask; and with a soft
- * cap its slope, what a score's gradient is multiplied by. */
+/** [B, Hkv, G * block, block] scores of query block `i` with key block `j` (a scalar), masked; the mask; and
+ * RuledScores::slope. */
 struct Scores {
   Value scores, mask, slope;
 };
 Scores block_scores(const Value& q, const Value& k, const Value& own, const Value& others, int64_t i, const Value& j,
                     const AttentionRule& rule, const Sizes& z) {
   Graph& graph = q.graph();
-  Value scores = mul(dot(q, k, {{0, 1}, {0, 1}, {3}, {3}}, wide_type(q.dtype())), rule.scale), slope;
-  if (rule.logit_softcapping) {
-    Value bent = tanh(mul(scores, 1 / *rule.logit_softcapping));
-    scores = mul(bent, *rule.logit_softcapping);
-    slope = add(neg(mul(bent, bent)), 1);
-  }
+  auto [scores, slope] = ruled_scores(dot(q, k, {{0, 1}, {0, 1}, {3}, {3}}, wide_type(q.dtype())), rule);
   Shape shape = {z.b, z.block, z.block};
   Value query = add(iota(graph, DType::kI32, shape, 1), static_cast<double>(i * z.block));
   Value key = add(iota(graph, DType::kI32, shape, 2), broadcast_scalar(mul(j, static_cast<double>(z.block)), shape));
   Value seen = bit_and(compare(Compare::kLe, key, query),
                        compare(Compare::kEq, broadcast(own, shape, {0, 1}), broadcast(others, shape, {0, 2})));
-  if (rule.sliding_window) {
-    Value first = sub(query, full_like(query, static_cast<double>(*rule.sliding_window)));
-    seen = bit_and(seen, compare(Compare::kGt, key, first));
-  }
+  seen = within_window(seen, key, query, rule);
   Value mask = reshape(broadcast(seen, {z.b, z.kv, z.group(), z.block, z.block}, {0, 3, 4}), scores.shape());
   return {select(mask, scores, full_like(scores, kMasked)), mask, slope};
 }

@@ -6,7 +6,6 @@ namespace gavel {
 
 namespace {
 
-using Attributes = KernelDefinition::Attributes;
 using Types = std::vector<TensorType>;
 
 const KernelDefinition& kernel(std::string_view target) {
@@ -33,7 +32,7 @@ double linear_flops(const Types& in) {
   return 2 * size(in[kX], 0) * elements(in[kWeight]);
 }
 
-std::vector<Value> linear_gradient(const Attributes& attributes, const GradientContext& context) {
+std::vector<Value> linear_gradient(const KernelAttributes& attributes, const GradientContext& context) {
   enum { kX, kWeight };
   std::vector<Value> result(context.inputs.size());
   if (!context.needed[kX]) return result;
@@ -65,19 +64,17 @@ double adapted_flops(const Types& in) {
   return 2 * size(in[kX], 0) * elements(in[kWeight]) + rank_flops(in[kA], in[kB], size(in[kX], 0));
 }
 
-enum class AdaptedGradient { kDy, kBranch, kWeight, kXA, kA, kB };
-
 double adapted_weights_flops(const Types& in) {
-  auto at = [&](AdaptedGradient place) { return in[static_cast<size_t>(place)]; };
-  return 2 * rank_flops(at(AdaptedGradient::kA), at(AdaptedGradient::kB), size(at(AdaptedGradient::kDy), 0));
+  enum { kDy, kBranch, kWeight, kXA, kA, kB };
+  return 2 * rank_flops(in[kA], in[kB], size(in[kDy], 0));
 }
 
 double adapted_gradient_flops(const Types& in) {
-  auto at = [&](AdaptedGradient place) { return in[static_cast<size_t>(place)]; };
-  return 2 * size(at(AdaptedGradient::kDy), 0) * elements(at(AdaptedGradient::kWeight)) + adapted_weights_flops(in);
+  enum { kDy, kBranch, kWeight };
+  return 2 * size(in[kDy], 0) * elements(in[kWeight]) + adapted_weights_flops(in);
 }
 
-std::vector<Value> adapted_gradient(const Attributes& attributes, const GradientContext& context) {
+std::vector<Value> adapted_gradient(const KernelAttributes& attributes, const GradientContext& context) {
   enum { kX, kBranch, kWeight, kA, kB };
   enum { kY, kXA };
   const auto& in = context.inputs;
@@ -127,7 +124,7 @@ double attention_gradient_flops(const Types& in) {
   return (in.size() == kAllPlacesBack ? 5 : 10) * score_flops(in);
 }
 
-std::vector<Value> attention_gradient(const Attributes& attributes, const GradientContext& context) {
+std::vector<Value> attention_gradient(const KernelAttributes& attributes, const GradientContext& context) {
   enum { kQ, kK, kV, kSegments };
   enum { kO, kLogSums };
   const auto& in = context.inputs;
@@ -161,7 +158,7 @@ Value pooled_attention(const PooledAttentionCall& call) {
 
 // --- Norm, rotary, gated activation ---------------------------------------------------------------------------------
 
-std::vector<Value> norm_gradient(const Attributes& attributes, const GradientContext& context) {
+std::vector<Value> norm_gradient(const KernelAttributes& attributes, const GradientContext& context) {
   enum { kX, kWeight };
   const Value& x = context.inputs[kX];
   return {kernel("gavel_rms_norm_grad")
@@ -173,7 +170,7 @@ Value norm(const NormCall& call) {
   return kernel("gavel_rms_norm").call({{"eps", call.rule.eps}}, {call.x, call.weight}, {call.x.type()})[0];
 }
 
-std::vector<Value> rotary_gradient(const Attributes&, const GradientContext& context) {
+std::vector<Value> rotary_gradient(const KernelAttributes&, const GradientContext& context) {
   enum { kX, kCos, kSin };
   const auto& in = context.inputs;
   return {kernel("gavel_rotary")
@@ -186,7 +183,7 @@ Value rotary(const RotaryCall& call) {
       .call({{"inverse", false}}, {call.x, call.rotary.cos, call.rotary.sin}, {call.x.type()})[0];
 }
 
-std::vector<Value> swiglu_gradient(const Attributes&, const GradientContext& context) {
+std::vector<Value> swiglu_gradient(const KernelAttributes&, const GradientContext& context) {
   enum { kGate, kUp };
   const auto& in = context.inputs;
   return kernel("gavel_swiglu_grad")
@@ -204,7 +201,7 @@ double mlp_flops(const Types& in) {
   return 3 * 2 * size(in[kH], 0) * elements(in[kGate]);
 }
 
-std::vector<Value> mlp_gradient(const Attributes& attributes, const GradientContext& context) {
+std::vector<Value> mlp_gradient(const KernelAttributes& attributes, const GradientContext& context) {
   enum { kH, kNorm, kGate, kUp, kDown };
   enum { kY, kGated, kUpped };
   const auto& in = context.inputs;

@@ -7,7 +7,7 @@
 
 namespace gavel {
 
-std::vector<Value> KernelDefinition::call(Attributes attributes, const std::vector<Value>& operands,
+std::vector<Value> KernelDefinition::call(const KernelAttributes& attributes, const std::vector<Value>& operands,
                                           std::vector<TensorType> outputs) const {
   std::vector<TensorType> types;
   for (const Value& operand : operands) types.push_back(operand.type());
@@ -19,9 +19,14 @@ std::vector<Value> KernelDefinition::call(Attributes attributes, const std::vect
   return call_kernel(std::move(kernel), operands, std::move(outputs));
 }
 
-const KernelDefinition& KernelSet::definition(std::string_view target) const {
+const KernelDefinition* KernelSet::find(std::string_view target) const {
   for (const KernelDefinition& known : definitions)
-    if (known.target == target) return known;
+    if (known.target == target) return &known;
+  return nullptr;
+}
+
+const KernelDefinition& KernelSet::definition(std::string_view target) const {
+  if (const KernelDefinition* known = find(target)) return *known;
   fail("kernel '{}' is not registered for {}", target, platform);
 }
 
@@ -40,13 +45,6 @@ bool Kernels::skip_unseen_keys() const {
   return set_ != nullptr &&
          std::any_of(set_->definitions.begin(), set_->definitions.end(),
                      [](const KernelDefinition& kernel) { return kernel.products_per_seen_pair > 0; });
-}
-
-const KernelDefinition* Kernels::find(std::string_view target) const {
-  if (set_ != nullptr)
-    for (const KernelDefinition& known : set_->definitions)
-      if (known.target == target) return &known;
-  return nullptr;
 }
 
 }  // namespace gavel

@@ -13,14 +13,12 @@ namespace gavel {
 /** All that a program's graph has to know of one custom call, in one place: its name, how it is split over a mesh, its work
  * and its gradient. The function behind the name is registered with the plugin (ffi/handlers.h). */
 struct KernelDefinition {
-  using Attributes = std::vector<std::pair<std::string, std::variant<double, int32_t, bool>>>;
-
   std::string target;
   KernelDimensions dimensions;
   /** As Op::flops, of a call with these operands; nullptr for kernels without matrix products. */
   double (*flops)(const std::vector<TensorType>& operands) = nullptr;
   /** As Op::gradient, given the call's own attributes; nullptr for kernels that are a gradient themselves. */
-  std::vector<Value> (*gradient)(const Attributes& attributes, const GradientContext& context) = nullptr;
+  std::vector<Value> (*gradient)(const KernelAttributes& attributes, const GradientContext& context) = nullptr;
   /** As Kernel::first_output_target. */
   std::string first_output_target = {};
   /** For attention kernels, which skip keys that a query does not see, so that their work depends on the segments: how many
@@ -29,7 +27,7 @@ struct KernelDefinition {
   int products_per_seen_pair = 0;
 
   /** The outputs of a call, which have the types `outputs`. */
-  std::vector<Value> call(Attributes attributes, const std::vector<Value>& operands,
+  std::vector<Value> call(const KernelAttributes& attributes, const std::vector<Value>& operands,
                           std::vector<TensorType> outputs) const;
 };
 
@@ -53,6 +51,8 @@ struct KernelSet {
              std::vector<KernelFor<GatedCall>>, std::vector<KernelFor<FeedForwardCall>>>
       layers;
 
+  /** nullptr for a target that is not there. */
+  const KernelDefinition* find(std::string_view target) const;
   /** Throws Error for a target that is not there. */
   const KernelDefinition& definition(std::string_view target) const;
 };
@@ -81,7 +81,7 @@ class Kernels {
   /** Whether attention skips keys that a query does not see, so that packing rows into one long sequence costs nothing. */
   bool skip_unseen_keys() const;
   /** The definition of a target, or nullptr for one that is not there. */
-  const KernelDefinition* find(std::string_view target) const;
+  const KernelDefinition* find(std::string_view target) const { return set_ == nullptr ? nullptr : set_->find(target); }
 
  private:
   const KernelSet* set_ = nullptr;

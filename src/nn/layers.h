@@ -10,8 +10,6 @@ class Layers {
  public:
   Layers(Kernels kernels, const Placement& placement) : kernels_(kernels), placement_(placement) {}
 
-  const Placement& placement() const { return placement_; }
-
   Value linear(const LinearCall& call) const;
   Value linear(const AdaptedLinearCall& call) const;
   Value norm(const NormCall& call) const;

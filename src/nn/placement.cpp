@@ -26,8 +26,7 @@ Placement::Placement(const Mesh& mesh, std::vector<PartitionRule> rules, const D
 
 DimensionAxes Placement::batch(int64_t rank) const {
   DimensionAxes axes(static_cast<size_t>(rank));
-  for (const char* axis : {"dp", "fsdp"})
-    if (mesh_.size(axis) > 1) axes[0].emplace_back(axis);
+  axes[0] = mesh_.batch_axes();
   return axes;
 }
 
@@ -39,11 +38,11 @@ Value Placement::embedded(const Value& x, const TensorSpec& table) const {
   if (!split()) return x;
   DimensionAxes axes = parameter(table.name, table, false);
   auto& features = axes[1];
-  axes[0].clear();
   // An axis can split one dimension only: tokens keep those that the features leave.
-  if (mesh_.dp > 1 && std::find(features.begin(), features.end(), "dp") == features.end()) axes[0].emplace_back("dp");
-  if (mesh_.fsdp > 1 && std::find(features.begin(), features.end(), "fsdp") == features.end())
-    axes[0].emplace_back("fsdp");
+  axes[0] = mesh_.batch_axes();
+  std::erase_if(axes[0], [&](const std::string& axis) {
+    return std::find(features.begin(), features.end(), axis) != features.end();
+  });
   return tokens(constrain(x, axes));
 }
 

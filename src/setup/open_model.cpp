@@ -22,12 +22,10 @@ ModelConfig load_config(const Recipe& recipe, std::optional<ModelFiles>& files) 
 
 BaseModel open_base_model(const Recipe& recipe) {
   std::optional<ModelFiles> files;
-  ModelConfig config = load_config(recipe, files);
+  const ModelConfig config = load_config(recipe, files);
   Tokenizer tokenizer = load_tokenizer(recipe, config);
-  config.pad_token_id = tokenizer.pad_id();
   if (recipe.model.random_init) files.reset();
-  DecoderSpec spec = decoder_spec(config);
-  return {std::move(files), std::move(config), std::move(spec), std::move(tokenizer)};
+  return {std::move(files), decoder_spec(config), std::move(tokenizer)};
 }
 
 Tokenizer load_tokenizer(const Recipe& recipe, const ModelConfig& config) {

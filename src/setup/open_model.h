@@ -17,7 +17,6 @@ namespace gavel {
 /** The model and tokenizer of a recipe's model.path and model.tokenizer. */
 struct BaseModel {
   std::optional<ModelFiles> files;  // none with random_init
-  ModelConfig config;               // with the tokenizer's pad token
   DecoderSpec spec;
   Tokenizer tokenizer;
 };

@@ -16,6 +16,13 @@ int64_t Mesh::size(std::string_view axis) const {
   fail("mesh: there is no axis '{}', only dp, fsdp and mp", axis);
 }
 
+std::vector<std::string> Mesh::batch_axes() const {
+  std::vector<std::string> axes;
+  for (const char* axis : {"dp", "fsdp"})
+    if (size(axis) > 1) axes.emplace_back(axis);
+  return axes;
+}
+
 int64_t Mesh::parts(const std::vector<std::string>& axes) const {
   int64_t product = 1;
   for (const std::string& axis : axes) product *= size(axis);

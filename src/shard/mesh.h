@@ -21,6 +21,8 @@ struct Mesh {
   int64_t devices() const { return dp * fsdp * mp; }
   /** Parts that a batch is split into. */
   int64_t batch_parts() const { return dp * fsdp; }
+  /** The axes that a batch is split over: dp and fsdp, without those of size 1. */
+  std::vector<std::string> batch_axes() const;
   /** Size of the axis "dp", "fsdp" or "mp"; throws Error for other names. */
   int64_t size(std::string_view axis) const;
   /** Product of these axes' sizes. */

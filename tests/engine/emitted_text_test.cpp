@@ -9,6 +9,7 @@
 #include "nn/cpu_kernels.h"
 #include "setup/test_support.h"
 #include "spec/family.h"
+#include "spec/mesh_llama.h"
 
 namespace gavel {
 namespace {
@@ -23,17 +24,10 @@ std::string sha256(const std::string& text) {
   return hex;
 }
 
-/** A Llama that every mesh divides, with the settings that change the text. */
+/** With `everything`, all settings that change the text. */
 StepOptions llama_step(bool everything) {
   StepOptions step;
-  ModelConfig c;
-  c.vocab_size = 64;
-  c.hidden_size = 64;
-  c.intermediate_size = 96;
-  c.num_hidden_layers = 3;
-  c.num_attention_heads = 8;
-  c.num_key_value_heads = 4;
-  c.head_dim = 8;
+  ModelConfig c = mesh_llama(3);
   if (!everything) {
     // One kernel does the feed-forward block.
     step.model.lora = {4, 8, 0.1, {"o_proj", "v_proj"}, false};

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/random.h"
 #include "model/adapter.h"
 #include "setup/open_device.h"
+#include "setup/random_rows.h"
 #include "setup/test_support.h"
 
 namespace gavel {
@@ -37,23 +37,8 @@ Engine tiny_engine(const StepOptions& options) {
   return engine;
 }
 
-/** Rows of many lengths with soft labels. */
 TokenizedDataset rows(int64_t count, int64_t longest) {
-  TokenizeOptions options;
-  options.max_length = longest;
-  TextEncoder encoder;
-  encoder.encode = [](std::string_view, std::vector<int32_t>&) {};
-  encoder.pad_id = 2;
-  DatasetBuilder builder(options, encoder);
-  Random random(5);
-  for (int64_t row = 0; row < count; ++row) {
-    std::vector<int32_t> ids;
-    auto length = 2 + random.below(static_cast<uint64_t>(longest - 1));
-    for (uint64_t i = 0; i < length; ++i) ids.push_back(static_cast<int32_t>(3 + random.below(45)));
-    auto a = static_cast<float>(random.uniform()), b = static_cast<float>(random.uniform()) * (1 - a);
-    builder.add_tokens(std::move(ids), {a, b, 1 - a - b});
-  }
-  return builder.finish();
+  return random_rows(count, longest, 45);
 }
 
 BatchOptions options_of(Batching batching, int64_t batch_size, int64_t accumulation, int64_t max_length) {

@@ -10,8 +10,10 @@
 #include "measure/parity.h"
 #include "model/adapter.h"
 #include "nn/cpu_kernels.h"
+#include "setup/random_rows.h"
 #include "setup/test_support.h"
 #include "spec/family.h"
+#include "spec/mesh_llama.h"
 
 namespace gavel {
 namespace {
@@ -70,41 +72,16 @@ INSTANTIATE_TEST_SUITE_P(Forms, MeshParity,
                                   (info.param.form == LayerForm::kScan ? "Scan" : "Unrolled");
                          });
 
-/** A shape that all meshes divide in part: 8 heads, 4 of keys; 40 is not divided by 16. */
+/** All meshes divide it in part. */
 StepOptions small_options(Kernels kernels, LayerForm form, double dropout) {
   StepOptions options;
-  ModelConfig c;
-  c.vocab_size = 64;
-  c.hidden_size = 64;
-  c.intermediate_size = 96;
-  c.num_hidden_layers = 2;
-  c.num_attention_heads = 8;
-  c.num_key_value_heads = 4;
-  c.head_dim = 8;
+  ModelConfig c = mesh_llama(2);
   c.initializer_range = 0.2;
   options.model.spec = decoder_spec(c);
   options.model.lora = {4, 8, dropout, all_linear_names(), false};
   options.model.kernels = kernels;
   options.model.form = form;
   return options;
-}
-
-TokenizedDataset rows(int64_t count, int64_t longest) {
-  TokenizeOptions options;
-  options.max_length = longest;
-  TextEncoder encoder;
-  encoder.encode = [](std::string_view, std::vector<int32_t>&) {};
-  encoder.pad_id = 2;
-  DatasetBuilder builder(options, encoder);
-  Random random(5);
-  for (int64_t row = 0; row < count; ++row) {
-    std::vector<int32_t> ids;
-    auto length = 2 + random.below(static_cast<uint64_t>(longest - 1));
-    for (uint64_t i = 0; i < length; ++i) ids.push_back(static_cast<int32_t>(3 + random.below(60)));
-    auto a = static_cast<float>(random.uniform()), b = static_cast<float>(random.uniform()) * (1 - a);
-    builder.add_tokens(std::move(ids), {a, b, 1 - a - b});
-  }
-  return builder.finish();
 }
 
 struct Result {
@@ -124,7 +101,7 @@ Result train(StepOptions step, const Mesh& mesh, std::vector<PartitionRule> rule
   options.shuffle = false;
   // The same on one device, so that both see the same shapes.
   options.sequence_multiple = 8;
-  Batcher batcher(rows(24, 16), options);
+  Batcher batcher(random_rows(24, 16, 60), options);
   Engine engine(mesh.devices() == 1 ? test_client() : eight_devices(), step, test_compile_cache());
   engine.random_frozen(7);
   std::vector<HostTensor> start;

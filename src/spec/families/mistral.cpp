@@ -1,7 +1,5 @@
 #include "spec/families/mistral.h"
 
-#include "base/error.h"
-
 namespace gavel {
 
 namespace {
@@ -14,7 +12,7 @@ DecoderSpec describe(const ModelConfig& config) {
 
 void read(const ConfigKeys& keys, ModelConfig& config) {
   // transformers would take 8, whatever the number of heads; no real file leaves it out.
-  if (!keys.has("num_key_value_heads")) fail("{}: key 'num_key_value_heads' is missing", keys.name());
+  config.num_key_value_heads = keys.integer("num_key_value_heads");
   if (!keys.mentions("sliding_window"))
     config.sliding_window = 4096;  // transformers' default
   else if (keys.has("sliding_window"))

@@ -10,7 +10,7 @@ using Json = nlohmann::ordered_json;
 
 void read_window(const ConfigKeys& keys, ModelConfig& config) {
   // transformers would take 32, whatever the number of heads; no real file leaves it out.
-  if (!keys.has("num_key_value_heads")) fail("{}: key 'num_key_value_heads' is missing", keys.name());
+  config.num_key_value_heads = keys.integer("num_key_value_heads");
   if (!keys.boolean("use_sliding_window", false)) return;
   config.sliding_window = keys.integer("sliding_window", 4096);
   config.max_window_layers = keys.integer("max_window_layers", 28);
