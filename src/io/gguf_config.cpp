@@ -2,10 +2,13 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 
 #include "spec/family.h"
 
 namespace gavel {
+
+using Json = nlohmann::ordered_json;
 
 namespace {
 
@@ -30,8 +33,12 @@ double as_written(double value) {
   return std::strtod(fmt::format("{}", static_cast<float>(value)).c_str(), nullptr);
 }
 
-/** What only the tensors tell: the vocabulary, whether the head is the embeddings, and which linears have biases. */
-void read_traits_of_tensors(const GgufFile& file, const Family& family, ModelConfig& c) {
+/** What only the tensors tell. */
+struct TensorTraits {
+  int64_t vocab_size = 0;
+  bool tie_word_embeddings = false, attention_bias = false, mlp_bias = false;
+};
+TensorTraits traits_of_tensors(const GgufFile& file, const Family& family) {
   ModelConfig names;  // the file's numbers are not checked yet
   names.model_type = family.model_type;
   names.attention_bias = names.mlp_bias = true;
@@ -43,69 +50,103 @@ void read_traits_of_tensors(const GgufFile& file, const Family& family, ModelCon
   const std::string& table = spec.embeddings.gguf_name;
   if (!has(table) || file.tensors().at(table).shape.size() != 2)
     fail("{}: tensor '{}' is missing or not a matrix", file.path().string(), table);
-  c.vocab_size = file.tensors().at(table).shape[0];
-  c.tie_word_embeddings = !has(spec.language_model_head.gguf_name);
   // Attention's linears come first, the feed-forward block's last.
   const auto linears = spec.blocks.front().linears();
-  c.attention_bias = has_bias(linears.front());
-  c.mlp_bias = has_bias(linears.back());
+  return {file.tensors().at(table).shape[0], !has(spec.language_model_head.gguf_name), has_bias(linears.front()),
+          has_bias(linears.back())};
+}
+
+/** A number as config.json would have it. */
+Json number(const GgufFile& file, const std::string& key) {
+  if (std::holds_alternative<int64_t>(file.metadata().at(key))) return file.integer(key);
+  return as_written(file.number(key));
+}
+
+/** The rope's keys, with the same defaults as llama.cpp: a factor without a type is linear, and has an older name too. */
+template <class Key>
+void add_rope(const GgufFile& file, const Key& key, Json& config) {
+  if (file.has(key("rope.freq_base"))) config["rope_theta"] = as_written(file.number(key("rope.freq_base")));
+  const std::string type_key = key("rope.scaling.type");
+  std::string type = file.has(type_key) ? file.text(type_key) : "linear";
+  double factor = 0;
+  for (const char* name : {"rope.scaling.factor", "rope.scale_linear"})
+    if (factor == 0 && file.has(key(name))) factor = as_written(file.number(key(name)));
+  if (type == "none" || (type == "linear" && factor == 0)) return;
+  if (type != "linear" && type != "yarn")
+    fail("{}: {} is '{}'; expected none, linear or yarn", file.path().string(), type_key, type);
+  if (factor == 0)
+    fail("{}: {} is missing, and {} is '{}'", file.path().string(), key("rope.scaling.factor"), type_key, type);
+  Json rope = {{"rope_type", type}, {"factor", factor}};
+  if (type == "yarn") {
+    const std::string original = key("rope.scaling.original_context_length");
+    if (file.has(original)) rope["original_max_position_embeddings"] = file.integer(original);
+    for (const auto& [gguf, meaning] : std::initializer_list<std::pair<const char*, const char*>>{
+             {"rope.scaling.yarn_beta_fast", "beta_fast"}, {"rope.scaling.yarn_beta_slow", "beta_slow"}})
+      if (file.has(key(gguf))) rope[meaning] = as_written(file.number(key(gguf)));
+    for (const char* name : {"rope.scaling.attn_factor", "rope.scaling.yarn_attn_factor",
+                             "rope.scaling.yarn_log_multiplier", "rope.scaling.yarn_ext_factor"})
+      if (file.has(key(name)))
+        fail("{}: {} is there; only yarn with its default strengths is supported", file.path().string(), key(name));
+  }
+  config["rope_scaling"] = rope;
 }
 
 }  // namespace
 
 ModelConfig gguf_config(const GgufFile& file) {
-  std::string name = file.path().string();
+  const std::string name = file.path().string();
   const std::string& architecture = file.text("general.architecture");
   const Family& family = family_of_gguf(architecture, name);
   auto key = [&](std::string_view rest) { return fmt::format("{}.{}", architecture, rest); };
-  auto integer_or = [&](const std::string& name_of_key, int64_t fallback) {
-    return file.has(name_of_key) ? file.integer(name_of_key) : fallback;
+  auto integer_or = [&](std::string_view rest, int64_t fallback) {
+    return file.has(key(rest)) ? file.integer(key(rest)) : fallback;
   };
-  ModelConfig c;
-  c.model_type = family.model_type;
-  c.hidden_size = file.integer(key("embedding_length"));
-  c.intermediate_size = file.integer(key("feed_forward_length"));
-  c.num_hidden_layers = file.integer(key("block_count"));
-  c.num_attention_heads = file.integer(key("attention.head_count"));
-  c.num_key_value_heads = integer_or(key("attention.head_count_kv"), c.num_attention_heads);
-  c.head_dim =
-      integer_or(key("attention.key_length"), c.num_attention_heads > 0 ? c.hidden_size / c.num_attention_heads : 0);
-  c.max_position_embeddings = integer_or(key("context_length"), 2048);
-  c.rms_norm_eps = as_written(file.number(key("attention.layer_norm_rms_epsilon")));
-  if (file.has(key("rope.freq_base"))) c.rope.rope_theta = as_written(file.number(key("rope.freq_base")));
-  if (int64_t turned = integer_or(key("rope.dimension_count"), c.head_dim); turned != c.head_dim)
-    fail(
-        "{}: {} is {} and heads have {} dimensions; partial rotation is not "
-        "supported",
-        name, key("rope.dimension_count"), turned, c.head_dim);
-  if (int64_t window = integer_or(key("attention.sliding_window"), 0); window != 0)
-    fail("{}: {} is {}; windows are read from Hugging Face folders alone", name, key("attention.sliding_window"),
-         window);
-  if (int64_t experts = integer_or(key("expert_count"), 0); experts != 0)
+  // Said in config.json's keys, so that a family reads them once, whatever the file.
+  const int64_t heads = file.integer(key("attention.head_count")), hidden = file.integer(key("embedding_length"));
+  const int64_t head_dim = integer_or("attention.key_length", heads > 0 ? hidden / heads : 0);
+  Json config = {{"model_type", std::string(family.model_type)},
+                 {"hidden_size", hidden},
+                 {"intermediate_size", file.integer(key("feed_forward_length"))},
+                 {"num_hidden_layers", file.integer(key("block_count"))},
+                 {"num_attention_heads", heads},
+                 {"num_key_value_heads", integer_or("attention.head_count_kv", heads)},
+                 {"head_dim", head_dim},
+                 {"max_position_embeddings", integer_or("context_length", 2048)},
+                 {"rms_norm_eps", as_written(file.number(key("attention.layer_norm_rms_epsilon")))}};
+  add_rope(file, key, config);
+  if (int64_t turned = integer_or("rope.dimension_count", head_dim); turned != head_dim)
+    fail("{}: {} is {} and heads have {} dimensions; partial rotation is not supported", name,
+         key("rope.dimension_count"), turned, head_dim);
+  if (int64_t values = integer_or("attention.value_length", head_dim); values != head_dim)
+    fail("{}: {} is {} and keys have {} dimensions; only equal ones are supported", name, key("attention.value_length"),
+         values, head_dim);
+  if (int64_t experts = integer_or("expert_count", 0); experts != 0)
     fail("{}: {} is {}; mixtures of experts are not supported", name, key("expert_count"), experts);
-  if (file.has(key("rope.scaling.type")) && file.text(key("rope.scaling.type")) != "none") {
-    c.rope.scaling.type = file.text(key("rope.scaling.type"));
-    if (c.rope.scaling.type != "linear")
-      fail("{}: {} '{}' is not supported; expected none or linear", name, key("rope.scaling.type"),
-           c.rope.scaling.type);
-    c.rope.scaling.factor = as_written(file.number(key("rope.scaling.factor")));
-  }
+  for (const auto& [gguf, meaning] : family.gguf_keys)
+    if (file.has(key(gguf))) config[meaning] = number(file, key(gguf));
+  if (const char* window = "attention.sliding_window"; integer_or(window, 0) != 0 && !config.contains("sliding_window"))
+    fail("{}: {} is {}; {} models have no window", name, key(window), integer_or(window, 0), family.model_type);
+  for (const auto& [token, meaning] :
+       std::initializer_list<std::pair<const char*, const char*>>{{"tokenizer.ggml.bos_token_id", "bos_token_id"},
+                                                                  {"tokenizer.ggml.eos_token_id", "eos_token_id"},
+                                                                  {"tokenizer.ggml.padding_token_id", "pad_token_id"}})
+    if (file.has(token)) config[meaning] = file.integer(token);
+  const TensorTraits traits = traits_of_tensors(file, family);
+  config["vocab_size"] = traits.vocab_size;
+  config["tie_word_embeddings"] = traits.tie_word_embeddings;
+  config["attention_bias"] = traits.attention_bias;
+  config["mlp_bias"] = traits.mlp_bias;
+  if (family.complete_gguf != nullptr) family.complete_gguf(config);
+  ModelConfig c = config_of(ConfigKeys(config, name));
   if (file.tensors().contains(kRopeFactors)) {
     HostTensor factors = file.read(kRopeFactors);
     c.rope.freq_factors.assign(factors.as<float>().begin(), factors.as<float>().end());
     for (float factor : c.rope.freq_factors)
       if (!(factor > 0) || !std::isfinite(factor))
         fail("{}: tensor '{}' holds {}, expected positive numbers", name, kRopeFactors, factor);
+    c.check(name);
+    recognise_llama3(c);
   }
-  auto token = [&](const std::string& name_of_key) {
-    return file.has(name_of_key) ? std::optional<int64_t>(file.integer(name_of_key)) : std::nullopt;
-  };
-  c.bos_token_id = token("tokenizer.ggml.bos_token_id");
-  c.eos_token_id = token("tokenizer.ggml.eos_token_id");
-  c.pad_token_id = token("tokenizer.ggml.padding_token_id");
-  read_traits_of_tensors(file, family, c);
-  c.check(name);
-  recognise_llama3(c);
   return c;
 }
 

@@ -25,7 +25,7 @@ int64_t permuted_row(int64_t row, int64_t per_head) {
 
 /** Dequantises row by row to where each belongs, so that nothing but the result has the tensor's size. */
 HostTensor read_gguf(const GgufFile& file, const std::string& name, const Shape& shape, int64_t permuted_heads,
-                     DType dtype) {
+                     float offset, DType dtype) {
   if (dtype != DType::kF32 && dtype != DType::kBF16)
     fail("{}: tensor '{}' can be read as float32 or bfloat16, not as {}", file.path().string(), name,
          dtype_name(dtype));
@@ -54,6 +54,8 @@ HostTensor read_gguf(const GgufFile& file, const std::string& name, const Shape&
       file.read_elements(name, from * per_row, per_row, target);
     else
       *target = whole[static_cast<size_t>(from)];
+    if (offset != 0)
+      for (int64_t i = 0; i < per_row; ++i) target[i] -= offset;
     if (dtype == DType::kF32) continue;
     uint16_t* rounded = out.as_mutable<uint16_t>().data() + row * per_row;
     for (int64_t i = 0; i < per_row; ++i) rounded[i] = f32_to_bf16(scratch[static_cast<size_t>(i)]);
@@ -97,7 +99,7 @@ void ModelFiles::open_folder() {
   auto add = [&](const std::shared_ptr<const SafetensorsFile>& file, const std::string& name) {
     // A folder saved from a model without a head has the names without their first part.
     std::string full = std::string(kBasePrefix) + name;
-    Source source{file, nullptr, name, file->tensors().at(name).shape, 0};
+    Source source{file, nullptr, name, file->tensors().at(name).shape};
     if (!sources_.emplace(expected.contains(full) ? full : name, std::move(source)).second)
       fail("{}: tensor '{}' is there twice, with and without '{}' before its name", path_.string(), name, kBasePrefix);
   };
@@ -143,19 +145,22 @@ void ModelFiles::open_gguf() {
   spec_ = decoder_spec(config_);
   struct Known {
     std::string name;
-    int64_t permuted_heads;
+    int64_t permuted_heads = 0;
+    float offset = 0;
   };
   std::map<std::string, Known> known;  // by GGUF's name
   for (const auto& tensor : spec_.base_tensors()) {
     bool pairs = tensor.spec.gguf_rows == GgufRows::kRotaryPairs;
-    known[tensor.gguf_name] = {tensor.name, pairs ? tensor.spec.shape[0] / config_.head_dim : 0};
+    known[tensor.gguf_name] = {tensor.name, pairs ? tensor.spec.shape[0] / config_.head_dim : 0,
+                               tensor.spec.gguf_offset};
   }
-  known[spec_.language_model_head.gguf_name] = {spec_.language_model_head.name, 0};
+  known[spec_.language_model_head.gguf_name] = {spec_.language_model_head.name};
   for (const auto& [name, info] : file->tensors()) {
     if (name == kRopeFactors) continue;  // it is in the config
     auto found = known.find(name);
-    Source source{nullptr, file, name, info.shape, found == known.end() ? 0 : found->second.permuted_heads};
-    const std::string& meant = found == known.end() ? name : found->second.name;
+    const Known as_known = found == known.end() ? Known{name} : found->second;
+    const std::string& meant = as_known.name;
+    Source source{nullptr, file, name, info.shape, as_known.permuted_heads, as_known.offset};
     if (!sources_.emplace(meant, std::move(source)).second)
       fail("{}: two tensors have the meaning of '{}'", path_.string(), meant);
   }
@@ -200,7 +205,7 @@ const Shape& ModelFiles::shape(const std::string& name) const {
 
 HostTensor ModelFiles::read(const std::string& name, DType dtype) const {
   const Source& from = source(name);
-  if (from.gguf) return read_gguf(*from.gguf, from.name, from.shape, from.permuted_heads, dtype);
+  if (from.gguf) return read_gguf(*from.gguf, from.name, from.shape, from.permuted_heads, from.offset, dtype);
   HostTensor tensor = from.safetensors->tensor(from.name);
   if (!is_float(tensor.dtype()))
     fail("{}: tensor '{}' holds {}, expected floats", path_.string(), name, dtype_name(tensor.dtype()));

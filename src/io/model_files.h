@@ -48,6 +48,7 @@ class ModelFiles {
     std::string name;  // in its file
     Shape shape;
     int64_t permuted_heads = 0;  // GgufRows::kRotaryPairs: rows to put back, by this many heads
+    float offset = 0;            // TensorSpec::gguf_offset, to take away
   };
   void open_folder();
   void open_gguf();

@@ -181,8 +181,9 @@ class DecoderBuilder {
  private:
   void share(const BatchValues& batch, const Value& dropout_key) {
     shared_.segment_ids = batch.segment_ids;
-    for (size_t kind = 0; kind < spec_.ropes.size(); ++kind)
-      shared_.rotaries.push_back(rotary_angles(batch.positions, inverse_frequencies(spec_.ropes[kind], head_dim())));
+    for (const RopeSpec& rope : spec_.ropes)
+      shared_.rotaries.push_back(
+          rotary_angles(batch.positions, inverse_frequencies(rope, head_dim()), rotary_scale(rope.scaling)));
     if (!options_.dropout || options_.lora.lora_dropout <= 0) return;
     shared_.dropout_key = dropout_key;
     shared_.token_hash = token_hash(batch.dropout_rows, batch.positions);

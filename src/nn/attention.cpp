@@ -83,7 +83,7 @@ Value gathered_attention(const PooledAttentionCall& call) {
   return reshape(out, {r, h, d});
 }
 
-Rotary rotary_angles(const Value& positions, const std::vector<double>& inverse_frequencies) {
+Rotary rotary_angles(const Value& positions, const std::vector<double>& inverse_frequencies, double scale) {
   Graph& graph = positions.graph();
   Value frequencies = constant(graph, DType::kF32, inverse_frequencies);
   Shape shape = positions.shape();
@@ -91,7 +91,8 @@ Rotary rotary_angles(const Value& positions, const std::vector<double>& inverse_
   for (int64_t d = 0; d < positions.rank(); ++d) leading.push_back(d);
   shape.push_back(static_cast<int64_t>(inverse_frequencies.size()));
   Value angles = mul(broadcast(convert(positions, DType::kF32), shape, leading), broadcast_last(frequencies, shape));
-  return {cos(angles), sin(angles)};
+  if (scale == 1) return {cos(angles), sin(angles)};
+  return {mul(cos(angles), scale), mul(sin(angles), scale)};
 }
 
 Value apply_rotary(const RotaryCall& call) {

@@ -25,8 +25,8 @@ TokenPlaces places_of(const Value& index, int64_t length);
 /** Attention for queries at a few places alone: each gets a copy of the keys and values of its sequence. */
 Value gathered_attention(const PooledAttentionCall& call);
 
-/** cos and sin of the angles: each position, i32 [B, S], times each of the inverse frequencies [D/2]. */
-Rotary rotary_angles(const Value& positions, const std::vector<double>& inverse_frequencies);
+/** `scale` times cos and sin of the angles: each position, i32 [B, S], times each of the inverse frequencies [D/2]. */
+Rotary rotary_angles(const Value& positions, const std::vector<double>& inverse_frequencies, double scale = 1);
 
 /** x […, heads, D] rotated by the angles of its tokens, […, D/2]. */
 Value apply_rotary(const RotaryCall& call);

@@ -77,6 +77,9 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const pj
 }
 
 StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const DeviceTraits& device) {
+  if (auto longest = spec.longest_text(); longest && recipe.data.max_length > *longest)
+    fail("data.max_length is {}; the rope of {} is computed up to {} tokens: lower data.max_length",
+         recipe.data.max_length, recipe.model.path, *longest);
   StepOptions options;
   options.task = task_of(recipe);
   options.model.spec = spec;

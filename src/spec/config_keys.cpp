@@ -58,8 +58,8 @@ std::optional<int64_t> ConfigKeys::token(const char* key) const {
   const Json& value = json_[key];
   const Json& first = value.is_array() && !value.empty() ? value[0] : value;
   // Old configs write -1 for "none"; no vocabulary needs more than 32 bits.
-  if (first.is_number_integer() && !first.is_number_unsigned()) return std::nullopt;
-  if (first.is_number_unsigned() && first.get<uint64_t>() <= UINT32_MAX) return first.get<int64_t>();
+  if (first.is_number_integer() && !first.is_number_unsigned() && first.get<int64_t>() < 0) return std::nullopt;
+  if (first.is_number_integer() && first.get<uint64_t>() <= UINT32_MAX) return first.get<int64_t>();
   fail("{}: key '{}' must be a token id or a list of them, found {}", name_, key, brief(value));
 }
 
@@ -67,6 +67,31 @@ std::optional<ConfigKeys> ConfigKeys::object(const char* key) const {
   if (!has(key)) return std::nullopt;
   if (!json_[key].is_object()) fail("{}: key '{}' must be an object, found {}", name_, key, brief(json_[key]));
   return ConfigKeys(json_[key], name_ + ": " + key);
+}
+
+const Json& ConfigKeys::list(const char* key, bool (*fits)(const Json&), const char* expected) const {
+  if (!has(key)) fail("{}: key '{}' is missing", name_, key);
+  const Json& value = json_[key];
+  if (!value.is_array()) fail("{}: key '{}' must be a list of {}, found {}", name_, key, expected, brief(value));
+  for (size_t i = 0; i < value.size(); ++i)
+    if (!fits(value[i])) fail("{}: key '{}' has {} at {}, expected {}", name_, key, brief(value[i]), i, expected);
+  return value;
+}
+
+std::vector<double> ConfigKeys::numbers(const char* key) const {
+  return list(key, [](const Json& value) { return value.is_number(); }, "numbers").get<std::vector<double>>();
+}
+
+std::vector<int64_t> ConfigKeys::integers(const char* key) const {
+  // A larger unsigned one would turn up negative.
+  auto fits = [](const Json& value) {
+    return value.is_number_integer() && !(value.is_number_unsigned() && value.get<uint64_t>() > uint64_t{INT64_MAX});
+  };
+  return list(key, fits, "whole numbers").get<std::vector<int64_t>>();
+}
+
+std::vector<std::string> ConfigKeys::texts(const char* key) const {
+  return list(key, [](const Json& value) { return value.is_string(); }, "texts").get<std::vector<std::string>>();
 }
 
 }  // namespace gavel

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace gavel {
 
@@ -26,9 +27,17 @@ class ConfigKeys {
   /** A token id, or the first of a list of them. */
   std::optional<int64_t> token(const char* key) const;
   std::optional<ConfigKeys> object(const char* key) const;
+  /** Lists, which must be there. */
+  std::vector<double> numbers(const char* key) const;
+  std::vector<int64_t> integers(const char* key) const;
+  std::vector<std::string> texts(const char* key) const;
+  bool empty() const { return json_.empty(); }
   const std::string& name() const { return name_; }
 
  private:
+  /** The key's list; throws when it is no list, or `fits` says no to a member. */
+  const Json& list(const char* key, bool (*fits)(const Json&), const char* expected) const;
+
   const Json& json_;
   std::string name_;
 };

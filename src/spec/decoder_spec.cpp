@@ -21,6 +21,13 @@ std::vector<const LinearSpec*> BlockSpec::linears() const {
           &feed_forward.gate_proj, &feed_forward.up_proj, &feed_forward.down_proj};
 }
 
+std::vector<TensorSpec*> BlockSpec::norms() {
+  std::vector<TensorSpec*> all = {&attention_norm, &feed_forward_norm};
+  for (auto* optional : {&attention_output_norm, &feed_forward_output_norm, &attention.q_norm, &attention.k_norm})
+    for (TensorSpec& tensor : *optional) all.push_back(&tensor);
+  return all;
+}
+
 std::vector<const TensorSpec*> BlockSpec::tensors() const {
   std::vector<const TensorSpec*> all;
   auto add = [&](const std::vector<TensorSpec>& optional) {
@@ -46,6 +53,15 @@ std::vector<DecoderSpec::NamedTensor> DecoderSpec::base_tensors() const {
     for (const TensorSpec* tensor : block(layer).tensors())
       all.push_back({name_in_layer(tensor->name, layer), name_in_layer(tensor->gguf_name, layer), *tensor});
   return all;
+}
+
+std::optional<int64_t> DecoderSpec::longest_text() const {
+  std::optional<int64_t> shortest;
+  for (const RopeSpec& rope : ropes)
+    if (auto limit = gavel::longest_text(rope.scaling, max_position_embeddings);
+        limit && (!shortest || limit < shortest))
+      shortest = limit;
+  return shortest;
 }
 
 std::vector<std::string> DecoderSpec::linear_names() const {

@@ -48,6 +48,8 @@ struct BlockSpec {
 
   /** q, k, v, o, gate, up, down. */
   std::vector<const LinearSpec*> linears() const;
+  /** All norms, also of heads. */
+  std::vector<TensorSpec*> norms();
   /** All, in the order of a program's arguments: norms, then each linear's weight and bias. */
   std::vector<const TensorSpec*> tensors() const;
 };
@@ -71,12 +73,15 @@ struct DecoderSpec {
   double embedding_scale = 1;
   NormRule norm;
   std::vector<RopeSpec> ropes;
+  int64_t max_position_embeddings = 0;
   /** Layer i is blocks[i % blocks.size()]; the tensors of all of them have the same names and shapes. */
   std::vector<BlockSpec> blocks;
   TensorSpec embeddings, final_norm;
   /** Of the language model that the base was; a judge does not read it. */
   TensorSpec language_model_head;
 
+  /** The longest text that can be computed, in tokens; none = any (see longest_text of rope.h). */
+  std::optional<int64_t> longest_text() const;
   const BlockSpec& block(int64_t layer) const { return blocks[static_cast<size_t>(layer) % blocks.size()]; }
   /** One tensor of one layer, or one outside the layers. */
   struct NamedTensor {

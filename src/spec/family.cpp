@@ -4,9 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "spec/families/llama.h"
-#include "spec/families/mistral.h"
-#include "spec/families/qwen.h"
+#include "spec/families/families.h"
 
 namespace gavel {
 
@@ -26,7 +24,8 @@ const Family& find_family(std::string_view wanted, const std::string& name, std:
 }  // namespace
 
 const std::vector<Family>& families() {
-  static const std::vector<Family> all = {llama_family(), mistral_family(), qwen2_family(), qwen3_family()};
+  static const std::vector<Family> all = {llama_family(), mistral_family(), qwen2_family(),
+                                          qwen3_family(), gemma2_family(),  gemma3_family()};
   return all;
 }
 
@@ -41,6 +40,30 @@ const Family& family_of_gguf(std::string_view gguf_architecture, const std::stri
 
 DecoderSpec decoder_spec(const ModelConfig& config) {
   return family_of(config.model_type, "model").describe(config);
+}
+
+std::vector<LayerType> listed_layer_types(const ConfigKeys& keys, int64_t num_hidden_layers) {
+  std::vector<LayerType> types;
+  if (!keys.has("layer_types")) return types;
+  for (const std::string& type : keys.texts("layer_types")) {
+    if (type != "full_attention" && type != "sliding_attention")
+      fail("{}: 'layer_types' has '{}'; only full_attention and sliding_attention are supported", keys.name(), type);
+    types.push_back(type == "full_attention" ? LayerType::kFullAttention : LayerType::kSlidingAttention);
+  }
+  if (static_cast<int64_t>(types.size()) != num_hidden_layers)
+    fail("{}: 'layer_types' lists {} layers, 'num_hidden_layers' is {}", keys.name(), types.size(), num_hidden_layers);
+  return types;
+}
+
+nlohmann::ordered_json layer_types_json(const ModelConfig& config) {
+  auto types = config.layer_types;
+  if (types.empty())
+    types.resize(static_cast<size_t>(config.num_hidden_layers),
+                 config.sliding_window ? LayerType::kSlidingAttention : LayerType::kFullAttention);
+  auto names = nlohmann::ordered_json::array();
+  for (LayerType type : types)
+    names.push_back(type == LayerType::kFullAttention ? "full_attention" : "sliding_attention");
+  return names;
 }
 
 std::vector<std::string> all_linear_names() {
@@ -100,7 +123,8 @@ DecoderSpec decoder(const ModelConfig& c, GgufRows query_rows) {
   attention.num_attention_heads = c.num_attention_heads;
   attention.num_key_value_heads = c.num_key_value_heads;
   attention.head_dim = c.head_dim;
-  attention.scale = 1.0 / std::sqrt(static_cast<double>(c.head_dim));
+  attention.scale = 1.0 / std::sqrt(c.query_pre_attn_scalar.value_or(static_cast<double>(c.head_dim)));
+  attention.logit_softcapping = c.attn_logit_softcapping;
   const bool bias = c.attention_bias;
   attention.q_proj = linear("self_attn.q_proj", "attn_q", query, kQueryHeads, c.hidden_size, kHidden, bias, query_rows);
   attention.k_proj =
@@ -122,11 +146,41 @@ DecoderSpec decoder(const ModelConfig& c, GgufRows query_rows) {
   spec.initializer_range = c.initializer_range;
   spec.norm.eps = c.rms_norm_eps;
   spec.ropes = {c.rope};
+  spec.max_position_embeddings = c.max_position_embeddings;
   spec.blocks = {std::move(block)};
   spec.embeddings = matrix("model.embed_tokens.weight", "token_embd.weight", TensorRole::kEmbedding, c);
   spec.final_norm = norm("model.norm.weight", "output_norm.weight", c.hidden_size);
   spec.language_model_head = matrix("lm_head.weight", "output.weight", TensorRole::kLanguageModelHead, c);
   return spec;
+}
+
+void add_head_norms(const ModelConfig& config, BlockSpec& block) {
+  auto head_norm = [&](const char* name, const char* gguf_name) {
+    TensorSpec tensor = norm(name, gguf_name, config.head_dim);
+    tensor.dimensions = {Dimension::kHeadDim};
+    return std::vector<TensorSpec>{tensor};
+  };
+  block.attention.q_norm = head_norm("model.layers.*.self_attn.q_norm.weight", "blk.*.attn_q_norm.weight");
+  block.attention.k_norm = head_norm("model.layers.*.self_attn.k_norm.weight", "blk.*.attn_k_norm.weight");
+}
+
+void by_layer_types(const ModelConfig& config, DecoderSpec& spec) {
+  const auto& types = config.layer_types;
+  size_t period = 1;
+  auto repeats = [&](size_t layers) {
+    for (size_t i = layers; i < types.size(); ++i)
+      if (types[i] != types[i - layers]) return false;
+    return true;
+  };
+  while (!repeats(period)) ++period;
+  if (config.sliding_rope) spec.ropes.push_back(*config.sliding_rope);
+  spec.blocks.resize(period, spec.blocks.front());
+  for (size_t kind = 0; kind < period; ++kind) {
+    if (kind < types.size() && types[kind] == LayerType::kFullAttention) continue;
+    AttentionSpec& attention = spec.blocks[kind].attention;
+    attention.sliding_window = config.sliding_window;
+    if (config.sliding_rope) attention.rope = spec.ropes.size() - 1;
+  }
 }
 
 }  // namespace standard

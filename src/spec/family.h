@@ -14,11 +14,20 @@ struct Family {
   std::string_view model_type;         // of config.json
   std::string_view architecture;       // of a classifier's config.json
   std::string_view gguf_architecture;  // general.architecture of a GGUF file
-  std::string_view hidden_act;         // as config.json spells the activation
+  std::string_view activation;         // as config.json spells it
   DecoderSpec (*describe)(const ModelConfig& config);
-  /** Keys of config.json that other families do not have, if any. */
+  /** Keys of config.json that other families do not have, and what the family does not have whatever the file says, if
+   * any. */
   void (*read)(const ConfigKeys& keys, ModelConfig& config) = nullptr;
   void (*write)(const ModelConfig& config, nlohmann::ordered_json& json) = nullptr;
+  std::string_view activation_key = "hidden_act";
+  /** Whether `read` reads the ropes, of which each kind of layer has one. */
+  bool ropes_by_layer_type = false;
+  /** Keys of a GGUF file that other families do not have, behind "ARCHITECTURE.", and the keys of config.json that mean
+   * the same. */
+  std::vector<std::pair<std::string, std::string>> gguf_keys = {};
+  /** Adds keys of config.json that GGUF files leave out, as llama.cpp knows them. */
+  void (*complete_gguf)(nlohmann::ordered_json& config) = nullptr;
 };
 
 const std::vector<Family>& families();
@@ -26,6 +35,19 @@ const std::vector<Family>& families();
  * for the file in it. */
 const Family& family_of(std::string_view model_type, const std::string& name);
 const Family& family_of_gguf(std::string_view gguf_architecture, const std::string& name);
+
+/** The key layer_types; empty when it is not there. */
+std::vector<LayerType> listed_layer_types(const ConfigKeys& keys, int64_t num_hidden_layers);
+/** Sets layer_types: as the key of that name lists them, else as `slides` says of each layer's number. Throws Error for a
+ * list of another length or with other names than full_attention and sliding_attention. */
+template <class Slides>
+void read_layer_types(const ConfigKeys& keys, ModelConfig& config, Slides slides) {
+  config.layer_types = listed_layer_types(keys, config.num_hidden_layers);
+  if (!config.layer_types.empty()) return;
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer)
+    config.layer_types.push_back(slides(layer) ? LayerType::kSlidingAttention : LayerType::kFullAttention);
+}
+nlohmann::ordered_json layer_types_json(const ModelConfig& config);
 
 /** The config's model as its family describes it. The config must have passed ModelConfig::check. */
 DecoderSpec decoder_spec(const ModelConfig& config);
@@ -44,8 +66,13 @@ LinearSpec linear(const std::string& path, const std::string& gguf, int64_t out,
 /** Embeddings or a language model's head, [vocab_size, hidden_size]. */
 TensorSpec matrix(std::string name, std::string gguf_name, TensorRole role, const ModelConfig& config);
 /** A decoder of one kind of block: norms before each part, attention and gated feed-forward, with the config's biases.
- * `query_rows`: the order of q_proj's and k_proj's rows in GGUF files. */
+ * `query_rows`: the order of q_proj's and k_proj's rows in GGUF files. Layers have the config's window and ropes by its
+ * layer_types only when by_layer_types() has added them. */
 DecoderSpec decoder(const ModelConfig& config, GgufRows query_rows);
+/** Norms of each head of queries and keys. */
+void add_head_norms(const ModelConfig& config, BlockSpec& block);
+/** Makes of the one block as many kinds as the period of layer_types has, with windows and ropes. */
+void by_layer_types(const ModelConfig& config, DecoderSpec& spec);
 }  // namespace standard
 
 }  // namespace gavel

@@ -6,9 +6,13 @@
 #include <string_view>
 #include <vector>
 
+#include "spec/config_keys.h"
 #include "spec/rope.h"
 
 namespace gavel {
+
+/** Which keys a layer's queries see: all before them, or those within the window. */
+enum class LayerType : uint8_t { kFullAttention, kSlidingAttention };
 
 /** The numbers of a model's config.json, with Hugging Face's names. decoder_spec() (family.h) makes a DecoderSpec of
  * them. */
@@ -24,10 +28,16 @@ struct ModelConfig {
   int64_t max_position_embeddings = 2048;
   double rms_norm_eps = 1e-6;
   RopeSpec rope;
+  /** The rope of layers with the window, where it is another one (Gemma 3). */
+  std::optional<RopeSpec> sliding_rope;
   /** Tokens that a query sees, itself included; none = all before it. */
   std::optional<int64_t> sliding_window;
-  /** Qwen: the first layer that has the window. */
-  int64_t max_window_layers = 0;
+  /** Of each layer; empty = all layers alike, with the window if there is one. */
+  std::vector<LayerType> layer_types;
+  /** Gemma: scores are divided by its square root; none = head_dim. */
+  std::optional<double> query_pre_attn_scalar;
+  /** Gemma 2: scores are cap * tanh(scores / cap). */
+  std::optional<double> attn_logit_softcapping;
   bool attention_bias = false;
   bool mlp_bias = false;
   bool tie_word_embeddings = false;
@@ -47,6 +57,9 @@ struct ModelConfig {
    * "bfloat16". */
   std::string to_json(int64_t num_labels, std::string_view dtype) const;
 };
+
+/** The config of a config.json's keys; checked. */
+ModelConfig config_of(const ConfigKeys& keys);
 
 /** Names of the models whose config is built in, for runs without files: "llama-3-8b", "smollm2-135m", … */
 std::vector<std::string> built_in_shapes();

@@ -45,6 +45,8 @@ struct TensorSpec {
   Storage storage = Storage::kModelType;
   std::string gguf_name;  // "blk.*.attn_q.weight"; empty for what GGUF does not hold
   GgufRows gguf_rows = GgufRows::kSame;
+  /** What a GGUF file's numbers are above Hugging Face's. */
+  float gguf_offset = 0;
 
   bool in_layers() const { return name.find('*') != std::string::npos; }
   /** Whether a dimension counts the features of attention heads, which must stay together. */

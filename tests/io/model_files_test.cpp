@@ -143,10 +143,13 @@ TEST(ModelFiles, GgufOfAnotherArchitectureOrWithoutKeys) {
   expect_error([&] { open(GgufWriter()); }, {"m.gguf", "metadata 'general.architecture' is missing"});
   GgufWriter bare;
   bare.add_text("general.architecture", "llama");
-  expect_error([&] { open(bare); }, {"m.gguf", "metadata 'llama.embedding_length' is missing"});
+  expect_error([&] { open(bare); }, {"m.gguf", "metadata 'llama.attention.head_count' is missing"});
   GgufWriter yarn = tiny_gguf(tiny_config());
   yarn.add_text("llama.rope.scaling.type", "yarn");
-  expect_error([&] { open(yarn); }, {"llama.rope.scaling.type 'yarn' is not supported"});
+  expect_error([&] { open(yarn); }, {"llama.rope.scaling.factor is missing, and llama.rope.scaling.type is 'yarn'"});
+  GgufWriter longrope = tiny_gguf(tiny_config());
+  longrope.add_text("llama.rope.scaling.type", "longrope");
+  expect_error([&] { open(longrope); }, {"llama.rope.scaling.type is 'longrope'; expected none, linear or yarn"});
   GgufWriter fewer = tiny_gguf(tiny_config());
   fewer.tensors().pop_back();
   expect_error([&] { open(fewer); }, {"m.gguf", "tensor 'model.layers.1.mlp.down_proj.weight' is missing"});

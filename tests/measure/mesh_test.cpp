@@ -41,10 +41,10 @@ int64_t batch_of(const fs::path& folder) {
   return SafetensorsFile::open(folder / "batch.safetensors")->tensors().at("input_ids").shape[1];
 }
 
-TEST_P(MeshParity, SharedGoldensOnEveryMeshThatDividesTheBatch) {
-  fs::path folder = shared_folder() / "goldens";
+/** All of a folder's goldens, on the meshes that divide their batches. */
+void expect_parity_on_meshes(const fs::path& folder, const MeshCase& which) {
   if (!fs::exists(folder)) GTEST_SKIP() << "no folder " << folder;
-  auto [kernels, form] = GetParam();
+  auto [kernels, form] = which;
   int compared = 0;
   for (const auto& entry : fs::directory_iterator(folder)) {
     ParityReport one = run_parity(entry.path(), form, kernels, test_client(), test_compile_cache());
@@ -61,6 +61,14 @@ TEST_P(MeshParity, SharedGoldensOnEveryMeshThatDividesTheBatch) {
     }
   }
   EXPECT_GE(compared, 5);
+}
+
+TEST_P(MeshParity, SharedGoldensOnEveryMeshThatDividesTheBatch) {
+  expect_parity_on_meshes(shared_folder() / "goldens", GetParam());
+}
+
+TEST_P(MeshParity, SharedGoldensOfFamiliesOnEveryMeshThatDividesTheBatch) {
+  expect_parity_on_meshes(shared_folder() / "goldens_families", GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(Forms, MeshParity,

@@ -36,21 +36,23 @@ TEST_P(GoldenParity, AHeadOfTwoLabelsInBothForms) {
   expect_parity(fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden_two_labels", GetParam());
 }
 
-TEST_P(GoldenParity, AllSharedGoldensInBothForms) {
-  fs::path folder = shared_folder() / "goldens";
+/** All of a folder's goldens. */
+void expect_parity_of_all(const fs::path& folder, Kernels kernels) {
   if (!fs::exists(folder)) GTEST_SKIP() << "no folder " << folder;
   int folders = 0;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    expect_parity(entry.path(), GetParam());
+    expect_parity(entry.path(), kernels);
     ++folders;
   }
   EXPECT_GT(folders, 0);
 }
 
-TEST_P(GoldenParity, SharedGoldensOfTheFamiliesThatOpen) {
-  fs::path folder = shared_folder() / "goldens_families";
-  if (!fs::exists(folder)) GTEST_SKIP() << "no folder " << folder;
-  for (const char* name : {"mistral_window", "qwen2_bias", "qwen3_qk_norm"}) expect_parity(folder / name, GetParam());
+TEST_P(GoldenParity, AllSharedGoldensInBothForms) {
+  expect_parity_of_all(shared_folder() / "goldens", GetParam());
+}
+
+TEST_P(GoldenParity, AllSharedGoldensOfFamiliesInBothForms) {
+  expect_parity_of_all(shared_folder() / "goldens_families", GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(Kernels, GoldenParity, testing::Values(Kernels(), Kernels(cpu_kernels())),

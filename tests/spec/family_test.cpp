@@ -78,6 +78,83 @@ TEST(Family, AMistralsWindowIsReadAndWritten) {
   EXPECT_THROW(parse(""), Error) << "no num_key_value_heads";
 }
 
+/** The members of a right config.json of any family, and `more`. */
+ModelConfig read(const std::string& model_type, const std::string& more) {
+  return ModelConfig::from_json(
+      fmt::format(
+          R"({{"model_type":"{}","vocab_size":50,"hidden_size":32,"intermediate_size":48,"num_hidden_layers":7,)"
+          R"("num_attention_heads":4,"num_key_value_heads":2,"max_position_embeddings":64{}}})",
+          model_type, more),
+      "config.json");
+}
+
+std::string windows(const ModelConfig& config) {
+  const DecoderSpec spec = decoder_spec(config);
+  std::string out;
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer)
+    out += spec.block(layer).attention.sliding_window ? 'w' : '-';
+  return out;
+}
+
+TEST(Family, WindowsByLayerAreThoseOfTransformers) {
+  EXPECT_EQ(windows(read("qwen2", "")), "-------");
+  EXPECT_EQ(windows(read("qwen2", R"(,"use_sliding_window":true,"max_window_layers":3)")), "---wwww");
+  EXPECT_EQ(windows(read("qwen2", R"(,"use_sliding_window":true,"sliding_window":null,"max_window_layers":3)")),
+            "-------");
+  const std::string listed =
+      R"(,"layer_types":["sliding_attention","full_attention","full_attention","sliding_attention",)"
+      R"("full_attention","full_attention","sliding_attention"])";
+  EXPECT_EQ(windows(read("qwen3", R"(,"use_sliding_window":true,"max_window_layers":3)" + listed)), "w--w--w");
+  EXPECT_EQ(decoder_spec(read("qwen3", R"(,"use_sliding_window":true)" + listed)).blocks.size(), 3u);
+  EXPECT_THROW(read("qwen3", listed), Error) << "sliding layers, and no window";
+  EXPECT_THROW(read("qwen3", R"(,"layer_types":["full_attention"])"), Error);
+  EXPECT_THROW(read("gemma2", R"(,"layer_types":["chunked_attention"])"), Error);
+  EXPECT_EQ(windows(read("gemma2", "")), "w-w-w-w");
+  EXPECT_EQ(windows(read("gemma3_text", "")), "wwwww-w");
+  EXPECT_EQ(windows(read("gemma3_text", R"(,"sliding_window_pattern":3)")), "ww-ww-w");
+  EXPECT_EQ(windows(read("gemma2", listed)), "w--w--w");
+  EXPECT_EQ(windows(read("mistral", "")), "wwwwwww");
+}
+
+TEST(Family, AGemmaIsReadWithTransformersDefaults) {
+  const ModelConfig two = read("gemma2", "");
+  const DecoderSpec spec = decoder_spec(two);
+  EXPECT_EQ(two.head_dim, 256);
+  EXPECT_TRUE(two.tie_word_embeddings);
+  EXPECT_DOUBLE_EQ(spec.block(0).attention.scale, 1.0 / 16);
+  EXPECT_EQ(spec.block(0).attention.logit_softcapping, 50);
+  EXPECT_EQ(spec.block(0).attention.sliding_window, 4096);
+  EXPECT_EQ(spec.norm.offset, 1);
+  EXPECT_DOUBLE_EQ(spec.embedding_scale * spec.embedding_scale, 32);
+  EXPECT_EQ(spec.block(0).feed_forward.activation, Activation::kGeluTanh);
+  EXPECT_FALSE(read("gemma2", R"(,"attn_logit_softcapping":null)").attn_logit_softcapping);
+  const ModelConfig three = read("gemma3_text", R"(,"rope_theta":5e5,"rope_scaling":{"type":"linear","factor":8})");
+  EXPECT_FALSE(three.attn_logit_softcapping);
+  EXPECT_EQ(three.rope.rope_theta, 5e5);
+  EXPECT_EQ(three.rope.scaling.factor, 8);
+  EXPECT_EQ(three.sliding_rope->rope_theta, 1e4);
+  EXPECT_EQ(three.sliding_rope->scaling.type, "default");
+  EXPECT_EQ(read("gemma3_text", "").rope.rope_theta, 1e6);
+  EXPECT_EQ(read("gemma3_text", R"(,"rope_local_base_freq":20)").sliding_rope->rope_theta, 20);
+  const DecoderSpec local = decoder_spec(three);
+  EXPECT_EQ(local.ropes.size(), 2u);
+  EXPECT_EQ(local.block(0).attention.rope, 1u);
+  EXPECT_EQ(local.block(5).attention.rope, 0u);
+  EXPECT_EQ(local.block(0).attention.q_norm.front().shape, (Shape{256}));
+  EXPECT_THROW(read("gemma3_text", R"(,"use_bidirectional_attention":true)"), Error);
+  EXPECT_THROW(read("gemma3_text", R"(,"rope_parameters":{"rope_type":"default"})"), Error);
+  EXPECT_THROW(read("gemma2", R"(,"hidden_activation":"gelu")"), Error);
+}
+
+TEST(Family, WrittenConfigsOfAllFamiliesReadBack) {
+  for (const Family& family : families()) {
+    for (const char* more : {"", R"(,"use_sliding_window":true,"sliding_window":5,"max_window_layers":2)"}) {
+      const std::string text = read(std::string(family.model_type), more).to_json(3, "float32");
+      EXPECT_EQ(ModelConfig::from_json(text, "again").to_json(3, "float32"), text);
+    }
+  }
+}
+
 TEST(Family, UnknownOnesAreNamed) {
   EXPECT_THROW(family_of("gpt2", "config.json"), Error);
   EXPECT_THROW(family_of_gguf("", "m.gguf"), Error);

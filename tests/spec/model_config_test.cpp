@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-
 #include "io/expect_error.h"
 
 namespace gavel {
@@ -53,6 +51,27 @@ TEST(ModelConfig, BothSpellingsOfRope) {
   EXPECT_EQ(parse({{"rope_scaling", "null"}}).rope.scaling.type, "default");
 }
 
+TEST(ModelConfig, RopeIsReadInTransformersOrder) {
+  const std::string linear = R"({"rope_type":"linear","factor":2})", four = R"({"rope_type":"linear","factor":4})";
+  EXPECT_EQ(parse({{"rope_scaling", linear}, {"rope_parameters", four}}).rope.scaling.factor, 2);
+  EXPECT_EQ(parse({{"rope_scaling", "{}"}, {"rope_parameters", four}}).rope.scaling.factor, 4);
+  const std::string theta = R"({"rope_type":"default","rope_theta":77})";
+  EXPECT_EQ(parse({{"rope_theta", "55"}, {"rope_parameters", linear}}).rope.rope_theta, 55);
+  EXPECT_EQ(parse({{"rope_theta", "55"}, {"rope_parameters", theta}}).rope.rope_theta, 77);
+  // Where the first length is not said, it is the model's; at top level it comes first.
+  const std::string llama3 = R"({"rope_type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4})";
+  auto original = [](const ModelConfig& c) { return c.rope.scaling.original_max_position_embeddings; };
+  EXPECT_EQ(original(parse({{"rope_scaling", llama3}, {"max_position_embeddings", "640"}})), 640);
+  EXPECT_EQ(original(parse({{"rope_scaling", R"({"type":"yarn","factor":2,"original_max_position_embeddings":32})"},
+                            {"original_max_position_embeddings", "48"},
+                            {"max_position_embeddings", "640"}})),
+            48);
+  EXPECT_EQ(parse({{"rope_scaling", R"({"type":"yarn","original_max_position_embeddings":32})"},
+                   {"max_position_embeddings", "128"}})
+                .rope.scaling.factor,
+            4);
+}
+
 TEST(ModelConfig, BadKeysAreNamed) {
   for (const char* key :
        {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"}) {
@@ -67,17 +86,30 @@ TEST(ModelConfig, BadKeysAreNamed) {
   expect_bad({{"num_hidden_layers", "2000000000"}}, {"'num_hidden_layers' is 2000000000, at most"});
   expect_bad({{"num_key_value_heads", "3"}}, {"num_attention_heads 4 is not a multiple of num_key_value_heads 3"});
   expect_bad({{"head_dim", "7"}}, {"head_dim is 7, expected an even number"});
-  expect_bad({{"model_type", "\"gpt2\""}}, {"model_type is 'gpt2'; only llama, mistral, qwen2, qwen3 models"});
+  expect_bad({{"model_type", "\"gpt2\""}},
+             {"model_type is 'gpt2'; only llama, mistral, qwen2, qwen3, gemma2, gemma3_text models"});
   expect_bad({{"hidden_act", "\"gelu\""}}, {"hidden_act is 'gelu'"});
   expect_bad({{"rms_norm_eps", "\"x\""}}, {"key 'rms_norm_eps' must be a number"});
-  expect_bad({{"rms_norm_eps", "-1"}}, {"rms_norm_eps -1"});
-  expect_bad({{"rope_theta", "0"}}, {"rope_theta 0 must be positive"});
+  expect_bad({{"rms_norm_eps", "-1"}}, {"rms_norm_eps is -1"});
+  expect_bad({{"rope_theta", "0"}}, {"rope 'rope_theta' is 0, expected a positive number"});
   expect_bad({{"tie_word_embeddings", "1"}}, {"key 'tie_word_embeddings' must be true or false"});
   expect_bad({{"eos_token_id", "[]"}}, {"key 'eos_token_id' must be a token id"});
   expect_bad({{"rope_scaling", "3"}}, {"key 'rope_scaling' must be an object"});
-  expect_bad({{"rope_scaling", R"({"type":"yarn","factor":2})"}}, {"rope_scaling", "rope type 'yarn'"});
+  expect_bad({{"rope_scaling", R"({"type":"su","factor":2})"}}, {"rope_scaling", "rope type 'su'", "longrope"});
+  expect_bad({{"rope_scaling", R"({"type":"yarn","factor":2})"}}, {"key 'max_position_embeddings' is missing"});
+  expect_bad({{"rope_scaling", R"({"type":"dynamic","factor":2})"}}, {"key 'max_position_embeddings' is missing"});
+  expect_bad({{"rope_parameters", R"({"full_attention":{"rope_type":"default"}})"}}, {"ropes by kind of layer"});
+  expect_bad({{"partial_rotary_factor", "0.5"}}, {"'partial_rotary_factor' is 0.5"});
+  expect_bad({{"rope_scaling", R"({"type":"linear","factor":2,"partial_rotary_factor":0.5})"}},
+             {"'partial_rotary_factor' is 0.5"});
+  expect_bad({{"rope_scaling", R"({"type":"longrope","short_factor":[1,1,1,1],"long_factor":[1,1,1],"factor":2})"},
+              {"max_position_embeddings", "64"}},
+             {"rope 'long_factor' has 3 numbers, head_dim 8 calls for 4"});
+  expect_bad({{"rope_scaling", R"({"type":"longrope","short_factor":[1,"2",1,1],"long_factor":[],"factor":2})"},
+              {"max_position_embeddings", "64"}},
+             {"key 'short_factor' has \"2\" at 1, expected numbers"});
   expect_bad({{"rope_scaling", R"({"type":"linear"})"}}, {"key 'factor' is missing"});
-  expect_bad({{"rope_scaling", R"({"type":"linear","factor":0})"}}, {"the rope factor is 0"});
+  expect_bad({{"rope_scaling", R"({"type":"linear","factor":0})"}}, {"rope 'factor' is 0, expected a positive number"});
   expect_bad(
       {{"rope_scaling",
         R"({"rope_type":"llama3","factor":8,"low_freq_factor":4,"high_freq_factor":4,"original_max_position_embeddings":64})"}},
@@ -91,7 +123,9 @@ TEST(ModelConfig, BadKeysAreNamed) {
 TEST(ModelConfig, WrittenConfigsReadBack) {
   for (
       const char* rope :
-      {"", R"({"type":"linear","factor":2.5})",
+      {"", R"({"type":"linear","factor":2.5})", R"({"type":"dynamic","factor":2})",
+       R"({"type":"yarn","factor":4,"original_max_position_embeddings":64,"beta_fast":20,"mscale":1,"truncate":false})",
+       R"({"type":"longrope","short_factor":[1,1,1,1,2,2,2,2],"long_factor":[1,2,3,4,5,6,7,8.5],"attention_factor":1.5})",
        R"({"rope_type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":64})"}) {
     ModelConfig c = parse({{"rope_scaling", rope},
                            {"head_dim", "16"},
@@ -118,16 +152,6 @@ TEST(ModelConfig, BuiltInShapes) {
   for (const auto& name : built_in_shapes()) EXPECT_NO_THROW(built_in_shape(name).check(name));
   EXPECT_EQ(built_in_shape("llama-3-8b").num_key_value_heads, 8);
   expect_error([] { built_in_shape("lama-3-8b"); }, {"'lama-3-8b' is no built-in shape", "'llama-3-8b'"});
-}
-
-TEST(Llama3Scaling, FollowsTheRule) {
-  // Wavelengths beyond 8192 are stretched by 8, those below 2048 not at all.
-  auto factors = frequency_divisors({500000, {"llama3", 8, 1, 4, 8192}, {}}, 128);
-  ASSERT_EQ(factors.size(), 64u);
-  EXPECT_EQ(factors.front(), 1);
-  EXPECT_EQ(factors.back(), 8);
-  for (size_t i = 1; i < factors.size(); ++i) EXPECT_GE(factors[i], factors[i - 1]);
-  EXPECT_TRUE(std::any_of(factors.begin(), factors.end(), [](double f) { return f > 1 && f < 8; }));
 }
 
 }  // namespace

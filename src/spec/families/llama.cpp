@@ -1,4 +1,4 @@
-#include "spec/families/llama.h"
+#include "spec/families/families.h"
 
 namespace gavel {
 

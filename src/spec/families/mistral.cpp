@@ -1,4 +1,4 @@
-#include "spec/families/mistral.h"
+#include "spec/families/families.h"
 
 namespace gavel {
 
@@ -6,13 +6,14 @@ namespace {
 
 DecoderSpec describe(const ModelConfig& config) {
   DecoderSpec spec = standard::decoder(config, GgufRows::kRotaryPairs);
-  for (BlockSpec& block : spec.blocks) block.attention.sliding_window = config.sliding_window;
+  standard::by_layer_types(config, spec);
   return spec;
 }
 
 void read(const ConfigKeys& keys, ModelConfig& config) {
   // transformers would take 8, whatever the number of heads; no real file leaves it out.
   config.num_key_value_heads = keys.integer("num_key_value_heads");
+  config.attention_bias = config.mlp_bias = false;
   if (!keys.mentions("sliding_window"))
     config.sliding_window = 4096;  // transformers' default
   else if (keys.has("sliding_window"))
