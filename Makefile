@@ -3,6 +3,9 @@ BUILD := build/release
 JOBS ?= $(shell nproc)
 GAVEL := $(BUILD)/gavel
 
+# The demo's model; gemma-3-270m is fetched only when it is named here (it has licence terms of its own).
+MODEL ?= smollm2-135m-instruct
+
 FUZZ_SECONDS ?= 60
 
 .PHONY: build demo test lint format fuzz setup clean
@@ -15,11 +18,12 @@ setup:
 
 # Trains on preferences of Gavel's own making, then judges one pair. Replaces the demo's last run.
 demo: setup
+	@test $(MODEL) != gemma-3-270m || python3 tools/fetch_packages.py $(MODEL)
 	@test -f $(BUILD)/build.ninja || cmake --preset release > /dev/null
 	@cmake --build $(BUILD) -j $(JOBS) --target gavel
 	@rm -rf runs/demo
 	@$(GAVEL) data make-sample --out runs/demo-data
-	@$(GAVEL) train recipes/demo.yaml
+	@$(GAVEL) train recipes/demo.yaml model.path=$(MODEL)
 	@$(GAVEL) --quiet judge --adapter runs/demo --prompt "Tell me about the moon." \
 	  --a "The moon goes around the earth and shines with light from the sun." \
 	  --b "Bread is made of flour, water and yeast."

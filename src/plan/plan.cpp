@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "data/statistics.h"
 #include "engine/engine.h"
+#include "io/model_path.h"
 #include "pjrt/topology.h"
 #include "setup/open_device.h"
 #include "setup/open_model.h"
@@ -27,9 +28,10 @@ ModelConfig plan_config(const Recipe& recipe, std::string& model, std::vector<st
   std::optional<ModelFiles> files;
   model = path;
   if (fs::exists(fs::path(path) / "config.json")) return ModelConfig::from_file(fs::path(path) / "config.json");
+  if (is_fetched_model(path)) return load_config(recipe, files);
   std::vector<std::string> shapes = built_in_shapes();
   if (std::find(shapes.begin(), shapes.end(), path) != shapes.end()) return built_in_shape(path);
-  if (path == "smollm2-135m-instruct" || fs::exists(path)) return load_config(recipe, files);
+  if (fs::exists(path)) return load_config(recipe, files);
   std::string name = fs::path(path).filename().string(), best;
   std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
   for (const std::string& shape : shapes)
@@ -176,7 +178,7 @@ void bound_time(const StepOptions& step, Plan& plan) {
 std::optional<DataPlan> plan_data(const Recipe& recipe, const ModelConfig& config, const DeviceTraits& device,
                                   const Mesh& mesh, std::vector<std::string>& notes) {
   if (!fs::exists(recipe.data.train)) return std::nullopt;
-  if (!recipe.model.tokenizer && !fs::exists(recipe.model.path) && recipe.model.path != "smollm2-135m-instruct") {
+  if (!recipe.model.tokenizer && !fs::exists(recipe.model.path) && !is_fetched_model(recipe.model.path)) {
     notes.push_back(
         fmt::format("data {}: not counted: {} has no tokenizer here; name one with model.tokenizer (a tokenizer.json "
                     "or its folder)",

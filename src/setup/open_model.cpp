@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "io/model_path.h"
 #include "model/adapter.h"
 #include "rows/cleaning.h"
 #include "spec/family.h"

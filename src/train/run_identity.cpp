@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "io/model_files.h"
+#include "io/model_path.h"
 
 namespace gavel {
 

@@ -5,6 +5,7 @@
 
 #include "io/expect_error.h"
 #include "io/model_files.h"
+#include "io/model_path.h"
 #include "io/safetensors.h"
 #include "io/sample_files.h"
 
