@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes tests/train/golden: a tiny random Llama classifier and what transformers + PEFT compute for it (float32).
+"""Writes tests/train/golden: a tiny random classifier and what transformers + PEFT compute for it (float32).
 
 The folder has the form that `gavel parity` reads. Needs torch, transformers and peft, in an environment of its own;
 the result is committed, so only a change of the golden itself needs this. LABELS (3) are the head's outputs:
-tests/train/golden_two_labels has 2.
-usage: make_golden.py FOLDER [LABELS]
+tests/train/golden_two_labels has 2. FAMILY (llama) is llama or smollm3: tests/train/golden_smollm3.
+usage: make_golden.py FOLDER [LABELS] [FAMILY]
 """
 import json
 import math
@@ -14,18 +14,23 @@ import sys
 import torch
 from peft import LoraConfig, TaskType, get_peft_model
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForSequenceClassification
+import transformers
 
 STEPS, BATCH, LENGTH = 4, 3, 12
 LABELS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+FAMILY = sys.argv[3] if len(sys.argv) > 3 else "llama"
+CLASS, MORE = {"llama": ("Llama", {"num_hidden_layers": 2}),
+               # Of two layers one has no positions.
+               "smollm3": ("SmolLM3", {"num_hidden_layers": 3, "no_rope_layer_interval": 2})}[FAMILY]
 out = pathlib.Path(sys.argv[1])
 torch.manual_seed(7)
 torch.set_num_threads(1)
 
-config = LlamaConfig(vocab_size=48, hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
-                     num_key_value_heads=2, head_dim=6, num_labels=LABELS, pad_token_id=2, bos_token_id=1,
-                     eos_token_id=2, max_position_embeddings=64, rms_norm_eps=1e-5, tie_word_embeddings=False)
-model = LlamaForSequenceClassification(config).float()
+config = getattr(transformers, CLASS + "Config")(
+    vocab_size=48, hidden_size=24, intermediate_size=40, num_attention_heads=4, num_key_value_heads=2, head_dim=6,
+    num_labels=LABELS, pad_token_id=2, bos_token_id=1, eos_token_id=2, max_position_embeddings=64, rms_norm_eps=1e-5,
+    tie_word_embeddings=False, **MORE)
+model = getattr(transformers, CLASS + "ForSequenceClassification")(config).float()
 for parameter in model.parameters():  # larger than the initialiser's, so that every part matters
     parameter.data.normal_(0, 0.3)
 out.mkdir(parents=True, exist_ok=True)

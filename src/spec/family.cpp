@@ -24,8 +24,11 @@ const Family& find_family(std::string_view wanted, const std::string& name, std:
 }  // namespace
 
 const std::vector<Family>& families() {
-  static const std::vector<Family> all = {llama_family(), mistral_family(), qwen2_family(),
-                                          qwen3_family(), gemma2_family(),  gemma3_family()};
+  static const std::vector<Family> all = [] {
+    std::vector<Family> made;
+    for (auto family : kFamilies) made.push_back(family());
+    return made;
+  }();
   return all;
 }
 
@@ -166,13 +169,7 @@ void add_head_norms(const ModelConfig& config, BlockSpec& block) {
 
 void by_layer_types(const ModelConfig& config, DecoderSpec& spec) {
   const auto& types = config.layer_types;
-  size_t period = 1;
-  auto repeats = [&](size_t layers) {
-    for (size_t i = layers; i < types.size(); ++i)
-      if (types[i] != types[i - layers]) return false;
-    return true;
-  };
-  while (!repeats(period)) ++period;
+  const size_t period = period_of(types);
   if (config.sliding_rope) spec.ropes.push_back(*config.sliding_rope);
   spec.blocks.resize(period, spec.blocks.front());
   for (size_t kind = 0; kind < period; ++kind) {

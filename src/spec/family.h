@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -71,6 +72,14 @@ TensorSpec matrix(std::string name, std::string gguf_name, TensorRole role, cons
 DecoderSpec decoder(const ModelConfig& config, GgufRows query_rows);
 /** Norms of each head of queries and keys. */
 void add_head_norms(const ModelConfig& config, BlockSpec& block);
+/** The least number of layers after which `kinds`, of each layer, come again; 1 for an empty list. */
+template <class Kind>
+size_t period_of(const std::vector<Kind>& kinds) {
+  for (size_t period = 1;; ++period)
+    if (period >= kinds.size() ||
+        std::equal(kinds.begin() + static_cast<std::ptrdiff_t>(period), kinds.end(), kinds.begin()))
+      return period;
+}
 /** Makes of the one block as many kinds as the period of layer_types has, with windows and ropes. */
 void by_layer_types(const ModelConfig& config, DecoderSpec& spec);
 }  // namespace standard
