@@ -34,6 +34,8 @@ struct ModelConfig {
   std::optional<int64_t> sliding_window;
   /** Of each layer; empty = all layers alike, with the window if there is one. */
   std::vector<LayerType> layer_types;
+  /** SmolLM3: 0 for each layer without positions, else 1. */
+  std::vector<int64_t> no_rope_layers;
   /** Gemma: scores are divided by its square root; none = head_dim. */
   std::optional<double> query_pre_attn_scalar;
   /** Gemma 2: scores are cap * tanh(scores / cap). */

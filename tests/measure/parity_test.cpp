@@ -47,6 +47,10 @@ void expect_parity_of_all(const fs::path& folder, Kernels kernels) {
   EXPECT_GT(folders, 0);
 }
 
+TEST_P(GoldenParity, LayersWithoutPositionsInBothForms) {
+  expect_parity(fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden_smollm3", GetParam());
+}
+
 TEST_P(GoldenParity, AllSharedGoldensInBothForms) {
   expect_parity_of_all(shared_folder() / "goldens", GetParam());
 }

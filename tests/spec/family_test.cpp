@@ -146,6 +146,24 @@ TEST(Family, AGemmaIsReadWithTransformersDefaults) {
   EXPECT_THROW(read("gemma2", R"(,"hidden_activation":"gelu")"), Error);
 }
 
+TEST(Family, SmolLm3HasLayersWithoutPositions) {
+  auto turned = [](const std::string& more) {
+    const ModelConfig config = read("smollm3", more);
+    const DecoderSpec spec = decoder_spec(config);
+    std::string out;
+    for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer)
+      out += inverse_frequencies(spec.ropes[spec.block(layer).attention.rope], 8)[0] == 0 ? '0' : '1';
+    return out;
+  };
+  EXPECT_EQ(turned(""), "1110111");
+  EXPECT_EQ(turned(R"(,"no_rope_layer_interval":2)"), "1010101");
+  EXPECT_EQ(turned(R"(,"no_rope_layers":[0,1,1,1,1,1,1,0,0])"), "0111111") << "as many as there are layers";
+  EXPECT_EQ(windows(read("smollm3", R"(,"use_sliding_window":true,"sliding_window":9)")), "---w---");
+  EXPECT_EQ(decoder_spec(read("smollm3", "")).blocks.size(), 4u);
+  EXPECT_EQ(read("smollm3", "").rope.rope_theta, 2e6);
+  EXPECT_THROW(read("smollm3", R"(,"no_rope_layers":[1])"), Error);
+}
+
 TEST(Family, WrittenConfigsOfAllFamiliesReadBack) {
   for (const Family& family : families()) {
     for (const char* more : {"", R"(,"use_sliding_window":true,"sliding_window":5,"max_window_layers":2)"}) {

@@ -87,7 +87,7 @@ TEST(ModelConfig, BadKeysAreNamed) {
   expect_bad({{"num_key_value_heads", "3"}}, {"num_attention_heads 4 is not a multiple of num_key_value_heads 3"});
   expect_bad({{"head_dim", "7"}}, {"head_dim is 7, expected an even number"});
   expect_bad({{"model_type", "\"gpt2\""}},
-             {"model_type is 'gpt2'; only llama, mistral, qwen2, qwen3, gemma2, gemma3_text models"});
+             {"model_type is 'gpt2'; only llama, mistral, qwen2, qwen3, gemma2, gemma3_text, smollm3 models"});
   expect_bad({{"hidden_act", "\"gelu\""}}, {"hidden_act is 'gelu'"});
   expect_bad({{"rms_norm_eps", "\"x\""}}, {"key 'rms_norm_eps' must be a number"});
   expect_bad({{"rms_norm_eps", "-1"}}, {"rms_norm_eps is -1"});

@@ -24,8 +24,11 @@ Family gemma2_family();
  * window and a rope of its own on five of six layers. */
 Family gemma3_family();
 
+/** SmolLM3 (Hugging Face, 2025): a Llama whose every fourth layer has no positions. */
+Family smollm3_family();
+
 /** All of them, in the order in which messages name them. */
-inline constexpr Family (*kFamilies[])() = {llama_family, mistral_family, qwen2_family,
-                                            qwen3_family, gemma2_family,  gemma3_family};
+inline constexpr Family (*kFamilies[])() = {llama_family,  mistral_family, qwen2_family,  qwen3_family,
+                                            gemma2_family, gemma3_family,  smollm3_family};
 
 }  // namespace gavel
