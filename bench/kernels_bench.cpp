@@ -157,10 +157,10 @@ struct AttentionArrays {
   int64_t q_size() const { return s.batch * s.queries * s.heads * s.head_dim; }
   int64_t k_size() const { return s.batch * s.keys * s.kv_heads * s.head_dim; }
   void forward() {
-    attention_forward(s, type, 0.125f, q.data(), k.data(), v.data(), {segments.data()}, o.data(), lse.floats());
+    attention_forward(s, type, {0.125f}, q.data(), k.data(), v.data(), {segments.data()}, o.data(), lse.floats());
   }
   void backward() {
-    attention_backward(s, type, 0.125f, q.data(), k.data(), v.data(), {segments.data()}, o.data(), lse.floats(),
+    attention_backward(s, type, {0.125f}, q.data(), k.data(), v.data(), {segments.data()}, o.data(), lse.floats(),
                        d_o.data(), {dq.data(), dk.data(), dv.data()});
   }
   double product_flops(int64_t runs) const {

@@ -28,7 +28,7 @@ void attention(const FfiCall& call) {
   const AttentionShape s = shape_of(call);
   const FfiArray &q = call.operand(0), &k = call.operand(1, call.operand(1).shape, q.dtype);
   const FfiArray& v = call.operand(2, k.shape, q.dtype);
-  attention_forward(s, q.dtype, call.number("scale"), q.data, k.data, v.data, mask_of(call, 3, s),
+  attention_forward(s, q.dtype, {call.number("scale")}, q.data, k.data, v.data, mask_of(call, 3, s),
                     call.result(0, q.shape, q.dtype).data,
                     call.result(1, {s.batch, s.heads, s.queries}, DType::kF32).as<float>());
 }
@@ -41,7 +41,7 @@ void attention_grad(const FfiCall& call) {
   const FfiArray& o = call.operand(3, q.shape, q.dtype);
   const FfiArray& lse = call.operand(4, {s.batch, s.heads, s.queries}, DType::kF32);
   const FfiArray& d_o = call.operand(5, q.shape, q.dtype);
-  attention_backward(s, q.dtype, call.number("scale"), q.data, k.data, v.data, mask_of(call, 6, s), o.data,
+  attention_backward(s, q.dtype, {call.number("scale")}, q.data, k.data, v.data, mask_of(call, 6, s), o.data,
                      lse.as<const float>(), d_o.data,
                      {call.result(0, q.shape, q.dtype).data, call.result(1, k.shape, q.dtype).data,
                       call.result(2, k.shape, q.dtype).data});

@@ -152,7 +152,7 @@ TEST(Ffi, AttentionWithAndWithoutChosenQueries) {
   run("gavel_attention", {q.array(), k.array(), v.array(), seg, qseg, pos}, {o.array(), lse.array()}, {{"scale", 0.5}});
   run("gavel_attention_grad", {q.array(), k.array(), v.array(), o.array(), lse.array(), d_o.array(), seg, qseg, pos},
       {dq.array(), dk.array(), dv.array()}, {{"scale", 0.5}});
-  const auto want = attention_reference(s, 0.5, q.buffer.doubles(), k.buffer.doubles(), v.buffer.doubles(), segments,
+  const auto want = attention_reference(s, {0.5}, q.buffer.doubles(), k.buffer.doubles(), v.buffer.doubles(), segments,
                                         query_segments, positions, d_o.buffer.doubles());
   EXPECT_LT(relative_error(o.buffer, want.o), 2e-6);
   EXPECT_LT(relative_error(lse.buffer, want.lse), 2e-6);
