@@ -153,10 +153,15 @@ HWY_INLINE Float exp2_lanes(FloatTag d, Float x) {
 inline constexpr float kTanhAbove[] = {1.0f, 0.133809806f, 0.00349553003f, 2.0607969e-5f, 1.33528682e-8f};
 inline constexpr float kTanhBelow[] = {1.0f, 0.467142964f, 0.0258767727f, 0.000328553268f, 7.77587487e-7f};
 
-/** tanh x to a few units in the last place; NaN for NaN. */
+/** x, at least -most and at most most; NaN for NaN, which hn::Clamp loses on some processors. */
+HWY_INLINE Float limit_lanes(FloatTag d, Float x, float most) {
+  const Float high = hn::Set(d, most), low = hn::Set(d, -most);
+  return hn::IfThenElse(hn::Gt(x, high), high, hn::IfThenElse(hn::Lt(x, low), low, x));
+}
+
+/** tanh x to 5 units in the last place; NaN for NaN. */
 HWY_INLINE Float tanh_lanes(FloatTag d, Float x) {
-  // In this order a NaN is kept.
-  x = hn::Min(hn::Set(d, 9.0f), hn::Max(hn::Set(d, -9.0f), x));
+  x = limit_lanes(d, x, 9);
   const Float square = hn::Mul(x, x);
   Float above = hn::Set(d, kTanhAbove[4]), below = hn::Set(d, kTanhBelow[4]);
 #pragma GCC unroll 4
