@@ -162,9 +162,7 @@ struct AttentionArrays {
   }
   int64_t q_size() const { return s.batch * s.queries * s.heads * s.head_dim; }
   int64_t k_size() const { return s.batch * s.keys * s.kv_heads * s.head_dim; }
-  void forward() {
-    attention_forward(s, type, rule, q.data(), k.data(), v.data(), mask(), o.data(), lse.floats());
-  }
+  void forward() { attention_forward(s, type, rule, q.data(), k.data(), v.data(), mask(), o.data(), lse.floats()); }
   void backward() {
     attention_backward(s, type, rule, q.data(), k.data(), v.data(), mask(), o.data(), lse.floats(), d_o.data(),
                        {dq.data(), dk.data(), dv.data()});

@@ -23,16 +23,15 @@ void rms_norm(const FfiCall& call) {
   call.expect(2, 2, 1);
   const FfiArray& x = call.operand(0);
   const auto [rows, size] = rows_of(x);
-  rms_norm_forward(rows, size, x.dtype, x.data, norm_of(call, 1, size),
-                   call.result(0, x.shape, x.dtype).data);
+  rms_norm_forward(rows, size, x.dtype, x.data, norm_of(call, 1, size), call.result(0, x.shape, x.dtype).data);
 }
 
 void rms_norm_grad(const FfiCall& call) {
   call.expect(3, 3, 1);
   const FfiArray& h = call.operand(0);
   const auto [rows, size] = rows_of(h);
-  rms_norm_gradient(rows, size, h.dtype, h.data, norm_of(call, 1, size),
-                    call.operand(2, h.shape, h.dtype).data, nullptr, call.result(0, h.shape, h.dtype).data);
+  rms_norm_gradient(rows, size, h.dtype, h.data, norm_of(call, 1, size), call.operand(2, h.shape, h.dtype).data,
+                    nullptr, call.result(0, h.shape, h.dtype).data);
 }
 
 template <GateFunction kFunction>
@@ -40,7 +39,7 @@ void gated(const FfiCall& call) {
   call.expect(2, 2, 1);
   const FfiArray& gate = call.operand(0);
   gated_forward(kFunction, gate.size(), gate.dtype, gate.data, call.operand(1, gate.shape, gate.dtype).data,
-                 call.result(0, gate.shape, gate.dtype).data);
+                call.result(0, gate.shape, gate.dtype).data);
 }
 
 template <GateFunction kFunction>
@@ -48,8 +47,8 @@ void gated_grad(const FfiCall& call) {
   call.expect(3, 3, 2);
   const FfiArray& gate = call.operand(0);
   gated_gradient(kFunction, gate.size(), gate.dtype, gate.data, call.operand(1, gate.shape, gate.dtype).data,
-                  call.operand(2, gate.shape, gate.dtype).data, call.result(0, gate.shape, gate.dtype).data,
-                  call.result(1, gate.shape, gate.dtype).data);
+                 call.operand(2, gate.shape, gate.dtype).data, call.result(0, gate.shape, gate.dtype).data,
+                 call.result(1, gate.shape, gate.dtype).data);
 }
 
 void rotary_turn(const FfiCall& call) {

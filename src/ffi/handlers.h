@@ -31,7 +31,7 @@ struct FfiHandler {
  * gavel_linear_lora_grad_split    the same, xl in place of x                          dx, dxl[...,K]:Y, da, db  scale, compute
  * gavel_linear_lora_grad_weights  the same                                            da, db                  scale, compute
  * gavel_attention                 q[B,S,H,D]:T, k[B,S,G,D]:T, v[B,S,G,D]:T,           o[B,S,H,D]:T,           scale,
- *                                 segments[B,S]:i32                                   lse[B,H,S]:f32               [window], [softcap]
+ *                                 segments[B,S]:i32                                   lse[B,H,S]:f32          [window, softcap]
  *   with fewer queries            q[B,Q,H,D], k, v, segments[B,S]:i32,                o[B,Q,H,D]:T,           the same
  *                                 query_segments[B,Q]:i32, query_positions[B,Q]:i32   lse[B,H,Q]:f32
  * gavel_attention_grad            q, k, v, o[B,Q,H,D]:T, lse[B,H,Q]:f32,              dq:T, dk:T, dv:T        the same
@@ -45,7 +45,7 @@ struct FfiHandler {
  * gavel_geglu, gavel_geglu_grad   as gavel_swiglu, gavel_swiglu_grad
  * gavel_rotary                    x[...,H,D]:T, cos[...,D/2]:f32, sin[...,D/2]:f32    y[...,H,D]:T            inverse
  * gavel_mlp                       h[...,K]:T, norm[K]:W, gate[N,K]:W, up[N,K]:W,      y[...,K]:T,             eps, compute,
- *                                 down[K,N]:W                                         gate, up[...,N]:T       [offset], [gelu_tanh]
+ *                                 down[K,N]:W                                         gate, up[...,N]:T       [offset, gelu_tanh]
  * gavel_mlp_forward_only          the same                                            y                       the same
  * gavel_mlp_grad                  the same, gate, up[...,N]:T, dy[...,K]:T            dh[...,K]:T             the same
  *

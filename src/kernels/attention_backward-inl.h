@@ -193,7 +193,8 @@ class BackwardTask {
 
     transpose_units(dq_, kBlock, padded_, columns, dq_rows_, padded_);
     for (int64_t i = 0; i < valid; ++i)
-      write_row(dq_rows_ + i * padded_, job_.rule.scale, s_.head_dim, reinterpret_cast<Stored<T, kPairs>*>(dq + i * stride));
+      write_row(dq_rows_ + i * padded_, job_.rule.scale, s_.head_dim,
+                reinterpret_cast<Stored<T, kPairs>*>(dq + i * stride));
   }
 
   void key_block(int64_t j, bool meet_all, int64_t columns, const BlockQueries& queries, float* dk, float* dv) {

@@ -148,8 +148,8 @@ HWY_INLINE Float exp2_lanes(FloatTag d, Float x) {
   return one[0];
 }
 
-// tanh(x) / x = p(x^2) / q(x^2) to 2.1e-8 for |x| <= 9, where tanh is 1 in float32: fitted by weighted least squares, the weights
-// raised where the relative error is largest. All coefficients are positive, so that no digits cancel, down to x = 0.
+// tanh(x) / x = p(x^2) / q(x^2) to 2.1e-8 for |x| <= 9, where tanh is 1 in float32: fitted by least squares whose weights
+// were raised where the relative error was largest. All coefficients are positive, so that no digits cancel, down to x = 0.
 inline constexpr float kTanhAbove[] = {1.0f, 0.133809806f, 0.00349553003f, 2.0607969e-5f, 1.33528682e-8f};
 inline constexpr float kTanhBelow[] = {1.0f, 0.467142964f, 0.0258767727f, 0.000328553268f, 7.77587487e-7f};
 

@@ -123,7 +123,8 @@ void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights&
         const PanelTerm term = weight->term(normed, s.hidden, column);
         panel_product(type, rows, columns, {&term, 1}, {{type, to}, leading, nullptr, {}});
       }
-      gated_columns(w.function, type, rows, columns, g, u, leading, element(Matrix{type, gated}, column), s.intermediate);
+      gated_columns(w.function, type, rows, columns, g, u, leading, element(Matrix{type, gated}, column),
+                    s.intermediate);
     }
     const PanelTerm term = packed.down.term(gated, s.intermediate);
     panel_product(type, rows, s.hidden, {&term, 1},
@@ -158,9 +159,9 @@ void mlp_gradient(const MlpShape& s, DType type, const void* h, const MlpWeights
       const PanelTerm term = packed.down.term(out, s.hidden, column);
       panel_product(type, rows, columns, {&term, 1}, {{type, d_gated}, kColumns, nullptr, {}});
       gated_gradient_columns(w.function, type, rows, columns, element(ConstMatrix(type, gate), at),
-                              element(ConstMatrix(type, up), at), s.intermediate, d_gated, kColumns,
-                              element(Matrix{type, d_gate}, column), element(Matrix{type, d_up}, column),
-                              s.intermediate);
+                             element(ConstMatrix(type, up), at), s.intermediate, d_gated, kColumns,
+                             element(Matrix{type, d_gate}, column), element(Matrix{type, d_up}, column),
+                             s.intermediate);
     }
     const PanelTerm terms[] = {packed.gate.term(d_gate, s.intermediate), packed.up.term(d_up, s.intermediate)};
     panel_product(type, rows, s.hidden, terms, {{type, d_normed}, s.hidden, nullptr, {}});

@@ -169,7 +169,8 @@ Value pooled_attention(const PooledAttentionCall& call) {
   Value positions = reshape(index, {1, index.dim(0)});
   Value queries = reshape(q, {1, q.dim(0), q.dim(1), q.dim(2)});
   Value out = kernel("gavel_attention")
-                  .call(attributes_of(call.rule, call.k.dim(1)), {queries, call.k, call.v, call.segment_ids, segments, positions},
+                  .call(attributes_of(call.rule, call.k.dim(1)),
+                        {queries, call.k, call.v, call.segment_ids, segments, positions},
                         {queries.type(), {DType::kF32, {1, q.dim(1), q.dim(0)}}})[0];
   return reshape(out, q.shape());
 }
@@ -217,8 +218,7 @@ Value rotary(const RotaryCall& call) {
 std::vector<Value> gated_gradient(std::string_view target, const GradientContext& context) {
   enum { kGate, kUp };
   const auto& in = context.inputs;
-  return kernel(target).call({}, {in[kGate], in[kUp], context.output_gradients[0]},
-                             {in[kGate].type(), in[kUp].type()});
+  return kernel(target).call({}, {in[kGate], in[kUp], context.output_gradients[0]}, {in[kGate].type(), in[kUp].type()});
 }
 std::vector<Value> swiglu_gradient(const KernelAttributes&, const GradientContext& context) {
   return gated_gradient("gavel_swiglu_grad", context);
@@ -259,8 +259,7 @@ Value mlp(const FeedForwardCall& call) {
   KernelAttributes attributes = attributes_of(call.rule);
   attributes.emplace_back("compute", compute_of(h));
   if (call.activation == Activation::kGeluTanh) attributes.emplace_back("gelu_tanh", true);
-  return kernel("gavel_mlp")
-      .call(attributes, {h, call.norm, call.gate, call.up, call.down}, {h.type(), wide, wide})[0];
+  return kernel("gavel_mlp").call(attributes, {h, call.norm, call.gate, call.up, call.down}, {h.type(), wide, wide})[0];
 }
 
 // --- The registry ---------------------------------------------------------------------------------------------------
@@ -323,8 +322,8 @@ KernelSet make_cpu_kernels() {
        {"gavel_geglu", [](const GatedCall& call, const Mesh&) { return call.activation == Activation::kGeluTanh; },
         gated}},
       // On a mesh its weights would be whole on every device, where single linears split them.
-      {{"gavel_mlp",
-        [](const FeedForwardCall& call, const Mesh& mesh) { return call.bare && mesh.devices() == 1; }, mlp}},
+      {{"gavel_mlp", [](const FeedForwardCall& call, const Mesh& mesh) { return call.bare && mesh.devices() == 1; },
+        mlp}},
   };
   return set;
 }

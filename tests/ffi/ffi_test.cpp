@@ -164,8 +164,8 @@ TEST(Ffi, AttentionWithAndWithoutChosenQueries) {
   run("gavel_attention", {q.array(), k.array(), v.array(), seg, qseg, pos}, {o.array(), lse.array()}, attributes);
   run("gavel_attention_grad", {q.array(), k.array(), v.array(), o.array(), lse.array(), d_o.array(), seg, qseg, pos},
       {dq.array(), dk.array(), dv.array()}, attributes);
-  const auto ruled = attention_reference(s, {0.5, 0.75, 40}, q.buffer.doubles(), k.buffer.doubles(),
-                                         v.buffer.doubles(), segments, query_segments, positions, d_o.buffer.doubles());
+  const auto ruled = attention_reference(s, {0.5, 0.75, 40}, q.buffer.doubles(), k.buffer.doubles(), v.buffer.doubles(),
+                                         segments, query_segments, positions, d_o.buffer.doubles());
   EXPECT_LT(relative_error(o.buffer, ruled.o), 2e-6);
   EXPECT_LT(relative_error(dq.buffer, ruled.dq), 4e-6);
   EXPECT_LT(relative_error(dk.buffer, ruled.dk), 4e-6);
@@ -202,8 +202,8 @@ TEST(Ffi, ElementwiseHandlersCallTheKernels) {
   run("gavel_head_norm_grad", {x.array(), w.array(), dy.array()}, {y.array()}, {{"eps", 1e-5}, {"offset", 1.0}});
   rms_norm_gradient(12, 8, t, x.buffer.data(), offset, dy.buffer.data(), nullptr, other.buffer.data());
   EXPECT_TRUE(y.buffer.same_bits(other.buffer));
-  for (auto [target, function] :
-       {std::pair<std::string, GateFunction>{"gavel_swiglu", GateFunction::kSilu}, {"gavel_geglu", GateFunction::kGeluTanh}}) {
+  for (auto [target, function] : {std::pair<std::string, GateFunction>{"gavel_swiglu", GateFunction::kSilu},
+                                  {"gavel_geglu", GateFunction::kGeluTanh}}) {
     run(target, {x.array(), r.array()}, {y.array()});
     gated_forward(function, 96, t, x.buffer.data(), r.buffer.data(), other.buffer.data());
     EXPECT_TRUE(y.buffer.same_bits(other.buffer)) << target;

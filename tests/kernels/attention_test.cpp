@@ -91,8 +91,8 @@ TEST_P(AttentionCases, ForwardAndBackwardMatchTheDefinition) {
   Pass run(c, type, 100);
   const float scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim));
   run.go(s, {scale});
-  const auto reference = attention_reference(s, {scale}, run.q.doubles(), run.k.doubles(), run.v.doubles(), run.segments,
-                                             run.segments, iota_positions(s), run.d_o.doubles());
+  const auto reference = attention_reference(s, {scale}, run.q.doubles(), run.k.doubles(), run.v.doubles(),
+                                             run.segments, run.segments, iota_positions(s), run.d_o.doubles());
   expect_close(run, reference);
   // Padding: exactly zero, whatever stands there.
   for (int64_t i = 0; i < s.batch * s.queries; ++i) {
@@ -152,11 +152,12 @@ TEST_P(AttentionRules, WindowAndSoftCapMatchTheDefinition) {
     // Scores of about one: a small cap bends all of them, a large one next to none.
     const double scale = 1 / std::sqrt(static_cast<double>(c.shape.head_dim));
     run.go(c.shape, {static_cast<float>(scale), static_cast<float>(softcap)}, {.window = window});
-    expect_close(run, attention_reference(c.shape, {static_cast<float>(scale), softcap, window}, run.q.doubles(),
-                                          run.k.doubles(), run.v.doubles(), run.segments, run.segments,
-                                          iota_positions(c.shape), run.d_o.doubles()),
-                 // A small cap leaves small scores, but the errors of the products that they are made of.
-                 softcap > 0 && softcap < 1 ? 4e-6 : 2e-6);
+    expect_close(
+        run,
+        attention_reference(c.shape, {static_cast<float>(scale), softcap, window}, run.q.doubles(), run.k.doubles(),
+                            run.v.doubles(), run.segments, run.segments, iota_positions(c.shape), run.d_o.doubles()),
+        // A small cap leaves small scores, but the errors of the products that they are made of.
+        softcap > 0 && softcap < 1 ? 4e-6 : 2e-6);
   }
 }
 

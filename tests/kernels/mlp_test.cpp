@@ -78,12 +78,15 @@ TEST_P(MlpTypes, MatchesDoublesAndIsTheSameWithoutSavedValues) {
   // Three products in a row, each rounding its operands once more.
   const bool rounds = type == DType::kBF16 || compute == Compute::kBF16;
   const double most = 3 * tolerance(rounds ? DType::kBF16 : DType::kF32);
-  for (const auto& [s, form] :
-       {std::pair<MlpShape, Form>{{1, 1, 1}, {GateFunction::kSilu, 0}}, {{3, 5, 7}, {GateFunction::kSilu, 0}},
-        {{70, 33, 130}, {GateFunction::kSilu, 0}}, {{250, 64, 192}, {GateFunction::kSilu, 0}},
-        {{201, 96, 320}, {GateFunction::kSilu, 0}}, {{3, 5, 7}, {GateFunction::kGeluTanh, 1}},
-        {{70, 33, 130}, {GateFunction::kGeluTanh, 0}}, {{250, 64, 192}, {GateFunction::kSilu, 1}},
-        {{201, 96, 320}, {GateFunction::kGeluTanh, 1}}}) {
+  for (const auto& [s, form] : {std::pair<MlpShape, Form>{{1, 1, 1}, {GateFunction::kSilu, 0}},
+                                {{3, 5, 7}, {GateFunction::kSilu, 0}},
+                                {{70, 33, 130}, {GateFunction::kSilu, 0}},
+                                {{250, 64, 192}, {GateFunction::kSilu, 0}},
+                                {{201, 96, 320}, {GateFunction::kSilu, 0}},
+                                {{3, 5, 7}, {GateFunction::kGeluTanh, 1}},
+                                {{70, 33, 130}, {GateFunction::kGeluTanh, 0}},
+                                {{250, 64, 192}, {GateFunction::kSilu, 1}},
+                                {{201, 96, 320}, {GateFunction::kGeluTanh, 1}}}) {
     SCOPED_TRACE(fmt::format("{} x {} x {}, gate {}, offset {}", s.rows, s.hidden, s.intermediate,
                              static_cast<int>(form.function), form.offset));
     const Buffer h = Buffer::random(type, s.rows * s.hidden, 1), norm = Buffer::random(DType::kF32, s.hidden, 2),
@@ -104,7 +107,8 @@ TEST_P(MlpTypes, MatchesDoublesAndIsTheSameWithoutSavedValues) {
     mlp_gradient(s, type, h.data(), weights, gate.data(), up.data(), dy.data(), dh.data(), compute);
     std::vector<double> factors = norm.doubles();
     for (double& factor : factors) factor += form.offset;
-    const Reference wanted(s, form.function, h.doubles(), factors, wg.doubles(), wu.doubles(), wd.doubles(), dy.doubles());
+    const Reference wanted(s, form.function, h.doubles(), factors, wg.doubles(), wu.doubles(), wd.doubles(),
+                           dy.doubles());
     EXPECT_LT(relative_error(y, wanted.y), most);
     EXPECT_LT(relative_error(dh, wanted.dh), most);
   }

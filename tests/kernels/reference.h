@@ -114,9 +114,8 @@ struct AttentionReferenceRule {
 
 /** Row by row, from the definition; with d_o empty only the forward pass. */
 inline AttentionReference attention_reference(const AttentionShape& s, const AttentionReferenceRule& rule,
-                                              const std::vector<double>& q,
-                                              const std::vector<double>& k, const std::vector<double>& v,
-                                              const std::vector<int32_t>& key_segments,
+                                              const std::vector<double>& q, const std::vector<double>& k,
+                                              const std::vector<double>& v, const std::vector<int32_t>& key_segments,
                                               const std::vector<int32_t>& query_segments,
                                               const std::vector<int32_t>& positions, const std::vector<double>& d_o) {
   const auto zeros = [](int64_t n) { return std::vector<double>(static_cast<size_t>(n), 0.0); };

@@ -262,8 +262,12 @@ void make_call(Comparison& c, int variant, const ByKernel<PooledAttentionCall>& 
   std::vector<int32_t> ids, index;
   for (int64_t i = 0; i < s.tokens(); ++i) ids.push_back(static_cast<int32_t>(1 + i / s.length));
   for (int64_t row = 0; row < kRows; ++row) index.push_back(static_cast<int32_t>(row * 5 + 3));
-  const PooledAttentionCall call{
-      q, k, v, c.integers(ids, {1, s.tokens()}), places_of(c.integers(index, {kRows}), s.tokens()), kRules[variant * 3]};
+  const PooledAttentionCall call{q,
+                                 k,
+                                 v,
+                                 c.integers(ids, {1, s.tokens()}),
+                                 places_of(c.integers(index, {kRows}), s.tokens()),
+                                 kRules[variant * 3]};
   c.compare(build(call), composed().attention(call));
 }
 
