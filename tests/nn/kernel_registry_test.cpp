@@ -395,6 +395,31 @@ TEST(KernelRegistry, TargetsAreExactlyTheFunctionsOfTheKernels) {
   EXPECT_EQ(targets, handlers);
 }
 
+TEST(KernelRegistry, OnlyWhatARuleHasIsWrittenAndCounted) {
+  struct Program {
+    std::string text;
+    double flops;
+  };
+  const auto program = [](const AttentionRule& rule) {
+    Graph graph;
+    Value q = graph.parameter(DType::kF32, {2, 12, 4, 8}, "q"), k = graph.parameter(DType::kF32, {2, 12, 2, 8}, "k"),
+          v = graph.parameter(DType::kF32, {2, 12, 2, 8}, "v"),
+          segments = graph.parameter(DType::kI32, {2, 12}, "segments");
+    const Value o = Kernels(cpu_kernels()).try_call(AttentionCall{q, k, v, segments, rule}, {});
+    return Program{emit_module(graph, {o}), graph.flops({&o, 1})};
+  };
+  const Program plain = program({0.5, {}, {}}), windowed = program({0.5, 3, {}}), capped = program({0.5, {}, 30});
+  for (const char* name : {"window", "softcap"}) EXPECT_EQ(plain.text.find(name), std::string::npos);
+  EXPECT_NE(windowed.text.find("window = 3 : i32"), std::string::npos) << windowed.text;
+  EXPECT_NE(capped.text.find("softcap = 3"), std::string::npos) << capped.text;
+  // No key of a row is outside of a window that is as long.
+  EXPECT_EQ(program({0.5, 12, {}}).text, plain.text);
+  // Two products for each pair of a query and a key that it sees, with half of the diagonal: 72 pairs, or 31.5.
+  EXPECT_EQ(plain.flops, 2 * 2 * 8 * 72 * 8);
+  EXPECT_EQ(windowed.flops, 2 * 2 * 8 * 31.5 * 8);
+  EXPECT_EQ(capped.flops, plain.flops);
+}
+
 TEST(KernelRegistry, APlatformWithoutKernelsIsPlain) {
   EXPECT_TRUE(Kernels::of_platform("cuda").plain());
   EXPECT_EQ(Kernels::of_platform("cpu").name(), "cpu");
