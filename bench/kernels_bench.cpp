@@ -3,6 +3,7 @@
 // compare the best of each: other work on the machine only ever makes a figure smaller.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -125,22 +126,27 @@ void mlp(benchmark::State& state) {
   Array h(type, s.rows * s.hidden, 1), norm(DType::kF32, s.hidden, 2), gate(type, s.hidden * s.intermediate, 3),
       up(type, s.hidden * s.intermediate, 4), down(type, s.hidden * s.intermediate, 5),
       y = h, g(type, s.rows * s.intermediate, 6), u = g;
-  const MlpWeights weights{norm.matrix(), 1e-5f, gate.matrix(), up.matrix(), down.matrix()};
+  const MlpWeights weights{{norm.matrix(), 1e-5f}, gate.matrix(), up.matrix(), down.matrix()};
   for (auto _ : state)
     mlp_forward(s, type, h.data(), weights, y.data(), keeps ? g.data() : nullptr, keeps ? u.data() : nullptr,
                 compute_of(type));
   report(state, 6.0 * static_cast<double>(s.rows * s.hidden * s.intermediate));
 }
 
-/** Counts the half of the scores that the causal mask keeps. */
 struct AttentionArrays {
-  AttentionShape s{8, 512, 512, 9, 3, 64};
+  AttentionShape s;
   DType type;
+  ScoreRule rule;
+  int64_t window;
   Array q, k, v, o, d_o, lse, dq, dk, dv;
   std::vector<int32_t> segments;
 
-  AttentionArrays(DType t, int64_t runs)
-      : type(t),
+  /** Each sequence holds so many rows of one length. */
+  AttentionArrays(const AttentionShape& shape, DType t, int64_t runs, ScoreRule scores = {0.125f}, int64_t width = 0)
+      : s(shape),
+        type(t),
+        rule(scores),
+        window(width),
         q(t, q_size(), 1),
         k(t, k_size(), 2),
         v(t, k_size(), 3),
@@ -156,28 +162,53 @@ struct AttentionArrays {
   }
   int64_t q_size() const { return s.batch * s.queries * s.heads * s.head_dim; }
   int64_t k_size() const { return s.batch * s.keys * s.kv_heads * s.head_dim; }
-  void forward() {
-    attention_forward(s, type, 0.125f, q.data(), k.data(), v.data(), {segments.data()}, o.data(), lse.floats());
-  }
+  void forward() { attention_forward(s, type, rule, q.data(), k.data(), v.data(), mask(), o.data(), lse.floats()); }
   void backward() {
-    attention_backward(s, type, 0.125f, q.data(), k.data(), v.data(), {segments.data()}, o.data(), lse.floats(),
-                       d_o.data(), {dq.data(), dk.data(), dv.data()});
+    attention_backward(s, type, rule, q.data(), k.data(), v.data(), mask(), o.data(), lse.floats(), d_o.data(),
+                       {dq.data(), dk.data(), dv.data()});
   }
+  AttentionMask mask() const { return {.key_segments = segments.data(), .window = window}; }
+  /** Of the scores that are seen: half of a row's, or a band of them. */
   double product_flops(int64_t runs) const {
-    return static_cast<double>(s.batch * s.heads * s.queries * s.keys * s.head_dim) / static_cast<double>(runs);
+    const double row = static_cast<double>(s.keys) / static_cast<double>(runs);
+    const double band = window > 0 ? std::min(row, static_cast<double>(window)) : row;
+    return 2 * static_cast<double>(s.batch * s.heads * s.queries * s.head_dim) * band * (1 - band / (2 * row));
   }
 };
 
+constexpr AttentionShape kSmolLm{8, 512, 512, 9, 3, 64};
+
 void attention(benchmark::State& state) {
-  AttentionArrays arrays(type_of(state.range(0)), state.range(1));
+  AttentionArrays arrays(kSmolLm, type_of(state.range(0)), state.range(1));
   for (auto _ : state) arrays.forward();
   report(state, 2 * arrays.product_flops(state.range(1)));
 }
 
 void attention_grad(benchmark::State& state) {
-  AttentionArrays arrays(type_of(state.range(0)), state.range(1));
+  AttentionArrays arrays(kSmolLm, type_of(state.range(0)), state.range(1));
   for (auto _ : state) arrays.backward();
   report(state, 5 * arrays.product_flops(state.range(1)));
+}
+
+/** Half of the heads of a layer of Gemma 2 2B, one row of 2,048 tokens. */
+AttentionArrays gemma(const benchmark::State& state) {
+  return {{1, 2048, 2048, 4, 2, 256},
+          type_of(state.range(0)),
+          1,
+          {0.0625f, static_cast<float>(state.range(2))},
+          state.range(1)};
+}
+
+void attention_gemma(benchmark::State& state) {
+  AttentionArrays arrays = gemma(state);
+  for (auto _ : state) arrays.forward();
+  report(state, 2 * arrays.product_flops(1));
+}
+
+void attention_gemma_grad(benchmark::State& state) {
+  AttentionArrays arrays = gemma(state);
+  for (auto _ : state) arrays.backward();
+  report(state, 5 * arrays.product_flops(1));
 }
 
 void bandwidth(benchmark::State& state, int64_t elements, int arrays) {
@@ -189,7 +220,7 @@ void norm(benchmark::State& state) {
   const DType type = type_of(state.range(0));
   const int64_t n = 576;
   Array x(type, kTokens * n, 1), w(DType::kF32, n, 2), y(type, kTokens * n, 3);
-  for (auto _ : state) rms_norm_forward(kTokens, n, type, x.data(), w.matrix(), 1e-5f, y.data());
+  for (auto _ : state) rms_norm_forward(kTokens, n, type, x.data(), {w.matrix(), 1e-5f}, y.data());
   bandwidth(state, kTokens * n, 2);
 }
 
@@ -199,23 +230,25 @@ void norm_grad(benchmark::State& state) {
   Array h(type, kTokens * n, 1), dy(type, kTokens * n, 2), w(DType::kF32, n, 3), dr(type, kTokens * n, 4),
       dh(type, kTokens * n, 5);
   for (auto _ : state)
-    rms_norm_gradient(kTokens, n, type, h.data(), w.matrix(), 1e-5f, dy.data(), dr.data(), dh.data());
+    rms_norm_gradient(kTokens, n, type, h.data(), {w.matrix(), 1e-5f}, dy.data(), dr.data(), dh.data());
   bandwidth(state, kTokens * n, 4);
 }
 
-void swiglu(benchmark::State& state) {
+template <GateFunction kFunction>
+void gated(benchmark::State& state) {
   const DType type = type_of(state.range(0));
   const int64_t n = kTokens * 1536;
   Array g(type, n, 1), u(type, n, 2), y(type, n, 3);
-  for (auto _ : state) swiglu_forward(n, type, g.data(), u.data(), y.data());
+  for (auto _ : state) gated_forward(kFunction, n, type, g.data(), u.data(), y.data());
   bandwidth(state, n, 3);
 }
 
-void swiglu_grad(benchmark::State& state) {
+template <GateFunction kFunction>
+void gated_grad(benchmark::State& state) {
   const DType type = type_of(state.range(0));
   const int64_t n = kTokens * 1536;
   Array g(type, n, 1), u(type, n, 2), dy(type, n, 3), dg(type, n, 4), du(type, n, 5);
-  for (auto _ : state) swiglu_gradient(n, type, g.data(), u.data(), dy.data(), dg.data(), du.data());
+  for (auto _ : state) gated_gradient(kFunction, n, type, g.data(), u.data(), dy.data(), dg.data(), du.data());
   bandwidth(state, n, 5);
 }
 
@@ -244,6 +277,12 @@ void attention_shapes(benchmark::internal::Benchmark* b) {
   for (int64_t bf16 : {1, 0})
     for (int64_t runs : {1, 4}) b->Args({bf16, runs});
 }
+void gemma_rules(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"bf16", "window", "softcap"});
+  for (int64_t bf16 : {1, 0})
+    for (auto [window, softcap] : {std::pair<int64_t, int64_t>{0, 0}, {512, 0}, {0, 50}, {512, 50}})
+      b->Args({bf16, window, softcap});
+}
 void types(benchmark::internal::Benchmark* b) {
   b->ArgName("bf16")->Arg(1)->Arg(0);
 }
@@ -256,10 +295,16 @@ BENCHMARK(lora_grad)->Apply(lora_shapes)->MeasureProcessCPUTime()->UseRealTime()
 BENCHMARK(mlp)->ArgNames({"bf16", "keeps"})->ArgsProduct({{1, 0}, {0, 1}})->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(attention)->Apply(attention_shapes)->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(attention_grad)->Apply(attention_shapes)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(attention_gemma)->Apply(gemma_rules)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(attention_gemma_grad)->Apply(gemma_rules)->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(norm)->Apply(types)->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(norm_grad)->Apply(types)->MeasureProcessCPUTime()->UseRealTime();
-BENCHMARK(swiglu)->Apply(types)->MeasureProcessCPUTime()->UseRealTime();
-BENCHMARK(swiglu_grad)->Apply(types)->MeasureProcessCPUTime()->UseRealTime();
+#define GAVEL_GATED(name, kernel, function) \
+  BENCHMARK(kernel<GateFunction::function>)->Name(name)->Apply(types)->MeasureProcessCPUTime()->UseRealTime()
+GAVEL_GATED("swiglu", gated, kSilu);
+GAVEL_GATED("swiglu_grad", gated_grad, kSilu);
+GAVEL_GATED("geglu", gated, kGeluTanh);
+GAVEL_GATED("geglu_grad", gated_grad, kGeluTanh);
 BENCHMARK(rotary_q)->Apply(types)->MeasureProcessCPUTime()->UseRealTime();
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -161,6 +162,18 @@ int64_t FfiCall::integer(std::string_view name) const {
   for (const auto& [key, value] : attributes_)
     if (key == name && std::holds_alternative<int64_t>(value)) return std::get<int64_t>(value);
   fail("expected an integer attribute '{}'", name);
+}
+
+bool FfiCall::has(std::string_view name) const {
+  return std::any_of(attributes_.begin(), attributes_.end(), [&](const auto& one) { return one.first == name; });
+}
+
+float FfiCall::number(std::string_view name, float otherwise) const {
+  return has(name) ? number(name) : otherwise;
+}
+
+int64_t FfiCall::integer(std::string_view name, int64_t otherwise) const {
+  return has(name) ? integer(name) : otherwise;
 }
 
 Compute compute_of(const FfiCall& call) {

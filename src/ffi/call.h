@@ -49,8 +49,12 @@ class FfiCall {
   float number(std::string_view name) const;
   /** An integer or boolean attribute, which must be there. */
   int64_t integer(std::string_view name) const;
+  /** As above, and `otherwise` where the call has no attribute of this name. */
+  float number(std::string_view name, float otherwise) const;
+  int64_t integer(std::string_view name, int64_t otherwise) const;
 
  private:
+  bool has(std::string_view name) const;
   const FfiArray& check(const char* kind, const std::vector<FfiArray>& arrays, size_t index, const Shape& shape,
                         std::optional<DType> type) const;
 
@@ -70,7 +74,7 @@ struct FfiKernel {
 /** Reads the call that XLA describes in `frame`, runs the kernel, turns what it throws into an XLA error. */
 XLA_FFI_Error* run_ffi_kernel(XLA_FFI_CallFrame* frame, const FfiKernel& kernel);
 
-inline constexpr int kLinearKernels = 6, kAttentionKernels = 2, kElementwiseKernels = 5, kMlpKernels = 3;
+inline constexpr int kLinearKernels = 6, kAttentionKernels = 2, kElementwiseKernels = 9, kMlpKernels = 3;
 // One table per source file (linear_handlers.cpp, attention_handlers.cpp, …).
 extern const FfiKernel linear_kernels[kLinearKernels];
 extern const FfiKernel attention_kernels[kAttentionKernels];

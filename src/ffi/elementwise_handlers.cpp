@@ -14,40 +14,41 @@ Rows rows_of(const FfiArray& x) {
   return {x.size() / x.shape.back(), x.shape.back()};
 }
 
-ConstMatrix norm_weight(const FfiCall& call, size_t index, int64_t size) {
+RmsNorm norm_of(const FfiCall& call, size_t index, int64_t size) {
   const FfiArray& w = call.operand(index, {size});
-  return {w.dtype, w.data};
+  return {{w.dtype, w.data}, call.number("eps"), call.number("offset", 0)};
 }
 
 void rms_norm(const FfiCall& call) {
   call.expect(2, 2, 1);
   const FfiArray& x = call.operand(0);
   const auto [rows, size] = rows_of(x);
-  rms_norm_forward(rows, size, x.dtype, x.data, norm_weight(call, 1, size), call.number("eps"),
-                   call.result(0, x.shape, x.dtype).data);
+  rms_norm_forward(rows, size, x.dtype, x.data, norm_of(call, 1, size), call.result(0, x.shape, x.dtype).data);
 }
 
 void rms_norm_grad(const FfiCall& call) {
   call.expect(3, 3, 1);
   const FfiArray& h = call.operand(0);
   const auto [rows, size] = rows_of(h);
-  rms_norm_gradient(rows, size, h.dtype, h.data, norm_weight(call, 1, size), call.number("eps"),
-                    call.operand(2, h.shape, h.dtype).data, nullptr, call.result(0, h.shape, h.dtype).data);
+  rms_norm_gradient(rows, size, h.dtype, h.data, norm_of(call, 1, size), call.operand(2, h.shape, h.dtype).data,
+                    nullptr, call.result(0, h.shape, h.dtype).data);
 }
 
-void swiglu(const FfiCall& call) {
+template <GateFunction kFunction>
+void gated(const FfiCall& call) {
   call.expect(2, 2, 1);
   const FfiArray& gate = call.operand(0);
-  swiglu_forward(gate.size(), gate.dtype, gate.data, call.operand(1, gate.shape, gate.dtype).data,
-                 call.result(0, gate.shape, gate.dtype).data);
+  gated_forward(kFunction, gate.size(), gate.dtype, gate.data, call.operand(1, gate.shape, gate.dtype).data,
+                call.result(0, gate.shape, gate.dtype).data);
 }
 
-void swiglu_grad(const FfiCall& call) {
+template <GateFunction kFunction>
+void gated_grad(const FfiCall& call) {
   call.expect(3, 3, 2);
   const FfiArray& gate = call.operand(0);
-  swiglu_gradient(gate.size(), gate.dtype, gate.data, call.operand(1, gate.shape, gate.dtype).data,
-                  call.operand(2, gate.shape, gate.dtype).data, call.result(0, gate.shape, gate.dtype).data,
-                  call.result(1, gate.shape, gate.dtype).data);
+  gated_gradient(kFunction, gate.size(), gate.dtype, gate.data, call.operand(1, gate.shape, gate.dtype).data,
+                 call.operand(2, gate.shape, gate.dtype).data, call.result(0, gate.shape, gate.dtype).data,
+                 call.result(1, gate.shape, gate.dtype).data);
 }
 
 void rotary_turn(const FfiCall& call) {
@@ -66,8 +67,15 @@ void rotary_turn(const FfiCall& call) {
 }  // namespace
 
 const FfiKernel elementwise_kernels[kElementwiseKernels] = {
-    {"gavel_rms_norm", rms_norm},       {"gavel_rms_norm_grad", rms_norm_grad}, {"gavel_swiglu", swiglu},
-    {"gavel_swiglu_grad", swiglu_grad}, {"gavel_rotary", rotary_turn},
+    {"gavel_rms_norm", rms_norm},
+    {"gavel_rms_norm_grad", rms_norm_grad},
+    {"gavel_head_norm", rms_norm},
+    {"gavel_head_norm_grad", rms_norm_grad},
+    {"gavel_swiglu", gated<GateFunction::kSilu>},
+    {"gavel_swiglu_grad", gated_grad<GateFunction::kSilu>},
+    {"gavel_geglu", gated<GateFunction::kGeluTanh>},
+    {"gavel_geglu_grad", gated_grad<GateFunction::kGeluTanh>},
+    {"gavel_rotary", rotary_turn},
 };
 
 }  // namespace gavel

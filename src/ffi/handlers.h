@@ -30,25 +30,29 @@ struct FfiHandler {
  *                                 a[r,K]:f32, b[N,r]:f32                              db[N,r]:f32
  * gavel_linear_lora_grad_split    the same, xl in place of x                          dx, dxl[...,K]:Y, da, db  scale, compute
  * gavel_linear_lora_grad_weights  the same                                            da, db                  scale, compute
- * gavel_attention                 q[B,S,H,D]:T, k[B,S,G,D]:T, v[B,S,G,D]:T,           o[B,S,H,D]:T,           scale
- *                                 segments[B,S]:i32                                   lse[B,H,S]:f32
- *   with fewer queries            q[B,Q,H,D], k, v, segments[B,S]:i32,                o[B,Q,H,D]:T,           scale
+ * gavel_attention                 q[B,S,H,D]:T, k[B,S,G,D]:T, v[B,S,G,D]:T,           o[B,S,H,D]:T,           scale,
+ *                                 segments[B,S]:i32                                   lse[B,H,S]:f32          [window, softcap]
+ *   with fewer queries            q[B,Q,H,D], k, v, segments[B,S]:i32,                o[B,Q,H,D]:T,           the same
  *                                 query_segments[B,Q]:i32, query_positions[B,Q]:i32   lse[B,H,Q]:f32
- * gavel_attention_grad            q, k, v, o[B,Q,H,D]:T, lse[B,H,Q]:f32,              dq:T, dk:T, dv:T        scale
+ * gavel_attention_grad            q, k, v, o[B,Q,H,D]:T, lse[B,H,Q]:f32,              dq:T, dk:T, dv:T        the same
  *                                 do[B,Q,H,D]:T, segments, [query_segments, query_positions]
- * gavel_rms_norm                  x[...,n]:T, weight[n]:W                             y[...,n]:T              eps
- * gavel_rms_norm_grad             x[...,n]:T, weight[n]:W, dy[...,n]:T                dx[...,n]:T             eps
+ * gavel_rms_norm                  x[...,n]:T, weight[n]:W                             y[...,n]:T              eps, [offset]
+ * gavel_rms_norm_grad             x[...,n]:T, weight[n]:W, dy[...,n]:T                dx[...,n]:T             eps, [offset]
+ * gavel_head_norm                 x[...,H,D]:T, weight[D]:W                           y[...,H,D]:T            eps, [offset]
+ * gavel_head_norm_grad            x[...,H,D]:T, weight[D]:W, dy[...,H,D]:T            dx[...,H,D]:T           eps, [offset]
  * gavel_swiglu                    gate[...]:T, up[...]:T                              y[...]:T
  * gavel_swiglu_grad               gate[...]:T, up[...]:T, dy[...]:T                   dgate:T, dup:T
+ * gavel_geglu, gavel_geglu_grad   as gavel_swiglu, gavel_swiglu_grad
  * gavel_rotary                    x[...,H,D]:T, cos[...,D/2]:f32, sin[...,D/2]:f32    y[...,H,D]:T            inverse
- * gavel_mlp                       h[...,K]:T, norm[K]:W, gate[N,K]:W, up[N,K]:W,      y[...,K]:T,             eps, compute
- *                                 down[K,N]:W                                         gate, up[...,N]:T
- * gavel_mlp_forward_only          the same                                            y                       eps, compute
- * gavel_mlp_grad                  the same, gate, up[...,N]:T, dy[...,K]:T            dh[...,K]:T             eps, compute
+ * gavel_mlp                       h[...,K]:T, norm[K]:W, gate[N,K]:W, up[N,K]:W,      y[...,K]:T,             eps, compute,
+ *                                 down[K,N]:W                                         gate, up[...,N]:T       [offset, gelu_tanh]
+ * gavel_mlp_forward_only          the same                                            y                       the same
+ * gavel_mlp_grad                  the same, gate, up[...,N]:T, dy[...,K]:T            dh[...,K]:T             the same
  *
- * Attributes go into backend_config, and all that a line names are required. scale, eps: f32. compute: i32, 1 = bf16,
- * 2 = float32 (Compute in linear.h). inverse: i1. What each call computes is told in linear.h, attention.h, elementwise.h
- * and mlp.h. */
+ * Attributes go into backend_config; those in brackets may be left out, which means 0. scale, eps, softcap, offset: f32.
+ * compute: i32, 1 = bf16, 2 = float32 (Compute in linear.h). window: i32. inverse, gelu_tanh (else SiLU): i1. What each call
+ * computes is told in linear.h, attention.h, elementwise.h and mlp.h; gavel_head_norm is gavel_rms_norm under another name,
+ * since a mesh cuts it by heads. */
 // clang-format on
 std::vector<FfiHandler> cpu_ffi_handlers();
 

@@ -22,11 +22,11 @@ Operands operands_of(const FfiCall& call) {
   const FfiArray &up = call.operand(3, {intermediate, hidden}), &down = call.operand(4, {hidden, intermediate});
   Operands out;
   out.shape = {hidden == 0 ? 0 : h.size() / hidden, hidden, intermediate};
-  out.weights = {{norm.dtype, norm.data},
-                 call.number("eps"),
+  out.weights = {{{norm.dtype, norm.data}, call.number("eps"), call.number("offset", 0)},
                  {gate.dtype, gate.data},
                  {up.dtype, up.data},
-                 {down.dtype, down.data}};
+                 {down.dtype, down.data},
+                 call.integer("gelu_tanh", 0) != 0 ? GateFunction::kGeluTanh : GateFunction::kSilu};
   out.wide = h.shape;
   out.wide.back() = intermediate;
   return out;

@@ -45,30 +45,31 @@ namespace {
 HWY_EXPORT(forward);
 HWY_EXPORT(backward);
 
-void check(DType type, float scale) {
+void check(DType type, const ScoreRule& rule) {
   if (type != DType::kF32 && type != DType::kBF16)
     fail("attention: expected float32 or bfloat16, found {}", dtype_name(type));
-  if (!(scale > 0)) fail("attention: scale {} is not positive", scale);
+  if (!(rule.scale > 0)) fail("attention: scale {} is not positive", rule.scale);
+  if (!(rule.softcap >= 0)) fail("attention: soft cap {}, expected a positive one, or 0 for none", rule.softcap);
 }
 
 }  // namespace
 
-void attention_forward(const AttentionShape& shape, DType type, float scale, const void* q, const void* k,
+void attention_forward(const AttentionShape& shape, DType type, const ScoreRule& rule, const void* q, const void* k,
                        const void* v, const AttentionMask& mask, void* o, float* lse) {
-  check(type, scale);
+  check(type, rule);
   const AttentionPlan plan(shape, mask);
-  const AttentionJob job{.shape = shape, .scale = scale, .plan = &plan, .q = q, .k = k, .v = v, .o = o, .lse = lse};
+  const AttentionJob job{.shape = shape, .rule = rule, .plan = &plan, .q = q, .k = k, .v = v, .o = o, .lse = lse};
   KernelCall call;
   HWY_DYNAMIC_DISPATCH(forward)(call, job, type);
 }
 
-void attention_backward(const AttentionShape& shape, DType type, float scale, const void* q, const void* k,
+void attention_backward(const AttentionShape& shape, DType type, const ScoreRule& rule, const void* q, const void* k,
                         const void* v, const AttentionMask& mask, const void* o, const float* lse, const void* d_o,
                         const AttentionGradients& gradients) {
-  check(type, scale);
+  check(type, rule);
   const AttentionPlan plan(shape, mask);
   const AttentionJob job{.shape = shape,
-                         .scale = scale,
+                         .rule = rule,
                          .plan = &plan,
                          .q = q,
                          .k = k,

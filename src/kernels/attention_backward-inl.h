@@ -24,8 +24,9 @@ struct TileGradients {
 };
 
 /** p = 2^(scale scores - lse), ds = p (dp - delta), with keys in rows and queries [first_column, last_column) in
- * lanes. kMasked: not every query sees every key. */
-template <bool kPairs, bool kMasked>
+ * lanes. kCapped: scores are what bend_tile gives, and ds is the gradient of what it was given, whose own factor is left
+ * to the end as without a cap. */
+template <bool kPairs, Sight kSight, bool kCapped>
 HWY_INLINE void gradient_tile(const float* scores, const float* dp, Rows rows, int64_t first_column,
                               int64_t last_column, float scale, const float* lse, const float* delta,
                               const BlockQueries& queries, const int32_t* segments, int64_t valid, int64_t first_key,
@@ -40,17 +41,20 @@ HWY_INLINE void gradient_tile(const float* scores, const float* dp, Rows rows, i
 #pragma GCC unroll 2
       for (int64_t j = 0; j < 2; ++j) {
         const int64_t at = (i + j) * kBlock + column;
-        p[j] = exp2_lanes(d, hn::MulSub(hn::LoadU(d, scores + at), factor, base));
-        if constexpr (kMasked) {
+        const Float score = hn::LoadU(d, scores + at);
+        p[j] = exp2_lanes(d, hn::MulSub(score, factor, base));
+        if constexpr (kSight != Sight::kAll) {
           const int64_t row = i + j;
           if (row >= valid || segments[row] == 0) {
             p[j] = hn::Zero(d);
           } else {
             const auto position = static_cast<int32_t>(first_key + row);
-            p[j] = hn::IfThenElseZero(sees(d, queries, column, segments[row], position), p[j]);
+            p[j] = hn::IfThenElseZero(sees<kSight>(d, queries, column, segments[row], position), p[j]);
           }
         }
         ds[j] = hn::Mul(p[j], hn::Sub(hn::LoadU(d, dp + at), minus));
+        // tanh' = 1 - tanh^2
+        if constexpr (kCapped) ds[j] = hn::Mul(ds[j], hn::NegMulAdd(score, score, hn::Set(d, 1.0f)));
         if constexpr (kPairs) {
           store_lanes(d, p[j], reinterpret_cast<NativeBf16*>(to.p) + at);
           store_lanes(d, ds[j], reinterpret_cast<NativeBf16*>(to.ds) + at);
@@ -182,14 +186,15 @@ class BackwardTask {
     }
 
     for (int64_t j = 0; j < plan_.key_blocks(); ++j) {
-      const Meeting meeting = meet(range, plan_.keys(batch_, j));
+      const Meeting meeting = plan_.meeting(batch_, block, j);
       if (meeting != Meeting::kNone)
         key_block(j, meeting == Meeting::kAll, columns, queries, dk + j * kBlock * padded_, dv + j * kBlock * padded_);
     }
 
     transpose_units(dq_, kBlock, padded_, columns, dq_rows_, padded_);
     for (int64_t i = 0; i < valid; ++i)
-      write_row(dq_rows_ + i * padded_, job_.scale, s_.head_dim, reinterpret_cast<Stored<T, kPairs>*>(dq + i * stride));
+      write_row(dq_rows_ + i * padded_, job_.rule.scale, s_.head_dim,
+                reinterpret_cast<Stored<T, kPairs>*>(dq + i * stride));
   }
 
   void key_block(int64_t j, bool meet_all, int64_t columns, const BlockQueries& queries, float* dk, float* dv) {
@@ -214,14 +219,17 @@ class BackwardTask {
                            scores_ + at, kBlock, false);
       tile_product<kPairs>(rows.count(), width, depth_, values + rows.first * row, row, do_turned_ + first, kBlock,
                            dp_ + at, kBlock, false);
-      const auto gradients = [&](auto masked) {
-        gradient_tile<kPairs, decltype(masked)::value>(scores_, dp_, rows, first, last, job_.scale * 1.44269504f, lse_,
-                                                       delta_, queries, segments, valid, j * kBlock, to_);
-      };
-      if (all)
-        gradients(std::false_type());
-      else
-        gradients(std::true_type());
+      if (job_.capped()) bend_tile(scores_ + at, kBlock, rows.count(), width, job_.into_cap());
+      with_sight(all, plan_.windowed(), [&](auto sight) {
+        const auto gradients = [&](auto capped) {
+          gradient_tile<kPairs, sight(), capped()>(scores_, dp_, rows, first, last, job_.exponent(), lse_, delta_,
+                                                   queries, segments, valid, j * kBlock, to_);
+        };
+        if (job_.capped())
+          gradients(std::true_type());
+        else
+          gradients(std::false_type());
+      });
       clear({any.first, rows.first}, first, width);
       clear({rows.last, any.last}, first, width);
       tile_product<kPairs>(padded_, width, rows.count() / kPer, keys_turned_ + j * tile_ + rows.first / kPer,
@@ -291,7 +299,7 @@ void run_backward(KernelCall& call, const AttentionJob& job) {
     const int64_t stride = s.kv_heads * s.head_dim, batch = head / s.kv_heads;
     for (int64_t i = 0; i < std::min(kBlock, s.keys - first); ++i) {
       const int64_t at = (batch * s.keys + first + i) * stride + head % s.kv_heads * s.head_dim;
-      write_row(dk + i * padded, job.scale, s.head_dim, static_cast<Stored<T, kPairs>*>(job.dk) + at);
+      write_row(dk + i * padded, job.rule.scale, s.head_dim, static_cast<Stored<T, kPairs>*>(job.dk) + at);
       write_row(dv + i * padded, 1.0f, s.head_dim, static_cast<Stored<T, kPairs>*>(job.dv) + at);
     }
   });

@@ -30,6 +30,8 @@ AttentionPlan::AttentionPlan(const AttentionShape& shape, const AttentionMask& m
   if (s.keys > std::numeric_limits<int32_t>::max() - kBlock || s.head_dim > 1024)
     fail("attention: {} keys, head dimension {}: expected at most 2^31 - 65 and 1024", s.keys, s.head_dim);
   if (!mask.key_segments) fail("attention: no segments given");
+  if (mask.window < 0) fail("attention: a window of {} keys, expected at least 1, or 0 for none", mask.window);
+  window_ = mask.window > 0 && mask.window < kNoWindow ? mask.window : kNoWindow;
   if ((!mask.query_segments || !mask.query_positions) && s.queries != s.keys)
     fail("attention: {} queries for {} keys need segments and positions of their own", s.queries, s.keys);
   key_segments_ = mask.key_segments;

@@ -36,18 +36,24 @@ struct BlockRange {
 /** How many keys of a block the queries of another one see. */
 enum class Meeting : uint8_t { kNone, kPartial, kAll };
 
-/** kNone and kAll are certain; with kPartial each pair has to be looked at, and there may be none that meets. */
-inline Meeting meet(const BlockRange& queries, const BlockRange& keys) {
+/** A window that every key is in. */
+inline constexpr int64_t kNoWindow = std::numeric_limits<int64_t>::max() / 2;
+
+/** kNone and kAll are certain; with kPartial each pair has to be looked at, and there may be none that meets. `window` as in
+ * AttentionMask, at least 1. */
+inline Meeting meet(const BlockRange& queries, const BlockRange& keys, int64_t window) {
   if (queries.empty() || keys.empty() || queries.high < keys.low || keys.high < queries.low ||
-      keys.first > queries.last)
+      keys.first > queries.last || int64_t{queries.first} - keys.last >= window)
     return Meeting::kNone;
   const bool one_segment = queries.low == queries.high && keys.low == keys.high;
-  if (one_segment && !queries.padding && !keys.padding && keys.last <= queries.first) return Meeting::kAll;
+  if (one_segment && !queries.padding && !keys.padding && keys.last <= queries.first &&
+      int64_t{queries.last} - keys.first < window)
+    return Meeting::kAll;
   return Meeting::kPartial;
 }
 
-/** A call's mask cut into blocks: where each block's segments and positions begin, and their ranges. Throws Error for
- * shapes that don't fit together. */
+/** A call's mask cut into blocks: where each block's segments and positions begin, their ranges, and which blocks meet.
+ * Throws Error for shapes that don't fit together and for a negative window. */
 class AttentionPlan {
  public:
   AttentionPlan(const AttentionShape& shape, const AttentionMask& mask);
@@ -60,6 +66,12 @@ class AttentionPlan {
   const BlockRange& keys(int64_t batch, int64_t block) const {
     return keys_[static_cast<size_t>(batch * key_blocks_ + block)];
   }
+  Meeting meeting(int64_t batch, int64_t query_block, int64_t key_block) const {
+    return meet(queries(batch, query_block), keys(batch, key_block), window_);
+  }
+  /** kNoWindow when there is none. */
+  int64_t window() const { return window_; }
+  bool windowed() const { return window_ != kNoWindow; }
   /** The address of the block's first entry. */
   const int32_t* query_segments(int64_t batch, int64_t block) const {
     return query_segments_ + batch * shape_.queries + block * kBlock;
@@ -73,7 +85,7 @@ class AttentionPlan {
 
  private:
   AttentionShape shape_;
-  int64_t query_blocks_, key_blocks_;
+  int64_t query_blocks_, key_blocks_, window_;
   const int32_t *query_segments_, *key_segments_, *query_positions_;
   std::vector<int32_t> own_positions_;
   std::vector<BlockRange> queries_, keys_;
@@ -83,13 +95,19 @@ class AttentionPlan {
  * dk and dv null. */
 struct AttentionJob {
   AttentionShape shape;
-  float scale;
+  ScoreRule rule;
   const AttentionPlan* plan;
   const void *q, *k, *v;
   void* o;
   float* lse;
   const void* d_o;
   void *dq, *dk, *dv;
+
+  bool capped() const { return rule.softcap > 0; }
+  /** What a product is multiplied by to be what tanh is taken of. */
+  float into_cap() const { return rule.scale / rule.softcap; }
+  /** What a product, or with a soft cap its tanh, is multiplied by to be an exponent of 2. */
+  float exponent() const { return (capped() ? rule.softcap : rule.scale) * 1.44269504f; }
 };
 
 }  // namespace gavel

@@ -26,7 +26,7 @@ struct Softmax {
 /** Turns scores[rows, kStrip] into `probabilities`, not yet divided by their sum and laid out as the right operand of
  * tile_product, for queries [first_column, last_column), which are a strip of the block. Brings the state up to date and
  * returns whether older sums must be multiplied by its alpha. */
-template <bool kPairs, bool kMasked>
+template <bool kPairs, Sight kSight>
 HWY_INLINE bool softmax_tile(float* scores, Rows rows, int64_t first_column, int64_t last_column, float scale,
                              const BlockQueries& queries, const int32_t* segments, int64_t valid, int64_t first_key,
                              const Softmax& state, float* probabilities) {
@@ -42,13 +42,13 @@ HWY_INLINE bool softmax_tile(float* scores, Rows rows, int64_t first_column, int
 #pragma GCC unroll 4
       for (int64_t j = 0; j < 4; ++j) {
         Float s = hn::LoadU(d, scores + (i + j) * kStrip + inside);
-        if constexpr (kMasked) {
+        if constexpr (kSight != Sight::kAll) {
           const int64_t row = i + j;
           if (row >= valid || segments[row] == 0) {
             s = minus;
           } else {
             const auto position = static_cast<int32_t>(first_key + row);
-            s = hn::IfThenElse(sees(d, queries, column, segments[row], position), s, minus);
+            s = hn::IfThenElse(sees<kSight>(d, queries, column, segments[row], position), s, minus);
           }
           hn::StoreU(s, d, scores + row * kStrip + inside);
         }
@@ -159,14 +159,14 @@ void forward_block(const AttentionJob& job, const float* packed, int64_t batch, 
     fetched += some;
   };
 
-  const float scale = job.scale * 1.44269504f;
+  const float scale = job.exponent();
   const int64_t kv_head = head / (s.heads / s.kv_heads);
   for (int64_t first = 0; first < columns; first += kStrip) {
     const int64_t last = std::min(columns, first + kStrip), width = last - first;
     bool any_before = false;
     if (!range.empty()) transpose_units(rows + first * padded / kPer, padded / kPer, width, padded / kPer, q, kStrip);
     for (int64_t j = 0; j < plan.key_blocks(); ++j) {
-      const Meeting meeting = meet(range, plan.keys(batch, j));
+      const Meeting meeting = plan.meeting(batch, block, j);
       if (meeting == Meeting::kNone) continue;
       fetch();
       const float* keys = packed + ((batch * s.kv_heads + kv_head) * plan.key_blocks() + j) * 2 * tile;
@@ -177,11 +177,11 @@ void forward_block(const AttentionJob& job, const float* packed, int64_t batch, 
       if (seen.empty()) continue;
       tile_product<kPairs>(seen.count(), width, depth, keys + seen.first * padded / kPer, padded / kPer, q, kStrip,
                            scores + seen.first * kStrip, kStrip, false);
-      const auto soften = [&](auto masked) {
-        return softmax_tile<kPairs, decltype(masked)::value>(scores, seen, first, last, scale, queries, segments,
-                                                             valid_keys, j * kBlock, state, probabilities);
-      };
-      const bool rescale = all ? soften(std::false_type()) : soften(std::true_type());
+      if (job.capped()) bend_tile(scores + seen.first * kStrip, kStrip, seen.count(), width, job.into_cap());
+      const bool rescale = with_sight(all, plan.windowed(), [&](auto sight) {
+        return softmax_tile<kPairs, sight()>(scores, seen, first, last, scale, queries, segments, valid_keys,
+                                             j * kBlock, state, probabilities);
+      });
       if (rescale && any_before) {
         for (int64_t r = 0; r < padded; ++r)
           for (int64_t c = 0; c < width; c += lanes)

@@ -270,16 +270,20 @@ struct Rows {
   bool empty() const { return first >= last; }
 };
 
-/** The queries of one block: their segments and positions, filled up with padding, and the ranges of each strip. */
+/** The queries of one block: their segments and positions and the oldest keys in their windows, filled up with padding, and
+ * the ranges of each strip. */
 struct BlockQueries {
   HWY_ALIGN int32_t segments[kBlock];
   HWY_ALIGN int32_t positions[kBlock];
+  HWY_ALIGN int32_t oldest[kBlock];
   BlockRange strips[kBlock / kStrip];
+  int64_t window;
 
-  BlockQueries(const AttentionPlan& plan, int64_t batch, int64_t block, int64_t count) {
+  BlockQueries(const AttentionPlan& plan, int64_t batch, int64_t block, int64_t count) : window(plan.window()) {
     for (int64_t i = 0; i < kBlock; ++i) {
       segments[i] = i < count ? plan.query_segments(batch, block)[i] : 0;
       positions[i] = i < count ? plan.query_positions(batch, block)[i] : 0;
+      oldest[i] = static_cast<int32_t>(std::max<int64_t>(0, positions[i] - window + 1));
       if (segments[i] != 0) strips[i / kStrip].add(segments[i], positions[i]);
     }
   }
@@ -290,7 +294,8 @@ struct BlockQueries {
     const auto may_see = [&](int64_t row) {
       return key_segments[row] >= range.low && key_segments[row] <= range.high && key_segments[row] != 0;
     };
-    Rows rows{0, std::min<int64_t>(valid, range.last - first_key + 1)};
+    Rows rows{std::max<int64_t>(0, range.first - window + 1 - first_key),
+              std::min<int64_t>(valid, range.last - first_key + 1)};
     while (!rows.empty() && !may_see(rows.first)) ++rows.first;
     while (!rows.empty() && !may_see(rows.last - 1)) --rows.last;
     if (rows.empty()) return {0, 0};
@@ -298,13 +303,39 @@ struct BlockQueries {
   }
 };
 
+/** Which keys of a tile its queries see: all of them, those of their own segment and past, or of these the ones in the
+ * window. A type for each, so that no tile pays for what it does not need. */
+enum class Sight : uint8_t { kAll, kPast, kWindow };
+template <Sight kSight>
+using SightOf = std::integral_constant<Sight, kSight>;
+
+/** f with the type of a tile's sight. */
+template <class F>
+HWY_INLINE auto with_sight(bool all, bool windowed, const F& f) {
+  if (all) return f(SightOf<Sight::kAll>());
+  if (windowed) return f(SightOf<Sight::kWindow>());
+  return f(SightOf<Sight::kPast>());
+}
+
 /** Which of the queries from `column` on, one a lane, see the key at `position` of `segment` (not 0). */
+template <Sight kSight>
 HWY_INLINE hn::Mask<FloatTag> sees(FloatTag d, const BlockQueries& queries, int64_t column, int32_t segment,
                                    int32_t position) {
   const hn::RebindToSigned<FloatTag> di;
   const auto same = hn::Eq(hn::LoadU(di, queries.segments + column), hn::Set(di, segment));
-  const auto past = hn::Gt(hn::LoadU(di, queries.positions + column), hn::Set(di, position - 1));
-  return hn::RebindMask(d, hn::And(same, past));
+  auto seen = hn::And(same, hn::Gt(hn::LoadU(di, queries.positions + column), hn::Set(di, position - 1)));
+  if constexpr (kSight == Sight::kWindow)
+    seen = hn::And(seen, hn::Gt(hn::Set(di, position + 1), hn::LoadU(di, queries.oldest + column)));
+  return hn::RebindMask(d, seen);
+}
+
+/** Soft-capped scores in units of the cap: tile[rows, columns] = tanh(scale tile). Columns are a multiple of 16. */
+inline HWY_NOINLINE void bend_tile(float* tile, int64_t leading, int64_t rows, int64_t columns, float scale) {
+  const FloatTag d;
+  const Float factor = hn::Set(d, scale);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < columns; c += static_cast<int64_t>(hn::Lanes(d)))
+      hn::StoreU(tanh_lanes(d, hn::Mul(hn::LoadU(d, tile + r * leading + c), factor)), d, tile + r * leading + c);
 }
 
 }  // namespace gavel::HWY_NAMESPACE

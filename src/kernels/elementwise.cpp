@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "base/error.h"
 #include "kernels/convert.h"
@@ -94,9 +95,12 @@ HWY_INLINE void norm_gradient_row(int64_t size, const T* h, const float* weight,
       });
 }
 
+/** e^-x, at most 2^126. */
+HWY_INLINE Float exp_of_minus(FloatTag d, Float x) {
+  return exp2_lanes(d, hn::Min(hn::Set(d, 126.0f), hn::Mul(x, hn::Set(d, -1.44269504f))));
+}
 HWY_INLINE Float sigmoid(FloatTag d, Float x) {
-  const Float power = hn::Min(hn::Set(d, 126.0f), hn::Mul(x, hn::Set(d, -1.44269504f)));
-  return hn::Div(hn::Set(d, 1.0f), hn::Add(hn::Set(d, 1.0f), exp2_lanes(d, power)));
+  return hn::Div(hn::Set(d, 1.0f), hn::Add(hn::Set(d, 1.0f), exp_of_minus(d, x)));
 }
 
 template <class T>
@@ -126,25 +130,48 @@ HWY_INLINE void for_vectors(int64_t count, const Body& body) {
          [&](Float v, auto* to) { store_some(d, v, count - i, to + i); });
 }
 
-template <class T>
-HWY_INLINE void swiglu_row(int64_t count, const T* gate, const T* up, T* y) {
+/** A gate's value and its derivative, which costs nothing where it is not used. Both functions are g s(v), s being the
+ * sigmoid: SiLU with v = g, and GELU's form with tanh with v = 2 sqrt(2 / pi) (g + 0.044715 g^3), since
+ * (1 + tanh(x)) / 2 = s(2 x), which loses no digits where tanh is near -1. */
+struct Gated {
+  Float value, slope;
+};
+
+template <GateFunction kFunction>
+HWY_INLINE Gated gate_lanes(FloatTag d, Float g) {
+  if constexpr (kFunction == GateFunction::kSilu) {
+    const Float s = sigmoid(d, g), silu = hn::Mul(g, s);
+    // silu' = s (1 + g (1 - s)) = s + silu - silu s
+    return {silu, hn::NegMulAdd(silu, s, hn::Add(s, silu))};
+  } else {
+    // v = g (c + c3 g^2). Beyond 16 the sigmoid is 0 or 1 for good, and larger cubes would leave float32.
+    constexpr float kCubic = 0.0713548163f;
+    const Float c = hn::Set(d, 1.59576912f), one = hn::Set(d, 1.0f);
+    const Float near = limit_lanes(d, g, 16), square = hn::Mul(near, near);
+    const Float e = exp_of_minus(d, hn::Mul(near, hn::MulAdd(square, hn::Set(d, kCubic), c)));
+    const Float s = hn::Div(one, hn::Add(one, e));
+    // gelu' = s + g s (1 - s) v', where g v' = g (c + 3 c3 g^2), and 1 - s = e s loses no digits where s is near 1.
+    const Float turn = hn::Mul(near, hn::MulAdd(square, hn::Set(d, 3 * kCubic), c));
+    return {hn::Mul(g, s), hn::MulAdd(hn::Mul(hn::Mul(e, s), s), turn, s)};
+  }
+}
+
+template <GateFunction kFunction, class T>
+HWY_INLINE void gated_row(int64_t count, const T* gate, const T* up, T* y) {
   const FloatTag d;
   for_vectors(count, [&](const auto& load, const auto& store) {
-    const Float g = load(gate);
-    store(hn::Mul(hn::Mul(g, sigmoid(d, g)), load(up)), y);
+    store(hn::Mul(gate_lanes<kFunction>(d, load(gate)).value, load(up)), y);
   });
 }
 
-template <class T>
-HWY_INLINE void swiglu_gradient_row(int64_t count, const T* gate, const T* up, const T* dy, T* d_gate, T* d_up) {
+template <GateFunction kFunction, class T>
+HWY_INLINE void gated_gradient_row(int64_t count, const T* gate, const T* up, const T* dy, T* d_gate, T* d_up) {
   const FloatTag d;
   for_vectors(count, [&](const auto& load, const auto& store) {
-    const Float g = load(gate), u = load(up), dv = load(dy);
-    const Float s = sigmoid(d, g), silu = hn::Mul(g, s);
-    // silu' = s (1 + g (1 - s)) = s + silu - silu s
-    const Float slope = hn::NegMulAdd(silu, s, hn::Add(s, silu));
-    store(hn::Mul(hn::Mul(dv, u), slope), d_gate);
-    store(hn::Mul(dv, silu), d_up);
+    const Float u = load(up), dv = load(dy);
+    const Gated gated = gate_lanes<kFunction>(d, load(gate));
+    store(hn::Mul(hn::Mul(dv, u), gated.slope), d_gate);
+    store(hn::Mul(dv, gated.value), d_up);
   });
 }
 
@@ -194,24 +221,36 @@ void norm_gradient_rows(DType type, int64_t first, int64_t last, int64_t size, c
   });
 }
 
-void swiglu_part(DType type, int64_t rows, int64_t columns, const void* gate, const void* up, int64_t from, void* y,
-                 int64_t to) {
+/** f(function, T{}): with_type, and the gate's function as a type. */
+template <class F>
+HWY_INLINE void with_function(GateFunction function, DType type, const F& f) {
   with_type(type, [&](auto tag) {
-    using T = decltype(tag);
-    for (int64_t r = 0; r < rows; ++r)
-      swiglu_row(columns, static_cast<const T*>(gate) + r * from, static_cast<const T*>(up) + r * from,
-                 static_cast<T*>(y) + r * to);
+    if (function == GateFunction::kSilu)
+      f(std::integral_constant<GateFunction, GateFunction::kSilu>(), tag);
+    else
+      f(std::integral_constant<GateFunction, GateFunction::kGeluTanh>(), tag);
   });
 }
 
-void swiglu_gradient_part(DType type, int64_t rows, int64_t columns, const void* gate, const void* up, int64_t from,
-                          const void* dy, int64_t gradient, void* d_gate, void* d_up, int64_t to) {
-  with_type(type, [&](auto tag) {
+void gated_part(GateFunction function, DType type, int64_t rows, int64_t columns, const void* gate, const void* up,
+                int64_t from, void* y, int64_t to) {
+  with_function(function, type, [&](auto known, auto tag) {
     using T = decltype(tag);
     for (int64_t r = 0; r < rows; ++r)
-      swiglu_gradient_row(columns, static_cast<const T*>(gate) + r * from, static_cast<const T*>(up) + r * from,
-                          static_cast<const T*>(dy) + r * gradient, static_cast<T*>(d_gate) + r * to,
-                          static_cast<T*>(d_up) + r * to);
+      gated_row<known()>(columns, static_cast<const T*>(gate) + r * from, static_cast<const T*>(up) + r * from,
+                         static_cast<T*>(y) + r * to);
+  });
+}
+
+void gated_gradient_part(GateFunction function, DType type, int64_t rows, int64_t columns, const void* gate,
+                         const void* up, int64_t from, const void* dy, int64_t gradient, void* d_gate, void* d_up,
+                         int64_t to) {
+  with_function(function, type, [&](auto known, auto tag) {
+    using T = decltype(tag);
+    for (int64_t r = 0; r < rows; ++r)
+      gated_gradient_row<known()>(columns, static_cast<const T*>(gate) + r * from, static_cast<const T*>(up) + r * from,
+                                  static_cast<const T*>(dy) + r * gradient, static_cast<T*>(d_gate) + r * to,
+                                  static_cast<T*>(d_up) + r * to);
   });
 }
 
@@ -235,8 +274,8 @@ namespace {
 
 HWY_EXPORT(norm_rows);
 HWY_EXPORT(norm_gradient_rows);
-HWY_EXPORT(swiglu_part);
-HWY_EXPORT(swiglu_gradient_part);
+HWY_EXPORT(gated_part);
+HWY_EXPORT(gated_gradient_part);
 HWY_EXPORT(rotate_tokens);
 
 void check(const char* what, DType type) {
@@ -254,6 +293,13 @@ void in_pieces(KernelCall& call, int64_t count, int64_t size, const Body& body) 
 
 }  // namespace
 
+std::vector<float> norm_weight(const RmsNorm& norm, int64_t size) {
+  std::vector<float> weight = widened_vector(norm.weight, size);
+  if (norm.offset != 0)
+    for (float& w : weight) w += norm.offset;
+  return weight;
+}
+
 void rms_norm_rows(DType type, int64_t first, int64_t last, int64_t size, const void* x, const float* weight, float eps,
                    void* y) {
   HWY_DYNAMIC_DISPATCH(norm_rows)(type, first, last, size, x, weight, eps, y);
@@ -264,54 +310,55 @@ void rms_norm_gradient_rows(DType type, int64_t first, int64_t last, int64_t siz
   HWY_DYNAMIC_DISPATCH(norm_gradient_rows)(type, first, last, size, h, weight, eps, dy, d_residual, dh);
 }
 
-void swiglu_columns(DType type, int64_t rows, int64_t columns, const void* gate, const void* up, int64_t from, void* y,
-                    int64_t to) {
-  HWY_DYNAMIC_DISPATCH(swiglu_part)(type, rows, columns, gate, up, from, y, to);
+void gated_columns(GateFunction function, DType type, int64_t rows, int64_t columns, const void* gate, const void* up,
+                   int64_t from, void* y, int64_t to) {
+  HWY_DYNAMIC_DISPATCH(gated_part)(function, type, rows, columns, gate, up, from, y, to);
 }
 
-void swiglu_gradient_columns(DType type, int64_t rows, int64_t columns, const void* gate, const void* up, int64_t from,
-                             const void* dy, int64_t gradient, void* d_gate, void* d_up, int64_t to) {
-  HWY_DYNAMIC_DISPATCH(swiglu_gradient_part)
-  (type, rows, columns, gate, up, from, dy, gradient, d_gate, d_up, to);
+void gated_gradient_columns(GateFunction function, DType type, int64_t rows, int64_t columns, const void* gate,
+                            const void* up, int64_t from, const void* dy, int64_t gradient, void* d_gate, void* d_up,
+                            int64_t to) {
+  HWY_DYNAMIC_DISPATCH(gated_gradient_part)
+  (function, type, rows, columns, gate, up, from, dy, gradient, d_gate, d_up, to);
 }
 
-void rms_norm_forward(int64_t rows, int64_t size, DType type, const void* x, ConstMatrix weight, float eps, void* y) {
+void rms_norm_forward(int64_t rows, int64_t size, DType type, const void* x, const RmsNorm& norm, void* y) {
   check("rms_norm", type);
   if (size < 1) fail("rms_norm: rows of {}, expected at least 1", size);
-  const std::vector<float> w = widened_vector(weight, size);
+  const std::vector<float> w = norm_weight(norm, size);
   KernelCall call;
   in_pieces(call, rows, size,
-            [&](int64_t first, int64_t last) { rms_norm_rows(type, first, last, size, x, w.data(), eps, y); });
+            [&](int64_t first, int64_t last) { rms_norm_rows(type, first, last, size, x, w.data(), norm.eps, y); });
 }
 
-void rms_norm_gradient(int64_t rows, int64_t size, DType type, const void* h, ConstMatrix weight, float eps,
-                       const void* dy, const void* d_residual, void* dh) {
+void rms_norm_gradient(int64_t rows, int64_t size, DType type, const void* h, const RmsNorm& norm, const void* dy,
+                       const void* d_residual, void* dh) {
   check("rms_norm", type);
   if (size < 1) fail("rms_norm: rows of {}, expected at least 1", size);
-  const std::vector<float> w = widened_vector(weight, size);
+  const std::vector<float> w = norm_weight(norm, size);
   KernelCall call;
   in_pieces(call, rows, size, [&](int64_t first, int64_t last) {
-    rms_norm_gradient_rows(type, first, last, size, h, w.data(), eps, dy, d_residual, dh);
+    rms_norm_gradient_rows(type, first, last, size, h, w.data(), norm.eps, dy, d_residual, dh);
   });
 }
 
-void swiglu_forward(int64_t count, DType type, const void* gate, const void* up, void* y) {
-  check("swiglu", type);
+void gated_forward(GateFunction function, int64_t count, DType type, const void* gate, const void* up, void* y) {
+  check("gated activation", type);
   KernelCall call;
   in_pieces(call, count, 1, [&](int64_t first, int64_t last) {
     const auto at = [&](auto* array) { return element(ConstMatrix(type, array), first); };
-    swiglu_columns(type, 1, last - first, at(gate), at(up), 0, element(Matrix{type, y}, first), 0);
+    gated_columns(function, type, 1, last - first, at(gate), at(up), 0, element(Matrix{type, y}, first), 0);
   });
 }
 
-void swiglu_gradient(int64_t count, DType type, const void* gate, const void* up, const void* dy, void* d_gate,
-                     void* d_up) {
-  check("swiglu", type);
+void gated_gradient(GateFunction function, int64_t count, DType type, const void* gate, const void* up, const void* dy,
+                    void* d_gate, void* d_up) {
+  check("gated activation", type);
   KernelCall call;
   in_pieces(call, count, 1, [&](int64_t first, int64_t last) {
     const auto at = [&](auto* array) { return element(ConstMatrix(type, array), first); };
-    swiglu_gradient_columns(type, 1, last - first, at(gate), at(up), 0, at(dy), 0, element(Matrix{type, d_gate}, first),
-                            element(Matrix{type, d_up}, first), 0);
+    gated_gradient_columns(function, type, 1, last - first, at(gate), at(up), 0, at(dy), 0,
+                           element(Matrix{type, d_gate}, first), element(Matrix{type, d_up}, first), 0);
   });
 }
 

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "kernels/elementwise.h"
 #include "kernels/elementwise_rows.h"
 #include "kernels/packed_weight.h"
 #include "kernels/product.h"
@@ -59,11 +58,11 @@ void forward_apart(const MlpShape& s, DType type, const void* h, const MlpWeight
     gate = own_gate.data();
     up = own_up.data();
   }
-  rms_norm_forward(s.rows, s.hidden, type, h, w.norm, w.eps, normed.data());
+  rms_norm_forward(s.rows, s.hidden, type, h, w.norm, normed.data());
   const LinearShape in{s.rows, s.hidden, s.intermediate}, out{s.rows, s.intermediate, s.hidden};
   linear_forward(in, {type, normed.data()}, w.gate, {}, {type, gate}, compute);
   linear_forward(in, {type, normed.data()}, w.up, {}, {type, up}, compute);
-  swiglu_forward(wide, type, gate, up, gated.data());
+  gated_forward(w.function, wide, type, gate, up, gated.data());
   const int64_t count = s.rows * s.hidden;
   std::vector<float> sum(static_cast<size_t>(count)), residual(sum.size());
   linear_forward(out, {type, gated.data()}, w.down, {}, {DType::kF32, sum.data()}, compute);
@@ -80,12 +79,12 @@ void gradient_apart(const MlpShape& s, DType type, const void* h, const MlpWeigh
   std::vector<float> from_gate(static_cast<size_t>(narrow)), from_up(from_gate.size());
   const LinearShape in{s.rows, s.hidden, s.intermediate}, out{s.rows, s.intermediate, s.hidden};
   linear_input_gradient(out, {type, dy}, w.down, {type, d_gated.data()}, compute);
-  swiglu_gradient(wide, type, gate, up, d_gated.data(), d_gate.data(), d_up.data());
+  gated_gradient(w.function, wide, type, gate, up, d_gated.data(), d_gate.data(), d_up.data());
   linear_input_gradient(in, {type, d_gate.data()}, w.gate, {DType::kF32, from_gate.data()}, compute);
   linear_input_gradient(in, {type, d_up.data()}, w.up, {DType::kF32, from_up.data()}, compute);
   for (size_t i = 0; i < from_gate.size(); ++i) from_gate[i] += from_up[i];
   copy_block(DType::kF32, from_gate.data(), narrow, type, d_normed.data(), narrow, 1, narrow);
-  rms_norm_gradient(s.rows, s.hidden, type, h, w.norm, w.eps, d_normed.data(), dy, dh);
+  rms_norm_gradient(s.rows, s.hidden, type, h, w.norm, d_normed.data(), dy, dh);
 }
 
 }  // namespace
@@ -96,7 +95,7 @@ void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights&
   if ((gate == nullptr) != (up == nullptr)) fail("mlp: only one of gate and up is to be written");
   if (s.rows == 0) return;
   if (!is_fused(s, type, compute)) return forward_apart(s, type, h, w, y, gate, up, compute);
-  const std::vector<float> norm = widened_vector(w.norm, s.hidden);
+  const std::vector<float> norm = norm_weight(w.norm, s.hidden);
   KernelCall call;
   const PackedMlp packed(call, s, type, w, true);
   const RowBlocks blocks(s.rows, call.threads(), kRows);
@@ -115,7 +114,7 @@ void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights&
     };
     carve(Carver(call.local(worker, carve(Carver(nullptr)))));
     const char* x = element(ConstMatrix(type, h), first * s.hidden);
-    rms_norm_rows(type, 0, rows, s.hidden, x, norm.data(), w.eps, normed);
+    rms_norm_rows(type, 0, rows, s.hidden, x, norm.data(), w.norm.eps, normed);
     for (int64_t column = 0; column < s.intermediate; column += kColumns) {
       const int64_t columns = std::min(kColumns, s.intermediate - column), at = first * s.intermediate + column;
       char* g = gate ? element(Matrix{type, gate}, at) : own_gate;
@@ -124,7 +123,8 @@ void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights&
         const PanelTerm term = weight->term(normed, s.hidden, column);
         panel_product(type, rows, columns, {&term, 1}, {{type, to}, leading, nullptr, {}});
       }
-      swiglu_columns(type, rows, columns, g, u, leading, element(Matrix{type, gated}, column), s.intermediate);
+      gated_columns(w.function, type, rows, columns, g, u, leading, element(Matrix{type, gated}, column),
+                    s.intermediate);
     }
     const PanelTerm term = packed.down.term(gated, s.intermediate);
     panel_product(type, rows, s.hidden, {&term, 1},
@@ -137,7 +137,7 @@ void mlp_gradient(const MlpShape& s, DType type, const void* h, const MlpWeights
   check(s, type, w);
   if (s.rows == 0) return;
   if (!is_fused(s, type, compute)) return gradient_apart(s, type, h, w, gate, up, dy, dh, compute);
-  const std::vector<float> norm = widened_vector(w.norm, s.hidden);
+  const std::vector<float> norm = norm_weight(w.norm, s.hidden);
   KernelCall call;
   const PackedMlp packed(call, s, type, w, false);
   const RowBlocks blocks(s.rows, call.threads(), kRows);
@@ -158,15 +158,15 @@ void mlp_gradient(const MlpShape& s, DType type, const void* h, const MlpWeights
       const int64_t columns = std::min(kColumns, s.intermediate - column), at = first * s.intermediate + column;
       const PanelTerm term = packed.down.term(out, s.hidden, column);
       panel_product(type, rows, columns, {&term, 1}, {{type, d_gated}, kColumns, nullptr, {}});
-      swiglu_gradient_columns(type, rows, columns, element(ConstMatrix(type, gate), at),
-                              element(ConstMatrix(type, up), at), s.intermediate, d_gated, kColumns,
-                              element(Matrix{type, d_gate}, column), element(Matrix{type, d_up}, column),
-                              s.intermediate);
+      gated_gradient_columns(w.function, type, rows, columns, element(ConstMatrix(type, gate), at),
+                             element(ConstMatrix(type, up), at), s.intermediate, d_gated, kColumns,
+                             element(Matrix{type, d_gate}, column), element(Matrix{type, d_up}, column),
+                             s.intermediate);
     }
     const PanelTerm terms[] = {packed.gate.term(d_gate, s.intermediate), packed.up.term(d_up, s.intermediate)};
     panel_product(type, rows, s.hidden, terms, {{type, d_normed}, s.hidden, nullptr, {}});
-    rms_norm_gradient_rows(type, 0, rows, s.hidden, element(ConstMatrix(type, h), first * s.hidden), norm.data(), w.eps,
-                           d_normed, out, element(Matrix{type, dh}, first * s.hidden));
+    rms_norm_gradient_rows(type, 0, rows, s.hidden, element(ConstMatrix(type, h), first * s.hidden), norm.data(),
+                           w.norm.eps, d_normed, out, element(Matrix{type, dh}, first * s.hidden));
   });
 }
 

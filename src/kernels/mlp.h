@@ -1,7 +1,7 @@
 #pragma once
 #include <cstdint>
 
-#include "kernels/linear.h"
+#include "kernels/elementwise.h"
 
 namespace gavel {
 
@@ -13,15 +13,15 @@ struct MlpShape {
   int64_t intermediate = 0;
 };
 
-/** The frozen weights of Llama's feed-forward block; gate and up [intermediate, hidden], down [hidden,
- * intermediate]. */
+/** The frozen weights of a feed-forward block as Llama and Gemma have it; gate and up [intermediate, hidden], down [hidden,
+ * intermediate], the norm's [hidden]. */
 struct MlpWeights {
-  ConstMatrix norm;  // [hidden]
-  float eps = 1e-5f;
+  RmsNorm norm;
   ConstMatrix gate, up, down;
+  GateFunction function = GateFunction::kSilu;
 };
 
-/** y[rows, hidden] = h + down(silu(gate(n)) * up(n)) with n = rms_norm(h). The results of gate and up [rows,
+/** y[rows, hidden] = h + down(function(gate(n)) * up(n)) with n = rms_norm(h). The results of gate and up [rows,
  * intermediate] are written for the gradient; both or neither may be null. h, y, gate and up have one type, bf16 or
  * float32; n, the gated values and the products' operands are rounded to it, sums are float32, and h is added before the
  * one rounding of y. Throws Error for other types.

@@ -27,7 +27,7 @@ double size(const TensorType& type, size_t dimension) {
 // --- Linear: x [T, in], weight [out, in] ----------------------------------------------------------------------------
 
 /** x times weight transposed, or dy times weight. */
-double linear_flops(const Types& in) {
+double linear_flops(const KernelAttributes&, const Types& in) {
   enum { kX, kWeight };
   return 2 * size(in[kX], 0) * elements(in[kWeight]);
 }
@@ -59,19 +59,19 @@ double rank_flops(const TensorType& a, const TensorType& b, double tokens) {
   return 2 * size(a, 0) * (size(a, 1) + size(b, 0)) * tokens;
 }
 
-double adapted_flops(const Types& in) {
+double adapted_flops(const KernelAttributes&, const Types& in) {
   enum { kX, kBranch, kWeight, kA, kB };
   return 2 * size(in[kX], 0) * elements(in[kWeight]) + rank_flops(in[kA], in[kB], size(in[kX], 0));
 }
 
-double adapted_weights_flops(const Types& in) {
+double adapted_weights_flops(const KernelAttributes&, const Types& in) {
   enum { kDy, kBranch, kWeight, kXA, kA, kB };
   return 2 * rank_flops(in[kA], in[kB], size(in[kDy], 0));
 }
 
-double adapted_gradient_flops(const Types& in) {
+double adapted_gradient_flops(const KernelAttributes& attributes, const Types& in) {
   enum { kDy, kBranch, kWeight };
-  return 2 * size(in[kDy], 0) * elements(in[kWeight]) + adapted_weights_flops(in);
+  return 2 * size(in[kDy], 0) * elements(in[kWeight]) + adapted_weights_flops(attributes, in);
 }
 
 std::vector<Value> adapted_gradient(const KernelAttributes& attributes, const GradientContext& context) {
@@ -108,20 +108,38 @@ Value adapted_linear(const AdaptedLinearCall& call) {
 
 // --- Attention ------------------------------------------------------------------------------------------------------
 
-/** Operands without the queries' own segments and positions: the queries are all places, of which each sees half. */
+/** Operands without the queries' own segments and positions: the queries are all places. */
 constexpr size_t kAllPlaces = 4, kAllPlacesBack = 7;
 
-/** Of one product of all scores. */
-double score_flops(const Types& in) {
-  enum { kQ, kK };
-  return elements(in[kQ]) * size(in[kK], 1);
+/** As attributes, of which a plain rule has the scale alone. A window that no key of a row is outside of is none. */
+KernelAttributes attributes_of(const AttentionRule& rule, int64_t keys) {
+  KernelAttributes attributes = {{"scale", rule.scale}};
+  if (rule.sliding_window && *rule.sliding_window < keys)
+    attributes.emplace_back("window", static_cast<int32_t>(*rule.sliding_window));
+  if (rule.logit_softcapping) attributes.emplace_back("softcap", *rule.logit_softcapping);
+  return attributes;
 }
 
-double attention_flops(const Types& in) {
-  return (in.size() == kAllPlaces ? 2 : 4) * score_flops(in);
+/** How many of the keys a query sees on average, of one segment: at all places half of them or, with a window of w among n
+ * keys, (w^2 / 2 + (n - w) w) / n; at chosen places, which may be the last ones, all or w. */
+double keys_seen(const KernelAttributes& attributes, double keys, bool all_places) {
+  double window = keys;
+  for (const auto& [name, value] : attributes)
+    if (name == "window") window = std::get<int32_t>(value);
+  return all_places ? window * (1 - window / (2 * keys)) : window;
 }
-double attention_gradient_flops(const Types& in) {
-  return (in.size() == kAllPlacesBack ? 5 : 10) * score_flops(in);
+
+/** Of one product of the scores that are seen. */
+double score_flops(const KernelAttributes& attributes, const Types& in, bool all_places) {
+  enum { kQ, kK };
+  return 2 * elements(in[kQ]) * keys_seen(attributes, size(in[kK], 1), all_places);
+}
+
+double attention_flops(const KernelAttributes& attributes, const Types& in) {
+  return 2 * score_flops(attributes, in, in.size() == kAllPlaces);
+}
+double attention_gradient_flops(const KernelAttributes& attributes, const Types& in) {
+  return 5 * score_flops(attributes, in, in.size() == kAllPlacesBack);
 }
 
 std::vector<Value> attention_gradient(const KernelAttributes& attributes, const GradientContext& context) {
@@ -141,7 +159,7 @@ std::vector<Value> attention_gradient(const KernelAttributes& attributes, const 
 Value attention(const AttentionCall& call) {
   const Value& q = call.q;
   return kernel("gavel_attention")
-      .call({{"scale", call.rule.scale}}, {q, call.k, call.v, call.segment_ids},
+      .call(attributes_of(call.rule, call.k.dim(1)), {q, call.k, call.v, call.segment_ids},
             {q.type(), {DType::kF32, {q.dim(0), q.dim(2), q.dim(1)}}})[0];
 }
 
@@ -151,23 +169,37 @@ Value pooled_attention(const PooledAttentionCall& call) {
   Value positions = reshape(index, {1, index.dim(0)});
   Value queries = reshape(q, {1, q.dim(0), q.dim(1), q.dim(2)});
   Value out = kernel("gavel_attention")
-                  .call({{"scale", call.rule.scale}}, {queries, call.k, call.v, call.segment_ids, segments, positions},
+                  .call(attributes_of(call.rule, call.k.dim(1)),
+                        {queries, call.k, call.v, call.segment_ids, segments, positions},
                         {queries.type(), {DType::kF32, {1, q.dim(1), q.dim(0)}}})[0];
   return reshape(out, q.shape());
 }
 
 // --- Norm, rotary, gated activation ---------------------------------------------------------------------------------
 
+/** With an offset where the rule has one. */
+KernelAttributes attributes_of(const NormRule& rule) {
+  KernelAttributes attributes = {{"eps", rule.eps}};
+  if (rule.offset != 0) attributes.emplace_back("offset", rule.offset);
+  return attributes;
+}
+
+/** Whether it is the norm of heads, […, H, D], which has a name of its own, since a mesh cuts it by heads. */
+bool is_of_heads(const Value& x) {
+  return x.rank() > 2;
+}
+
 std::vector<Value> norm_gradient(const KernelAttributes& attributes, const GradientContext& context) {
   enum { kX, kWeight };
   const Value& x = context.inputs[kX];
-  return {kernel("gavel_rms_norm_grad")
+  return {kernel(is_of_heads(x) ? "gavel_head_norm_grad" : "gavel_rms_norm_grad")
               .call(attributes, {x, context.inputs[kWeight], context.output_gradients[0]}, {x.type()})[0],
           Value()};
 }
 
 Value norm(const NormCall& call) {
-  return kernel("gavel_rms_norm").call({{"eps", call.rule.eps}}, {call.x, call.weight}, {call.x.type()})[0];
+  return kernel(is_of_heads(call.x) ? "gavel_head_norm" : "gavel_rms_norm")
+      .call(attributes_of(call.rule), {call.x, call.weight}, {call.x.type()})[0];
 }
 
 std::vector<Value> rotary_gradient(const KernelAttributes&, const GradientContext& context) {
@@ -183,20 +215,26 @@ Value rotary(const RotaryCall& call) {
       .call({{"inverse", false}}, {call.x, call.rotary.cos, call.rotary.sin}, {call.x.type()})[0];
 }
 
-std::vector<Value> swiglu_gradient(const KernelAttributes&, const GradientContext& context) {
+std::vector<Value> gated_gradient(std::string_view target, const GradientContext& context) {
   enum { kGate, kUp };
   const auto& in = context.inputs;
-  return kernel("gavel_swiglu_grad")
-      .call({}, {in[kGate], in[kUp], context.output_gradients[0]}, {in[kGate].type(), in[kUp].type()});
+  return kernel(target).call({}, {in[kGate], in[kUp], context.output_gradients[0]}, {in[kGate].type(), in[kUp].type()});
+}
+std::vector<Value> swiglu_gradient(const KernelAttributes&, const GradientContext& context) {
+  return gated_gradient("gavel_swiglu_grad", context);
+}
+std::vector<Value> geglu_gradient(const KernelAttributes&, const GradientContext& context) {
+  return gated_gradient("gavel_geglu_grad", context);
 }
 
-Value swiglu(const GatedCall& call) {
-  return kernel("gavel_swiglu").call({}, {call.gate, call.up}, {call.gate.type()})[0];
+Value gated(const GatedCall& call) {
+  return kernel(call.activation == Activation::kSilu ? "gavel_swiglu" : "gavel_geglu")
+      .call({}, {call.gate, call.up}, {call.gate.type()})[0];
 }
 
 // --- The feed-forward block -----------------------------------------------------------------------------------------
 
-double mlp_flops(const Types& in) {
+double mlp_flops(const KernelAttributes&, const Types& in) {
   enum { kH, kNorm, kGate };
   return 3 * 2 * size(in[kH], 0) * elements(in[kGate]);
 }
@@ -218,13 +256,10 @@ std::vector<Value> mlp_gradient(const KernelAttributes& attributes, const Gradie
 Value mlp(const FeedForwardCall& call) {
   const Value& h = call.h;
   TensorType wide{h.dtype(), {h.dim(0), call.gate.dim(0)}};
-  return kernel("gavel_mlp")
-      .call({{"eps", call.rule.eps}, {"compute", compute_of(h)}}, {h, call.norm, call.gate, call.up, call.down},
-            {h.type(), wide, wide})[0];
-}
-
-bool is_plain(const NormRule& rule) {
-  return rule.offset == 0;
+  KernelAttributes attributes = attributes_of(call.rule);
+  attributes.emplace_back("compute", compute_of(h));
+  if (call.activation == Activation::kGeluTanh) attributes.emplace_back("gelu_tanh", true);
+  return kernel("gavel_mlp").call(attributes, {h, call.norm, call.gate, call.up, call.down}, {h.type(), wide, wide})[0];
 }
 
 // --- The registry ---------------------------------------------------------------------------------------------------
@@ -259,9 +294,13 @@ KernelSet make_cpu_kernels() {
        5},
       {"gavel_rms_norm", {{"t*.", "."}, {"t*."}}, nullptr, norm_gradient},
       {"gavel_rms_norm_grad", {{"t*.", ".", "t*."}, {"t*."}}},
+      {"gavel_head_norm", {{"t*h.", "."}, {"t*h."}}, nullptr, norm_gradient},
+      {"gavel_head_norm_grad", {{"t*h.", ".", "t*h."}, {"t*h."}}},
       {"gavel_rotary", {{"t*h.", "t*.", "t*."}, {"t*h."}}, nullptr, rotary_gradient},
       {"gavel_swiglu", {{"t*f", "t*f"}, {"t*f"}}, nullptr, swiglu_gradient},
       {"gavel_swiglu_grad", {{"t*f", "t*f", "t*f"}, {"t*f", "t*f"}}},
+      {"gavel_geglu", {{"t*f", "t*f"}, {"t*f"}}, nullptr, geglu_gradient},
+      {"gavel_geglu_grad", {{"t*f", "t*f", "t*f"}, {"t*f", "t*f"}}},
       {"gavel_mlp",
        {{"t*.", ".", "..", "..", ".."}, {"t*.", "t*.", "t*."}},
        mlp_flops,
@@ -272,20 +311,18 @@ KernelSet make_cpu_kernels() {
   set.layers = {
       {{"gavel_linear", [](const LinearCall&, const Mesh&) { return true; }, linear}},
       {{"gavel_linear_lora", [](const AdaptedLinearCall&, const Mesh&) { return true; }, adapted_linear}},
-      {{"gavel_rms_norm", [](const NormCall& call, const Mesh&) { return is_plain(call.rule); }, norm}},
+      {{"gavel_rms_norm", [](const NormCall& call, const Mesh&) { return !is_of_heads(call.x); }, norm},
+       {"gavel_head_norm", [](const NormCall& call, const Mesh&) { return is_of_heads(call.x); }, norm}},
       {{"gavel_rotary", [](const RotaryCall& call, const Mesh&) { return call.x.rank() == 4; }, rotary}},
-      {{"gavel_attention", [](const AttentionCall& call, const Mesh&) { return call.rule.plain(); }, attention}},
+      {{"gavel_attention", [](const AttentionCall&, const Mesh&) { return true; }, attention}},
       // Queries are told apart by their place in one sequence.
-      {{"gavel_attention",
-        [](const PooledAttentionCall& call, const Mesh&) { return call.rule.plain() && call.k.dim(0) == 1; },
+      {{"gavel_attention", [](const PooledAttentionCall& call, const Mesh&) { return call.k.dim(0) == 1; },
         pooled_attention}},
-      {{"gavel_swiglu", [](const GatedCall& call, const Mesh&) { return call.activation == Activation::kSilu; },
-        swiglu}},
+      {{"gavel_swiglu", [](const GatedCall& call, const Mesh&) { return call.activation == Activation::kSilu; }, gated},
+       {"gavel_geglu", [](const GatedCall& call, const Mesh&) { return call.activation == Activation::kGeluTanh; },
+        gated}},
       // On a mesh its weights would be whole on every device, where single linears split them.
-      {{"gavel_mlp",
-        [](const FeedForwardCall& call, const Mesh& mesh) {
-          return call.bare && call.activation == Activation::kSilu && is_plain(call.rule) && mesh.devices() == 1;
-        },
+      {{"gavel_mlp", [](const FeedForwardCall& call, const Mesh& mesh) { return call.bare && mesh.devices() == 1; },
         mlp}},
   };
   return set;

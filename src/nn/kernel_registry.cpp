@@ -11,7 +11,8 @@ std::vector<Value> KernelDefinition::call(const KernelAttributes& attributes, co
                                           std::vector<TensorType> outputs) const {
   std::vector<TensorType> types;
   for (const Value& operand : operands) types.push_back(operand.type());
-  Kernel kernel{target, attributes, {}, flops != nullptr ? flops(types) : 0, first_output_target, dimensions};
+  Kernel kernel{target,    attributes, {}, flops != nullptr ? flops(attributes, types) : 0, first_output_target,
+                dimensions};
   if (gradient != nullptr)
     kernel.gradient = [rule = gradient, attributes](const GradientContext& context) {
       return rule(attributes, context);

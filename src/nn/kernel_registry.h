@@ -15,8 +15,8 @@ namespace gavel {
 struct KernelDefinition {
   std::string target;
   KernelDimensions dimensions;
-  /** As Op::flops, of a call with these operands; nullptr for kernels without matrix products. */
-  double (*flops)(const std::vector<TensorType>& operands) = nullptr;
+  /** As Op::flops, of such a call; nullptr for kernels without matrix products. */
+  double (*flops)(const KernelAttributes& attributes, const std::vector<TensorType>& operands) = nullptr;
   /** As Op::gradient, given the call's own attributes; nullptr for kernels that are a gradient themselves. */
   std::vector<Value> (*gradient)(const KernelAttributes& attributes, const GradientContext& context) = nullptr;
   /** As Kernel::first_output_target. */

@@ -50,7 +50,6 @@ struct AttentionRule {
   double scale = 1;
   std::optional<int64_t> sliding_window;
   std::optional<double> logit_softcapping;
-  bool plain() const { return !sliding_window && !logit_softcapping; }
 };
 
 /** Causal grouped-query attention. q [B, S, H, D], k and v [B, S, Hkv, D], Hkv divides H → [B, S, H, D] in q's dtype. A

@@ -62,7 +62,7 @@ TEST(Ffi, EveryHandlerHasItsOwnNameAndFunction) {
     EXPECT_TRUE(names.insert(handler.target).second) << handler.target;
     EXPECT_TRUE(functions.insert(handler.handler).second) << handler.target;
   }
-  EXPECT_EQ(names.size(), 16u);
+  EXPECT_EQ(names.size(), 20u);
 }
 
 TEST(Ffi, LinearTakesABiasOrNone) {
@@ -152,13 +152,23 @@ TEST(Ffi, AttentionWithAndWithoutChosenQueries) {
   run("gavel_attention", {q.array(), k.array(), v.array(), seg, qseg, pos}, {o.array(), lse.array()}, {{"scale", 0.5}});
   run("gavel_attention_grad", {q.array(), k.array(), v.array(), o.array(), lse.array(), d_o.array(), seg, qseg, pos},
       {dq.array(), dk.array(), dv.array()}, {{"scale", 0.5}});
-  const auto want = attention_reference(s, 0.5, q.buffer.doubles(), k.buffer.doubles(), v.buffer.doubles(), segments,
+  const auto want = attention_reference(s, {0.5}, q.buffer.doubles(), k.buffer.doubles(), v.buffer.doubles(), segments,
                                         query_segments, positions, d_o.buffer.doubles());
   EXPECT_LT(relative_error(o.buffer, want.o), 2e-6);
   EXPECT_LT(relative_error(lse.buffer, want.lse), 2e-6);
   EXPECT_LT(relative_error(dq.buffer, want.dq), 4e-6);
   EXPECT_LT(relative_error(dk.buffer, want.dk), 4e-6);
   EXPECT_LT(relative_error(dv.buffer, want.dv), 4e-6);
+  // With a window and a soft cap.
+  const Attributes attributes{{"scale", 0.5}, {"window", int64_t{40}}, {"softcap", 0.75}};
+  run("gavel_attention", {q.array(), k.array(), v.array(), seg, qseg, pos}, {o.array(), lse.array()}, attributes);
+  run("gavel_attention_grad", {q.array(), k.array(), v.array(), o.array(), lse.array(), d_o.array(), seg, qseg, pos},
+      {dq.array(), dk.array(), dv.array()}, attributes);
+  const auto ruled = attention_reference(s, {0.5, 0.75, 40}, q.buffer.doubles(), k.buffer.doubles(), v.buffer.doubles(),
+                                         segments, query_segments, positions, d_o.buffer.doubles());
+  EXPECT_LT(relative_error(o.buffer, ruled.o), 2e-6);
+  EXPECT_LT(relative_error(dq.buffer, ruled.dq), 4e-6);
+  EXPECT_LT(relative_error(dk.buffer, ruled.dk), 4e-6);
   EXPECT_THAT(error_of([&] {
                 run("gavel_attention", {q.array(), k.array(), v.array(), seg}, {o.array(), lse.array()},
                     {{"scale", 0.5}});
@@ -179,18 +189,35 @@ TEST(Ffi, ElementwiseHandlersCallTheKernels) {
   const Attributes eps{{"eps", 1e-5}};
   const ConstMatrix weight{DType::kF32, w.buffer.data()};
   run("gavel_rms_norm", {x.array(), w.array()}, {y.array()}, eps);
-  rms_norm_forward(12, 8, t, x.buffer.data(), weight, 1e-5f, other.buffer.data());
+  rms_norm_forward(12, 8, t, x.buffer.data(), {weight, 1e-5f}, other.buffer.data());
   EXPECT_TRUE(y.buffer.same_bits(other.buffer));
   run("gavel_rms_norm_grad", {x.array(), w.array(), dy.array()}, {y.array()}, eps);
-  rms_norm_gradient(12, 8, t, x.buffer.data(), weight, 1e-5f, dy.buffer.data(), nullptr, other.buffer.data());
+  rms_norm_gradient(12, 8, t, x.buffer.data(), {weight, 1e-5f}, dy.buffer.data(), nullptr, other.buffer.data());
   EXPECT_TRUE(y.buffer.same_bits(other.buffer));
-  run("gavel_swiglu", {x.array(), r.array()}, {y.array()});
-  swiglu_forward(96, t, x.buffer.data(), r.buffer.data(), other.buffer.data());
+  // Gemma's norms, and those of heads.
+  const RmsNorm offset{weight, 1e-5f, 1};
+  run("gavel_head_norm", {x.array(), w.array()}, {y.array()}, {{"eps", 1e-5}, {"offset", 1.0}});
+  rms_norm_forward(12, 8, t, x.buffer.data(), offset, other.buffer.data());
   EXPECT_TRUE(y.buffer.same_bits(other.buffer));
-  run("gavel_swiglu_grad", {x.array(), r.array(), dy.array()}, {y.array(), h.array()});
-  swiglu_gradient(96, t, x.buffer.data(), r.buffer.data(), dy.buffer.data(), other.buffer.data(), other2.buffer.data());
+  run("gavel_head_norm_grad", {x.array(), w.array(), dy.array()}, {y.array()}, {{"eps", 1e-5}, {"offset", 1.0}});
+  rms_norm_gradient(12, 8, t, x.buffer.data(), offset, dy.buffer.data(), nullptr, other.buffer.data());
   EXPECT_TRUE(y.buffer.same_bits(other.buffer));
-  EXPECT_TRUE(h.buffer.same_bits(other2.buffer));
+  for (auto [target, function] : {std::pair<std::string, GateFunction>{"gavel_swiglu", GateFunction::kSilu},
+                                  {"gavel_geglu", GateFunction::kGeluTanh}}) {
+    run(target, {x.array(), r.array()}, {y.array()});
+    gated_forward(function, 96, t, x.buffer.data(), r.buffer.data(), other.buffer.data());
+    EXPECT_TRUE(y.buffer.same_bits(other.buffer)) << target;
+    run(target + "_grad", {x.array(), r.array(), dy.array()}, {y.array(), h.array()});
+    gated_gradient(function, 96, t, x.buffer.data(), r.buffer.data(), dy.buffer.data(), other.buffer.data(),
+                   other2.buffer.data());
+    EXPECT_TRUE(y.buffer.same_bits(other.buffer)) << target;
+    EXPECT_TRUE(h.buffer.same_bits(other2.buffer)) << target;
+  }
+  // An attribute that may be left out is still one of its own type.
+  EXPECT_THAT(error_of([&] {
+                run("gavel_rms_norm", {x.array(), w.array()}, {y.array()}, {{"eps", 1e-5}, {"offset", int64_t{1}}});
+              }),
+              HasSubstr("expected a floating-point attribute 'offset'"));
   auto cosine = random_argument(DType::kF32, {2, 3, 4}, 5), sine = random_argument(DType::kF32, {2, 3, 4}, 6);
   run("gavel_rotary", {x.array(), cosine.array(), sine.array()}, {y.array()}, {{"inverse", int64_t{1}}});
   rotary(6, 2, 8, t, x.buffer.data(), cosine.buffer.floats(), sine.buffer.floats(), true, other.buffer.data());

@@ -130,7 +130,7 @@ TEST_F(PluginKernels, AttentionForwardAndGradients) {
   }
   const auto out = run(kAttentionProgram, {q, k, v, HostTensor::from(segments, {2, 70}), d_o});
   const auto want =
-      attention_reference(s, 0.25, doubles(q), doubles(k), doubles(v), segments, segments, positions, doubles(d_o));
+      attention_reference(s, {0.25}, doubles(q), doubles(k), doubles(v), segments, segments, positions, doubles(d_o));
   const std::vector<double>* wanted[] = {&want.o, &want.lse, &want.dq, &want.dk, &want.dv};
   for (size_t i = 0; i < 5; ++i) {
     Buffer found(out[i].dtype(), out[i].size());

@@ -1,5 +1,6 @@
 #include "kernels/elementwise.h"
 
+#include <numbers>
 #include <numeric>
 
 #include "base/error.h"
@@ -25,22 +26,22 @@ TEST(RmsNorm, MatchesDoublesWithAndWithoutAGradientPastIt) {
         const Buffer x = Buffer::random(type, rows * n, 1), w = Buffer::random(weight_type, n, 3),
                      dy = Buffer::random(type, rows * n, 4), dr = Buffer::random(type, rows * n, 5);
         const float eps = 1e-3f;
-        for (bool residual : {false, true}) {
+        for (auto [residual, offset] : {std::pair{false, 0.0f}, {true, 0.0f}, {true, 1.0f}, {false, 0.25f}}) {
           Buffer y(type, rows * n), dh(type, rows * n);
-          rms_norm_forward(rows, n, type, x.data(), {weight_type, w.data()}, eps, y.data());
-          rms_norm_gradient(rows, n, type, x.data(), {weight_type, w.data()}, eps, dy.data(),
-                            residual ? dr.data() : nullptr, dh.data());
+          const RmsNorm norm{{weight_type, w.data()}, eps, offset};
+          rms_norm_forward(rows, n, type, x.data(), norm, y.data());
+          rms_norm_gradient(rows, n, type, x.data(), norm, dy.data(), residual ? dr.data() : nullptr, dh.data());
           std::vector<double> want_y, want_dh;
           for (int64_t row = 0; row < rows; ++row) {
             double square = 0, along = 0;
             for (int64_t i = row * n; i < (row + 1) * n; ++i) {
               square += x[i] * x[i];
-              along += dy[i] * w[i % n] * x[i];
+              along += dy[i] * (w[i % n] + offset) * x[i];
             }
             const double inverse = 1 / std::sqrt(square / static_cast<double>(n) + eps);
             for (int64_t i = row * n; i < (row + 1) * n; ++i) {
-              want_y.push_back(x[i] * inverse * w[i % n]);
-              want_dh.push_back(inverse * dy[i] * w[i % n] -
+              want_y.push_back(x[i] * inverse * (w[i % n] + offset));
+              want_dh.push_back(inverse * dy[i] * (w[i % n] + offset) -
                                 x[i] * inverse * inverse * inverse * along / static_cast<double>(n) +
                                 (residual ? dr[i] : 0));
             }
@@ -51,7 +52,20 @@ TEST(RmsNorm, MatchesDoublesWithAndWithoutAGradientPastIt) {
       }
 }
 
-TEST(SwiGlu, MatchesDoubles) {
+/** A gate's function and its derivative, from their definitions. */
+std::pair<double, double> reference_gate(GateFunction function, double g) {
+  if (function == GateFunction::kSilu) {
+    const double s = 1 / (1 + std::exp(-g));
+    return {g * s, s * (1 + g * (1 - s))};
+  }
+  const double root = std::sqrt(2 / std::numbers::pi), tanh = std::tanh(root * (g + 0.044715 * g * g * g));
+  return {g * (1 + tanh) / 2, (1 + tanh) / 2 + g / 2 * (1 - tanh * tanh) * root * (1 + 3 * 0.044715 * g * g)};
+}
+
+class GatedActivation : public testing::TestWithParam<GateFunction> {};
+
+TEST_P(GatedActivation, MatchesDoubles) {
+  const GateFunction function = GetParam();
   for (DType type : kTypes)
     for (int64_t n : {1, 31, 64, 40000}) {
       Buffer g = Buffer::random(type, n, 1, 8);
@@ -61,19 +75,57 @@ TEST(SwiGlu, MatchesDoubles) {
         g.set(1, -200);
       }
       Buffer y(type, n), dg(type, n), du(type, n);
-      swiglu_forward(n, type, g.data(), u.data(), y.data());
-      swiglu_gradient(n, type, g.data(), u.data(), dy.data(), dg.data(), du.data());
+      gated_forward(function, n, type, g.data(), u.data(), y.data());
+      gated_gradient(function, n, type, g.data(), u.data(), dy.data(), dg.data(), du.data());
       std::vector<double> want_y, want_dg, want_du;
       for (int64_t i = 0; i < n; ++i) {
-        const double s = 1 / (1 + std::exp(-g[i]));
-        want_y.push_back(g[i] * s * u[i]);
-        want_dg.push_back(dy[i] * u[i] * s * (1 + g[i] * (1 - s)));
-        want_du.push_back(dy[i] * g[i] * s);
+        const auto [value, slope] = reference_gate(function, g[i]);
+        want_y.push_back(value * u[i]);
+        want_dg.push_back(dy[i] * u[i] * slope);
+        want_du.push_back(dy[i] * value);
       }
       EXPECT_LT(relative_error(y, want_y), most(type));
       EXPECT_LT(relative_error(dg, want_dg), most(type));
       EXPECT_LT(relative_error(du, want_du), most(type));
     }
+}
+
+TEST_P(GatedActivation, SmallValuesKeepTheirDigits) {
+  // Where the largest value is not what errors are measured by: gates from far below, over 0, to where 1 is reached.
+  const GateFunction function = GetParam();
+  const int64_t n = 4000;
+  Buffer g(DType::kF32, n), one(DType::kF32, n), y(DType::kF32, n), dg(DType::kF32, n), du(DType::kF32, n);
+  for (int64_t i = 0; i < n; ++i) {
+    g.set(i, -5 + 12 * static_cast<double>(i) / static_cast<double>(n));
+    one.set(i, 1);
+  }
+  gated_forward(function, n, DType::kF32, g.data(), one.data(), y.data());
+  gated_gradient(function, n, DType::kF32, g.data(), one.data(), one.data(), dg.data(), du.data());
+  for (int64_t i = 0; i < n; ++i) {
+    const auto [value, slope] = reference_gate(function, g[i]);
+    // GELU's exponent goes down to -20, and its rounding is an error of the value's.
+    ASSERT_NEAR(y[i], value, 4e-6 * std::abs(value)) << g[i];
+    ASSERT_NEAR(du[i], value, 4e-6 * std::abs(value)) << g[i];
+    ASSERT_NEAR(dg[i], slope, 1e-6) << g[i];
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GatedActivation, testing::Values(GateFunction::kSilu, GateFunction::kGeluTanh),
+                         [](const auto& info) { return info.param == GateFunction::kSilu ? "silu" : "gelu_tanh"; });
+
+TEST(GeGlu, HugeAndUndefinedGates) {
+  const float huge[] = {1e30f, -1e30f, INFINITY, NAN}, one[] = {1, 1, 1, 1};
+  float y[4], dg[4], du[4];
+  gated_forward(GateFunction::kGeluTanh, 4, DType::kF32, huge, one, y);
+  gated_gradient(GateFunction::kGeluTanh, 4, DType::kF32, huge, one, one, dg, du);
+  EXPECT_EQ(y[0], 1e30f);
+  EXPECT_NEAR(y[1], 0, 1e-7);
+  EXPECT_EQ(y[2], INFINITY);
+  EXPECT_TRUE(std::isnan(y[3]));
+  EXPECT_EQ(dg[0], 1);
+  EXPECT_NEAR(dg[1], 0, 1e-7);
+  EXPECT_EQ(dg[2], 1);
+  EXPECT_TRUE(std::isnan(dg[3]));
 }
 
 TEST(Rotary, MatchesDoublesAndTurnsBack) {
@@ -104,9 +156,9 @@ TEST(Rotary, MatchesDoublesAndTurnsBack) {
 
 TEST(Elementwise, RefusesOtherTypes) {
   float x = 0;
-  EXPECT_THROW(swiglu_forward(1, DType::kF16, &x, &x, &x), Error);
-  EXPECT_THROW(rms_norm_forward(1, 1, DType::kI32, &x, {DType::kF32, &x}, 0, &x), Error);
-  EXPECT_THROW(rms_norm_forward(1, 1, DType::kF32, &x, {DType::kF16, &x}, 0, &x), Error);
+  EXPECT_THROW(gated_forward(GateFunction::kSilu, 1, DType::kF16, &x, &x, &x), Error);
+  EXPECT_THROW(rms_norm_forward(1, 1, DType::kI32, &x, {{DType::kF32, &x}}, &x), Error);
+  EXPECT_THROW(rms_norm_forward(1, 1, DType::kF32, &x, {{DType::kF16, &x}}, &x), Error);
   EXPECT_THROW(rotary(1, 1, 3, DType::kF32, &x, &x, &x, false, &x), Error);
 }
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <numbers>
+
 #include "base/error.h"
 #include "kernels/reference.h"
 
@@ -12,11 +14,20 @@ using namespace testing_kernels;
 
 constexpr double kEps = 1e-5;
 
-/** The block and its gradient by their definition. */
+/** A gate's function and its derivative. */
+std::pair<double, double> gate(GateFunction function, double g) {
+  const double root = std::sqrt(2 / std::numbers::pi);
+  const double inner = function == GateFunction::kSilu ? g : 2 * root * (g + 0.044715 * g * g * g);
+  const double turn = function == GateFunction::kSilu ? 1 : 2 * root * (1 + 3 * 0.044715 * g * g);
+  const double sigmoid = 1 / (1 + std::exp(-inner));
+  return {g * sigmoid, sigmoid + g * sigmoid * (1 - sigmoid) * turn};
+}
+
+/** The block and its gradient by their definition; `norm` with its offset. */
 struct Reference {
   std::vector<double> y, dh;
 
-  Reference(const MlpShape& s, const std::vector<double>& h, const std::vector<double>& norm,
+  Reference(const MlpShape& s, GateFunction function, const std::vector<double>& h, const std::vector<double>& norm,
             const std::vector<double>& wg, const std::vector<double>& wu, const std::vector<double>& wd,
             const std::vector<double>& dy) {
     const auto rows = static_cast<size_t>(s.rows), k = static_cast<size_t>(s.hidden);
@@ -32,10 +43,10 @@ struct Reference {
                         du(g.size());
     std::vector<double> d_gated = matmul(dy, wd, s.rows, s.intermediate, s.hidden);
     for (size_t i = 0; i < g.size(); ++i) {
-      const double sigmoid = 1 / (1 + std::exp(-g[i]));
-      gated[i] = g[i] * sigmoid * u[i];
-      dg[i] = d_gated[i] * u[i] * sigmoid * (1 + g[i] * (1 - sigmoid));
-      du[i] = d_gated[i] * g[i] * sigmoid;
+      const auto [value, slope] = gate(function, g[i]);
+      gated[i] = value * u[i];
+      dg[i] = d_gated[i] * u[i] * slope;
+      du[i] = d_gated[i] * value;
     }
     y = matmul(gated, wd, s.rows, s.hidden, s.intermediate, false, true);
     for (size_t i = 0; i < y.size(); ++i) y[i] += h[i];
@@ -54,6 +65,12 @@ struct Reference {
   }
 };
 
+/** As Llama has the block, and as Gemma has it. */
+struct Form {
+  GateFunction function;
+  float offset;
+};
+
 class MlpTypes : public testing::TestWithParam<std::tuple<DType, DType, Compute>> {};
 
 TEST_P(MlpTypes, MatchesDoublesAndIsTheSameWithoutSavedValues) {
@@ -61,26 +78,37 @@ TEST_P(MlpTypes, MatchesDoublesAndIsTheSameWithoutSavedValues) {
   // Three products in a row, each rounding its operands once more.
   const bool rounds = type == DType::kBF16 || compute == Compute::kBF16;
   const double most = 3 * tolerance(rounds ? DType::kBF16 : DType::kF32);
-  for (const MlpShape& s :
-       {MlpShape{1, 1, 1}, MlpShape{3, 5, 7}, MlpShape{70, 33, 130}, MlpShape{250, 64, 192}, MlpShape{201, 96, 320}}) {
-    SCOPED_TRACE(fmt::format("{} x {} x {}", s.rows, s.hidden, s.intermediate));
+  for (const auto& [s, form] : {std::pair<MlpShape, Form>{{1, 1, 1}, {GateFunction::kSilu, 0}},
+                                {{3, 5, 7}, {GateFunction::kSilu, 0}},
+                                {{70, 33, 130}, {GateFunction::kSilu, 0}},
+                                {{250, 64, 192}, {GateFunction::kSilu, 0}},
+                                {{201, 96, 320}, {GateFunction::kSilu, 0}},
+                                {{3, 5, 7}, {GateFunction::kGeluTanh, 1}},
+                                {{70, 33, 130}, {GateFunction::kGeluTanh, 0}},
+                                {{250, 64, 192}, {GateFunction::kSilu, 1}},
+                                {{201, 96, 320}, {GateFunction::kGeluTanh, 1}}}) {
+    SCOPED_TRACE(fmt::format("{} x {} x {}, gate {}, offset {}", s.rows, s.hidden, s.intermediate,
+                             static_cast<int>(form.function), form.offset));
     const Buffer h = Buffer::random(type, s.rows * s.hidden, 1), norm = Buffer::random(DType::kF32, s.hidden, 2),
                  wg = Buffer::random(weight_type, s.intermediate * s.hidden, 3),
                  wu = Buffer::random(weight_type, s.intermediate * s.hidden, 4),
                  wd = Buffer::random(weight_type, s.intermediate * s.hidden, 5, 0.2),
                  dy = Buffer::random(type, s.rows * s.hidden, 6);
-    const MlpWeights weights{{DType::kF32, norm.data()},
-                             static_cast<float>(kEps),
+    const MlpWeights weights{{{DType::kF32, norm.data()}, static_cast<float>(kEps), form.offset},
                              {weight_type, wg.data()},
                              {weight_type, wu.data()},
-                             {weight_type, wd.data()}};
+                             {weight_type, wd.data()},
+                             form.function};
     Buffer y(type, h.size()), alone(type, h.size()), dh(type, h.size()), gate(type, s.rows * s.intermediate),
         up(type, gate.size());
     mlp_forward(s, type, h.data(), weights, y.data(), gate.data(), up.data(), compute);
     mlp_forward(s, type, h.data(), weights, alone.data(), nullptr, nullptr, compute);
     EXPECT_TRUE(y.same_bits(alone));
     mlp_gradient(s, type, h.data(), weights, gate.data(), up.data(), dy.data(), dh.data(), compute);
-    const Reference wanted(s, h.doubles(), norm.doubles(), wg.doubles(), wu.doubles(), wd.doubles(), dy.doubles());
+    std::vector<double> factors = norm.doubles();
+    for (double& factor : factors) factor += form.offset;
+    const Reference wanted(s, form.function, h.doubles(), factors, wg.doubles(), wu.doubles(), wd.doubles(),
+                           dy.doubles());
     EXPECT_LT(relative_error(y, wanted.y), most);
     EXPECT_LT(relative_error(dh, wanted.dh), most);
   }

@@ -106,10 +106,16 @@ struct AttentionReference {
   std::vector<double> o, lse, dq, dk, dv;
 };
 
+/** ScoreRule's scale and softcap, and AttentionMask's window, as they are said there. */
+struct AttentionReferenceRule {
+  double scale = 1, softcap = 0;
+  int64_t window = 0;
+};
+
 /** Row by row, from the definition; with d_o empty only the forward pass. */
-inline AttentionReference attention_reference(const AttentionShape& s, double scale, const std::vector<double>& q,
-                                              const std::vector<double>& k, const std::vector<double>& v,
-                                              const std::vector<int32_t>& key_segments,
+inline AttentionReference attention_reference(const AttentionShape& s, const AttentionReferenceRule& rule,
+                                              const std::vector<double>& q, const std::vector<double>& k,
+                                              const std::vector<double>& v, const std::vector<int32_t>& key_segments,
                                               const std::vector<int32_t>& query_segments,
                                               const std::vector<int32_t>& positions, const std::vector<double>& d_o) {
   const auto zeros = [](int64_t n) { return std::vector<double>(static_cast<size_t>(n), 0.0); };
@@ -133,12 +139,16 @@ inline AttentionReference attention_reference(const AttentionShape& s, double sc
           return sum;
         };
         std::vector<int64_t> seen;
-        std::vector<double> p;
+        std::vector<double> p, slopes;
         double most = -HUGE_VAL, total = 0;
         for (int64_t j = 0; j <= positions[row] && j < s.keys; ++j) {
           if (key_segments[static_cast<size_t>(b * s.keys + j)] != query_segments[row]) continue;
+          if (rule.window > 0 && positions[row] - j >= rule.window) continue;
           seen.push_back(j);
-          p.push_back(scale * dot(&q[at_q], &k[at_k(j)]));
+          const double score = rule.scale * dot(&q[at_q], &k[at_k(j)]);
+          const double bent = rule.softcap > 0 ? std::tanh(score / rule.softcap) : 0;
+          p.push_back(rule.softcap > 0 ? rule.softcap * bent : score);
+          slopes.push_back(1 - bent * bent);
           most = std::max(most, p.back());
         }
         if (seen.empty()) continue;
@@ -153,7 +163,7 @@ inline AttentionReference attention_reference(const AttentionShape& s, double sc
         const double delta = dot(&out.o[at_q], &d_o[at_q]);
         for (size_t n = 0; n < seen.size(); ++n) {
           const size_t key = at_k(seen[n]);
-          const double ds = p[n] * (dot(&d_o[at_q], &v[key]) - delta) * scale;
+          const double ds = p[n] * (dot(&d_o[at_q], &v[key]) - delta) * rule.scale * slopes[n];
           for (size_t e = 0; e < static_cast<size_t>(s.head_dim); ++e) {
             out.dq[at_q + e] += ds * k[key + e];
             out.dk[key + e] += ds * q[at_q + e];

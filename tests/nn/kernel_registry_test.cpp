@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <set>
 
+#include "base/error.h"
 #include "base/random.h"
 #include "emit/module.h"
 #include "ffi/handlers.h"
@@ -138,12 +140,24 @@ Layers composed() {
   return Layers(Kernels(), one_device());
 }
 
-// --- A call of each kind, in all its variants. `build` is the kernel's. ------------------------------------------
+// --- A call of each kind, in all its variants ---------------------------------------------------------------------
 
 template <class Call>
 int variants() {
   return 1;
 }
+
+/** Computes a call by the first kernel of a platform that accepts it. Programs for a mesh are compared even where the kernel
+ * is for one device alone. */
+template <class Call>
+struct ByKernel {
+  Kernels kernels;
+  Value operator()(const Call& call) const {
+    Value found = kernels.try_call(call, {});
+    if (!found) fail("no kernel accepts the call");
+    return found;
+  }
+};
 
 const LinearSpec& some_linear() {
   static const LinearSpec spec =
@@ -161,7 +175,7 @@ template <>
 int variants<LinearCall>() {
   return 2;
 }
-void make_call(Comparison& c, int variant, Value (*build)(const LinearCall&)) {
+void make_call(Comparison& c, int variant, const ByKernel<LinearCall>& build) {
   const LinearCall call = linear_call(c, variant == 1, true);
   c.compare(build(call), composed().linear(call));
 }
@@ -170,7 +184,7 @@ template <>
 int variants<AdaptedLinearCall>() {
   return 4;
 }
-void make_call(Comparison& c, int variant, Value (*build)(const AdaptedLinearCall&)) {
+void make_call(Comparison& c, int variant, const ByKernel<AdaptedLinearCall>& build) {
   const Sizes& s = c.sizes();
   const bool dropout = variant >= 2, trained = variant != 1;
   const LinearCall linear = linear_call(c, variant == 3, trained);
@@ -191,13 +205,24 @@ void make_call(Comparison& c, int variant, Value (*build)(const AdaptedLinearCal
   c.compare(build(call), composed().linear(call));
 }
 
-void make_call(Comparison& c, int, Value (*build)(const NormCall&)) {
+template <>
+int variants<NormCall>() {
+  return 4;
+}
+/** Llama's and Gemma's of tokens, Gemma's of heads, and Qwen's of heads at chosen places. */
+void make_call(Comparison& c, int variant, const ByKernel<NormCall>& build) {
   const Sizes& s = c.sizes();
-  const NormCall call{c.numbers({s.tokens(), s.in}, true), c.numbers({s.in}, false), {1e-5, 0}};
+  const Shape shapes[] = {{s.tokens(), s.in},
+                          {s.tokens(), s.in},
+                          {s.sequences, s.length, s.heads, s.head_dim},
+                          {s.tokens(), s.heads, s.head_dim}};
+  const Shape& shape = shapes[variant];
+  const double offset = variant == 1 || variant == 2 ? 1 : 0;
+  const NormCall call{c.numbers(shape, true), c.numbers({shape.back()}, false), {1e-5, offset}};
   c.compare(build(call), composed().norm(call));
 }
 
-void make_call(Comparison& c, int, Value (*build)(const RotaryCall&)) {
+void make_call(Comparison& c, int, const ByKernel<RotaryCall>& build) {
   const Sizes& s = c.sizes();
   const Shape tables = {s.sequences, s.length, s.head_dim / 2};
   const RotaryCall call{c.numbers({s.sequences, s.length, s.heads, s.head_dim}, true),
@@ -205,19 +230,31 @@ void make_call(Comparison& c, int, Value (*build)(const RotaryCall&)) {
   c.compare(build(call), composed().rotary(call));
 }
 
-void make_call(Comparison& c, int, Value (*build)(const AttentionCall&)) {
+/** Plain, with a window, with a soft cap that bends most scores, and as Gemma 2 has it. */
+const AttentionRule kRules[] = {{0.4, {}, {}}, {0.4, 3, {}}, {0.4, {}, 0.25}, {0.4, 5, 50}};
+
+template <>
+int variants<AttentionCall>() {
+  return std::size(kRules);
+}
+void make_call(Comparison& c, int variant, const ByKernel<AttentionCall>& build) {
   const Sizes& s = c.sizes();
   const Shape keys = {s.sequences, s.length, s.key_heads, s.head_dim};
   Value q = c.numbers({s.sequences, s.length, s.heads, s.head_dim}, true), k = c.numbers(keys, true),
         v = c.numbers(keys, true);
-  const AttentionCall call{q, k, v, c.segments(), {0.4}};
+  const AttentionCall call{q, k, v, c.segments(), kRules[variant]};
   // What is said of padding does not matter, and differs.
   Value real = compare(Compare::kNe, call.segment_ids, full_like(call.segment_ids, 0));
   auto masked = [&](const Value& o) { return select(broadcast(real, o.shape(), {0, 1}), o, full_like(o, 0)); };
   c.compare(masked(build(call)), masked(composed().attention(call)));
 }
 
-void make_call(Comparison& c, int, Value (*build)(const PooledAttentionCall&)) {
+template <>
+int variants<PooledAttentionCall>() {
+  return 2;
+}
+/** The first and the last of the rules. */
+void make_call(Comparison& c, int variant, const ByKernel<PooledAttentionCall>& build) {
   const Sizes& s = c.sizes();
   const Shape keys = {1, s.tokens(), s.key_heads, s.head_dim};
   constexpr int64_t kRows = 4;
@@ -225,28 +262,43 @@ void make_call(Comparison& c, int, Value (*build)(const PooledAttentionCall&)) {
   std::vector<int32_t> ids, index;
   for (int64_t i = 0; i < s.tokens(); ++i) ids.push_back(static_cast<int32_t>(1 + i / s.length));
   for (int64_t row = 0; row < kRows; ++row) index.push_back(static_cast<int32_t>(row * 5 + 3));
-  const PooledAttentionCall call{
-      q, k, v, c.integers(ids, {1, s.tokens()}), places_of(c.integers(index, {kRows}), s.tokens()), {0.4}};
+  const PooledAttentionCall call{q,
+                                 k,
+                                 v,
+                                 c.integers(ids, {1, s.tokens()}),
+                                 places_of(c.integers(index, {kRows}), s.tokens()),
+                                 kRules[variant * 3]};
   c.compare(build(call), composed().attention(call));
 }
 
-void make_call(Comparison& c, int, Value (*build)(const GatedCall&)) {
+constexpr Activation kActivations[] = {Activation::kSilu, Activation::kGeluTanh};
+
+template <>
+int variants<GatedCall>() {
+  return std::size(kActivations);
+}
+void make_call(Comparison& c, int variant, const ByKernel<GatedCall>& build) {
   const Shape shape = {c.sizes().tokens(), c.sizes().out};
   Value gate = c.numbers(shape, true, 3), up = c.numbers(shape, true);
-  const GatedCall call{gate, up, Activation::kSilu};
+  const GatedCall call{gate, up, kActivations[variant]};
   c.compare(build(call), composed().gated(call));
 }
 
-void make_call(Comparison& c, int, Value (*build)(const FeedForwardCall&)) {
+template <>
+int variants<FeedForwardCall>() {
+  return 2;
+}
+/** Llama's and Gemma's. */
+void make_call(Comparison& c, int variant, const ByKernel<FeedForwardCall>& build) {
   const Sizes& s = c.sizes();
   Value h = c.numbers({s.tokens(), s.in}, true), norm = c.numbers({s.in}, false),
         gate = c.numbers({s.out, s.in}, false), up = c.numbers({s.out, s.in}, false),
         down = c.numbers({s.in, s.out}, false, 0.3);
-  const FeedForwardCall call{h, norm, {1e-5, 0}, gate, up, down};
+  const FeedForwardCall call{h, norm, {1e-5, variant == 1 ? 1.0 : 0.0}, gate, up, down, kActivations[variant]};
   const Layers layers = composed();
   Value normed = layers.norm({h, norm, call.rule});
   Value gated = layers.gated({layers.linear(LinearCall{normed, gate, {}, some_linear()}),
-                              layers.linear(LinearCall{normed, up, {}, some_linear()})});
+                              layers.linear(LinearCall{normed, up, {}, some_linear()}), call.activation});
   c.compare(build(call), add(h, layers.linear(LinearCall{gated, down, {}, some_linear()})));
 }
 
@@ -263,10 +315,9 @@ void PrintTo(const KernelCase& one, std::ostream* out) {
 
 template <class Call>
 void add_cases(const KernelSet& set, const char* call_name, std::vector<KernelCase>& cases) {
-  for (const KernelFor<Call>& kernel : std::get<std::vector<KernelFor<Call>>>(set.layers))
-    for (int variant = 0; variant < variants<Call>(); ++variant)
-      cases.push_back({fmt::format("{}_{}_for_{}_{}", set.platform, kernel.target, call_name, variant),
-                       [build = kernel.build, variant](Comparison& c) { make_call(c, variant, build); }});
+  for (int variant = 0; variant < variants<Call>(); ++variant)
+    cases.push_back({fmt::format("{}_{}_{}", set.platform, call_name, variant),
+                     [&set, variant](Comparison& c) { make_call(c, variant, ByKernel<Call>{Kernels(set)}); }});
 }
 
 std::vector<KernelCase> all_cases() {
@@ -342,6 +393,31 @@ TEST(KernelRegistry, TargetsAreExactlyTheFunctionsOfTheKernels) {
     EXPECT_EQ(kernel.dimensions.partial.size(), kernel.dimensions.results.size()) << kernel.target;
   }
   EXPECT_EQ(targets, handlers);
+}
+
+TEST(KernelRegistry, OnlyWhatARuleHasIsWrittenAndCounted) {
+  struct Program {
+    std::string text;
+    double flops;
+  };
+  const auto program = [](const AttentionRule& rule) {
+    Graph graph;
+    Value q = graph.parameter(DType::kF32, {2, 12, 4, 8}, "q"), k = graph.parameter(DType::kF32, {2, 12, 2, 8}, "k"),
+          v = graph.parameter(DType::kF32, {2, 12, 2, 8}, "v"),
+          segments = graph.parameter(DType::kI32, {2, 12}, "segments");
+    const Value o = Kernels(cpu_kernels()).try_call(AttentionCall{q, k, v, segments, rule}, {});
+    return Program{emit_module(graph, {o}), graph.flops({&o, 1})};
+  };
+  const Program plain = program({0.5, {}, {}}), windowed = program({0.5, 3, {}}), capped = program({0.5, {}, 30});
+  for (const char* name : {"window", "softcap"}) EXPECT_EQ(plain.text.find(name), std::string::npos);
+  EXPECT_NE(windowed.text.find("window = 3 : i32"), std::string::npos) << windowed.text;
+  EXPECT_NE(capped.text.find("softcap = 3"), std::string::npos) << capped.text;
+  // No key of a row is outside of a window that is as long.
+  EXPECT_EQ(program({0.5, 12, {}}).text, plain.text);
+  // Two products for each pair of a query and a key that it sees, with half of the diagonal: 72 pairs, or 31.5.
+  EXPECT_EQ(plain.flops, 2 * 2 * 8 * 72 * 8);
+  EXPECT_EQ(windowed.flops, 2 * 2 * 8 * 31.5 * 8);
+  EXPECT_EQ(capped.flops, plain.flops);
 }
 
 TEST(KernelRegistry, APlatformWithoutKernelsIsPlain) {
