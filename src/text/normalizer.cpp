@@ -5,6 +5,11 @@
 namespace gavel {
 namespace {
 
+const UnicodeForm& form_of(const Normalizer::Step& step) {
+  return UnicodeForm::get(step.type == Normalizer::Step::Type::kNfc ? UnicodeForm::Name::kNfc
+                                                                    : UnicodeForm::Name::kNfkc);
+}
+
 // False, and nothing appended, when the step leaves the text as it is.
 bool apply(const Normalizer::Step& step, std::string_view text, std::string& out) {
   using Type = Normalizer::Step::Type;
@@ -28,8 +33,7 @@ bool apply(const Normalizer::Step& step, std::string_view text, std::string& out
       return true;
     case Type::kNfc:
     case Type::kNfkc: {
-      const UnicodeForm& form =
-          UnicodeForm::get(step.type == Type::kNfc ? UnicodeForm::Name::kNfc : UnicodeForm::Name::kNfkc);
+      const UnicodeForm& form = form_of(step);
       if (form.plain(text)) return false;
       form.append(out, text);
       return true;
@@ -39,6 +43,12 @@ bool apply(const Normalizer::Step& step, std::string_view text, std::string& out
 }
 
 }  // namespace
+
+Normalizer::Normalizer(std::vector<Step> steps) : steps_(std::move(steps)) {
+  // So that the first text does not wait for the tables.
+  for (const Step& step : steps_)
+    if (step.type == Step::Type::kNfc || step.type == Step::Type::kNfkc) form_of(step);
+}
 
 std::string_view Normalizer::run(std::string_view text, std::array<std::string, 2>& buffers) const {
   size_t free = 0;

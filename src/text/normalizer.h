@@ -16,7 +16,7 @@ class Normalizer {
   };
 
   Normalizer() = default;
-  explicit Normalizer(std::vector<Step> steps) : steps_(std::move(steps)) {}
+  explicit Normalizer(std::vector<Step> steps);
 
   bool empty() const { return steps_.empty(); }
   const std::vector<Step>& steps() const { return steps_; }

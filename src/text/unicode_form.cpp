@@ -67,21 +67,21 @@ std::string UnicodeForm::Impl::in_canonical_order(std::string_view text) const {
 
 UnicodeForm::UnicodeForm(Name name) : impl_(std::make_unique<Impl>()) {
   UErrorCode error = U_ZERO_ERROR;
+  bool nfc = name == Name::kNfc;
   const icu::Normalizer2* newest =
-      name == Name::kNfc ? icu::Normalizer2::getNFCInstance(error) : icu::Normalizer2::getNFKCInstance(error);
-  impl_->known.applyPattern(icu::UnicodeString::fromUTF8("[:age=9.0:]"), error).freeze();
+      nfc ? icu::Normalizer2::getNFCInstance(error) : icu::Normalizer2::getNFKCInstance(error);
+  impl_->known.applyPattern(icu::UnicodeString("[:age=9.0:]"), error);
+  // Normal by itself and never moved or composed with what stands before.
+  icu::UnicodeSet plain(icu::UnicodeString(nfc ? "[[:NFC_QC=Yes:]&[:ccc=0:]]" : "[[:NFKC_QC=Yes:]&[:ccc=0:]]"), error);
   if (U_FAILURE(error)) fail("ICU has no Unicode normalization: {}", u_errorName(error));
+  icu::UnicodeSet later = impl_->known;
+  plain.addAll(later.complement());
+  impl_->known.freeze();
   impl_->form = std::make_unique<const icu::FilteredNormalizer2>(*newest, impl_->known);
   impl_->plain.resize(0x110000 / 64);
-  for (uint32_t c = 0; c < 0x110000; ++c) {
-    if (c >= 0xd800 && c < 0xe000) continue;
-    auto code_point = static_cast<UChar32>(c);
-    // Between characters that have a boundary before them each is normalized by itself.
-    bool plain = impl_->form->hasBoundaryBefore(code_point);
-    if (plain) plain = impl_->form->isNormalized(icu::UnicodeString(code_point), error);
-    if (plain) impl_->plain[c / 64] |= uint64_t{1} << c % 64;
-  }
-  if (U_FAILURE(error)) fail("ICU fails at Unicode normalization: {}", u_errorName(error));
+  for (int32_t range = 0; range < plain.getRangeCount(); ++range)
+    for (int32_t c = plain.getRangeStart(range); c <= plain.getRangeEnd(range); ++c)
+      impl_->plain[static_cast<size_t>(c) / 64] |= uint64_t{1} << c % 64;
 }
 
 UnicodeForm::~UnicodeForm() = default;
