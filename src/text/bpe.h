@@ -179,6 +179,7 @@ class BpeModel {
                     std::vector<int32_t>& ids) const;
   void encode_part(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
                    std::vector<int32_t>& ids) const;
+  void encode_long_part(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const;
   void note_join(std::string_view left, std::string_view right);
   void finish_bytes();
   void finish_characters();
@@ -210,8 +211,8 @@ class BpeModel {
   int32_t unk_ = -1;
   bool byte_fallback_ = false;
   std::array<uint64_t, 128 * 128 / 64> ascii_joins_{};  // a bit for two ASCII characters that a merge puts side by side
-  // For may_join(): a bit for the hash of two characters that a merge puts side by side, and one for the last
-  // byte of the left and the first byte of the right token of merges that hold a character in part.
+  // For may_join(): a bit for the hash of two characters, or what a token holds of them, that a merge puts side by side;
+  // and one for the last byte of the left and the first byte of the right token of merges that hold one in part.
   static constexpr int kJoinBits = 19;
   std::vector<uint64_t> joins_;
   std::array<uint64_t, 65536 / 64> part_joins_{};

@@ -127,18 +127,7 @@ void BpeModel::encode_character_part(const uint8_t* p, size_t size, const uint8_
     scratch.cache.insert(word, hash, std::span(ids).subspan(before));
     return;
   }
-  std::vector<int32_t>& ids = out.flush();
-  // The table of long words holds no flag, so it serves parts only where pieces can't differ from them.
-  if (ignore_merges_ || size > WordCache::kMaxLongBytes) return merge_piece(p, size, scratch, ids);
-  std::string_view word(reinterpret_cast<const char*>(p), size);
-  uint64_t hash = hash_bytes(p, size);
-  if (auto tokens = scratch.cache.find_long(word, hash); !tokens.empty()) {
-    ids.insert(ids.end(), tokens.begin(), tokens.end());
-    return;
-  }
-  size_t before = ids.size();
-  merge_piece(p, size, scratch, ids);
-  scratch.cache.insert_long(word, hash, std::span(ids).subspan(before));
+  encode_long_part(p, size, scratch, out.flush());
 }
 
 }  // namespace gavel

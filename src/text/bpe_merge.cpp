@@ -39,18 +39,14 @@ void BpeModel::note_join(std::string_view left, std::string_view right) {
   if (in_characters() && last < 0x80 && first < 0x80)
     ascii_joins_[(last << 7 | first) / 64] |= uint64_t{1} << first % 64;
   if (inside_char(first) || (last < 0x80 && first < 0x80)) return;
-  size_t tail = 1;  // of `left`, from a character's first byte on
-  while (tail < left.size() && inside_char(byte(left[left.size() - tail]))) ++tail;
+  if (joins_.empty()) joins_.resize((size_t{1} << kJoinBits) / 64);
+  size_t tail = 1;  // of `left`, from a character's first byte on, or all of it
+  while (tail < left.size() && tail < 4 && inside_char(byte(left[left.size() - tail]))) ++tail;
+  size_t head = std::min(char_size(first), right.size());
   const auto* x = reinterpret_cast<const uint8_t*>(left.data() + left.size() - tail);
-  const auto* y = reinterpret_cast<const uint8_t*>(right.data());
-  size_t head = char_size(first);
-  if (!inside_char(*x) && char_size(*x) == tail && right.size() >= head) {
-    if (joins_.empty()) joins_.resize((size_t{1} << kJoinBits) / 64);
-    size_t bit = join_bit(packed(x, tail), packed(y, head), kJoinBits);
-    joins_[bit / 64] |= uint64_t{1} << bit % 64;
-  } else {
-    part_joins_[(last << 8 | first) / 64] |= uint64_t{1} << first % 64;
-  }
+  size_t bit = join_bit(packed(x, tail), packed(reinterpret_cast<const uint8_t*>(right.data()), head), kJoinBits);
+  joins_[bit / 64] |= uint64_t{1} << bit % 64;
+  if (inside_char(*x) || head < char_size(first)) part_joins_[(last << 8 | first) / 64] |= uint64_t{1} << first % 64;
 }
 
 bool BpeModel::may_join(const uint8_t* p, size_t at, size_t size) const {
@@ -60,14 +56,22 @@ bool BpeModel::may_join(const uint8_t* p, size_t at, size_t size) const {
   size_t begin = at - 1;
   while (begin > 0 && at - begin < 4 && inside_char(p[begin])) --begin;
   size_t head = std::min(char_size(first), size - at);
-  if (part_joins_[(last << 8 | first) / 64] >> first % 64 & 1) return true;
   if (!in_characters() && !all_bytes_) {
     // Bytes that the vocabulary lacks are dropped, and what lies on both sides of them comes together.
     for (size_t i = begin; i < at + head; ++i)
       if (!known_byte_[p[i]]) return true;
   }
-  size_t bit = join_bit(packed(p + begin, at - begin), packed(p + at, head), kJoinBits);
-  return (joins_[bit / 64] >> bit % 64 & 1) != 0;
+  auto noted = [&](size_t from, size_t count) {
+    size_t bit = join_bit(packed(p + from, at - from), packed(p + at, count), kJoinBits);
+    return (joins_[bit / 64] >> bit % 64 & 1) != 0;
+  };
+  if (noted(begin, head)) return true;
+  // Tokens that hold one of the two characters in part; few pairs of bytes have any.
+  if ((part_joins_[(last << 8 | first) / 64] >> first % 64 & 1) == 0) return false;
+  for (size_t from = begin; from < at; ++from)
+    for (size_t count = 1; count <= head; ++count)
+      if (noted(from, count)) return true;
+  return false;
 }
 
 void BpeModel::encode_unusual(const ShortWord& word, uint64_t hash, const WordCache::Entry* entry, const uint8_t* p,
@@ -139,7 +143,7 @@ bool BpeModel::encode_parts(const uint8_t* p, size_t size, const uint8_t* safe_e
 
 void BpeModel::encode_part(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
                            std::vector<int32_t>& ids) const {
-  if (size > ShortWord::kMaxBytes) return merge_piece(p, size, scratch, ids);
+  if (size > ShortWord::kMaxBytes) return encode_long_part(p, size, scratch, ids);
   ShortWord word = ShortWord::load(p, size, safe_end - p >= 16);
   // A part is what the merges make of it, also where a piece of the same letters is a token as a whole.
   if (ignore_merges_) word.high |= uint64_t{1} << 63;
@@ -152,6 +156,19 @@ void BpeModel::encode_part(const uint8_t* p, size_t size, const uint8_t* safe_en
   size_t before = ids.size();
   merge_piece(p, size, scratch, ids);
   scratch.cache.insert(word, hash, std::span(ids).subspan(before));
+}
+
+void BpeModel::encode_long_part(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const {
+  if (size > WordCache::kMaxLongBytes) return merge_piece(p, size, scratch, ids);
+  std::string_view word(reinterpret_cast<const char*>(p), size);
+  uint64_t hash = hash_bytes(p, size);
+  if (auto tokens = scratch.cache.find_long(word, hash, true); !tokens.empty()) {
+    ids.insert(ids.end(), tokens.begin(), tokens.end());
+    return;
+  }
+  size_t before = ids.size();
+  merge_piece(p, size, scratch, ids);
+  scratch.cache.insert_long(word, hash, std::span(ids).subspan(before), true);
 }
 
 void BpeModel::merge_piece(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const {
