@@ -52,8 +52,15 @@ class IdWriter {
   std::array<int32_t, 512> buffer_;
 };
 
-/** Byte-level byte-pair encoding (Sennrich et al., 2016; bytes as in GPT-2): the vocabulary, the merges and
- * the merging, with results equal to those of `tokenizers`' BPE model. Immutable once finish() was called. */
+/** What the strings of a vocabulary spell, and so what merging begins with. */
+enum class Spelling {
+  kByteLevel,   // GPT-2's alphabet: bytes
+  kCharacters,  // text as it is: characters
+  kMarked,      // the same with U+2581 for each space: texts given to the model have ' ' where a token has U+2581
+};
+
+/** Byte-pair encoding (Sennrich et al., 2016): the vocabulary, the merges and the merging, with results equal to
+ * those of `tokenizers`' BPE model. Immutable once finish() was called. */
 class BpeModel {
  public:
   /** Scratch memory of one thread, with its word cache. */
@@ -68,12 +75,16 @@ class BpeModel {
 
   /** Ids may come in any order, below kMaxIds; a token given twice keeps the later id. */
   static constexpr uint32_t kMaxIds = 1u << 24;
+  /** Before the first token. */
+  void set_spelling(Spelling spelling) { spelling_ = spelling; }
+  Spelling spelling() const { return spelling_; }
   void reserve(size_t tokens, size_t merges);
   void add_token(std::string_view token, uint32_t id);
   /** Left and right token, all after the last add_token(); ranks count up. `row` is for missing_merge(). */
   void add_merge(std::string_view left, std::string_view right, size_t row);
-  /** `unk`: what a byte without a token becomes (runs of them one token when `fuse`), else nothing. */
-  void finish(bool ignore_merges, std::optional<uint32_t> unk, bool fuse);
+  /** `unk`: what a byte or character without a token becomes (runs of them one token when `fuse`), else nothing.
+   * `byte_fallback`: a character without a token becomes the tokens <0xNN> of its bytes where all of them are there. */
+  void finish(bool ignore_merges, std::optional<uint32_t> unk, bool fuse, bool byte_fallback = false);
   /** After finish(): a merge with a token that is not in the vocabulary; the model can't be used then. */
   struct MissingMerge {
     size_t row;
@@ -82,14 +93,18 @@ class BpeModel {
   const std::optional<MissingMerge>& missing_merge() const { return missing_; }
 
   std::optional<int32_t> token_to_id(std::string_view token) const;
-  /** The token's string, in the byte alphabet where it has one; "" for an id without a token. */
+  /** The token's string as the vocabulary spells it; "" for an id without a token. */
   std::string id_to_token(int32_t id) const;
-  /** Appends the bytes of an id; false for an id without a token. */
+  /** Appends the bytes of an id (a marked space is ' '); false for an id without a token. */
   bool append_bytes(std::string& out, int32_t id) const;
   size_t vocab_size() const { return count_; }  // tokens, not the largest id
   int32_t id_end() const { return static_cast<int32_t>(tokens_.size()); }
   size_t merge_count() const { return rank_; }
   bool ignore_merges() const { return ignore_merges_; }
+  bool fuse_unk() const { return fuse_unk_; }
+  bool byte_fallback() const { return byte_fallback_; }
+  /** The id of what has no token, or -1. */
+  int32_t unk() const { return unk_; }
 
   /** Appends the tokens of one piece of pre-tokenized text. `safe_end`: memory up to there may be read. */
   void encode_piece(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch, IdWriter& out) const {
@@ -107,8 +122,8 @@ class BpeModel {
     }
   }
   /** Whether a token may reach over the boundary between the characters before and at `p + at` of a piece of
-   * `size` bytes; false is certain, true may be wrong. Only boundaries with a character that is not ASCII are
-   * told. */
+   * `size` bytes; false is certain, true may be wrong. Of byte-level models only boundaries with a character that is
+   * not ASCII are told. */
   bool may_join(const uint8_t* p, size_t at, size_t size) const;
   /** encode_piece() without the cache and without looking the whole piece up in the vocabulary: the merges alone. */
   void merge_piece(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const;
@@ -117,7 +132,7 @@ class BpeModel {
   struct Token {
     uint32_t begin = 0;
     uint32_t size = 0;
-    uint8_t kind = 0;  // 0 none, 1 bytes of the alphabet, 2 other text
+    uint8_t kind = 0;  // 0 none, 1 what texts can hold, 2 other text
   };
   struct Slot {
     uint32_t tag = 0;
@@ -129,6 +144,10 @@ class BpeModel {
   };
   static constexpr uint64_t kNone = ~uint64_t{0};
 
+  /** Appends the text that a token's string stands for; false, and nothing appended, when no text can hold it. */
+  bool append_spelled(std::string& out, std::string_view token) const;
+  std::string respelled(std::string_view text) const;
+  bool in_characters() const { return spelling_ != Spelling::kByteLevel; }
   std::string_view bytes_of(const Token& t) const { return {arena_.data() + t.begin, t.size}; }
   int32_t find_bytes(std::string_view bytes, uint64_t hash) const;
   int32_t find_bytes(std::string_view bytes) const { return find_bytes(bytes, hash_bytes(bytes.data(), bytes.size())); }
@@ -137,7 +156,18 @@ class BpeModel {
   void resolve_merges();
   void grow_table(size_t tokens);
   void grow_pairs(size_t merges);
-  uint64_t pair(int32_t left, int32_t right) const;
+  static uint64_t pair_hash(uint64_t key) {
+    key = (key ^ (key >> 32)) * 0x9e3779b97f4a7c15ull;
+    return key ^ (key >> 29);
+  }
+  /** Rank and id of what a merge makes of the two, or kNone. */
+  uint64_t pair(int32_t left, int32_t right) const {
+    uint64_t key = static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+    for (size_t slot = pair_hash(key) >> pair_shift_;; slot = (slot + 1) & (pairs_.size() - 1)) {
+      if (pairs_[slot].key == key) return pairs_[slot].value;
+      if (pairs_[slot].key == kNone) return kNone;
+    }
+  }
   void insert_pair(uint64_t key, uint64_t value);
   void encode_long(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
                    std::vector<int32_t>& ids) const;
@@ -149,13 +179,22 @@ class BpeModel {
                     std::vector<int32_t>& ids) const;
   void encode_part(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
                    std::vector<int32_t>& ids) const;
+  void encode_long_part(const uint8_t* p, size_t size, Scratch& scratch, std::vector<int32_t>& ids) const;
   void note_join(std::string_view left, std::string_view right);
+  void finish_bytes();
+  void finish_characters();
+  size_t character_symbols(const uint8_t* p, size_t size, Scratch& scratch) const;
+  bool encode_character_parts(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
+                              std::vector<int32_t>& ids) const;
+  void encode_character_part(const uint8_t* p, size_t size, const uint8_t* safe_end, Scratch& scratch,
+                             IdWriter& out) const;
   void merge_small(Scratch& scratch, size_t n) const;
   void merge_large(Scratch& scratch, size_t n) const;
 
+  Spelling spelling_ = Spelling::kByteLevel;
   std::string arena_;
   std::vector<Token> tokens_;  // by id
-  std::vector<Slot> table_;    // of the alphabet's tokens, by their bytes
+  std::vector<Slot> table_;    // of the tokens that texts can hold, by their bytes
   std::unordered_map<std::string, int32_t> other_;
   size_t count_ = 0;
   size_t in_table_ = 0;
@@ -165,9 +204,15 @@ class BpeModel {
   int pair_shift_ = 64;
   uint32_t rank_ = 0;
   std::array<int32_t, 256> byte_ids_{};
-  std::vector<uint64_t> byte_pairs_;  // pair() of two bytes' tokens
-  // For may_join(): a bit for the hash of two characters that a merge puts side by side, and one for the last
-  // byte of the left and the first byte of the right token of merges that hold a character in part.
+  std::vector<uint64_t> byte_pairs_;  // pair() of two bytes' tokens; of characters, of two ASCII ones'
+  // Of models of characters.
+  std::vector<int32_t> character_ids_;  // by code point below 0x10000, -1 = no token
+  std::array<int32_t, 256> fallback_ids_{};
+  int32_t unk_ = -1;
+  bool byte_fallback_ = false;
+  std::array<uint64_t, 128 * 128 / 64> ascii_joins_{};  // a bit for two ASCII characters that a merge puts side by side
+  // For may_join(): a bit for the hash of two characters, or what a token holds of them, that a merge puts side by side;
+  // and one for the last byte of the left and the first byte of the right token of merges that hold one in part.
   static constexpr int kJoinBits = 19;
   std::vector<uint64_t> joins_;
   std::array<uint64_t, 65536 / 64> part_joins_{};

@@ -22,10 +22,17 @@ GgufVocab read_gguf_vocab(const std::filesystem::path& path) {
   vocab.tokens = file->texts("tokenizer.ggml.tokens");
   vocab.model = text("tokenizer.ggml.model");
   vocab.pre = text("tokenizer.ggml.pre");
+  vocab.architecture = text("general.architecture");
   if (file->has("tokenizer.ggml.merges")) vocab.merges = file->texts("tokenizer.ggml.merges");
   if (file->has("tokenizer.ggml.token_type"))
     for (int64_t type : file->integers("tokenizer.ggml.token_type"))
       vocab.token_types.push_back(static_cast<int32_t>(type));
+  if (auto found = file->metadata().find("tokenizer.ggml.scores"); found != file->metadata().end()) {
+    const auto* scores = std::get_if<std::vector<double>>(&found->second);
+    if (!scores) fail("{}: tokenizer.ggml.scores: expected a list of numbers", vocab.source);
+    vocab.scores = *scores;
+  }
+  vocab.add_space_prefix = flag("tokenizer.ggml.add_space_prefix");
   vocab.bos = id("tokenizer.ggml.bos_token_id");
   vocab.eos = id("tokenizer.ggml.eos_token_id");
   vocab.pad = id("tokenizer.ggml.padding_token_id");

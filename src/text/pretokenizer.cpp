@@ -108,12 +108,18 @@ PreTokenizer::PreTokenizer(std::vector<Stage> stages, const std::string& source,
     : kind_(Kind::kGeneral), stages_(std::move(stages)) {
   using Type = Stage::Type;
   auto is_level = [](const Stage& s) { return s.type == Type::kByteLevel; };
-  if (std::count_if(stages_.begin(), stages_.end(), is_level) != 1 || !is_level(stages_.back()))
+  auto levels = std::count_if(stages_.begin(), stages_.end(), is_level);
+  byte_level_ = levels > 0;
+  if (byte_level_ && (levels != 1 || !is_level(stages_.back())))
     fail("{}: pre_tokenizer: expected ByteLevel once and last, which byte-level BPE needs", source);
-  const Stage& level = stages_.back();
-  prefix_space_ = level.prefix_space;
-  if (scanners && !prefix_space_) {
+  auto is_metaspace = [](const Stage& s) { return s.type == Type::kMetaspace; };
+  if (byte_level_ && std::any_of(stages_.begin(), stages_.end(), is_metaspace))
+    fail("{}: pre_tokenizer: Metaspace together with ByteLevel is not known", source);
+  if (stages_.empty()) kind_ = Kind::kWhole;
+  if (byte_level_) prefix_space_ = stages_.back().prefix_space;
+  if (byte_level_ && scanners && !prefix_space_) {
     const Stage& first = stages_.front();
+    const Stage& level = stages_.back();
     if (stages_.size() == 1) {
       kind_ = level.use_regex ? Kind::kGpt2 : Kind::kWhole;
     } else if (stages_.size() == 2 && first.type == Type::kDigits && first.individual && level.use_regex) {
@@ -157,6 +163,8 @@ void PreTokenizer::run_stage(size_t index, std::string_view text, RegexScratch& 
         behavior = stage.individual ? Behavior::kIsolated : Behavior::kContiguous;
         find_numeric(piece, matches);
         break;
+      case Stage::Type::kMetaspace:
+        break;  // run_metaspace()
       case Stage::Type::kByteLevel:
         behavior = Behavior::kIsolated;
         if (regexes_[index]) regexes_[index]->find_all(piece, scratch, matches);
@@ -164,6 +172,49 @@ void PreTokenizer::run_stage(size_t index, std::string_view text, RegexScratch& 
     }
     apply(behavior, parts_of(matches, piece.size(), invert), begin, pieces);
   }
+}
+
+std::string PreTokenizer::run_metaspace(const Stage& stage, std::string_view text, bool at_start,
+                                        Ranges& pieces) const {
+  const std::string& mark = stage.pattern;
+  Ranges before, matches;
+  before.swap(pieces);
+  std::string out;
+  for (auto [begin, end] : before) {
+    std::string_view piece = text.substr(begin, end - begin);
+    size_t start = out.size();
+    bool wanted = stage.prepend_scheme == PrependScheme::kAlways ||
+                  (stage.prepend_scheme == PrependScheme::kFirst && at_start && begin == 0);
+    if (wanted && !piece.starts_with(mark) && !piece.starts_with(' ')) out += mark;
+    for (char c : piece) {
+      if (c == ' ') {
+        out += mark;
+      } else {
+        out += c;
+      }
+    }
+    std::string_view marked = std::string_view(out).substr(start);
+    matches.clear();
+    if (stage.split) find_plain(marked, mark, matches);
+    apply(stage.split ? Behavior::kMergedWithNext : Behavior::kIsolated, parts_of(matches, marked.size(), false), start,
+          pieces);
+  }
+  return out;
+}
+
+std::string_view PreTokenizer::split_characters(std::string_view text, bool at_start, RegexScratch& scratch,
+                                                std::string& buffer, Ranges& pieces) const {
+  pieces.clear();
+  if (!text.empty()) pieces.emplace_back(0, text.size());
+  for (size_t i = 0; i < stages_.size(); ++i) {
+    if (stages_[i].type == Stage::Type::kMetaspace) {
+      buffer = run_metaspace(stages_[i], text, at_start, pieces);
+      text = buffer;
+    } else {
+      run_stage(i, text, scratch, pieces);
+    }
+  }
+  return text;
 }
 
 void PreTokenizer::split_until_byte_level(std::string_view text, RegexScratch& scratch, Ranges& pieces) const {

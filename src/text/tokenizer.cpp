@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "text/scanners.h"
+#include "text/space_mark.h"
 #include "text/tokenizer_impl.h"
 #include "text/unicode.h"
 
@@ -69,6 +70,50 @@ void encode_fragment(const BpeModel& model, const PreTokenizer& pre, std::string
     model.encode_piece(bytes(text) + begin, stop - begin, safe_end, scratch.bpe, out);
 }
 
+/** The short way of models of characters; `part` stands in a text that ends at `safe_end`. */
+void encode_marked(const BpeModel& model, const MarkedText& marked, std::string_view part, bool at_start,
+                   const uint8_t* safe_end, EncodeScratch& scratch, std::vector<int32_t>& ids) {
+  std::string_view text = marked.run(part, at_start, scratch.marked);
+  if (text.data() != part.data()) {
+    scratch.marked.append(16, '\0');  // words near the end can then be read with their surroundings
+    text = std::string_view(scratch.marked).substr(0, scratch.marked.size() - 16);
+    safe_end = bytes(text) + text.size() + 16;
+  }
+  IdWriter out(ids);
+  auto put = [&](size_t begin, size_t end) {
+    model.encode_piece(bytes(text) + begin, end - begin, safe_end, scratch.bpe, out);
+  };
+  if (marked.split()) {
+    size_t begin = 0;
+    for (size_t space = text.find(' ', 1); space != std::string_view::npos; space = text.find(' ', begin + 1)) {
+      put(begin, space);
+      begin = space;
+    }
+    put(begin, text.size());
+  } else if (marked.rest().stages().empty()) {
+    put(0, text.size());
+  } else {
+    marked.rest().split_characters(text, at_start, scratch.regex, scratch.spelled, scratch.ranges);
+    for (auto [begin, end] : scratch.ranges) put(begin, end);
+  }
+}
+
+/** Any list of stages in front of a model of characters; `part` is normalized. */
+void encode_characters(const BpeModel& model, const PreTokenizer& pre, std::string_view part, bool at_start,
+                       EncodeScratch& scratch, std::vector<int32_t>& ids) {
+  std::string_view text = pre.split_characters(part, at_start, scratch.regex, scratch.spelled, scratch.ranges);
+  IdWriter out(ids);
+  for (auto [begin, end] : scratch.ranges) {
+    std::string_view piece = text.substr(begin, end - begin);
+    if (model.spelling() == Spelling::kMarked) {
+      scratch.marked.clear();
+      append_marked(scratch.marked, piece);
+      piece = scratch.marked;
+    }
+    model.encode_piece(bytes(piece), piece.size(), bytes(piece) + piece.size(), scratch.bpe, out);
+  }
+}
+
 }  // namespace
 
 size_t Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids) const {
@@ -93,18 +138,31 @@ size_t Tokenizer::encode(std::string_view text, EncodeScratch& scratch, std::vec
       continue;
     }
     std::string_view part = text.substr(outer.begin, outer.end - outer.begin);
+    if (impl.marked) {
+      encode_marked(impl.model, *impl.marked, part, outer.begin == 0, safe_end, scratch, ids);
+      continue;
+    }
+    std::string_view normal = impl.normalizer.run(part, scratch.normalized);
+    const uint8_t* end = normal.data() == part.data() ? safe_end : bytes(normal) + normal.size();
+    auto encode_rest = [&](size_t begin, size_t stop) {
+      std::string_view rest = normal.substr(begin, stop - begin);
+      if (impl.pre.byte_level()) {
+        encode_fragment(impl.model, impl.pre, rest, end, scratch, ids);
+      } else {
+        encode_characters(impl.model, impl.pre, rest, outer.begin == 0 && begin == 0, scratch, ids);
+      }
+    };
     if (impl.second.empty()) {
-      encode_fragment(impl.model, impl.pre, part, safe_end, scratch, ids);
+      encode_rest(0, normal.size());
       continue;
     }
     scratch.inner.clear();
-    impl.second.split(part, scratch.inner);
+    impl.second.split(normal, scratch.inner);
     for (const auto& piece : scratch.inner) {
       if (piece.id >= 0) {
         ids.push_back(piece.id);
       } else {
-        encode_fragment(impl.model, impl.pre, part.substr(piece.begin, piece.end - piece.begin), safe_end, scratch,
-                        ids);
+        encode_rest(piece.begin, piece.end);
       }
     }
   }
@@ -113,6 +171,19 @@ size_t Tokenizer::encode(std::string_view text, EncodeScratch& scratch, std::vec
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
   const Impl& impl = *impl_;
+  if (impl.decoder) {
+    std::vector<std::string> tokens;
+    for (int32_t id : ids) {
+      if (skip_special && is_special(id)) continue;
+      auto it = impl.added_by_id.find(id);
+      if (it != impl.added_by_id.end()) {
+        tokens.push_back(impl.added[it->second].content);
+      } else if (std::string token = impl.model.id_to_token(id); !token.empty()) {
+        tokens.push_back(std::move(token));
+      }
+    }
+    return impl.decoder->run(std::move(tokens));
+  }
   std::string raw;
   bool any = false;
   for (int32_t id : ids) {

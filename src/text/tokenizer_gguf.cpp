@@ -1,63 +1,50 @@
-#include <spdlog/spdlog.h>
-
-#include <array>
+#include <algorithm>
 
 #include "base/error.h"
+#include "text/gguf_kind.h"
 #include "text/tokenizer_impl.h"
 #include "text/unicode.h"
 
 namespace gavel {
 namespace {
 
-using Stage = PreTokenizer::Stage;
-
 enum GgufTokenType : int32_t { kUnknownToken = 2, kControlToken = 3, kUserToken = 4 };
 
-struct Family {
-  std::vector<Stage> stages;
-  bool ignore_merges = false;
-  bool add_bos = false;  // when the file does not say
-};
+void add_given_merges(const GgufVocab& vocab, BpeModel& model) {
+  for (size_t i = 0; i < vocab.merges.size(); ++i) {
+    std::string_view merge = vocab.merges[i];
+    size_t space = merge.find(' ');
+    if (!is_valid_utf8(merge) || space == std::string_view::npos || space + 1 >= merge.size())
+      fail("{}: tokenizer.ggml.merges[{}]: expected two tokens with a space between them", vocab.source, i);
+    model.add_merge(merge.substr(0, space), merge.substr(space + 1), i);
+  }
+}
 
-// What tokenizer.ggml.pre names, as the tokenizer.json of the models that carry it has it.
-Family family_of(const GgufVocab& vocab) {
-  Stage level;
-  if (vocab.pre == "gpt-2" || vocab.pre == "gpt2" || vocab.pre == "phi-2") return {{level}};
-  for (const char* name : {"smollm", "starcoder", "refact", "command-r", "codeshell"}) {
-    if (vocab.pre != name) continue;
-    Stage digits;
-    digits.type = Stage::Type::kDigits;
-    digits.individual = true;
-    return {{digits, level}};
+// bos, eos, unk and pad are special whatever type they have.
+void add_named(const GgufVocab& vocab, std::vector<AddedToken>& added) {
+  for (std::optional<int32_t> id : {vocab.bos, vocab.eos, vocab.unk, vocab.pad}) {
+    if (!id || static_cast<size_t>(*id) >= vocab.tokens.size()) continue;
+    auto found = std::find_if(added.begin(), added.end(), [&](const AddedToken& token) { return token.id == *id; });
+    if (found == added.end())
+      added.push_back({.id = *id, .content = vocab.tokens[static_cast<size_t>(*id)], .special = true});
   }
-  for (const char* name : {"llama-bpe", "llama3", "llama-v3"}) {
-    if (vocab.pre != name) continue;
-    Stage split;
-    split.type = Stage::Type::kSplit;
-    split.pattern = PreTokenizer::kLlama3Pattern;
-    level.use_regex = false;
-    return {{split, level}, true, true};
-  }
-  fail(
-      "{}: tokenizer.ggml.pre: \"{}\" is not known; gpt-2, smollm, starcoder and llama-bpe are. Give the "
-      "model's "
-      "tokenizer.json instead",
-      vocab.source, vocab.pre);
 }
 
 }  // namespace
 
-Tokenizer TokenizerBuilder::from_gguf(const GgufVocab& vocab) {
-  if (vocab.model != "gpt2")
-    fail("{}: tokenizer.ggml.model: \"{}\" is not known; \"gpt2\" (byte-level BPE) is", vocab.source, vocab.model);
+Tokenizer TokenizerBuilder::from_gguf(const GgufVocab& given) {
+  GgufKind kind = gguf_kind(given);
+  GgufVocab vocab = given;
+  if (kind.sentencepiece) respell_spaces(vocab);
   size_t count = vocab.tokens.size();
   if (count >= BpeModel::kMaxIds) fail("{}: tokenizer.ggml.tokens: {} tokens are too many", vocab.source, count);
   if (!vocab.token_types.empty() && vocab.token_types.size() != count)
     fail("{}: tokenizer.ggml.token_type has {} entries for {} tokens", vocab.source, vocab.token_types.size(), count);
-  Family family = family_of(vocab);
   auto impl = std::make_shared<Tokenizer::Impl>();
   impl->source = vocab.source;
-  impl->pre = PreTokenizer(std::move(family.stages), vocab.source);
+  set_text_parts(*impl, std::move(kind.normalizer), std::move(kind.pre_tokenizer));
+  impl->byte_level_decoder = !kind.sentencepiece;
+  if (kind.sentencepiece) impl->decoder.emplace(std::move(kind.decoder));
   impl->model.reserve(count, vocab.merges.size());
   std::vector<AddedToken> added;
   for (size_t i = 0; i < count; ++i) {
@@ -68,14 +55,16 @@ Tokenizer TokenizerBuilder::from_gguf(const GgufVocab& vocab) {
     if (type != kUnknownToken && type != kControlToken && type != kUserToken) continue;
     added.push_back({.id = static_cast<int32_t>(i), .content = token, .special = type != kUserToken});
   }
-  for (size_t i = 0; i < vocab.merges.size(); ++i) {
-    std::string_view merge = vocab.merges[i];
-    size_t space = merge.find(' ');
-    if (!is_valid_utf8(merge) || space == std::string_view::npos || space + 1 >= merge.size())
-      fail("{}: tokenizer.ggml.merges[{}]: expected two tokens with a space between them", vocab.source, i);
-    impl->model.add_merge(merge.substr(0, space), merge.substr(space + 1), i);
+  if (kind.sentencepiece) add_named(vocab, added);
+  if (kind.sentencepiece && vocab.merges.empty()) {
+    impl->made_merges = make_merges(vocab);
+    for (auto [left, right] : impl->made_merges)
+      impl->model.add_merge(vocab.tokens[static_cast<size_t>(left)], vocab.tokens[static_cast<size_t>(right)], 0);
+  } else {
+    add_given_merges(vocab, impl->model);
   }
-  impl->model.finish(family.ignore_merges, std::nullopt, false);
+  auto unk = kind.unk_token.empty() ? std::nullopt : impl->model.token_to_id(kind.unk_token);
+  impl->model.finish(kind.ignore_merges, unk, kind.fuse_unk, kind.byte_fallback);
   if (auto& missing = impl->model.missing_merge())
     fail("{}: tokenizer.ggml.merges[{}]: the token \"{}\" is not in tokenizer.ggml.tokens", vocab.source, missing->row,
          missing->token);
@@ -89,12 +78,13 @@ Tokenizer TokenizerBuilder::from_gguf(const GgufVocab& vocab) {
   out.bos_ = check(vocab.bos, "tokenizer.ggml.bos_token_id");
   out.eos_ = check(vocab.eos, "tokenizer.ggml.eos_token_id");
   out.pad_ = check(vocab.pad, "tokenizer.ggml.padding_token_id");
-  if (vocab.add_bos.value_or(family.add_bos) && out.bos_) out.prefix_.push_back(*out.bos_);
+  if (vocab.add_bos.value_or(kind.add_bos) && out.bos_) out.prefix_.push_back(*out.bos_);
   if (vocab.add_eos.value_or(false) && out.eos_) out.suffix_.push_back(*out.eos_);
-  impl->gguf = vocab;
   impl->chat_template = vocab.chat_template;
-  impl->gguf.tokens = {};
-  impl->gguf.token_types = {};
+  vocab.tokens = {};
+  vocab.token_types = {};
+  vocab.scores = {};
+  impl->gguf = std::move(vocab);
   out.impl_ = impl;
   return out;
 }

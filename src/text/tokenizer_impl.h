@@ -1,12 +1,16 @@
 #pragma once
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "text/added_tokens.h"
 #include "text/bpe.h"
+#include "text/decoder.h"
+#include "text/marked_text.h"
+#include "text/normalizer.h"
 #include "text/pretokenizer.h"
 #include "text/tokenizer.h"
 
@@ -18,7 +22,8 @@ struct JsonNode;
 struct EncodeScratch {
   BpeModel::Scratch bpe;
   RegexScratch regex;
-  std::string text;
+  std::string text, spelled, marked;
+  std::array<std::string, 2> normalized;
   std::vector<AddedTokenMatcher::Piece> pieces, inner;
   std::vector<std::pair<size_t, size_t>> ranges;
   std::vector<std::string> strings;
@@ -72,25 +77,34 @@ class ScratchPool {
 struct Tokenizer::Impl {
   std::string source;
   BpeModel model;
+  Normalizer normalizer;
   PreTokenizer pre;
-  AddedTokenMatcher first;        // added tokens with normalized = false, looked for first
-  AddedTokenMatcher second;       // the others
-  std::vector<AddedToken> added;  // by id
+  std::optional<MarkedText> marked;  // stands for normalizer and pre, where they do no more than it can
+  AddedTokenMatcher first;           // added tokens with normalized = false, looked for first
+  AddedTokenMatcher second;          // the others, by their normalized text
+  std::vector<AddedToken> added;     // by id
   std::unordered_map<std::string, size_t> added_by_content;
   std::unordered_map<int32_t, size_t> added_by_id;
   std::optional<TruncationParams> truncation;  // of tokenizer.json
   std::optional<PaddingParams> padding;
-  bool byte_level_decoder = true;  // else decode() joins the tokens' strings with spaces
+  bool byte_level_decoder = true;  // else decode() does as `decoder` says, or joins the tokens' strings with spaces
+  std::optional<Decoder> decoder;
 
-  std::string_view json;                  // the tokenizer.json that was read, kept alive by
-  std::shared_ptr<const void> json_keep;  // this
-  std::string config_json;                // tokenizer_config.json as read, or ""
-  std::string special_map_json;           // special_tokens_map.json as read, or ""
-  std::string chat_template;              // Jinja, or ""
-  bool chat_template_file = false;        // it stands in a file of its own, chat_template.jinja
-  GgufVocab gguf;                         // without tokens and merges; model is "" when read from JSON
+  std::string_view json;                                 // the tokenizer.json that was read, kept alive by
+  std::shared_ptr<const void> json_keep;                 // this
+  std::string config_json;                               // tokenizer_config.json as read, or ""
+  std::string special_map_json;                          // special_tokens_map.json as read, or ""
+  std::string chat_template;                             // Jinja, or ""
+  bool chat_template_file = false;                       // it stands in a file of its own, chat_template.jinja
+  GgufVocab gguf;                                        // without tokens; model is "" when read from JSON
+  std::vector<std::pair<int32_t, int32_t>> made_merges;  // of a GGUF vocabulary of scores
   mutable ScratchPool pool;
 };
+
+// The sections of tokenizer.json that say how a text becomes pieces and tokens a text again (tokenizer_json_text.cpp).
+std::vector<Normalizer::Step> read_normalizer(const JsonNode& node);
+std::vector<PreTokenizer::Stage> read_pre_tokenizer(const JsonNode& node);
+std::vector<Decoder::Step> read_decoder(const JsonNode& node);
 
 // The sections of tokenizer.json that make rows of texts (tokenizer_rows.cpp).
 void read_post_processor(const JsonNode& node, std::vector<int32_t>& prefix, std::vector<int32_t>& suffix,
@@ -107,6 +121,10 @@ struct TokenizerBuilder {
   /** Ids as `tokenizers` gives them: the model's, else counting on from its size. */
   static void add_tokens(Tokenizer::Impl& impl, std::vector<AddedToken> tokens);
   static void finish_added(Tokenizer::Impl& impl);
+  /** Sets normalizer and pre-tokenizer, and what the model's tokens spell, before the model gets any. Throws Error naming
+   * the parts that don't go together. */
+  static void set_text_parts(Tokenizer::Impl& impl, std::vector<Normalizer::Step> steps,
+                             std::vector<PreTokenizer::Stage> stages);
 };
 
 }  // namespace gavel

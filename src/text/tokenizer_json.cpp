@@ -53,10 +53,10 @@ void read_merges(const Node& node, BpeModel& model) {
 
 void read_model(const Node& node, BpeModel& model) {
   if (node.has("type") && node.type() != "BPE")
-    fail("{}.type: \"{}\" is not known; only BPE (byte-level) is", node.where, node.type());
+    fail("{}.type: \"{}\" is not known; only BPE is", node.where, node.type());
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
     if (node.has(key) && !node.get(key).text().empty())
-      fail("{}.{}: \"{}\" is not known; byte-level BPE has none", node.where, key, node.get(key).text());
+      fail("{}.{}: \"{}\" is not known; there must be none", node.where, key, node.get(key).text());
   if (node.has("dropout")) {
     double dropout = 0;
     if (node.get("dropout").value.get(dropout) != simdjson::SUCCESS || dropout != 0)
@@ -82,73 +82,15 @@ void read_model(const Node& node, BpeModel& model) {
     if (!id) fail("{}.unk_token: \"{}\" is not in model.vocab", node.where, text);
     unk = static_cast<uint32_t>(*id);
   }
-  if (node.flag("byte_fallback", false)) {
+  bool byte_fallback = node.flag("byte_fallback", false);
+  if (byte_fallback && model.spelling() == Spelling::kByteLevel) {
     for (const std::string& c : ByteAlphabet::get().text)
       if (!model.token_to_id(c))
         fail("{}.byte_fallback: true is not known together with a vocabulary that lacks bytes", node.where);
   }
-  model.finish(node.flag("ignore_merges", false), unk, node.flag("fuse_unk", false));
+  model.finish(node.flag("ignore_merges", false), unk, node.flag("fuse_unk", false), byte_fallback);
   if (auto& missing = model.missing_merge())
     fail("{}[{}]: the token \"{}\" of this merge is not in model.vocab", merges.where, missing->row, missing->token);
-}
-
-void refuse_normalizer(const Node& node, const std::string& source) {
-  std::string type = node.type();
-  if (type == "Sequence") {
-    if (node.get("normalizers").array().size() == 0) return;
-    type = Node{node.get("normalizers").array().at(0).value_unsafe(), node.where + ".normalizers[0]"}.type();
-  }
-  fail(
-      "{}: the normalizer \"{}\" is not known; byte-level BPE of the Llama family has none (tokenizers made "
-      "from "
-      "SentencePiece, as Llama-2's, are not known)",
-      source, type);
-}
-
-PreTokenizer::Stage read_split(const Node& node) {
-  PreTokenizer::Stage stage;
-  stage.type = PreTokenizer::Stage::Type::kSplit;
-  Node pattern = node.get("pattern");
-  stage.is_regex = pattern.has("Regex");
-  if (!stage.is_regex && !pattern.has("String")) fail("{}: expected the key \"Regex\" or \"String\"", pattern.where);
-  stage.pattern = pattern.get(stage.is_regex ? "Regex" : "String").text();
-  stage.invert = node.flag("invert", false);
-  using enum PreTokenizer::Behavior;
-  constexpr std::array<std::pair<std::string_view, PreTokenizer::Behavior>, 5> kNames{
-      {{"Isolated", kIsolated},
-       {"Removed", kRemoved},
-       {"MergedWithPrevious", kMergedWithPrevious},
-       {"MergedWithNext", kMergedWithNext},
-       {"Contiguous", kContiguous}}};
-  std::string_view name = node.get("behavior").text();
-  auto found = std::find_if(kNames.begin(), kNames.end(), [&](auto& n) { return n.first == name; });
-  if (found == kNames.end()) fail("{}.behavior: \"{}\" is not known", node.where, name);
-  stage.behavior = found->second;
-  return stage;
-}
-
-void read_stages(const Node& node, std::vector<PreTokenizer::Stage>& stages, int depth = 0) {
-  std::string type = node.type();
-  if (type == "Sequence") {
-    if (depth > 16) fail("{}: nested too deeply", node.where);
-    Node list = node.get("pretokenizers");
-    size_t i = 0;
-    for (element e : list.array()) read_stages({e, fmt::format("{}[{}]", list.where, i++)}, stages, depth + 1);
-  } else if (type == "Split") {
-    stages.push_back(read_split(node));
-  } else if (type == "Digits") {
-    PreTokenizer::Stage stage;
-    stage.type = PreTokenizer::Stage::Type::kDigits;
-    stage.individual = node.get("individual_digits").truth();
-    stages.push_back(stage);
-  } else if (type == "ByteLevel") {
-    PreTokenizer::Stage stage;
-    stage.prefix_space = node.get("add_prefix_space").truth();
-    stage.use_regex = node.flag("use_regex", true);
-    stages.push_back(stage);
-  } else {
-    fail("{}: the pre-tokenizer \"{}\" is not known; ByteLevel, Split, Digits and Sequence are", node.where, type);
-  }
 }
 
 // A token in tokenizer_config.json or special_tokens_map.json: a string, or an object with "content".
@@ -199,10 +141,54 @@ void TokenizerBuilder::finish_added(Tokenizer::Impl& impl) {
   for (size_t i = 0; i < impl.added.size(); ++i) {
     impl.added_by_content[impl.added[i].content] = i;
     impl.added_by_id[impl.added[i].id] = i;
-    (impl.added[i].normalized ? second : first).push_back(impl.added[i]);
+    if (!impl.added[i].normalized) {
+      first.push_back(impl.added[i]);
+      continue;
+    }
+    // Looked for in normalized text, so by its own normalized text.
+    std::array<std::string, 2> buffers;
+    AddedToken token = impl.added[i];
+    token.content = impl.normalizer.run(impl.added[i].content, buffers);
+    if (token.content.empty())
+      fail("{}: added_tokens: nothing is left of \"{}\" after normalization", impl.source, impl.added[i].content);
+    second.push_back(std::move(token));
   }
   impl.first = AddedTokenMatcher(std::move(first));
   impl.second = AddedTokenMatcher(std::move(second));
+  if (impl.second.empty()) return;
+  impl.marked.reset();
+  // After a token that takes all that stands at the start, "first" would mean the part behind it as well.
+  auto prepends = [](const Normalizer::Step& step) { return step.type == Normalizer::Step::Type::kPrepend; };
+  auto first_only = [](const PreTokenizer::Stage& stage) {
+    return stage.type == PreTokenizer::Stage::Type::kMetaspace &&
+           stage.prepend_scheme == PreTokenizer::PrependScheme::kFirst;
+  };
+  const auto& steps = impl.normalizer.steps();
+  const auto& stages = impl.pre.stages();
+  if (std::any_of(steps.begin(), steps.end(), prepends) && std::any_of(stages.begin(), stages.end(), first_only))
+    fail(
+        "{}: the normalizer Prepend, the prepend_scheme \"first\" and added tokens with \"normalized\" are not known "
+        "together",
+        impl.source);
+}
+
+void TokenizerBuilder::set_text_parts(Tokenizer::Impl& impl, std::vector<Normalizer::Step> steps,
+                                      std::vector<PreTokenizer::Stage> stages) {
+  impl.normalizer = Normalizer(std::move(steps));
+  drop_idle_stages(impl.normalizer, stages);
+  impl.pre = PreTokenizer(stages, impl.source);
+  if (impl.pre.byte_level()) return;
+  bool marked = spaces_vanish(impl.normalizer, stages);
+  impl.model.set_spelling(marked ? Spelling::kMarked : Spelling::kCharacters);
+  if (marked) impl.marked = MarkedText::of(impl.normalizer, stages, impl.source);
+  // `tokenizers` would have to be asked where a text begins whose first characters were taken away.
+  for (const auto& step : impl.normalizer.steps())
+    for (const auto& stage : stages)
+      if (step.type == Normalizer::Step::Type::kReplace && step.content.empty() &&
+          stage.type == PreTokenizer::Stage::Type::kMetaspace &&
+          stage.prepend_scheme == PreTokenizer::PrependScheme::kFirst)
+        fail("{}: a normalizer that takes \"{}\" away and the prepend_scheme \"first\" are not known together",
+             impl.source, step.pattern);
 }
 
 Tokenizer TokenizerBuilder::from_json(std::string_view json, const std::string& source,
@@ -217,16 +203,16 @@ Tokenizer TokenizerBuilder::from_json(std::string_view json, const std::string& 
   impl->source = source;
   if (top.has("version") && top.get("version").text() != "1.0")
     fail("{}: version \"{}\" is not known; \"1.0\" is", source, top.get("version").text());
-  if (top.has("normalizer")) refuse_normalizer(top.get("normalizer"), source);
-  if (!top.has("pre_tokenizer")) fail("{}: pre_tokenizer is missing; ByteLevel is needed", source);
+  std::vector<Normalizer::Step> steps;
   std::vector<PreTokenizer::Stage> stages;
-  read_stages(top.get("pre_tokenizer"), stages);
-  impl->pre = PreTokenizer(std::move(stages), source);
+  if (top.has("normalizer")) steps = read_normalizer(top.get("normalizer"));
+  if (top.has("pre_tokenizer")) stages = read_pre_tokenizer(top.get("pre_tokenizer"));
+  set_text_parts(*impl, std::move(steps), std::move(stages));
+  impl->byte_level_decoder = false;
   if (top.has("decoder")) {
-    std::string type = top.get("decoder").type();
-    if (type != "ByteLevel") fail("{}: the decoder \"{}\" is not known; ByteLevel is", source, type);
-  } else {
-    impl->byte_level_decoder = false;
+    std::vector<Decoder::Step> decoder = read_decoder(top.get("decoder"));
+    impl->byte_level_decoder = decoder.size() == 1 && decoder[0].type == Decoder::Step::Type::kByteLevel;
+    if (!impl->byte_level_decoder) impl->decoder.emplace(std::move(decoder));
   }
   read_model(top.get("model"), impl->model);
   if (top.has("added_tokens")) {

@@ -22,10 +22,64 @@ Json stage_json(const Stage& stage) {
       return {{"type", "Digits"}, {"individual_digits", stage.individual}};
     case Stage::Type::kSplit:
       return {{"type", "Split"}, {"pattern", {{"Regex", stage.pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
+    case Stage::Type::kMetaspace: {
+      using Scheme = PreTokenizer::PrependScheme;
+      const char* scheme = stage.prepend_scheme == Scheme::kAlways  ? "always"
+                           : stage.prepend_scheme == Scheme::kFirst ? "first"
+                                                                    : "never";
+      return {
+          {"type", "Metaspace"}, {"replacement", stage.pattern}, {"prepend_scheme", scheme}, {"split", stage.split}};
+    }
     case Stage::Type::kByteLevel:
       break;
   }
   return byte_level(stage.prefix_space, stage.use_regex);
+}
+
+Json step_json(const Normalizer::Step& step) {
+  using Type = Normalizer::Step::Type;
+  switch (step.type) {
+    case Type::kReplace:
+      return {{"type", "Replace"}, {"pattern", {{"String", step.pattern}}}, {"content", step.content}};
+    case Type::kPrepend:
+      return {{"type", "Prepend"}, {"prepend", step.content}};
+    case Type::kNfc:
+    case Type::kNfkc:
+      break;
+  }
+  return {{"type", step.type == Type::kNfc ? "NFC" : "NFKC"}};
+}
+
+Json decoder_json(const Decoder::Step& step) {
+  using Type = Decoder::Step::Type;
+  switch (step.type) {
+    case Type::kReplace:
+      return {{"type", "Replace"}, {"pattern", {{"String", step.pattern}}}, {"content", step.content}};
+    case Type::kByteFallback:
+      return {{"type", "ByteFallback"}};
+    case Type::kFuse:
+      return {{"type", "Fuse"}};
+    case Type::kStrip:
+      return {{"type", "Strip"}, {"content", step.pattern}, {"start", step.start}, {"stop", step.stop}};
+    case Type::kMetaspace:
+      return {{"type", "Metaspace"},
+              {"replacement", step.pattern},
+              {"prepend_scheme", step.drop_first ? "always" : "never"},
+              {"split", true}};
+    case Type::kByteLevel:
+      break;
+  }
+  return byte_level(true, true);
+}
+
+/** null for an empty list, the one part, or a Sequence, whose parts stand under `key`. */
+template <class Part, class ToJson>
+Json sequence_json(const std::vector<Part>& parts, const char* key, const ToJson& to_json) {
+  if (parts.empty()) return nullptr;
+  if (parts.size() == 1) return to_json(parts[0]);
+  Json list = Json::array();
+  for (const Part& part : parts) list.push_back(to_json(part));
+  return {{"type", "Sequence"}, {key, std::move(list)}};
 }
 
 Json template_json(const Tokenizer& tokenizer) {
@@ -69,24 +123,19 @@ std::string Tokenizer::to_json() const {
                                     {"rstrip", token.rstrip},
                                     {"normalized", token.normalized},
                                     {"special", token.special}});
-  root["normalizer"] = nullptr;
-  const auto& stages = impl.pre.stages();
-  if (stages.size() == 1) {
-    root["pre_tokenizer"] = stage_json(stages[0]);
-  } else {
-    root["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", Json::array()}};
-    for (const Stage& stage : stages) root["pre_tokenizer"]["pretokenizers"].push_back(stage_json(stage));
-  }
+  root["normalizer"] = sequence_json(impl.normalizer.steps(), "normalizers", step_json);
+  root["pre_tokenizer"] = sequence_json(impl.pre.stages(), "pretokenizers", stage_json);
   root["post_processor"] = template_json(*this);
-  root["decoder"] = byte_level(true, true);
+  root["decoder"] =
+      impl.decoder ? sequence_json(impl.decoder->steps(), "decoders", decoder_json) : byte_level(true, true);
   Json& model = root["model"];
   model = {{"type", "BPE"},
            {"dropout", nullptr},
-           {"unk_token", nullptr},
+           {"unk_token", impl.model.unk() < 0 ? Json(nullptr) : Json(impl.model.id_to_token(impl.model.unk()))},
            {"continuing_subword_prefix", nullptr},
            {"end_of_word_suffix", nullptr},
-           {"fuse_unk", false},
-           {"byte_fallback", false},
+           {"fuse_unk", impl.model.fuse_unk()},
+           {"byte_fallback", impl.model.byte_fallback()},
            {"ignore_merges", impl.model.ignore_merges()}};
   // ordered_json looks through all keys at each insertion; the vocabulary is written through its vector.
   Json::object_t vocab;
@@ -94,7 +143,14 @@ std::string Tokenizer::to_json() const {
     if (std::string token = impl.model.id_to_token(id); !token.empty())
       static_cast<std::vector<std::pair<const std::string, Json>>&>(vocab).emplace_back(std::move(token), id);
   model["vocab"] = std::move(vocab);
-  model["merges"] = impl.gguf.merges;
+  if (impl.made_merges.empty()) {
+    model["merges"] = impl.gguf.merges;
+  } else {
+    Json merges = Json::array();
+    for (auto [left, right] : impl.made_merges)
+      merges.push_back({impl.model.id_to_token(left), impl.model.id_to_token(right)});
+    model["merges"] = std::move(merges);
+  }
   return root.dump(1);
 }
 
@@ -141,6 +197,7 @@ Tokenizer Tokenizer::with_regex_only() const {
   }
   auto impl = std::const_pointer_cast<Impl>(out.impl_);
   impl->pre = PreTokenizer(impl->pre.stages(), impl->source, false);
+  impl->marked.reset();
   return out;
 }
 

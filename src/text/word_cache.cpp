@@ -58,18 +58,21 @@ void WordCache::insert(const ShortWord& word, uint64_t hash, std::span<const int
   }
 }
 
-std::span<const int32_t> WordCache::find_long(std::string_view word, uint64_t hash) const {
+std::span<const int32_t> WordCache::find_long(std::string_view word, uint64_t hash, bool part) const {
   const LongEntry& entry = long_[hash >> (64 - kLongBits)];
-  if (entry.hash != hash || entry.size != word.size()) return {};
+  if (entry.hash != hash || entry.size != (static_cast<uint32_t>(word.size()) | (part ? kPart : 0))) return {};
   if (std::memcmp(arena_.data() + entry.begin, word.data(), word.size()) != 0) return {};
   return {pool_.data() + entry.ids, entry.count};
 }
 
-void WordCache::insert_long(std::string_view word, uint64_t hash, std::span<const int32_t> ids) {
+void WordCache::insert_long(std::string_view word, uint64_t hash, std::span<const int32_t> ids, bool part) {
   if (ids.empty()) return;
   if (arena_.size() + word.size() > kLongArena || pool_.size() + ids.size() > kPoolMax) clear();
-  long_[hash >> (64 - kLongBits)] = {hash, static_cast<uint32_t>(arena_.size()), static_cast<uint32_t>(word.size()),
-                                     static_cast<uint32_t>(pool_.size()), static_cast<uint32_t>(ids.size())};
+  long_[hash >> (64 - kLongBits)] = {.hash = hash,
+                                     .begin = static_cast<uint32_t>(arena_.size()),
+                                     .size = static_cast<uint32_t>(word.size()) | (part ? kPart : 0),
+                                     .ids = static_cast<uint32_t>(pool_.size()),
+                                     .count = static_cast<uint32_t>(ids.size())};
   arena_.insert(arena_.end(), word.begin(), word.end());
   pool_.insert(pool_.end(), ids.begin(), ids.end());
 }

@@ -65,9 +65,10 @@ class WordCache {
     return {entry.count <= 3 ? reinterpret_cast<const int32_t*>(entry.ids) : pool_.data() + entry.ids[0], entry.count};
   }
 
-  /** The tokens of a word of 16 to kMaxLongBytes bytes; empty when it is not in the cache. */
-  std::span<const int32_t> find_long(std::string_view word, uint64_t hash) const;
-  void insert_long(std::string_view word, uint64_t hash, std::span<const int32_t> ids);
+  /** The tokens of a word of 16 to kMaxLongBytes bytes; empty when it is not in the cache. A word and a part of one
+   * (`part`) that have the same bytes are two. */
+  std::span<const int32_t> find_long(std::string_view word, uint64_t hash, bool part = false) const;
+  void insert_long(std::string_view word, uint64_t hash, std::span<const int32_t> ids, bool part = false);
 
  private:
   static constexpr int kBits = 18;
@@ -76,10 +77,11 @@ class WordCache {
   static constexpr size_t kLongArena = 2 << 20;
   static constexpr size_t kPoolMax = 1 << 20;  // ids
 
+  static constexpr uint32_t kPart = 1u << 31;
   struct LongEntry {
     uint64_t hash = 0;
     uint32_t begin = 0;  // in the arena
-    uint32_t size = 0;   // 0: free
+    uint32_t size = 0;   // of the word, and kPart; 0: free
     uint32_t ids = 0;    // in the pool
     uint32_t count = 0;
   };

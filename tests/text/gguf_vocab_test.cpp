@@ -115,7 +115,7 @@ TEST(GgufVocab, HugeCountsAreErrors) {
   EXPECT_THROW(read_gguf_vocab(write_gguf(w.bytes)), Error);
   GgufVocab vocab;
   vocab.source = "G";
-  vocab.model = "llama";
+  vocab.model = "t5";
   EXPECT_THROW(Tokenizer::from_gguf(vocab), Error);
   try {
     Tokenizer::load(write_gguf(gguf_of(digits_json(), "odd")));

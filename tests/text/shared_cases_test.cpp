@@ -61,6 +61,34 @@ TEST(SharedCases, Llama3Json) {
   check(llama3_json(), "llama3_cases.jsonl.gz");
 }
 
+// Tokenizers of the SentencePiece kind, and one with NFC: packed, with their cases beside them.
+void check_packed(const std::string& name) {
+  std::filesystem::path packed = cases_folder() / (name + "_tokenizer.json.gz");
+  std::filesystem::path recorded = cases_folder() / (name + "_cases.jsonl.gz");
+  for (const auto& path : {packed, recorded})
+    if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is not here";
+  Tokenizer tokenizer = Tokenizer::from_json(read_gzip(packed), packed.string());
+  auto cases = parse_cases(read_gzip(recorded));
+  ASSERT_GT(cases.size(), 1000u);
+  for (const Case& c : cases) ASSERT_EQ(encode(tokenizer, c.text), c.ids) << c.text;
+  // The way of any normalizer and pre-tokenizer, which the short one must equal.
+  Tokenizer plain = tokenizer.with_regex_only();
+  for (const Case& c : cases) ASSERT_EQ(encode(plain, c.text), c.ids) << c.text;
+}
+
+TEST(SharedCases, MistralLegacy) {
+  check_packed("mistral_legacy");
+}
+TEST(SharedCases, Mistral3) {
+  check_packed("mistral3");
+}
+TEST(SharedCases, Gemma3) {
+  check_packed("gemma3");
+}
+TEST(SharedCases, Qwen2) {
+  check_packed("qwen2");
+}
+
 TEST(SharedCases, LlamaCppCases) {
   std::filesystem::path in = cases_folder() / "ggml-vocab-llama-bpe.gguf.inp";
   if (!std::filesystem::exists(in) || !std::filesystem::exists(llama3_json()))

@@ -154,7 +154,7 @@ TEST(Tokenizer, BadJsonIsAnErrorThatNamesThePart) {
   EXPECT_EQ(error_of(good().dump()), "no error");
   EXPECT_THAT(error_of(""), HasSubstr("T: not JSON"));
   EXPECT_THAT(error_of("[]"), HasSubstr("expected an object"));
-  EXPECT_THAT(error_of("{}"), HasSubstr("pre_tokenizer is missing"));
+  EXPECT_THAT(error_of("{}"), HasSubstr("the key \"model\" is missing"));
   std::string deep(100000, '[');
   EXPECT_THAT(error_of(deep), HasSubstr("T: not JSON"));
   struct Change {
@@ -164,12 +164,32 @@ TEST(Tokenizer, BadJsonIsAnErrorThatNamesThePart) {
   };
   for (Change c : std::initializer_list<Change>{
            {"/version", "\"2.0\"", "version \"2.0\" is not known"},
-           {"/normalizer", R"({"type": "NFC"})", "normalizer \"NFC\" is not known"},
+           {"/normalizer", R"({"type": "Lowercase"})", "normalizer: the normalizer \"Lowercase\" is not known"},
            {"/normalizer", R"({"type": "Sequence", "normalizers": []})", "no error"},
-           {"/normalizer", R"({"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "x"}]})",
-            "normalizer \"Prepend\" is not known"},
-           {"/pre_tokenizer", R"({"type": "Metaspace"})", "pre-tokenizer \"Metaspace\" is not known"},
-           {"/pre_tokenizer", R"({"type": "Digits", "individual_digits": true})", "expected ByteLevel once and last"},
+           {"/normalizer", R"({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Odd"}]})",
+            "normalizer.normalizers[1]: the normalizer \"Odd\" is not known"},
+           {"/normalizer", R"({"type": "Replace", "pattern": {"Regex": "a+"}, "content": "b"})",
+            "normalizer.pattern: expected {\"String\": text}"},
+           {"/normalizer", R"({"type": "Replace", "pattern": {"String": ""}, "content": "b"})",
+            "normalizer.pattern: the text to replace is empty"},
+           {"/normalizer", R"({"type": "Prepend"})", "normalizer: the key \"prepend\" is missing"},
+           {"/pre_tokenizer", R"({"type": "Metaspace"})", "pre_tokenizer: the key \"replacement\" is missing"},
+           {"/pre_tokenizer", R"({"type": "Metaspace", "replacement": "ab"})", "\"ab\" is not one character"},
+           {"/pre_tokenizer", R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "odd"})",
+            "pre_tokenizer.prepend_scheme: \"odd\" is not known"},
+           {"/pre_tokenizer", R"({"type": "Metaspace", "replacement": "_", "add_prefix_space": false})",
+            "pre_tokenizer.add_prefix_space: false does not agree"},
+           {"/pre_tokenizer",
+            R"({"type": "Sequence", "pretokenizers": [{"type": "Metaspace", "replacement": "_"},
+              {"type": "ByteLevel", "add_prefix_space": false}]})",
+            "Metaspace together with ByteLevel is not known"},
+           {"/pre_tokenizer",
+            R"({"type": "Sequence", "pretokenizers": [{"type": "ByteLevel", "add_prefix_space": false},
+              {"type": "Digits", "individual_digits": true}]})",
+            "expected ByteLevel once and last"},
+           {"/decoder", R"({"type": "Sequence", "decoders": [{"type": "CTC"}]})",
+            "decoder.decoders[0]: the decoder \"CTC\" is not known"},
+           {"/decoder", R"({"type": "Strip", "content": "ab", "start": 1, "stop": 0})", "\"ab\" is not one character"},
            {"/pre_tokenizer",
             R"({"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": "("},
               "behavior": "Isolated", "invert": false}, {"type": "ByteLevel", "add_prefix_space": false}]})",
