@@ -44,7 +44,7 @@ def peft_worker(job):
     import torch
     import transformers
     from peft import LoraConfig, PeftModel, TaskType, get_peft_model
-    from transformers import AutoTokenizer, LlamaForSequenceClassification
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, GgufConfig
     transformers.logging.set_verbosity_error()
     torch.manual_seed(0)
     torch.set_num_threads(os.cpu_count())
@@ -53,8 +53,10 @@ def peft_worker(job):
     # transformers makes another tokenizer of a GGUF file than the model's own: it does not part digits.
     tokenizer = AutoTokenizer.from_pretrained(job["tokenizer"])
     tokenizer.pad_token, tokenizer.padding_side = tokenizer.eos_token, "right"
-    model = LlamaForSequenceClassification.from_pretrained(gguf.parent, gguf_file=gguf.name, num_labels=3,
-                                                           attn_implementation="sdpa")
+    # Weights that stay quantised would be unpacked at every step.
+    model = AutoModelForSequenceClassification.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, num_labels=3, attn_implementation="sdpa", dtype=torch.float32,
+        quantization_config=GgufConfig(dequantize=True))
     model = model.to(getattr(torch, job["dtype"]))
     model.config.pad_token_id = tokenizer.pad_token_id
     if job.get("adapter"):

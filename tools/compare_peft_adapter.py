@@ -11,7 +11,7 @@ import sys
 
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
-from transformers import AutoTokenizer, LlamaForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from judged_rows import judge_first_rows, origin_text
 
@@ -19,7 +19,7 @@ gavel, base, adapter, data, max_length = sys.argv[1:6]
 rows = int(sys.argv[6]) if len(sys.argv) > 6 else 16
 torch.manual_seed(0)
 
-model = LlamaForSequenceClassification.from_pretrained(base, num_labels=3, dtype=torch.float32)
+model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=3, dtype=torch.float32)
 if adapter == "new":
     adapter = str(pathlib.Path(base).parent / "peft-adapter")
     made = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, use_rslora=True, task_type=TaskType.SEQ_CLS,
@@ -28,7 +28,7 @@ if adapter == "new":
         if "lora_" in name:
             parameter.data.normal_(0, 0.05)
     made.save_pretrained(adapter)
-    model = LlamaForSequenceClassification.from_pretrained(base, num_labels=3, dtype=torch.float32)
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=3, dtype=torch.float32)
 model = PeftModel.from_pretrained(model, adapter).eval()
 tokenizer = AutoTokenizer.from_pretrained(base)
 
