@@ -299,12 +299,14 @@ BENCHMARK(attention_gemma)->Apply(gemma_rules)->MeasureProcessCPUTime()->UseReal
 BENCHMARK(attention_gemma_grad)->Apply(gemma_rules)->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(norm)->Apply(types)->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(norm_grad)->Apply(types)->MeasureProcessCPUTime()->UseRealTime();
-#define GAVEL_GATED(name, kernel, function) \
-  BENCHMARK(kernel<GateFunction::function>)->Name(name)->Apply(types)->MeasureProcessCPUTime()->UseRealTime()
-GAVEL_GATED("swiglu", gated, kSilu);
-GAVEL_GATED("swiglu_grad", gated_grad, kSilu);
-GAVEL_GATED("geglu", gated, kGeluTanh);
-GAVEL_GATED("geglu_grad", gated_grad, kGeluTanh);
+BENCHMARK(gated<GateFunction::kSilu>)->Name("swiglu")->Apply(types)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(gated_grad<GateFunction::kSilu>)->Name("swiglu_grad")->Apply(types)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(gated<GateFunction::kGeluTanh>)->Name("geglu")->Apply(types)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK(gated_grad<GateFunction::kGeluTanh>)
+    ->Name("geglu_grad")
+    ->Apply(types)
+    ->MeasureProcessCPUTime()
+    ->UseRealTime();
 BENCHMARK(rotary_q)->Apply(types)->MeasureProcessCPUTime()->UseRealTime();
 
 }  // namespace

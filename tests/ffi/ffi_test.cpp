@@ -202,8 +202,8 @@ TEST(Ffi, ElementwiseHandlersCallTheKernels) {
   run("gavel_head_norm_grad", {x.array(), w.array(), dy.array()}, {y.array()}, {{"eps", 1e-5}, {"offset", 1.0}});
   rms_norm_gradient(12, 8, t, x.buffer.data(), offset, dy.buffer.data(), nullptr, other.buffer.data());
   EXPECT_TRUE(y.buffer.same_bits(other.buffer));
-  for (auto [target, function] : {std::pair<std::string, GateFunction>{"gavel_swiglu", GateFunction::kSilu},
-                                  {"gavel_geglu", GateFunction::kGeluTanh}}) {
+  for (const auto& [target, function] : {std::pair<std::string, GateFunction>{"gavel_swiglu", GateFunction::kSilu},
+                                         {"gavel_geglu", GateFunction::kGeluTanh}}) {
     run(target, {x.array(), r.array()}, {y.array()});
     gated_forward(function, 96, t, x.buffer.data(), r.buffer.data(), other.buffer.data());
     EXPECT_TRUE(y.buffer.same_bits(other.buffer)) << target;
