@@ -1,5 +1,6 @@
 // Any bytes as text: the hand-made scanners and PCRE2 give the same ids, from a warm and a cold cache, and
-// decoding gives the text again (as valid UTF-8), the vocabularies used here having all bytes.
+// decoding gives the text again (as valid UTF-8), the vocabularies used here having all bytes. So do the short way of
+// SentencePiece's kinds and the one of all normalizers and pre-tokenizers.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -7,9 +8,43 @@
 #include <vector>
 
 #include "fuzz_target.h"
+#include "text/space_mark.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 #include "text_sample.h"
+
+namespace {
+
+std::string with_spaces(std::string_view text) {
+  std::string out;
+  gavel::append_marked(out, text);
+  return out;
+}
+
+void check_sentencepiece(std::string_view text, std::string_view valid) {
+  using gavel::sample_sentencepiece_json;
+  auto make = [](std::string_view normalizer, std::string_view pre_tokenizer, bool ignore_merges) {
+    return gavel::Tokenizer::from_json(sample_sentencepiece_json(normalizer, pre_tokenizer, ignore_merges), "fuzz");
+  };
+  static const gavel::Tokenizer tokenizers[] = {
+      make(gavel::kMarkSpaces, "null", false), make(gavel::kPrependAndMark, "null", true),
+      make("null", gavel::kMetaspaceFirst, true), make("null", gavel::kMetaspaceSplit, true),
+      make(gavel::kNfkc, gavel::kMetaspaceSplit, false)};
+  static const gavel::Tokenizer other_way[] = {tokenizers[0].with_regex_only(), tokenizers[1].with_regex_only(),
+                                               tokenizers[2].with_regex_only(), tokenizers[3].with_regex_only(),
+                                               tokenizers[4].with_regex_only()};
+  for (size_t i = 0; i < std::size(tokenizers); ++i) {
+    std::vector<int32_t> first, again, other;
+    tokenizers[i].encode(text, first);
+    tokenizers[i].encode(text, again);
+    other_way[i].encode(text, other);
+    if (first != again || first != other) std::abort();
+    std::string decoded = tokenizers[i].decode(first);
+    if (i == 0 && decoded != with_spaces(valid)) std::abort();
+  }
+}
+
+}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const gavel::Tokenizer tokenizers[] = {
@@ -27,6 +62,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     by_regex[i].encode(text, regex);
     if (first != again || first != regex || tokenizers[i].decode(first) != valid) std::abort();
   }
+  check_sentencepiece(text, valid);
   return 0;
 }
 
@@ -36,5 +72,6 @@ std::vector<std::string> fuzz_seeds() {
           "caf\xc3\xa9 \xe4\xb8\x96\xe7\x95\x8c \xf0\x9f\x98\x80 '\xc5\xbf",
           std::string(300, 'a'),
           std::string(300, ' '),
+          " th> <  \xe2\x96\x81\xe2\x96\x81  th[1] e\xcc\x81 \xef\xac\x81\xe1\x84\x80\xe1\x85\xa1 <0x41>",
           "\xff\xe2\x82 \xed\xa0\x80 \xc2\x85\xe3\x80\x80"};
 }

@@ -1,6 +1,6 @@
 // A GGUF vocabulary of any parts is an error or a tokenizer. Input: a GGUF file; or, when it does not begin
-// with GGUF, lines, which reach further: the first names the pre-tokenizer, then tokens up to an empty line,
-// then merges.
+// with GGUF, lines, which reach further: the first names the pre-tokenizer, or, behind "llama ", the architecture of a
+// SentencePiece vocabulary; then come tokens up to an empty line, then merges.
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -27,10 +27,16 @@ gavel::GgufVocab vocab_of_lines(std::string_view text) {
     return std::string(out);
   };
   vocab.pre = line();
+  if (vocab.pre.starts_with("llama ")) {
+    vocab.model = "llama";
+    vocab.architecture = vocab.pre.substr(6);
+    if (text.size() % 3 > 0) vocab.add_space_prefix = text.size() % 3 == 1;
+  }
   while (!text.empty()) {
     std::string token = line();
     if (token.empty()) break;
     vocab.token_types.push_back(static_cast<int32_t>(token.size() % 5 + 1));
+    vocab.scores.push_back(static_cast<double>(token.size() % 3) - static_cast<double>(vocab.tokens.size() % 4));
     vocab.tokens.push_back(std::move(token));
   }
   while (!text.empty()) vocab.merges.push_back(line());
@@ -82,6 +88,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 }
 
 std::vector<std::string> fuzz_seeds() {
-  return {"smollm\na\nb\nab\nc\nabc\n<|x|>\n\na b\nab c\n", "llama-bpe\nx\ny\nxy\n\nx y\n", "gpt-2\n1\n2\n12\n\n1 2\n",
-          sample_file("llama-bpe"), sample_file("smollm")};
+  std::string sentencepiece =
+      "\n<unk>\n\xe2\x96\x81\na\nb\nab\n\xe2\x96\x81"
+      "a\n\xe2\x96\x81\xe2\x96\x81\n  \n<0x41>\n<|x|>\n\n";
+  return {"llama llama" + sentencepiece,
+          "llama gemma3" + sentencepiece,
+          "llama phi3" + sentencepiece + "a b\n",
+          "qwen2\nx\ny\nxy\n\nx y\n",
+          "tekken\nx\ny\n\n",
+          "deepseek-llm\nx\ny\n\n",
+          "smollm\na\nb\nab\nc\nabc\n<|x|>\n\na b\nab c\n",
+          "llama-bpe\nx\ny\nxy\n\nx y\n",
+          "gpt-2\n1\n2\n12\n\n1 2\n",
+          sample_file("llama-bpe"),
+          sample_file("smollm")};
 }

@@ -50,4 +50,49 @@ inline std::string sample_tokenizer_json(bool llama3) {
       id, first, !llama3, llama3, vocab, merges);
 }
 
+/** A tokenizer.json of the SentencePiece kind: all bytes as tokens, some characters and merges, and these parts. */
+inline std::string sample_sentencepiece_json(std::string_view normalizer, std::string_view pre_tokenizer,
+                                             bool ignore_merges) {
+  std::string vocab, merges;
+  int id = 0;
+  auto add = [&](std::string_view token) {
+    vocab += fmt::format("{}{}:{}", id == 0 ? "" : ",", json_quoted(token), id);
+    ++id;
+  };
+  auto merge = [&](const std::string& left, const std::string& right) {
+    merges += fmt::format("{}[{},{}]", merges.empty() ? "" : ",", json_quoted(left), json_quoted(right));
+    add(fmt::format("{}{}", left, right));
+  };
+  add("<unk>");
+  for (int byte = 0; byte < 256; ++byte) add(fmt::format("<0x{:02X}>", byte));
+  for (const char* c : {"▁", "a", "b", "é", "世", "<", ">", "1", "t", "h", "-"}) add(c);
+  merge("▁", "▁");
+  merge("▁▁", "▁▁");
+  merge("a", "a");
+  merge("aa", "a");
+  merge("▁", "t");
+  merge("▁t", "h");
+  merge("é", "世");
+  merge(">", "▁");
+  merge(">▁", "<");
+  return fmt::format(
+      R"({{"version":"1.0","added_tokens":[{{"id":0,"content":"<unk>","special":true}},{{"id":{},"content":"<|x|>",)"
+      R"("special":true}}],"normalizer":{},"pre_tokenizer":{},"post_processor":null,"decoder":{{"type":"Sequence",)"
+      R"("decoders":[{{"type":"Replace","pattern":{{"String":"▁"}},"content":" "}},{{"type":"ByteFallback"}},)"
+      R"({{"type":"Fuse"}}]}},"model":{{"type":"BPE","unk_token":"<unk>","fuse_unk":true,"byte_fallback":true,)"
+      R"("ignore_merges":{},"vocab":{{{}}},"merges":[{}]}}}})",
+      id, normalizer, pre_tokenizer, ignore_merges, vocab, merges);
+}
+
+inline constexpr std::string_view kMarkSpaces = R"({"type":"Replace","pattern":{"String":" "},"content":"▁"})";
+inline constexpr std::string_view kPrependAndMark =
+    R"({"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},)"
+    R"({"type":"Replace","pattern":{"String":" "},"content":"▁"}]})";
+inline constexpr std::string_view kMetaspaceFirst =
+    R"({"type":"Sequence","pretokenizers":[{"type":"Metaspace","replacement":"▁","prepend_scheme":"first",)"
+    R"("split":false},{"type":"Split","pattern":{"Regex":"\\[1\\]|th"},"behavior":"Isolated","invert":false}]})";
+inline constexpr std::string_view kMetaspaceSplit =
+    R"({"type":"Metaspace","replacement":"▁","prepend_scheme":"always","split":true})";
+inline constexpr std::string_view kNfkc = R"({"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"NFKC"}]})";
+
 }  // namespace gavel

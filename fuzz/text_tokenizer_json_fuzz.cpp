@@ -40,5 +40,11 @@ std::vector<std::string> fuzz_seeds() {
                R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<|x|>","type_id":0}},)"
                R"({"Sequence":{"id":"A","type_id":0}}],"pair":[],"special_tokens":{"<|x|>":{"id":"<|x|>",)"
                R"("ids":[1],"tokens":["<|x|>"]}}},{"type":"RobertaProcessing","sep":["a",1],"cls":["b",2]}]})");
-  return {gavel::sample_tokenizer_json(true), gavel::sample_tokenizer_json(false), rows};
+  return {gavel::sample_tokenizer_json(true),
+          gavel::sample_tokenizer_json(false),
+          rows,
+          gavel::sample_sentencepiece_json(gavel::kMarkSpaces, "null", false),
+          gavel::sample_sentencepiece_json(gavel::kPrependAndMark, "null", true),
+          gavel::sample_sentencepiece_json(gavel::kNfkc, gavel::kMetaspaceFirst, true),
+          gavel::sample_sentencepiece_json("null", gavel::kMetaspaceSplit, false)};
 }

@@ -21,6 +21,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import unicodedata
 
 import numpy as np
 from tokenizers import Tokenizer, processors
@@ -37,7 +38,6 @@ SCRIPTS = [(0x20, 0x7E), (0xA1, 0x24F), (0x300, 0x36F), (0x370, 0x52F), (0x530, 
 
 
 def digits():
-    import unicodedata
     return [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000 and unicodedata.category(chr(c))[0] == "N"]
 
 
@@ -74,7 +74,7 @@ class Maker:
 
     def unit(self):
         r = self.random
-        kind = r.randrange(16)
+        kind = r.randrange(18)
         if kind == 0:
             return self.any_char()
         if kind == 1:
@@ -105,6 +105,13 @@ class Maker:
             return " " * r.randint(1, 9)
         if kind == 13:
             return " " + self.word()
+        if kind == 15:  # what vocabularies made by SentencePiece spell spaces and bytes with
+            return r.choice(["\u2581", "\u2581\u2581", " \u2581", "\u2581 ", "\u2581a", "<0x0A>", "<0xE2>", "<0x+A>", "<unk>"])
+        if kind == 16:  # what normalization composes or puts in order
+            letters = "".join(self.script_char() for _ in range(r.randint(1, 4)))
+            marks = "".join(chr(r.choice([0x301, 0x323, 0x327, 0x345, 0x93C, 0x5B0, 0x1161, 0x11A8, 0x3099]))
+                            for _ in range(r.randint(0, 4)))
+            return unicodedata.normalize(r.choice(["NFD", "NFKD", "NFC"]), letters) + marks
         if kind == 14 and self.corpus:
             at = r.randrange(len(self.corpus))
             return self.corpus[at : at + r.randint(1, 60)]

@@ -16,6 +16,7 @@ struct AddedToken {
   bool rstrip = false;       // takes the white space after it
   bool normalized = false;   // looked for in a second pass, after those without it
   bool special = false;
+  std::string normal = {};  // content after normalization, where `normalized`; else content
 };
 
 /** Finds added tokens written in a text: at the leftmost place the longest one, as `tokenizers` does. */

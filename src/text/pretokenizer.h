@@ -53,7 +53,7 @@ class PreTokenizer {
   bool byte_level() const { return byte_level_; }
 
   /** Appends the byte ranges of the pieces of `text` (valid UTF-8), for lists without a prefix space. Runs stage by
-   * stage, which is slow but right for every Kind; the tokenizer runs the scanners of the known kinds by itself. */
+   * stage, so this is for Kind::kGeneral; the tokenizer runs the scanners of the known kinds by itself. */
   void split(std::string_view text, RegexScratch& scratch, std::vector<std::pair<size_t, size_t>>& pieces) const;
   /** The same for a list with add_prefix_space: pieces are given out as strings. */
   void split_strings(std::string_view text, RegexScratch& scratch, std::vector<std::string>& pieces) const;

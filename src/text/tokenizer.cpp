@@ -171,13 +171,19 @@ size_t Tokenizer::encode(std::string_view text, EncodeScratch& scratch, std::vec
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
   const Impl& impl = *impl_;
+  // As in `tokenizers`, what counts is the token as it was looked for.
+  auto skipped = [&](const AddedToken& token) {
+    if (!skip_special) return false;
+    auto it = impl.added_by_content.find(token.normal);
+    return it != impl.added_by_content.end() && impl.added[it->second].special;
+  };
   if (impl.decoder) {
     std::vector<std::string> tokens;
     for (int32_t id : ids) {
-      if (skip_special && is_special(id)) continue;
       auto it = impl.added_by_id.find(id);
       if (it != impl.added_by_id.end()) {
-        tokens.push_back(impl.added[it->second].content);
+        const AddedToken& token = impl.added[it->second];
+        if (!skipped(token)) tokens.push_back(token.normal);
       } else if (std::string token = impl.model.id_to_token(id); !token.empty()) {
         tokens.push_back(std::move(token));
       }
@@ -190,12 +196,12 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
     auto it = impl.added_by_id.find(id);
     if (it != impl.added_by_id.end()) {
       const AddedToken& token = impl.added[it->second];
-      if (skip_special && token.special) continue;
+      if (skipped(token)) continue;
       if (!impl.byte_level_decoder) {
         if (any) raw += ' ';
-        raw += token.content;
-      } else if (!ByteAlphabet::get().append_bytes(raw, token.content)) {
-        raw += token.content;
+        raw += token.normal;
+      } else if (!ByteAlphabet::get().append_bytes(raw, token.normal)) {
+        raw += token.normal;
       }
       any = true;
     } else if (!impl.byte_level_decoder) {

@@ -141,17 +141,19 @@ void TokenizerBuilder::finish_added(Tokenizer::Impl& impl) {
   for (size_t i = 0; i < impl.added.size(); ++i) {
     impl.added_by_content[impl.added[i].content] = i;
     impl.added_by_id[impl.added[i].id] = i;
-    if (!impl.added[i].normalized) {
-      first.push_back(impl.added[i]);
+    AddedToken& token = impl.added[i];
+    token.normal = token.content;
+    if (!token.normalized) {
+      first.push_back(token);
       continue;
     }
-    // Looked for in normalized text, so by its own normalized text.
     std::array<std::string, 2> buffers;
-    AddedToken token = impl.added[i];
-    token.content = impl.normalizer.run(impl.added[i].content, buffers);
-    if (token.content.empty())
-      fail("{}: added_tokens: nothing is left of \"{}\" after normalization", impl.source, impl.added[i].content);
-    second.push_back(std::move(token));
+    token.normal = impl.normalizer.run(token.content, buffers);
+    if (token.normal.empty())
+      fail("{}: added_tokens: nothing is left of \"{}\" after normalization", impl.source, token.content);
+    // Looked for in normalized text.
+    second.push_back(token);
+    second.back().content = token.normal;
   }
   impl.first = AddedTokenMatcher(std::move(first));
   impl.second = AddedTokenMatcher(std::move(second));
@@ -181,14 +183,22 @@ void TokenizerBuilder::set_text_parts(Tokenizer::Impl& impl, std::vector<Normali
   bool marked = spaces_vanish(impl.normalizer, stages);
   impl.model.set_spelling(marked ? Spelling::kMarked : Spelling::kCharacters);
   if (marked) impl.marked = MarkedText::of(impl.normalizer, stages, impl.source);
-  // `tokenizers` would have to be asked where a text begins whose first characters were taken away.
-  for (const auto& step : impl.normalizer.steps())
-    for (const auto& stage : stages)
-      if (step.type == Normalizer::Step::Type::kReplace && step.content.empty() &&
-          stage.type == PreTokenizer::Stage::Type::kMetaspace &&
-          stage.prepend_scheme == PreTokenizer::PrependScheme::kFirst)
-        fail("{}: a normalizer that takes \"{}\" away and the prepend_scheme \"first\" are not known together",
-             impl.source, step.pattern);
+  auto first_only = [](const PreTokenizer::Stage& stage) {
+    return stage.type == PreTokenizer::Stage::Type::kMetaspace &&
+           stage.prepend_scheme == PreTokenizer::PrependScheme::kFirst;
+  };
+  if (std::none_of(stages.begin(), stages.end(), first_only)) return;
+  // For `tokenizers` a text whose first characters were replaced by fewer or more no longer begins at its beginning.
+  auto one = [](std::string_view text) {
+    return !text.empty() && decode_utf8(reinterpret_cast<const uint8_t*>(text.data())).size == text.size();
+  };
+  for (const Normalizer::Step& step : impl.normalizer.steps())
+    if (step.type == Normalizer::Step::Type::kReplace && !(one(step.pattern) && one(step.content)))
+      fail(
+          "{}: the normalizer that replaces \"{}\" by \"{}\" and the prepend_scheme \"first\" are not known together; "
+          "only "
+          "one character for another is",
+          impl.source, step.pattern, step.content);
 }
 
 Tokenizer TokenizerBuilder::from_json(std::string_view json, const std::string& source,

@@ -102,6 +102,17 @@ TEST(Growth, Scanners) {
   for (const char* name : {"llama3", "digits", "gpt2", "prefix"}) check_growth(small_tokenizer(name), name, 1 << 14);
 }
 
+// All of a text is one word there.
+TEST(Growth, SentencePiece) {
+  for (const char* name : {"sp_prepend", "sp_first", "sp_always", "sp_gemma", "sp_plain"})
+    check_growth(small_tokenizer(name), name, 1 << 14);
+  check_growth(small_tokenizer("sp_first").with_regex_only(), "sp_first stage by stage", 1 << 14);
+}
+
+TEST(Growth, Normalization) {
+  for (const char* name : {"nfc", "sp_nfkc"}) check_growth(small_tokenizer(name), name, 1 << 14);
+}
+
 TEST(Growth, RegularExpressions) {
   for (const char* name : {"llama3", "digits", "general"})
     check_growth(small_tokenizer(name).with_regex_only(), name, 1 << 14);

@@ -64,7 +64,9 @@ TEST_P(SmallTokenizer, SaveCopiesTokenizerJson) {
   EXPECT_EQ(again.vocab_size(), tokenizer.vocab_size());
 }
 
-INSTANTIATE_TEST_SUITE_P(All, SmallTokenizer, ::testing::Values("llama3", "digits", "gpt2", "prefix", "general"),
+INSTANTIATE_TEST_SUITE_P(All, SmallTokenizer,
+                         ::testing::Values("llama3", "digits", "gpt2", "prefix", "general", "nfc", "sp_prepend",
+                                           "sp_first", "sp_always", "sp_gemma", "sp_nfkc", "sp_plain"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(Tokenizer, TemplateIsNotAddedButTold) {

@@ -2,7 +2,7 @@
 """Makes the small tokenizers of this folder and the cases that `tokenizers` answers for them.
 
     pip install tokenizers numpy
-    tests/text/data/make_cases.py [--llama3 tokenizer.json --smollm2 tokenizer.json]
+    tests/text/data/make_cases.py [--all] [--llama3 tokenizer.json --smollm2 tokenizer.json]
 
 With the two files, cases of the real tokenizers are made too (small ones are made anew each time, so that a new version
 of `tokenizers` may change them). The training text is made here from a few words of our own, so nothing of other people's lies in the repository.
@@ -14,7 +14,7 @@ import random
 import subprocess
 import sys
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 HERE = pathlib.Path(__file__).parent
 FUZZ = HERE.parents[2] / "tools" / "fuzz_tokenizer.py"
@@ -42,6 +42,63 @@ KINDS = {
                 pre_tokenizers.Digits(individual_digits=False), split(Regex(r"\p{L}+|[^\s\p{N}]+"), "contiguous"),
                 split(Regex(r"[^xq]+"), "removed", True), level(use_regex=True)],
 }
+
+
+def sequence(*parts):
+    """The JSON of a Sequence decoder, or of one part."""
+    return decoders.Sequence(list(parts)) if len(parts) > 1 else parts[0]
+
+
+# Of the SentencePiece kind: normalizer, pre-tokenizer, decoder, options of the model, how many bytes have a token.
+MARK = "\u2581"
+MARK_SPACES = normalizers.Replace(" ", MARK)
+PLAIN = (decoders.Replace(MARK, " "), decoders.ByteFallback(), decoders.Fuse())
+SENTENCEPIECE = {
+    "sp_prepend": (normalizers.Sequence([normalizers.Prepend(MARK), MARK_SPACES]), None,
+                   sequence(*PLAIN, decoders.Strip(" ", 1, 0)), {"fuse_unk": True, "byte_fallback": True}, 256),
+    "sp_first": (MARK_SPACES, pre_tokenizers.Sequence([
+        pre_tokenizers.Metaspace(prepend_scheme="first", split=False), split(Regex(r"\[A\]|and|\[AB\]"))]),
+        sequence(*PLAIN, decoders.Strip(" ", 1, 0)), {"fuse_unk": True, "byte_fallback": True, "ignore_merges": True}, 256),
+    "sp_always": (normalizers.Replace("--", "-"), pre_tokenizers.Metaspace(prepend_scheme="always"), decoders.Metaspace(), {}, 0),
+    "sp_gemma": (MARK_SPACES, split(" ", "merged_with_previous"), sequence(*PLAIN),
+                 {"fuse_unk": True, "byte_fallback": True}, 256),
+    "sp_nfkc": (normalizers.Sequence([normalizers.NFKC(), normalizers.Replace("-", "_")]),
+                pre_tokenizers.Sequence([split("=", "isolated"), pre_tokenizers.Metaspace(prepend_scheme="first"),
+                                         pre_tokenizers.Digits(individual_digits=True)]), None,
+                {"fuse_unk": True, "byte_fallback": True}, 200),
+    "sp_plain": (None, None, decoders.Metaspace(prepend_scheme="never"), {"fuse_unk": True, "unk_token": None}, 0),
+}
+
+
+def sentencepiece(name, texts):
+    """A small tokenizer of that kind: merges learnt word by word, but for some that join marks."""
+    normalizer, pre_tokenizer, decoder, options, byte_tokens = SENTENCEPIECE[name]
+    learner = Tokenizer(models.BPE())
+    learner.pre_tokenizer = pre_tokenizers.Metaspace()
+    learner.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=500, show_progress=False))
+    learnt = json.loads(learner.to_str())["model"]
+    merges = [[MARK, MARK], [MARK * 2, MARK * 2], [">", MARK], [">" + MARK, "<"]] + learnt["merges"] + [["e", MARK]]
+    tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(byte_tokens)] + ["<", ">", MARK, "a b", "  "]
+    tokens += [token for token in sorted(learnt["vocab"], key=learnt["vocab"].get) if token not in tokens]
+    tokens += [left + right for left, right in merges if left + right not in tokens]
+    tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(dict.fromkeys(tokens))},
+                                     merges=[tuple(merge) for merge in merges], **{"unk_token": "<unk>", **options}))
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    if pre_tokenizer is not None:
+        tokenizer.pre_tokenizer = pre_tokenizer
+    if decoder is not None:
+        tokenizer.decoder = decoder
+    tokenizer.add_special_tokens(["<unk>", "<s>", "</s>"])
+    if name in ("sp_gemma", "sp_plain"):
+        tokenizer.add_tokens([AddedToken("\n", normalized=False), AddedToken("\n\n", normalized=False)])
+    if name in ("sp_prepend", "sp_nfkc", "sp_always"):
+        tokenizer.add_tokens([AddedToken("<l>", lstrip=True, normalized=False), AddedToken("<r>", rstrip=True, normalized=True),
+                              AddedToken("word", single_word=True, normalized=True), AddedToken("norm al", normalized=True),
+                              AddedToken("\ufb01", normalized=name != "sp_prepend")])
+    begin = tokenizer.token_to_id("<s>")
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", begin)])
+    return tokenizer
 
 
 def record(path, cases, strings, seed, more=()):
@@ -93,12 +150,13 @@ def record_rows(draw):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--all", action="store_true", help="the byte-level ones too")
     parser.add_argument("--llama3", type=pathlib.Path)
     parser.add_argument("--smollm2", type=pathlib.Path)
     args = parser.parse_args()
     draw = random.Random(7)
     texts = [" ".join(draw.choice(WORDS) for _ in range(30)) for _ in range(400)]
-    for name, stages in KINDS.items():
+    for name, stages in KINDS.items() if args.all else ():
         tokenizer = Tokenizer(models.BPE(ignore_merges=name == "llama3"))
         tokenizer.pre_tokenizer = stages[0] if len(stages) == 1 else pre_tokenizers.Sequence(stages)
         tokenizer.decoder = decoders.ByteLevel()
@@ -127,7 +185,20 @@ def main():
                       "9", "\n", "-", "ord", "words", "al"]
             more = ["".join(draw.choice(pieces) for _ in range(draw.randint(1, 9))) for _ in range(150)]
         record(path, HERE / f"{name}.cases.jsonl", 120, len(name), more)
-    record_rows(draw)
+    if args.all:
+        record_rows(draw)
+    draw = random.Random(8)
+    pieces = ["<s>", "</s>", "<l>", "<r>", "word", "norm al", "norm", "\ufb01", " ", " ", "  ", MARK, "    ", "a", "> <", "\u00e9", "e\u0301",
+              "\n", "\n\n", "--", "=", "and", " the", "[AB]", "[A]", "7", "12", "\u3000", "\u6b63\u786e", "\uff21", "\U0001f600", "the judge"]
+    for name in SENTENCEPIECE:
+        path = HERE / f"{name}.json"
+        path.write_text(sentencepiece(name, texts).to_str(pretty=False) + "\n")
+        more = ["".join(draw.choice(pieces) for _ in range(draw.randint(1, 9))) for _ in range(200)]
+        record(path, HERE / f"{name}.cases.jsonl", 60, len(name), more)
+    tokenizer = Tokenizer.from_file(str(HERE / "gpt2.json"))
+    tokenizer.normalizer = normalizers.NFC()
+    (HERE / "nfc.json").write_text(tokenizer.to_str(pretty=False) + "\n")
+    record(HERE / "nfc.json", HERE / "nfc.cases.jsonl", 200, 3)
     chat = ["<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi!<|eot_id|>", "a<|eot_id|> b", "<|eot_id|",
             "<|reserved_special_token_250|><|finetune_right_pad_id|><|eom_id|><|python_tag|>",
             "<|im_start|>user\nHi!<|im_end|>\n", "x<|im_end|>y <|endoftext|>", "<|im_start|> <|im_end", "<repo_name>a<file_sep>"]
