@@ -1,10 +1,10 @@
-#include "text/normalizer.h"
+#include "pieces/normalizer.h"
 
 #include <gtest/gtest.h>
 
+#include "pieces/marked_text.h"
+#include "pieces/unicode_form.h"
 #include "text/decoder.h"
-#include "text/marked_text.h"
-#include "text/unicode_form.h"
 
 namespace gavel {
 namespace {
