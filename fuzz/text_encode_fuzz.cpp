@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "fuzz_target.h"
-#include "text/space_mark.h"
+#include "pieces/space_mark.h"
+#include "pieces/unicode.h"
 #include "text/tokenizer.h"
-#include "text/unicode.h"
 #include "text_sample.h"
 
 namespace {

@@ -3,8 +3,8 @@
 
 #include <string>
 
+#include "pieces/pretokenizer.h"
 #include "text/bpe.h"
-#include "text/pretokenizer.h"
 
 namespace gavel {
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes src/text/unicode_ranges.cpp: the character classes as Hugging Face `tokenizers` itself sees them.
+"""Writes src/pieces/unicode_ranges.cpp: the character classes as Hugging Face `tokenizers` itself sees them.
 
 Every code point is shown to the installed `tokenizers`, so the classes are those of the regular-expression
 engine and the standard library it was built with, whatever Unicode version these follow:
     letter, number, space   \\p{L}, \\p{N}, \\s of its Split pre-tokenizer
     numeric                 char::is_numeric of its Digits pre-tokenizer
     word                    \\w of its added tokens with single_word
-Usage: pip install tokenizers; tools/unicode_tables.py > src/text/unicode_ranges.cpp
+Usage: pip install tokenizers; tools/unicode_tables.py > src/pieces/unicode_ranges.cpp
 """
 import sys
 
@@ -63,7 +63,7 @@ def main():
         "word": word_class(),
     }
     print(f"// Made by tools/unicode_tables.py from tokenizers {tokenizers.__version__}; do not edit.")
-    print('#include "text/unicode.h"\n\nnamespace gavel {\nnamespace {\n// clang-format off')
+    print('#include "pieces/unicode.h"\n\nnamespace gavel {\nnamespace {\n// clang-format off')
     for name, points in classes.items():
         rows = ranges(points)
         print(f"constexpr CodeRange k{name.capitalize()}[] = {{")

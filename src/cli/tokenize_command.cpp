@@ -12,13 +12,13 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "base/utf8.h"
 #include "cli/commands.h"
 #include "io/model_path.h"
 #include "report/progress.h"
 #include "report/table.h"
 #include "rows/cells.h"
 #include "setup/open_model.h"
-#include "text/unicode.h"
 
 namespace gavel {
 

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "base/error.h"
-#include "text/space_mark.h"
-#include "text/unicode.h"
+#include "pieces/space_mark.h"
+#include "pieces/unicode.h"
 
 namespace gavel {
 namespace {

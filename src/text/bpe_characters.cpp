@@ -1,9 +1,9 @@
 // What a BpeModel does otherwise where its smallest symbols are characters, as in vocabularies made by SentencePiece.
 #include <algorithm>
 
+#include "pieces/space_mark.h"
+#include "pieces/unicode.h"
 #include "text/bpe.h"
-#include "text/space_mark.h"
-#include "text/unicode.h"
 
 namespace gavel {
 namespace {

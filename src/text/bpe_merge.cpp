@@ -3,8 +3,8 @@
 #include <functional>
 
 #include "base/error.h"
+#include "pieces/unicode.h"
 #include "text/bpe.h"
-#include "text/unicode.h"
 
 namespace gavel {
 namespace {

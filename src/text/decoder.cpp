@@ -4,8 +4,8 @@
 #include <charconv>
 #include <optional>
 
+#include "pieces/unicode.h"
 #include "text/bpe.h"
-#include "text/unicode.h"
 
 namespace gavel {
 namespace {

@@ -6,7 +6,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
-#include "text/space_mark.h"
+#include "pieces/space_mark.h"
 
 namespace gavel {
 namespace {

@@ -5,10 +5,10 @@
 #include <utility>
 #include <vector>
 
+#include "pieces/normalizer.h"
+#include "pieces/pretokenizer.h"
 #include "text/decoder.h"
 #include "text/gguf_vocab.h"
-#include "text/normalizer.h"
-#include "text/pretokenizer.h"
 
 namespace gavel {
 

@@ -4,10 +4,10 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "text/scanners.h"
-#include "text/space_mark.h"
+#include "pieces/scanners.h"
+#include "pieces/space_mark.h"
+#include "pieces/unicode.h"
 #include "text/tokenizer_impl.h"
-#include "text/unicode.h"
 
 namespace gavel {
 namespace {

@@ -1,9 +1,9 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "pieces/unicode.h"
 #include "text/gguf_kind.h"
 #include "text/tokenizer_impl.h"
-#include "text/unicode.h"
 
 namespace gavel {
 namespace {

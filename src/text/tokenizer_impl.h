@@ -6,12 +6,12 @@
 #include <unordered_map>
 #include <vector>
 
-#include "text/added_tokens.h"
+#include "pieces/added_tokens.h"
+#include "pieces/marked_text.h"
+#include "pieces/normalizer.h"
+#include "pieces/pretokenizer.h"
 #include "text/bpe.h"
 #include "text/decoder.h"
-#include "text/marked_text.h"
-#include "text/normalizer.h"
-#include "text/pretokenizer.h"
 #include "text/tokenizer.h"
 
 namespace gavel {

@@ -7,9 +7,9 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "pieces/unicode.h"
 #include "text/json_node.h"
 #include "text/tokenizer_impl.h"
-#include "text/unicode.h"
 
 namespace gavel {
 namespace {

@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <array>
 
+#include "pieces/unicode.h"
 #include "text/json_node.h"
 #include "text/tokenizer_impl.h"
-#include "text/unicode.h"
 
 namespace gavel {
 namespace {

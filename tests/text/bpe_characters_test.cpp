@@ -4,8 +4,8 @@
 #include <map>
 #include <set>
 
+#include "pieces/space_mark.h"
 #include "text/bpe.h"
-#include "text/space_mark.h"
 #include "text_test_util.h"
 
 namespace gavel {

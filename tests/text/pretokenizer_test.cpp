@@ -1,8 +1,8 @@
-#include "text/pretokenizer.h"
+#include "pieces/pretokenizer.h"
 
 #include <gtest/gtest.h>
 
-#include "text/scanners.h"
+#include "pieces/scanners.h"
 #include "text_test_util.h"
 
 namespace gavel {

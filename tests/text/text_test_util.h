@@ -11,8 +11,8 @@
 
 #include "base/file.h"
 #include "base/random.h"
+#include "pieces/unicode.h"
 #include "text/tokenizer.h"
-#include "text/unicode.h"
 
 namespace gavel {
 

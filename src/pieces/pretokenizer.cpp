@@ -1,9 +1,9 @@
-#include "text/pretokenizer.h"
+#include "pieces/pretokenizer.h"
 
 #include <algorithm>
 
 #include "base/error.h"
-#include "text/unicode.h"
+#include "pieces/unicode.h"
 
 namespace gavel {
 

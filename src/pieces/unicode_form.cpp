@@ -1,4 +1,4 @@
-#include "text/unicode_form.h"
+#include "pieces/unicode_form.h"
 
 #include <unicode/bytestream.h>
 #include <unicode/normalizer2.h>
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "text/unicode.h"
+#include "pieces/unicode.h"
 
 namespace gavel {
 

@@ -1,9 +1,9 @@
-#include "text/added_tokens.h"
+#include "pieces/added_tokens.h"
 
 #include <algorithm>
 #include <cstring>
 
-#include "text/unicode.h"
+#include "pieces/unicode.h"
 
 namespace gavel {
 namespace {

@@ -1,5 +1,5 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include "text/regex.h"
+#include "pieces/regex.h"
 
 #include <fmt/format.h>
 #include <pcre2.h>
@@ -8,7 +8,7 @@
 #include <array>
 
 #include "base/error.h"
-#include "text/unicode.h"
+#include "pieces/unicode.h"
 
 namespace gavel {
 namespace {

@@ -1,5 +1,5 @@
 // Made by tools/unicode_tables.py from tokenizers 0.23.3; do not edit.
-#include "text/unicode.h"
+#include "pieces/unicode.h"
 
 namespace gavel {
 namespace {

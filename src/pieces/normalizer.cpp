@@ -1,6 +1,6 @@
-#include "text/normalizer.h"
+#include "pieces/normalizer.h"
 
-#include "text/unicode_form.h"
+#include "pieces/unicode_form.h"
 
 namespace gavel {
 namespace {

@@ -23,7 +23,7 @@ class RegexScratch {
 };
 
 /** A pattern run by PCRE2 with its just-in-time compiler, in UTF and UCP mode. \p{L}, \p{N}, \s and their
- * negations stand for the classes of text/unicode.h, whatever Unicode version PCRE2 was built with; other
+ * negations stand for the classes of pieces/unicode.h, whatever Unicode version PCRE2 was built with; other
  * properties are PCRE2's own. Immutable; may be used by several threads at once. */
 class Regex {
  public:

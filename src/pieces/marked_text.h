@@ -4,8 +4,8 @@
 #include <string_view>
 #include <vector>
 
-#include "text/normalizer.h"
-#include "text/pretokenizer.h"
+#include "pieces/normalizer.h"
+#include "pieces/pretokenizer.h"
 
 namespace gavel {
 

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "text/regex.h"
+#include "pieces/regex.h"
 
 namespace gavel {
 

@@ -9,7 +9,7 @@
 #include <array>
 #include <bit>
 
-#include "text/unicode.h"
+#include "pieces/unicode.h"
 
 namespace gavel {
 

@@ -1,4 +1,4 @@
-#include "text/unicode.h"
+#include "pieces/unicode.h"
 
 #include <algorithm>
 #include <map>

@@ -1,9 +1,9 @@
-#include "text/marked_text.h"
+#include "pieces/marked_text.h"
 
 #include <algorithm>
 #include <cctype>
 
-#include "text/space_mark.h"
+#include "pieces/space_mark.h"
 
 namespace gavel {
 namespace {
