@@ -126,7 +126,7 @@ DecoderSpec decoder(const ModelConfig& c, GgufRows query_rows) {
   attention.num_attention_heads = c.num_attention_heads;
   attention.num_key_value_heads = c.num_key_value_heads;
   attention.head_dim = c.head_dim;
-  attention.scale = 1.0 / std::sqrt(c.query_pre_attn_scalar.value_or(static_cast<double>(c.head_dim)));
+  attention.scale = 1.0 / std::sqrt(static_cast<double>(c.query_pre_attn_scalar.value_or(c.head_dim)));
   attention.logit_softcapping = c.attn_logit_softcapping;
   const bool bias = c.attention_bias;
   attention.q_proj = linear("self_attn.q_proj", "attn_q", query, kQueryHeads, c.hidden_size, kHidden, bias, query_rows);

@@ -76,6 +76,7 @@ void ModelConfig::check(const std::string& name) const {
   positive("head_dim", head_dim);
   positive("max_position_embeddings", max_position_embeddings);
   if (sliding_window) positive("sliding_window", *sliding_window);
+  if (query_pre_attn_scalar) positive("query_pre_attn_scalar", *query_pre_attn_scalar);
   const bool windows =
       std::find(layer_types.begin(), layer_types.end(), LayerType::kSlidingAttention) != layer_types.end();
   if (windows && !sliding_window)
@@ -90,12 +91,8 @@ void ModelConfig::check(const std::string& name) const {
   if (head_dim % 2 != 0) fail("{}: head_dim is {}, expected an even number", name, head_dim);
   if (!(rms_norm_eps >= 0) || !std::isfinite(rms_norm_eps))
     fail("{}: rms_norm_eps is {}, expected a number from 0", name, rms_norm_eps);
-  auto positive_number = [&](const char* key, const std::optional<double>& value) {
-    if (value && (!(*value > 0) || !std::isfinite(*value)))
-      fail("{}: '{}' is {}, expected a positive number", name, key, *value);
-  };
-  positive_number("query_pre_attn_scalar", query_pre_attn_scalar);
-  positive_number("attn_logit_softcapping", attn_logit_softcapping);
+  if (attn_logit_softcapping && (!(*attn_logit_softcapping > 0) || !std::isfinite(*attn_logit_softcapping)))
+    fail("{}: 'attn_logit_softcapping' is {}, expected a positive number", name, *attn_logit_softcapping);
   check_rope(rope, head_dim, name);
   if (sliding_rope) check_rope(*sliding_rope, head_dim, name);
 }

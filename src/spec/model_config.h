@@ -37,7 +37,7 @@ struct ModelConfig {
   /** SmolLM3: 0 for each layer without positions, else 1. */
   std::vector<int64_t> no_rope_layers;
   /** Gemma: scores are divided by its square root; none = head_dim. */
-  std::optional<double> query_pre_attn_scalar;
+  std::optional<int64_t> query_pre_attn_scalar;
   /** Gemma 2: scores are cap * tanh(scores / cap). */
   std::optional<double> attn_logit_softcapping;
   bool attention_bias = false;

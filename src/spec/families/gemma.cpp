@@ -18,7 +18,7 @@ void read_gemma(const ConfigKeys& keys, ModelConfig& config, bool (*slides)(cons
   config.head_dim = keys.integer("head_dim", 256);
   config.mlp_bias = false;
   config.tie_word_embeddings = keys.boolean("tie_word_embeddings", true);
-  config.query_pre_attn_scalar = keys.number("query_pre_attn_scalar", 256);
+  config.query_pre_attn_scalar = keys.integer("query_pre_attn_scalar", 256);
   if (!keys.mentions("sliding_window"))
     config.sliding_window = 4096;  // transformers' default
   else if (keys.has("sliding_window"))
