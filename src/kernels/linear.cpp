@@ -19,7 +19,7 @@ void product(int64_t rows, int64_t k, int64_t n, ConstMatrix x, const PanelSourc
   PackedWeight weight(type, k, n);
   const Packing packing{&weight, b};
   pack_weights(call, {&packing, 1});
-  const RowBlocks blocks(rows, call.threads());
+  const RowBlocks blocks(type, rows, call.threads());
   call.run(blocks.count(), [&](int64_t task, int worker) {
     const auto [first, some] = blocks[task];
     void* copy = call.local(worker, static_cast<size_t>(copy_bytes(type, x.dtype, some * k)));

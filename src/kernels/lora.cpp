@@ -90,7 +90,7 @@ void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl
   PackedWeight weight(type, in, out), b(type, even.rank, out);
   const Packing packings[] = {{&weight, {w, true}}, {&b, {even.b, true, lora.scale}}};
   pack_weights(call, packings);
-  const RowBlocks blocks(rows, call.threads());
+  const RowBlocks blocks(type, rows, call.threads());
   call.run(blocks.count(), [&, in = in, out = out](int64_t task, int worker) {
     const auto [first, some] = blocks[task];
     char *x_copy = nullptr, *xl_copy = nullptr, *xa_copy = nullptr;
@@ -140,7 +140,7 @@ void linear_lora_gradients(const LinearShape& shape, ConstMatrix dy, ConstMatrix
   };
   carve(Carver(pack_weights(call, packings, carve(Carver(nullptr)))));
 
-  const RowBlocks blocks(rows, call.threads());
+  const RowBlocks blocks(type, rows, call.threads());
   call.run(blocks.count(), [&, in = in, out = out](int64_t task, int worker) {
     const auto [first, some] = blocks[task];
     char *dy_copy = nullptr, *u_copy = nullptr;

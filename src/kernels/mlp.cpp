@@ -98,7 +98,7 @@ void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights&
   const std::vector<float> norm = norm_weight(w.norm, s.hidden);
   KernelCall call;
   const PackedMlp packed(call, s, type, w, true);
-  const RowBlocks blocks(s.rows, call.threads(), kRows);
+  const RowBlocks blocks(type, s.rows, call.threads(), kRows);
   call.run(blocks.count(), [&](int64_t task, int worker) {
     const auto [first, rows] = blocks[task];
     const int64_t narrow = rows * s.hidden, wide = rows * s.intermediate;
@@ -140,7 +140,7 @@ void mlp_gradient(const MlpShape& s, DType type, const void* h, const MlpWeights
   const std::vector<float> norm = norm_weight(w.norm, s.hidden);
   KernelCall call;
   const PackedMlp packed(call, s, type, w, false);
-  const RowBlocks blocks(s.rows, call.threads(), kRows);
+  const RowBlocks blocks(type, s.rows, call.threads(), kRows);
   call.run(blocks.count(), [&](int64_t task, int worker) {
     const auto [first, rows] = blocks[task];
     const int64_t narrow = rows * s.hidden, wide = rows * s.intermediate;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/tiles.h"
+
 namespace gavel {
 
 void* pack_weights(KernelCall& call, std::span<const Packing> packings, size_t more) {
@@ -42,14 +44,16 @@ void LowRankWeight::multiply(int64_t rows, const void* a, float* c) const {
   panel_product(type_, rows, n_, {&one, 1}, {{DType::kF32, c}, n_, nullptr, {}});
 }
 
-RowBlocks::RowBlocks(int64_t rows, int threads, int64_t most) {
-  constexpr int64_t kMultiple = 12;
+RowBlocks::RowBlocks(DType type, int64_t rows, int threads, int64_t most) {
+  const bool tiles = type == DType::kBF16 && has_tiles();
+  const int64_t multiple = tiles ? kTileRows : 12;
+  if (tiles) most = std::max<int64_t>(most, 4 * kTileRows);
   // A small block pays for reading the whole weight.
-  const int64_t least = std::max(kMultiple, most / 4);
+  const int64_t least = std::max(multiple, most / 4);
   for (int64_t first = 0; first < rows; first += blocks_.back().rows) {
     const int64_t left = rows - first, share = (left + 2 * threads - 1) / (2 * threads);
     const int64_t block = std::clamp(share, least, most);
-    blocks_.push_back({first, std::min(left, (block + kMultiple - 1) / kMultiple * kMultiple)});
+    blocks_.push_back({first, std::min(left, (block + multiple - 1) / multiple * multiple)});
   }
 }
 

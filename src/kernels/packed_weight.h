@@ -59,12 +59,13 @@ class LowRankWeight {
   std::vector<float> memory_;
 };
 
-/** How rows are shared out to threads: in blocks of about `most` rows, then in smaller ones, so that at the end no thread
- * waits long for another. All but the last are multiples of 12, so that panel_product's inner loop, which takes 6 rows at a
- * time, seldom meets a remainder. */
+/** How rows of a product of `type` are shared out to threads: in blocks of about `most` rows, then in smaller ones, so that
+ * at the end no thread waits long for another. All but the last are multiples of 12, so that panel_product's inner loop,
+ * which takes 6 rows at a time, seldom meets a remainder. With matrix tiles (tiles.h) blocks are multiples of their rows, and
+ * larger, since reading the weight would take longer than multiplying. */
 class RowBlocks {
  public:
-  RowBlocks(int64_t rows, int threads, int64_t most = 48);
+  RowBlocks(DType type, int64_t rows, int threads, int64_t most = 48);
 
   struct Block {
     int64_t first, rows;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "kernels/convert.h"
 #include "kernels/product.h"
+#include "kernels/tiles.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
@@ -247,6 +248,8 @@ void product_of(int64_t m, int64_t n, std::span<const UnitTerm> terms, const Tar
 }
 
 void product(DType type, int64_t m, int64_t n, std::span<const PanelTerm> terms, const PanelTarget& target) {
+  if constexpr (kCanPair && kWidth == kPanelColumns)
+    if (type == DType::kBF16 && has_tiles()) return tile_product_of_panels(m, n, terms, target);
   const int64_t per = type == DType::kBF16 ? 2 : 1;
   std::vector<UnitTerm> in_units;
   for (const PanelTerm& term : terms)

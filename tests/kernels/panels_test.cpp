@@ -29,7 +29,7 @@ TEST(PackedWeight, MultipliesAsTheWeightItself) {
                             {33, 384},
                             {130, 127}}) {
           if (!packs_into_panels(type, k)) continue;
-          for (int64_t rows : {1, 2, 3, 4, 5, 6, 13, 23}) {
+          for (int64_t rows : {1, 2, 3, 4, 5, 6, 13, 16, 23, 32, 37, 49}) {
             SCOPED_TRACE(fmt::format("{} rows of {} as {}, {} x {}{}", rows, dtype_name(stored), dtype_name(type), k, n,
                                      transposed ? ", transposed" : ""));
             const Buffer a = Buffer::random(type, rows * k, 1), w = Buffer::random(stored, k * n, 2);
@@ -164,11 +164,38 @@ TEST(Panels, WhatCannotBeMultipliedIsAnError) {
       Error);
 }
 
+/** Tiles end at 16 rows, 16 columns and 32 products: every way to miss an end, in a sum of two weights. */
+TEST(Panels, RemaindersOfTilesAddUp) {
+  for (DType type : kTypes)
+    for (int64_t rows : {15, 17, 31, 33, 48, 65})
+      for (int64_t k : {30, 32, 62, 98})
+        for (int64_t n : {15, 17, 33, 63, 65, 129}) {
+          if (!packs_into_panels(type, k)) continue;
+          SCOPED_TRACE(fmt::format("{} rows of {}, {} x {}", rows, dtype_name(type), k, n));
+          const int64_t rank = k - 26;
+          const Buffer a = Buffer::random(type, rows * k, 1), w = Buffer::random(type, k * n, 2),
+                       left = Buffer::random(type, rows * rank, 3), b = Buffer::random(type, rank * n, 4);
+          PackedWeight base(type, k, n), low(type, rank, n);
+          KernelCall call;
+          const Packing packings[] = {{&base, {{type, w.data()}, false}}, {&low, {{type, b.data()}, false}}};
+          pack_weights(call, packings);
+          const PanelTerm terms[] = {base.term(a.data(), k), low.term(left.data(), rank)};
+          Buffer c(DType::kF32, rows * n + 1);
+          c.set(rows * n, 9);
+          panel_product(type, rows, n, terms, {{DType::kF32, c.data()}, n, nullptr, {}});
+          std::vector<double> wanted = matmul(a.doubles(), w.doubles(), rows, n, k);
+          const std::vector<double> more = matmul(left.doubles(), b.doubles(), rows, n, rank);
+          for (size_t i = 0; i < wanted.size(); ++i) wanted[i] += more[i];
+          wanted.push_back(9);
+          EXPECT_LT(relative_error(c, wanted), tolerance(DType::kF32));
+        }
+}
+
 TEST(RowBlocks, CoverAllRowsInOrderAndEndInSmallOnes) {
-  EXPECT_EQ(RowBlocks(0, 2).count(), 0);
+  EXPECT_EQ(RowBlocks(DType::kF32, 0, 2).count(), 0);
   for (int64_t rows : {1, 11, 95, 193, 1000, 3648, 4096})
     for (int threads : {1, 2, 7}) {
-      const RowBlocks blocks(rows, threads, 96);
+      const RowBlocks blocks(DType::kF32, rows, threads, 96);
       int64_t next = 0, before = 96;
       for (int64_t i = 0; i < blocks.count(); ++i) {
         EXPECT_EQ(blocks[i].first, next);
@@ -182,7 +209,7 @@ TEST(RowBlocks, CoverAllRowsInOrderAndEndInSmallOnes) {
       }
       EXPECT_EQ(next, rows);
     }
-  const RowBlocks blocks(4096, 2, 96);
+  const RowBlocks blocks(DType::kF32, 4096, 2, 96);
   EXPECT_EQ(blocks[0].rows, 96);
   EXPECT_LE(blocks[blocks.count() - 1].rows, 24);
 }
