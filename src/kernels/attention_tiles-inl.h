@@ -16,6 +16,7 @@
 
 #include "kernels/attention_blocks.h"
 #include "kernels/lanes-inl.h"
+#include "kernels/tiles.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gavel::HWY_NAMESPACE {
@@ -142,10 +143,9 @@ HWY_INLINE void tile_columns(int64_t m, int64_t n, int64_t depth, const float* a
   go(std::integral_constant<int, 1>());
 }
 
-/** c[m, n] = a[m, depth] b[depth, n], in units, added to c with `accumulate`; m is even, n a multiple of 16. */
 template <bool kPairs>
-HWY_INLINE void tile_product(int64_t m, int64_t n, int64_t depth, const float* a, int64_t a_leading, const float* b,
-                             int64_t b_leading, float* c, int64_t c_leading, bool accumulate) {
+HWY_INLINE void vector_product(int64_t m, int64_t n, int64_t depth, const float* a, int64_t a_leading, const float* b,
+                               int64_t b_leading, float* c, int64_t c_leading, bool accumulate) {
   if constexpr (kPairs && !kCanPair) return;
   if (c_leading == kBlock)
     tile_columns<kPairs, kBlock>(m, n, depth, a, a_leading, b, b_leading, c, c_leading, accumulate);
@@ -153,6 +153,23 @@ HWY_INLINE void tile_product(int64_t m, int64_t n, int64_t depth, const float* a
     tile_columns<kPairs, kStrip>(m, n, depth, a, a_leading, b, b_leading, c, c_leading, accumulate);
   else
     tile_columns<kPairs, 0>(m, n, depth, a, a_leading, b, b_leading, c, c_leading, accumulate);
+}
+
+/** c[m, n] = a[m, depth] b[depth, n], in units, added to c with `accumulate`; m is even, n a multiple of 16. With kPairs
+ * while a WholeTiles lives: what fills the processor's matrix tiles is multiplied by them. */
+template <bool kPairs>
+HWY_INLINE void tile_product(int64_t m, int64_t n, int64_t depth, const float* a, int64_t a_leading, const float* b,
+                             int64_t b_leading, float* c, int64_t c_leading, bool accumulate) {
+  const int64_t rows = m / kTile * kTile, deep = depth / kTile * kTile;
+  if (!kPairs || rows == 0 || deep == 0 || !has_tiles())
+    return vector_product<kPairs>(m, n, depth, a, a_leading, b, b_leading, c, c_leading, accumulate);
+  whole_tile_product(rows, n, deep, a, a_leading, b, b_leading, c, c_leading, accumulate);
+  if (deep < depth)
+    vector_product<kPairs>(rows, n, depth - deep, a + deep, a_leading, b + deep * b_leading, b_leading, c, c_leading,
+                           true);
+  if (rows < m)
+    vector_product<kPairs>(m - rows, n, depth, a + rows * a_leading, a_leading, b, b_leading, c + rows * c_leading,
+                           c_leading, accumulate);
 }
 
 /** to[columns, rows] = from[rows, columns]^T in units; both multiples of 4. */

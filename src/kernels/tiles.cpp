@@ -24,7 +24,6 @@
 namespace gavel {
 namespace {
 
-constexpr int64_t kTile = 16;            // rows of a, columns of b
 constexpr int64_t kTileDepth = 32;       // bf16 that one instruction multiplies
 constexpr int64_t kColumns = 2 * kTile;  // that are multiplied together
 
@@ -41,6 +40,20 @@ struct alignas(64) TileShapes {
   uint8_t rows[16] = {};
 };
 
+/** For 1 to kTileRows rows of a. */
+TileShapes shapes_for(int64_t rows) {
+  TileShapes shapes;
+  auto set = [&](int tile, int64_t height) {
+    shapes.rows[tile] = static_cast<uint8_t>(height);
+    shapes.bytes[tile] = height == 0 ? 0 : 64;
+  };
+  const int64_t first = std::min(kTile, rows), second = rows - first;
+  for (int tile : {0, 1, 4}) set(tile, first);
+  for (int tile : {2, 3, 5}) set(tile, second);
+  for (int tile : {6, 7}) set(tile, kTile);
+  return shapes;
+}
+
 /** The calling thread's tiles, shaped for some rows of a. Free again at the end, so that threads that never multiply with
  * them do not carry their state. */
 class Tiles {
@@ -55,15 +68,7 @@ class Tiles {
   void shape(int64_t rows) {
     if (rows == rows_) return;
     rows_ = rows;
-    TileShapes shapes;
-    auto set = [&](int tile, int64_t height) {
-      shapes.rows[tile] = static_cast<uint8_t>(height);
-      shapes.bytes[tile] = height == 0 ? 0 : 64;
-    };
-    const int64_t first = std::min(kTile, rows), second = rows - first;
-    for (int tile : {0, 1, 4}) set(tile, first);
-    for (int tile : {2, 3, 5}) set(tile, second);
-    for (int tile : {6, 7}) set(tile, kTile);
+    const TileShapes shapes = shapes_for(rows);
     asm volatile("ldtilecfg %0" ::"m"(shapes) : "memory");
   }
 
@@ -192,6 +197,57 @@ void multiply(std::span<const PanelTerm> terms, int64_t row, int64_t rows, int64
 bool has_tiles() {
   static const bool tiles = ask_for_tiles();
   return tiles;
+}
+
+WholeTiles::WholeTiles() {
+  if (!has_tiles()) return;
+  const TileShapes shapes = shapes_for(kTileRows);
+  asm volatile("ldtilecfg %0" ::"m"(shapes) : "memory");
+}
+
+WholeTiles::~WholeTiles() {
+  if (has_tiles()) asm volatile("tilerelease" ::: "memory");
+}
+
+namespace {
+
+template <bool kTwoRows, bool kTwoColumns>
+void whole_tiles(int64_t depth, const float* a, int64_t a_leading, const float* b, int64_t b_leading, float* c,
+                 int64_t c_leading, bool accumulate) {
+  const int64_t stride = c_leading * 4;
+  float* below = c + kTile * c_leading;
+  if (accumulate) {
+    GAVEL_TILE_LOAD(0, c, stride);
+    if constexpr (kTwoColumns) GAVEL_TILE_LOAD(1, c + kTile, stride);
+    if constexpr (kTwoRows) GAVEL_TILE_LOAD(2, below, stride);
+    if constexpr (kTwoRows && kTwoColumns) GAVEL_TILE_LOAD(3, below + kTile, stride);
+  } else {
+    GAVEL_TILE_ZERO(0);
+    GAVEL_TILE_ZERO(1);
+    GAVEL_TILE_ZERO(2);
+    GAVEL_TILE_ZERO(3);
+  }
+  add_steps<kTwoRows, kTwoColumns>(depth / kTile, reinterpret_cast<const uint16_t*>(a), a_leading * 4, b,
+                                   b_leading * 4);
+  GAVEL_TILE_STORE(0, c, stride);
+  if constexpr (kTwoColumns) GAVEL_TILE_STORE(1, c + kTile, stride);
+  if constexpr (kTwoRows) GAVEL_TILE_STORE(2, below, stride);
+  if constexpr (kTwoRows && kTwoColumns) GAVEL_TILE_STORE(3, below + kTile, stride);
+}
+
+}  // namespace
+
+void whole_tile_product(int64_t m, int64_t n, int64_t depth, const float* a, int64_t a_leading, const float* b,
+                        int64_t b_leading, float* c, int64_t c_leading, bool accumulate) {
+  for (int64_t column = 0; column < n; column += kColumns)
+    for (int64_t row = 0; row < m; row += kTileRows) {
+      const bool two_rows = m - row > kTile, two_columns = n - column > kTile;
+      auto* product = two_rows      ? two_columns ? whole_tiles<true, true> : whole_tiles<true, false>
+                      : two_columns ? whole_tiles<false, true>
+                                    : whole_tiles<false, false>;
+      product(depth, a + row * a_leading, a_leading, b + column, b_leading, c + row * c_leading + column, c_leading,
+              accumulate);
+    }
 }
 
 void tile_product_of_panels(int64_t m, int64_t n, std::span<const PanelTerm> terms, const PanelTarget& target) {

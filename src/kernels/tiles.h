@@ -8,6 +8,8 @@
 // panels of 64 columns as panels.h packs them. For this folder alone.
 namespace gavel {
 
+/** Rows or columns of a tile, and units (pairs of bf16) of its depth. */
+inline constexpr int64_t kTile = 16;
 /** Rows that are multiplied together: two tiles. */
 inline constexpr int64_t kTileRows = 32;
 
@@ -16,5 +18,18 @@ bool has_tiles();
 
 /** panel_product for bf16, where has_tiles(). Sums start at zero, take the terms in order, then bias and addend. */
 void tile_product_of_panels(int64_t m, int64_t n, std::span<const PanelTerm> terms, const PanelTarget& target);
+
+/** The calling thread's tiles, all whole, as long as it lives, where has_tiles(); else nothing. */
+class WholeTiles {
+ public:
+  WholeTiles();
+  ~WholeTiles();
+  WholeTiles(const WholeTiles&) = delete;
+  WholeTiles& operator=(const WholeTiles&) = delete;
+};
+/** c[m, n] = a[m, depth] b[depth, n], added to c with `accumulate`: a and b in units (pairs of bf16 along depth), c float32;
+ * m, n and depth multiples of kTile. While a WholeTiles of this thread lives. */
+void whole_tile_product(int64_t m, int64_t n, int64_t depth, const float* a, int64_t a_leading, const float* b,
+                        int64_t b_leading, float* c, int64_t c_leading, bool accumulate);
 
 }  // namespace gavel
