@@ -56,7 +56,8 @@ bool blind(const Stage& stage) {
     char c = pattern[i];
     if (c == '|' && pattern[i + 1] == '|') return false;
     if (c == '\\') {
-      if (++i == pattern.size() || std::ispunct(static_cast<unsigned char>(pattern[i])) == 0) return false;
+      ++i;
+      if (i == pattern.size() || std::ispunct(static_cast<unsigned char>(pattern[i])) == 0) return false;
     } else if (std::string_view(".^$*+?()[]{}").find(c) != std::string_view::npos) {
       return false;
     }

@@ -58,7 +58,7 @@ void read_gemma3(const ConfigKeys& keys, ModelConfig& config) {
 }
 
 void write_gemma(const ModelConfig& config, Json& json) {
-  json["query_pre_attn_scalar"] = *config.query_pre_attn_scalar;
+  json["query_pre_attn_scalar"] = config.query_pre_attn_scalar.value_or(config.head_dim);
   json["sliding_window"] = config.sliding_window ? Json(*config.sliding_window) : Json(nullptr);
   json["attn_logit_softcapping"] = config.attn_logit_softcapping ? Json(*config.attn_logit_softcapping) : Json(nullptr);
   json["layer_types"] = layer_types_json(config);
@@ -67,10 +67,10 @@ void write_gemma(const ModelConfig& config, Json& json) {
 void write_gemma3(const ModelConfig& config, Json& json) {
   write_gemma(config, json);
   // transformers 5 reads the first, older versions the others.
-  json["rope_parameters"] = {{"full_attention", rope_json(config.rope)},
-                             {"sliding_attention", rope_json(*config.sliding_rope)}};
+  const RopeSpec& local = config.sliding_rope ? *config.sliding_rope : config.rope;
+  json["rope_parameters"] = {{"full_attention", rope_json(config.rope)}, {"sliding_attention", rope_json(local)}};
   json.erase("rope_scaling");
-  json["rope_local_base_freq"] = config.sliding_rope->rope_theta;
+  json["rope_local_base_freq"] = local.rope_theta;
 }
 
 DecoderSpec describe_gemma(const ModelConfig& config, bool head_norms) {
