@@ -17,18 +17,26 @@ inline std::string json_quoted(std::string_view text) {
   return fmt::format("\"{}\"", out);
 }
 
-/** A tokenizer.json with all bytes, some merges and an added token: Llama-3's kind, or SmolLM2's. */
-inline std::string sample_tokenizer_json(bool llama3) {
+/** The members of a tokenizer.json's "vocab" and "merges". */
+struct SampleVocabulary {
   std::string vocab, merges;
-  int id = 0;
-  auto add = [&](std::string_view token) {
+  int id = 0;  // of the next token
+
+  void add(std::string_view token) {
     vocab += fmt::format("{}{}:{}", id == 0 ? "" : ",", json_quoted(token), id);
     ++id;
-  };
-  auto merge = [&](const std::string& left, const std::string& right) {
+  }
+  void merge(const std::string& left, const std::string& right) {
     merges += fmt::format("{}[{},{}]", merges.empty() ? "" : ",", json_quoted(left), json_quoted(right));
     add(fmt::format("{}{}", left, right));
-  };
+  }
+};
+
+/** A tokenizer.json with all bytes, some merges and an added token: Llama-3's kind, or SmolLM2's. */
+inline std::string sample_tokenizer_json(bool llama3) {
+  SampleVocabulary sample;
+  auto add = [&](std::string_view token) { sample.add(token); };
+  auto merge = [&](const std::string& left, const std::string& right) { sample.merge(left, right); };
   for (const std::string& c : ByteAlphabet::get().text) add(c);
   merge("a", "a");
   merge("aa", "a");
@@ -47,22 +55,15 @@ inline std::string sample_tokenizer_json(bool llama3) {
       R"("pre_tokenizer":{{"type":"Sequence","pretokenizers":[{},{{"type":"ByteLevel","add_prefix_space":false,)"
       R"("use_regex":{}}}]}},"decoder":{{"type":"ByteLevel"}},"post_processor":null,"model":{{"type":"BPE",)"
       R"("ignore_merges":{},"vocab":{{{}}},"merges":[{}]}}}})",
-      id, first, !llama3, llama3, vocab, merges);
+      sample.id, first, !llama3, llama3, sample.vocab, sample.merges);
 }
 
 /** A tokenizer.json of the SentencePiece kind: all bytes as tokens, some characters and merges, and these parts. */
 inline std::string sample_sentencepiece_json(std::string_view normalizer, std::string_view pre_tokenizer,
                                              bool ignore_merges) {
-  std::string vocab, merges;
-  int id = 0;
-  auto add = [&](std::string_view token) {
-    vocab += fmt::format("{}{}:{}", id == 0 ? "" : ",", json_quoted(token), id);
-    ++id;
-  };
-  auto merge = [&](const std::string& left, const std::string& right) {
-    merges += fmt::format("{}[{},{}]", merges.empty() ? "" : ",", json_quoted(left), json_quoted(right));
-    add(fmt::format("{}{}", left, right));
-  };
+  SampleVocabulary sample;
+  auto add = [&](std::string_view token) { sample.add(token); };
+  auto merge = [&](const std::string& left, const std::string& right) { sample.merge(left, right); };
   add("<unk>");
   for (int byte = 0; byte < 256; ++byte) add(fmt::format("<0x{:02X}>", byte));
   for (const char* c : {"▁", "a", "b", "é", "世", "<", ">", "1", "t", "h", "-"}) add(c);
@@ -81,7 +82,7 @@ inline std::string sample_sentencepiece_json(std::string_view normalizer, std::s
       R"("decoders":[{{"type":"Replace","pattern":{{"String":"▁"}},"content":" "}},{{"type":"ByteFallback"}},)"
       R"({{"type":"Fuse"}}]}},"model":{{"type":"BPE","unk_token":"<unk>","fuse_unk":true,"byte_fallback":true,)"
       R"("ignore_merges":{},"vocab":{{{}}},"merges":[{}]}}}})",
-      id, normalizer, pre_tokenizer, ignore_merges, vocab, merges);
+      sample.id, normalizer, pre_tokenizer, ignore_merges, sample.vocab, sample.merges);
 }
 
 inline constexpr std::string_view kMarkSpaces = R"({"type":"Replace","pattern":{"String":" "},"content":"▁"})";

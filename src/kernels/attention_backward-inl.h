@@ -281,7 +281,8 @@ void run_backward(KernelCall& call, const AttentionJob& job) {
     work.carve(plan);
     Carver memory(call.local(worker, plan.used()));
     work.carve(memory);
-    const WholeTiles tiles;
+    Tiles tiles;
+    tiles.shape(kTileRows);
     work.run(task % parts, parts, partial + task * 2 * size, partial + (task * 2 + 1) * size);
   });
   const int64_t key_blocks = job.plan->key_blocks();

@@ -222,7 +222,8 @@ void run_forward(KernelCall& call, const AttentionJob& job) {
     // Last blocks first: under the causal mask they are the longest, and long ones at the end would leave the
     // other threads waiting.
     const int64_t block = blocks - 1 - task / heads, head = task % heads;
-    const WholeTiles tiles;
+    Tiles tiles;
+    tiles.shape(kTileRows);
     forward_block<T, kPairs>(job, packed, head / s.heads, head % s.heads, block, call.threads(),
                              Carver(call.local(worker, bytes)));
   });

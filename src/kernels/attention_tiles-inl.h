@@ -156,7 +156,7 @@ HWY_INLINE void vector_product(int64_t m, int64_t n, int64_t depth, const float*
 }
 
 /** c[m, n] = a[m, depth] b[depth, n], in units, added to c with `accumulate`; m is even, n a multiple of 16. With kPairs
- * while a WholeTiles lives: what fills the processor's matrix tiles is multiplied by them. */
+ * while this thread's Tiles are shaped for kTileRows: what fills the processor's matrix tiles is multiplied by them. */
 template <bool kPairs>
 HWY_INLINE void tile_product(int64_t m, int64_t n, int64_t depth, const float* a, int64_t a_leading, const float* b,
                              int64_t b_leading, float* c, int64_t c_leading, bool accumulate) {

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
+#include <type_traits>
 
 #include "kernels/convert.h"
 
@@ -53,28 +53,6 @@ TileShapes shapes_for(int64_t rows) {
   for (int tile : {6, 7}) set(tile, kTile);
   return shapes;
 }
-
-/** The calling thread's tiles, shaped for some rows of a. Free again at the end, so that threads that never multiply with
- * them do not carry their state. */
-class Tiles {
- public:
-  Tiles() = default;
-  Tiles(const Tiles&) = delete;
-  Tiles& operator=(const Tiles&) = delete;
-  ~Tiles() {
-    if (rows_ != 0) asm volatile("tilerelease" ::: "memory");
-  }
-  /** Sums are lost when the number of rows (1 to kTileRows) is another one than before. */
-  void shape(int64_t rows) {
-    if (rows == rows_) return;
-    rows_ = rows;
-    const TileShapes shapes = shapes_for(rows);
-    asm volatile("ldtilecfg %0" ::"m"(shapes) : "memory");
-  }
-
- private:
-  int64_t rows_ = 0;
-};
 
 /** sums += a[rows, steps * kTileDepth] b; strides in bytes. */
 template <bool kTwoRows, bool kTwoColumns>
@@ -162,30 +140,56 @@ GAVEL_AVX512 void store_sums(int64_t row, int64_t rows, int64_t column, int64_t 
   }
 }
 
+/** Calls body(two_rows, two_columns) with std::true_type or std::false_type for each. */
+template <class Body>
+void with_counts(bool two_rows, bool two_columns, const Body& body) {
+  const auto with_columns = [&](auto rows) {
+    if (two_columns)
+      body(rows, std::true_type());
+    else
+      body(rows, std::false_type());
+  };
+  if (two_rows)
+    with_columns(std::true_type());
+  else
+    with_columns(std::false_type());
+}
+
+template <bool kTwoRows, bool kTwoColumns>
+inline void zero_sums() {
+  GAVEL_TILE_ZERO(0);
+  if constexpr (kTwoColumns) GAVEL_TILE_ZERO(1);
+  if constexpr (kTwoRows) GAVEL_TILE_ZERO(2);
+  if constexpr (kTwoRows && kTwoColumns) GAVEL_TILE_ZERO(3);
+}
+
+template <bool kTwoRows, bool kTwoColumns>
+inline void write_sums(float* c, int64_t c_leading) {
+  const int64_t stride = c_leading * 4;
+  float* below = c + kTile * c_leading;
+  GAVEL_TILE_STORE(0, c, stride);
+  if constexpr (kTwoColumns) GAVEL_TILE_STORE(1, c + kTile, stride);
+  if constexpr (kTwoRows) GAVEL_TILE_STORE(2, below, stride);
+  if constexpr (kTwoRows && kTwoColumns) GAVEL_TILE_STORE(3, below + kTile, stride);
+}
+
+template <bool kTwoRows, bool kTwoColumns>
+inline void read_sums(const float* c, int64_t c_leading) {
+  const int64_t stride = c_leading * 4;
+  const float* below = c + kTile * c_leading;
+  GAVEL_TILE_LOAD(0, c, stride);
+  if constexpr (kTwoColumns) GAVEL_TILE_LOAD(1, c + kTile, stride);
+  if constexpr (kTwoRows) GAVEL_TILE_LOAD(2, below, stride);
+  if constexpr (kTwoRows && kTwoColumns) GAVEL_TILE_LOAD(3, below + kTile, stride);
+}
+
 void multiply(std::span<const PanelTerm> terms, int64_t row, int64_t rows, int64_t column, int64_t columns,
               const PanelTarget& target, Scratch& scratch) {
-  const bool two_rows = rows > kTile, two_columns = columns > kTile;
-  GAVEL_TILE_ZERO(0);
-  GAVEL_TILE_ZERO(1);
-  if (two_rows) {
-    GAVEL_TILE_ZERO(2);
-    GAVEL_TILE_ZERO(3);
-  }
-  if (two_rows && two_columns)
-    add_terms<true, true>(terms, row, rows, column, scratch);
-  else if (two_rows)
-    add_terms<true, false>(terms, row, rows, column, scratch);
-  else if (two_columns)
-    add_terms<false, true>(terms, row, rows, column, scratch);
-  else
-    add_terms<false, false>(terms, row, rows, column, scratch);
-  constexpr int64_t kStride = kColumns * 4;
-  GAVEL_TILE_STORE(0, scratch.sums, kStride);
-  GAVEL_TILE_STORE(1, scratch.sums + kTile, kStride);
-  if (two_rows) {
-    GAVEL_TILE_STORE(2, scratch.sums + kTile * kColumns, kStride);
-    GAVEL_TILE_STORE(3, scratch.sums + kTile * kColumns + kTile, kStride);
-  }
+  with_counts(rows > kTile, columns > kTile, [&](auto two_rows, auto two_columns) {
+    zero_sums<two_rows, two_columns>();
+    add_terms<two_rows, two_columns>(terms, row, rows, column, scratch);
+    write_sums<two_rows, two_columns>(scratch.sums, kColumns);
+  });
   if (target.c.dtype == DType::kBF16)
     store_sums<uint16_t>(row, rows, column, columns, scratch.sums, target);
   else
@@ -199,54 +203,31 @@ bool has_tiles() {
   return tiles;
 }
 
-WholeTiles::WholeTiles() {
-  if (!has_tiles()) return;
-  const TileShapes shapes = shapes_for(kTileRows);
+Tiles::~Tiles() {
+  if (rows_ != 0) asm volatile("tilerelease" ::: "memory");
+}
+
+void Tiles::shape(int64_t rows) {
+  if (rows == rows_ || !has_tiles()) return;
+  rows_ = rows;
+  const TileShapes shapes = shapes_for(rows);
   asm volatile("ldtilecfg %0" ::"m"(shapes) : "memory");
 }
-
-WholeTiles::~WholeTiles() {
-  if (has_tiles()) asm volatile("tilerelease" ::: "memory");
-}
-
-namespace {
-
-template <bool kTwoRows, bool kTwoColumns>
-void whole_tiles(int64_t depth, const float* a, int64_t a_leading, const float* b, int64_t b_leading, float* c,
-                 int64_t c_leading, bool accumulate) {
-  const int64_t stride = c_leading * 4;
-  float* below = c + kTile * c_leading;
-  if (accumulate) {
-    GAVEL_TILE_LOAD(0, c, stride);
-    if constexpr (kTwoColumns) GAVEL_TILE_LOAD(1, c + kTile, stride);
-    if constexpr (kTwoRows) GAVEL_TILE_LOAD(2, below, stride);
-    if constexpr (kTwoRows && kTwoColumns) GAVEL_TILE_LOAD(3, below + kTile, stride);
-  } else {
-    GAVEL_TILE_ZERO(0);
-    GAVEL_TILE_ZERO(1);
-    GAVEL_TILE_ZERO(2);
-    GAVEL_TILE_ZERO(3);
-  }
-  add_steps<kTwoRows, kTwoColumns>(depth / kTile, reinterpret_cast<const uint16_t*>(a), a_leading * 4, b,
-                                   b_leading * 4);
-  GAVEL_TILE_STORE(0, c, stride);
-  if constexpr (kTwoColumns) GAVEL_TILE_STORE(1, c + kTile, stride);
-  if constexpr (kTwoRows) GAVEL_TILE_STORE(2, below, stride);
-  if constexpr (kTwoRows && kTwoColumns) GAVEL_TILE_STORE(3, below + kTile, stride);
-}
-
-}  // namespace
 
 void whole_tile_product(int64_t m, int64_t n, int64_t depth, const float* a, int64_t a_leading, const float* b,
                         int64_t b_leading, float* c, int64_t c_leading, bool accumulate) {
   for (int64_t column = 0; column < n; column += kColumns)
     for (int64_t row = 0; row < m; row += kTileRows) {
-      const bool two_rows = m - row > kTile, two_columns = n - column > kTile;
-      auto* product = two_rows      ? two_columns ? whole_tiles<true, true> : whole_tiles<true, false>
-                      : two_columns ? whole_tiles<false, true>
-                                    : whole_tiles<false, false>;
-      product(depth, a + row * a_leading, a_leading, b + column, b_leading, c + row * c_leading + column, c_leading,
-              accumulate);
+      float* to = c + row * c_leading + column;
+      with_counts(m - row > kTile, n - column > kTile, [&](auto two_rows, auto two_columns) {
+        if (accumulate)
+          read_sums<two_rows, two_columns>(to, c_leading);
+        else
+          zero_sums<two_rows, two_columns>();
+        add_steps<two_rows, two_columns>(depth / kTile, reinterpret_cast<const uint16_t*>(a + row * a_leading),
+                                         a_leading * 4, b + column, b_leading * 4);
+        write_sums<two_rows, two_columns>(to, c_leading);
+      });
     }
 }
 

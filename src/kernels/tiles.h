@@ -19,16 +19,23 @@ bool has_tiles();
 /** panel_product for bf16, where has_tiles(). Sums start at zero, take the terms in order, then bias and addend. */
 void tile_product_of_panels(int64_t m, int64_t n, std::span<const PanelTerm> terms, const PanelTarget& target);
 
-/** The calling thread's tiles, all whole, as long as it lives, where has_tiles(); else nothing. */
-class WholeTiles {
+/** The calling thread's tiles, shaped for some rows of a. Free again at the end, so that threads that never multiply with
+ * them do not carry their state. */
+class Tiles {
  public:
-  WholeTiles();
-  ~WholeTiles();
-  WholeTiles(const WholeTiles&) = delete;
-  WholeTiles& operator=(const WholeTiles&) = delete;
+  Tiles() = default;
+  Tiles(const Tiles&) = delete;
+  Tiles& operator=(const Tiles&) = delete;
+  ~Tiles();
+  /** For 1 to kTileRows rows; nothing where there are no tiles. Sums are lost when it is another number than before. */
+  void shape(int64_t rows);
+
+ private:
+  int64_t rows_ = 0;
 };
+
 /** c[m, n] = a[m, depth] b[depth, n], added to c with `accumulate`: a and b in units (pairs of bf16 along depth), c float32;
- * m, n and depth multiples of kTile. While a WholeTiles of this thread lives. */
+ * m, n and depth multiples of kTile. While this thread's Tiles are shaped for kTileRows. */
 void whole_tile_product(int64_t m, int64_t n, int64_t depth, const float* a, int64_t a_leading, const float* b,
                         int64_t b_leading, float* c, int64_t c_leading, bool accumulate);
 

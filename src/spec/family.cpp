@@ -58,6 +58,12 @@ std::vector<LayerType> listed_layer_types(const ConfigKeys& keys, int64_t num_hi
   return types;
 }
 
+std::optional<int64_t> read_sliding_window(const ConfigKeys& keys) {
+  if (!keys.mentions("sliding_window")) return 4096;
+  if (!keys.has("sliding_window")) return std::nullopt;
+  return keys.integer("sliding_window");
+}
+
 nlohmann::ordered_json layer_types_json(const ModelConfig& config) {
   auto types = config.layer_types;
   if (types.empty())

@@ -49,6 +49,13 @@ void read_layer_types(const ConfigKeys& keys, ModelConfig& config, Slides slides
     config.layer_types.push_back(slides(layer) ? LayerType::kSlidingAttention : LayerType::kFullAttention);
 }
 nlohmann::ordered_json layer_types_json(const ModelConfig& config);
+/** The key sliding_window: none where it is null, and transformers' default of 4,096 where it is not there. */
+std::optional<int64_t> read_sliding_window(const ConfigKeys& keys);
+/** The number, or null where there is none. */
+template <class Number>
+nlohmann::ordered_json number_or_null(const std::optional<Number>& number) {
+  return number ? nlohmann::ordered_json(*number) : nlohmann::ordered_json(nullptr);
+}
 
 /** The config's model as its family describes it. The config must have passed ModelConfig::check. */
 DecoderSpec decoder_spec(const ModelConfig& config);

@@ -19,10 +19,7 @@ void read_gemma(const ConfigKeys& keys, ModelConfig& config, bool (*slides)(cons
   config.mlp_bias = false;
   config.tie_word_embeddings = keys.boolean("tie_word_embeddings", true);
   config.query_pre_attn_scalar = keys.integer("query_pre_attn_scalar", 256);
-  if (!keys.mentions("sliding_window"))
-    config.sliding_window = 4096;  // transformers' default
-  else if (keys.has("sliding_window"))
-    config.sliding_window = keys.integer("sliding_window");
+  config.sliding_window = read_sliding_window(keys);
   read_layer_types(keys, config, [&](int64_t layer) { return slides(keys, layer); });
 }
 
@@ -59,8 +56,8 @@ void read_gemma3(const ConfigKeys& keys, ModelConfig& config) {
 
 void write_gemma(const ModelConfig& config, Json& json) {
   json["query_pre_attn_scalar"] = config.query_pre_attn_scalar.value_or(config.head_dim);
-  json["sliding_window"] = config.sliding_window ? Json(*config.sliding_window) : Json(nullptr);
-  json["attn_logit_softcapping"] = config.attn_logit_softcapping ? Json(*config.attn_logit_softcapping) : Json(nullptr);
+  json["sliding_window"] = number_or_null(config.sliding_window);
+  json["attn_logit_softcapping"] = number_or_null(config.attn_logit_softcapping);
   json["layer_types"] = layer_types_json(config);
 }
 

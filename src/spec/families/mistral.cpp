@@ -14,15 +14,12 @@ void read(const ConfigKeys& keys, ModelConfig& config) {
   // transformers would take 8, whatever the number of heads; no real file leaves it out.
   config.num_key_value_heads = keys.integer("num_key_value_heads");
   config.attention_bias = config.mlp_bias = false;
-  if (!keys.mentions("sliding_window"))
-    config.sliding_window = 4096;  // transformers' default
-  else if (keys.has("sliding_window"))
-    config.sliding_window = keys.integer("sliding_window");
+  config.sliding_window = read_sliding_window(keys);
 }
 
 void write(const ModelConfig& config, nlohmann::ordered_json& json) {
   // Without the key transformers would take a window of 4,096.
-  json["sliding_window"] = config.sliding_window ? nlohmann::ordered_json(*config.sliding_window) : nullptr;
+  json["sliding_window"] = number_or_null(config.sliding_window);
 }
 
 }  // namespace

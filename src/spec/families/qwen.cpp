@@ -1,4 +1,5 @@
-#include "base/error.h"
+#include <algorithm>
+
 #include "spec/families/families.h"
 
 namespace gavel {
@@ -10,18 +11,14 @@ using Json = nlohmann::ordered_json;
 void read_window(const ConfigKeys& keys, ModelConfig& config) {
   // transformers would take 32, whatever the number of heads; no real file leaves it out.
   config.num_key_value_heads = keys.integer("num_key_value_heads");
-  const bool window = keys.boolean("use_sliding_window", false);
-  if (window && !keys.mentions("sliding_window"))
-    config.sliding_window = 4096;  // transformers' default
-  else if (window && keys.has("sliding_window"))
-    config.sliding_window = keys.integer("sliding_window");
+  if (keys.boolean("use_sliding_window", false)) config.sliding_window = read_sliding_window(keys);
   const int64_t first = keys.integer("max_window_layers", 28);
   read_layer_types(keys, config, [&](int64_t layer) { return config.sliding_window && layer >= first; });
 }
 
 void write_window(const ModelConfig& config, Json& json) {
   json["use_sliding_window"] = config.sliding_window.has_value();
-  json["sliding_window"] = config.sliding_window ? Json(*config.sliding_window) : Json(nullptr);
+  json["sliding_window"] = number_or_null(config.sliding_window);
   // Older versions of transformers have this key in place of the list, which says more.
   const auto window = std::find(config.layer_types.begin(), config.layer_types.end(), LayerType::kSlidingAttention);
   json["max_window_layers"] = window - config.layer_types.begin();

@@ -38,7 +38,7 @@ void read(const ConfigKeys& keys, ModelConfig& config) {
 void write(const ModelConfig& config, Json& json) {
   json["no_rope_layers"] = config.no_rope_layers;
   json["use_sliding_window"] = config.sliding_window.has_value();
-  json["sliding_window"] = config.sliding_window ? Json(*config.sliding_window) : Json(nullptr);
+  json["sliding_window"] = number_or_null(config.sliding_window);
   json["layer_types"] = layer_types_json(config);
 }
 
