@@ -181,7 +181,7 @@ void Bench::run(BenchResult& result) {
 }  // namespace
 
 BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
-  Recipe recipe = given;
+  Recipe recipe = with_adapter_settings(given);
   recipe.data.valid = 0.0;
   const BaseModel base = open_base_model(recipe);
   RunData data = RunDataLoader(recipe, base.tokenizer).get();
@@ -195,7 +195,7 @@ BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
   Engine engine(client, step_options(recipe, base.spec, *client), compile_cache_folder());
   load_weights(engine, recipe, base);
   const StepOptions& step = engine.options();
-  engine.set_trainable(initial_trainable(recipe, step));
+  engine.set_trainable(initial_trainable(recipe, step, base));
 
   BenchResult result;
   result.platform = client->platform_name();

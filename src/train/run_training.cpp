@@ -167,13 +167,13 @@ class TrainingRun {
  public:
   TrainingRun(const Recipe& recipe, const RunOptions& options, std::shared_ptr<pjrt::Client> client,
               const ProcessGroup& group, StopSignals& signals)
-      : recipe_(recipe),
+      : recipe_(with_adapter_settings(recipe)),
         allow_changes_(options.allow_changes),
         resumes_(recipe.train.resume == Recipe::Resume::kAuto),
         client_(std::move(client)),
         group_(group),
         signals_(signals),
-        own_(recipe, group),
+        own_(recipe_, group),
         display_(options.json && group.is_first() ? TrainingDisplay::Mode::kJson : TrainingDisplay::Mode::kText),
         folder_(own_.path(), resumes_ ? RunFolder::Existing::kResume : RunFolder::Existing::kRefuse),
         store_(folder_.checkpoints()) {}
@@ -252,7 +252,7 @@ class TrainingRun {
         spdlog::warn("changed since the checkpoint, and may change the last bits of numbers: {}", line);
       spdlog::info("going on from {}: step {} of {}", saved_->path.string(), saved_->state.step, total_steps_);
     } else {
-      engine_->set_trainable(initial_trainable(recipe_, engine_->options()));
+      engine_->set_trainable(initial_trainable(recipe_, engine_->options(), *base_));
       if (resumes_) spdlog::info("{} holds no checkpoint: starting at step 0", folder_.path().string());
     }
   }
@@ -355,7 +355,7 @@ class TrainingRun {
 
   const Batcher* validation() const { return valid_ ? &*valid_ : nullptr; }
 
-  const Recipe& recipe_;
+  const Recipe recipe_;
   const bool allow_changes_, resumes_;
   std::shared_ptr<pjrt::Client> client_;
   const ProcessGroup group_;
