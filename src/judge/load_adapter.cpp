@@ -1,5 +1,6 @@
 #include "judge/load_adapter.h"
 
+#include "base/log.h"
 #include "judge/calibration.h"
 #include "setup/open_model.h"
 
@@ -39,6 +40,13 @@ LoadedAdapter load_adapter(const JudgeOptions& options) {
   if (!files) fail("{}: model.random_init is set: there is no base model to judge with", options.adapter.string());
   if (!recipe.model.tokenizer && fs::exists(options.adapter / "tokenizer.json"))
     recipe.model.tokenizer = options.adapter.string();
+  // An adapter without a recipe does not ask for texts as long as the default's.
+  if (auto longest = files->spec().longest_text();
+      longest && *longest < recipe.data.max_length && recipe.data.max_length == Recipe().data.max_length &&
+      !fs::exists(options.adapter / "recipe.yaml")) {
+    spdlog::info("data.max_length is {}: the rope of {} is computed no further", *longest, recipe.model.path);
+    recipe.data.max_length = *longest;
+  }
   // Before the tokenizer: a vocabulary that was made larger is told of by the adapter's embeddings.
   LoadedAdapterWeights weights = read_adapter(adapter, files->spec(), recipe.model.num_labels, &*files);
   Tokenizer tokenizer = load_tokenizer(recipe, config);

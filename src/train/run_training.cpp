@@ -2,11 +2,11 @@
 
 #include <unistd.h>
 
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "judge/evaluate.h"
@@ -26,10 +26,6 @@ namespace gavel {
 namespace fs = std::filesystem;
 
 namespace {
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 /** As one word of a shell. */
 std::string quoted(const fs::path& path) {
@@ -225,9 +221,9 @@ class TrainingRun {
     identity_.environment = run_environment(*client_);
     layout_ = {base_->spec, {options.model.lora, recipe_.model.path}, options.model.num_labels, to_yaml(recipe_)};
     engine_ = std::make_unique<Engine>(client_, options, compile_cache_folder());
-    const double start = now();
+    const double start = steady_seconds();
     load_weights(*engine_, recipe_, *base_);
-    spdlog::info("weights loaded in {}", format_duration(now() - start));
+    spdlog::info("weights loaded in {}", format_duration(steady_seconds() - start));
   }
 
   void make_batches(const RunData& data) {
