@@ -1,11 +1,15 @@
 // Models and adapters as other tools write them (../shared/cases/opening): opened with the probabilities that transformers +
 // PEFT give, or refused where that is right too.
 #include <gmock/gmock.h>
+
+#include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "cli_fixture.h"
 #include "io/model_files.h"
 #include "judge/judge.h"
+#include "model/adapter.h"
 
 namespace gavel {
 namespace {
@@ -32,9 +36,9 @@ std::vector<PreferenceRow> pairs_of(const nlohmann::json& expected) {
   std::vector<PreferenceRow> rows;
   for (const auto& pair : expected["pairs"]) {
     PreferenceRow& row = rows.emplace_back();
-    row.prompts = {pair["prompt"].get<std::string>()};
-    row.responses_a = {pair["response_a"].get<std::string>()};
-    row.responses_b = {pair["response_b"].get<std::string>()};
+    row.prompt = {pair["prompt"].get<std::string>()};
+    row.response_a = {pair["response_a"].get<std::string>()};
+    row.response_b = {pair["response_b"].get<std::string>()};
   }
   return rows;
 }
@@ -89,9 +93,9 @@ class Beginning : public Cli {
   std::vector<Verdict> verdicts(const std::string& adapter) {
     Judge judge(JudgeOptions{adapter, model().string(), {"model.compute_dtype=float32"}});
     PreferenceRow row;
-    row.prompts = {"a question"};
-    row.responses_a = {"an answer"};
-    row.responses_b = {"another one, longer"};
+    row.prompt = {"a question"};
+    row.response_a = {"an answer"};
+    row.response_b = {"another one, longer"};
     return judge.judge(std::vector<PreferenceRow>(1, row));
   }
   void expect_same(const std::string& first, const std::string& second) {
@@ -120,9 +124,9 @@ TEST_F(Beginning, DoraStartsAsTheBaseAndMergesAsItJudges) {
   Judge before(JudgeOptions{file("run"), model().string(), {"model.compute_dtype=float32"}});
   Judge after(JudgeOptions{nothing, file("merged").string(), {"model.compute_dtype=float32"}});
   PreferenceRow row;
-  row.prompts = {"a question"};
-  row.responses_a = {"an answer"};
-  row.responses_b = {"another one, longer"};
+  row.prompt = {"a question"};
+  row.response_a = {"an answer"};
+  row.response_b = {"another one, longer"};
   const std::vector<PreferenceRow> rows(1, row);
   const Outcome a = before.judge(rows)[0].logits, b = after.judge(rows)[0].logits;
   for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-5);
