@@ -16,6 +16,8 @@ from gguf.quants import dequantize
 HALVES = {
     Type.Q4_0: [0], Type.Q4_1: [0, 2], Type.Q5_0: [0], Type.Q5_1: [0, 2], Type.Q8_0: [0],
     Type.Q4_K: [0, 2], Type.Q5_K: [0, 2], Type.Q6_K: [208], Type.F16: [], Type.BF16: [],
+    Type.Q2_K: [80, 82], Type.Q3_K: [108], Type.IQ4_NL: [0], Type.IQ4_XS: [0], Type.TQ1_0: [52], Type.TQ2_0: [64],
+    Type.MXFP4: [],
 }
 
 
@@ -30,7 +32,10 @@ def main() -> None:
                 scales = random.normal(0, 0.1, count).astype(numpy.float16)
                 scales[0] = numpy.float16(3e-6)
                 blocks[:, at:at + 2] = scales.view(numpy.uint8).reshape(count, 2)
-            if not halves:
+            if type_ == Type.MXFP4:
+                blocks[:, 0] = random.integers(0, 251, count)  # larger ones overflow
+                blocks[:2, 0] = [0, 1]  # subnormal scales
+            elif not halves:
                 words = blocks.view(numpy.uint16)
                 words[(words & 0x7C00) == 0x7C00] &= 0xBFFF  # no NaN: its bits are a library's choice
             values = dequantize(blocks.reshape(1, -1), type_).astype(numpy.float32).reshape(-1)

@@ -55,6 +55,11 @@ void MappedFile::release(size_t offset, size_t size) const {
   if (end > begin && end <= size_) ::madvise(const_cast<uint8_t*>(data_) + begin, end - begin, MADV_DONTNEED);
 }
 
+void refuse_lfs_pointer(std::string_view text, const fs::path& path) {
+  if (text.starts_with("version https://git-lfs"))
+    fail("{}: a pointer of Git LFS stands in the place of the file: run `git lfs pull` in its folder", path.string());
+}
+
 std::string read_text(const fs::path& path) {
   return std::string(MappedFile::open(path)->text());
 }

@@ -29,6 +29,10 @@ class MappedFile {
   size_t size_ = 0;
 };
 
+/** Throws Error that names the file when `text`, which was read from it, is what Git LFS leaves in the place of a large file
+ * that was not downloaded. */
+void refuse_lfs_pointer(std::string_view text, const std::filesystem::path& path);
+
 /** The whole file as a string. Throws Error as MappedFile::open does. */
 std::string read_text(const std::filesystem::path& path);
 

@@ -80,6 +80,7 @@ void add_export_command(CLI::App& app) {
   command->add_option("--num-labels", *labels, "Labels of the classification head")->check(CLI::PositiveNumber);
   command->callback([=] {
     ModelFiles files = ModelFiles::open(*model);
+    for (const std::string& note : files.notes()) spdlog::warn("{}: {}", *model, note);
     export_folder(files, *out, *dtype == "float32" ? DType::kF32 : DType::kBF16, *labels);
     Tokenizer::load(resolve_model_path(*model)).save(*out);
     spdlog::info("wrote {}", *out);

@@ -1,10 +1,16 @@
 #include "io/gguf_config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <span>
+#include <type_traits>
+#include <utility>
+#include <variant>
 
 #include "spec/family.h"
+#include "spec/known_keys.h"
 
 namespace gavel {
 
@@ -44,16 +50,51 @@ TensorTraits traits_of_tensors(const GgufFile& file, const Family& family) {
   names.attention_bias = names.mlp_bias = true;
   const DecoderSpec spec = family.describe(names);
   auto has = [&](const std::string& name) { return file.tensors().contains(name); };
-  auto has_bias = [&](const LinearSpec* linear) {
-    return linear->has_bias() && has(name_in_layer(linear->bias.front().gguf_name, 0));
+  auto has_bias = [&](std::span<const LinearSpec* const> linears) {
+    return std::any_of(linears.begin(), linears.end(), [&](const LinearSpec* linear) {
+      return linear->has_bias() && has(name_in_layer(linear->bias.front().gguf_name, 0));
+    });
   };
   const std::string& table = spec.embeddings.gguf_name;
   if (!has(table) || file.tensors().at(table).shape.size() != 2)
     fail("{}: tensor '{}' is missing or not a matrix", file.path().string(), table);
-  // Attention's linears come first, the feed-forward block's last.
+  // Attention's four linears come first, the feed-forward block's last. One bias says that there are biases: llama.cpp
+  // asks for each by itself, and those that are not there count as zero.
   const auto linears = spec.blocks.front().linears();
-  return {file.tensors().at(table).shape[0], !has(spec.language_model_head.gguf_name), has_bias(linears.front()),
-          has_bias(linears.back())};
+  const std::span<const LinearSpec* const> all = linears;
+  return {file.tensors().at(table).shape[0], !has(spec.language_model_head.gguf_name), has_bias(all.first(4)),
+          has_bias(all.subspan(4))};
+}
+
+/** The metadata behind "ARCHITECTURE." as JSON, for check_known_keys. */
+Json keys_of(const GgufFile& file, const std::string& prefix) {
+  Json keys = Json::object();
+  for (const auto& [name, value] : file.metadata()) {
+    if (!name.starts_with(prefix)) continue;
+    keys[name] = std::visit(
+        [](const auto& held) {
+          using Held = std::decay_t<decltype(held)>;
+          if constexpr (std::is_same_v<Held, GgufNested>)
+            return Json::array({Json::array()});
+          else
+            return Json(held);
+        },
+        value);
+  }
+  return keys;
+}
+
+/** A whole number, or a list with one for each layer, which must be equal. */
+int64_t integer_of_layers(const GgufFile& file, const std::string& key) {
+  if (!file.has(key) || !std::holds_alternative<std::vector<int64_t>>(file.metadata().at(key)))
+    return file.integer(key);
+  const auto& values = file.integers(key);
+  for (int64_t value : values)
+    if (value != values.front())
+      fail("{}: '{}' is {} for one layer and {} for another; only layers alike are supported", file.path().string(),
+           key, values.front(), value);
+  if (values.empty()) fail("{}: '{}' is an empty list", file.path().string(), key);
+  return values.front();
 }
 
 /** A number as config.json would have it. */
@@ -71,6 +112,11 @@ void add_rope(const GgufFile& file, const Key& key, Json& config) {
   double factor = 0;
   for (const char* name : {"rope.scaling.factor", "rope.scale_linear"})
     if (factor == 0 && file.has(key(name))) factor = as_written(file.number(key(name)));
+  // Below 0 it is the type's own.
+  if (const std::string ext = key("rope.scaling.yarn_ext_factor");
+      file.has(ext) && file.number(ext) >= 0 && file.number(ext) != (type == "yarn" ? 1 : 0))
+    fail("{}: '{}' is {} and the rope is {}; only yarn in its full strength is supported", file.path().string(), ext,
+         file.number(ext), type);
   if (type == "none" || (type == "linear" && factor == 0)) return;
   if (type != "linear" && type != "yarn")
     fail("{}: {} is '{}'; expected none, linear or yarn", file.path().string(), type_key, type);
@@ -83,10 +129,6 @@ void add_rope(const GgufFile& file, const Key& key, Json& config) {
     for (const auto& [gguf, meaning] : std::initializer_list<std::pair<const char*, const char*>>{
              {"rope.scaling.yarn_beta_fast", "beta_fast"}, {"rope.scaling.yarn_beta_slow", "beta_slow"}})
       if (file.has(key(gguf))) rope[meaning] = as_written(file.number(key(gguf)));
-    for (const char* name : {"rope.scaling.attn_factor", "rope.scaling.yarn_attn_factor",
-                             "rope.scaling.yarn_log_multiplier", "rope.scaling.yarn_ext_factor"})
-      if (file.has(key(name)))
-        fail("{}: {} is there; only yarn with its default strengths is supported", file.path().string(), key(name));
   }
   config["rope_scaling"] = rope;
 }
@@ -101,27 +143,29 @@ ModelConfig gguf_config(const GgufFile& file) {
   auto integer_or = [&](std::string_view rest, int64_t fallback) {
     return file.has(key(rest)) ? file.integer(key(rest)) : fallback;
   };
+  auto unknown = check_known_keys(known_gguf_keys(), keys_of(file, architecture + "."), architecture + ".",
+                                  family.model_type, name);
   // Said in config.json's keys, so that a family reads them once, whatever the file.
-  const int64_t heads = file.integer(key("attention.head_count")), hidden = file.integer(key("embedding_length"));
+  const int64_t heads = integer_of_layers(file, key("attention.head_count")),
+                hidden = file.integer(key("embedding_length"));
   const int64_t head_dim = integer_or("attention.key_length", heads > 0 ? hidden / heads : 0);
-  Json config = {{"model_type", std::string(family.model_type)},
-                 {"hidden_size", hidden},
-                 {"intermediate_size", file.integer(key("feed_forward_length"))},
-                 {"num_hidden_layers", file.integer(key("block_count"))},
-                 {"num_attention_heads", heads},
-                 {"num_key_value_heads", integer_or("attention.head_count_kv", heads)},
-                 {"head_dim", head_dim},
-                 {"max_position_embeddings", integer_or("context_length", 2048)},
-                 {"rms_norm_eps", as_written(file.number(key("attention.layer_norm_rms_epsilon")))}};
+  Json config = {
+      {"model_type", std::string(family.model_type)},
+      {"hidden_size", hidden},
+      {"intermediate_size", integer_of_layers(file, key("feed_forward_length"))},
+      {"num_hidden_layers", file.integer(key("block_count"))},
+      {"num_attention_heads", heads},
+      {"num_key_value_heads",
+       file.has(key("attention.head_count_kv")) ? integer_of_layers(file, key("attention.head_count_kv")) : heads},
+      {"head_dim", head_dim},
+      {"max_position_embeddings", integer_or("context_length", 2048)},
+      {"rms_norm_eps", as_written(file.number(key("attention.layer_norm_rms_epsilon")))}};
   add_rope(file, key, config);
-  if (int64_t turned = integer_or("rope.dimension_count", head_dim); turned != head_dim)
-    fail("{}: {} is {} and heads have {} dimensions; partial rotation is not supported", name,
-         key("rope.dimension_count"), turned, head_dim);
-  if (int64_t values = integer_or("attention.value_length", head_dim); values != head_dim)
-    fail("{}: {} is {} and keys have {} dimensions; only equal ones are supported", name, key("attention.value_length"),
-         values, head_dim);
-  if (int64_t experts = integer_or("expert_count", 0); experts != 0)
-    fail("{}: {} is {}; mixtures of experts are not supported", name, key("expert_count"), experts);
+  for (const char* length : {"rope.dimension_count", "rope.dimension_count_swa", "attention.key_length_swa",
+                             "attention.value_length", "attention.value_length_swa"})
+    if (int64_t found = integer_or(length, head_dim); found != head_dim)
+      fail("{}: '{}' is {} and keys have {} dimensions; only equal ones are supported", name, key(length), found,
+           head_dim);
   for (const auto& [gguf, meaning] : family.gguf_keys)
     if (file.has(key(gguf))) config[meaning] = number(file, key(gguf));
   if (const char* window = "attention.sliding_window"; integer_or(window, 0) != 0 && !config.contains("sliding_window"))
@@ -138,6 +182,7 @@ ModelConfig gguf_config(const GgufFile& file) {
   config["mlp_bias"] = traits.mlp_bias;
   if (family.complete_gguf != nullptr) family.complete_gguf(config);
   ModelConfig c = config_of(ConfigKeys(config, name));
+  c.unknown_keys = std::move(unknown);
   if (file.tensors().contains(kRopeFactors)) {
     HostTensor factors = file.read(kRopeFactors);
     c.rope.freq_factors.assign(factors.as<float>().begin(), factors.as<float>().end());

@@ -1,6 +1,9 @@
 // Block layouts of ggml's quantised types. Compiled without contraction to fused multiply-adds (see
 // CMakeLists.txt), so that results do not depend on the compiler's target.
+#include <algorithm>
+#include <bit>
 #include <cstring>
+#include <iterator>
 
 #include "base/dtype.h"
 #include "io/gguf.h"
@@ -92,34 +95,125 @@ void q6_k(const uint8_t* p, float* out) {
   }
 }
 
+/** 16 scales and minima of 4 bits, then 2 bits an element. */
+void q2_k(const uint8_t* p, float* out) {
+  const uint8_t* scales = p;
+  const uint8_t* q = p + 16;
+  float d = read_half(p + 80), dmin = read_half(p + 82);
+  for (int64_t i = 0; i < kSuperBlock; ++i) {
+    uint8_t packed = scales[i / 16];
+    float factor = d * static_cast<float>(packed & 15), offset = dmin * static_cast<float>(packed >> 4);
+    out[i] = factor * static_cast<float>(q[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3) - offset;
+  }
+}
+
+/** A third bit of each element, 2 bits of each, then 16 scales of 6 bits in 12 bytes. */
+void q3_k(const uint8_t* p, float* out) {
+  const uint8_t* high = p;
+  const uint8_t* q = p + 32;
+  const uint8_t* scales = p + 96;
+  float d = read_half(p + 108);
+  for (int64_t i = 0; i < kSuperBlock; ++i) {
+    int64_t group = i / 16;
+    int low = group < 8 ? scales[group] & 15 : scales[group - 8] >> 4;
+    int top = scales[8 + group % 4] >> (group / 4 * 2) & 3;
+    float factor = d * static_cast<float>((low | top << 4) - 32);
+    int value = q[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
+    // A bit that is set takes nothing away.
+    if ((high[i % 32] >> (i / 32) & 1) == 0) value -= 4;
+    out[i] = factor * static_cast<float>(value);
+  }
+}
+
+/** The values that 4 bits stand for in IQ4_NL and IQ4_XS: denser near zero. */
+constexpr int kNonLinear[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+/** Twice the values of OCP's 4-bit float e2m1. */
+constexpr int kFloat4[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+/** 32 elements of 4 bits, the second half of them in the upper bits. */
+void look_up(const uint8_t* q, const int (&values)[16], float factor, float* out) {
+  for (int64_t j = 0; j < kBlock / 2; ++j) {
+    out[j] = factor * static_cast<float>(values[q[j] & 15]);
+    out[j + kBlock / 2] = factor * static_cast<float>(values[q[j] >> 4]);
+  }
+}
+
+void iq4_xs(const uint8_t* p, float* out) {
+  float d = read_half(p);
+  uint16_t high = read_u16(p + 2);
+  const uint8_t* low = p + 4;
+  for (int group = 0; group < 8; ++group) {
+    int scale = (low[group / 2] >> (group % 2 * 4) & 15) | (high >> (2 * group) & 3) << 4;
+    look_up(p + 8 + group * 16, kNonLinear, d * static_cast<float>(scale - 32), out + group * kBlock);
+  }
+}
+
+/** Five digits of -1, 0, 1 in a byte, as a fraction of 256; four in the last bytes. */
+void tq1_0(const uint8_t* p, float* out) {
+  float d = read_half(p + 52);
+  constexpr uint8_t kPowers[5] = {1, 3, 9, 27, 81};
+  auto digits = [&](const uint8_t* q, int bytes, int count) {
+    for (int digit = 0; digit < count; ++digit)
+      for (int j = 0; j < bytes; ++j) {
+        auto rest = static_cast<uint8_t>(q[j] * kPowers[digit]);
+        *out++ = d * static_cast<float>((rest * 3 >> 8) - 1);
+      }
+  };
+  digits(p, 32, 5);
+  digits(p + 32, 16, 5);
+  digits(p + 48, 4, 4);
+}
+
+void tq2_0(const uint8_t* p, float* out) {
+  float d = read_half(p + 64);
+  for (int64_t i = 0; i < kSuperBlock; ++i)
+    out[i] = d * static_cast<float>((p[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3) - 1);
+}
+
+/** Half of 2^(e - 127). */
+float half_power(uint8_t e) {
+  return std::bit_cast<float>(e < 2 ? uint32_t{0x00200000} << e : static_cast<uint32_t>(e - 1) << 23);
+}
+
+constexpr GgmlType kReadable[] = {
+    GgmlType::kF32,  GgmlType::kF16,    GgmlType::kBF16,   GgmlType::kQ4_0,  GgmlType::kQ4_1,  GgmlType::kQ5_0,
+    GgmlType::kQ5_1, GgmlType::kQ8_0,   GgmlType::kQ2_K,   GgmlType::kQ3_K,  GgmlType::kQ4_K,  GgmlType::kQ5_K,
+    GgmlType::kQ6_K, GgmlType::kIQ4_NL, GgmlType::kIQ4_XS, GgmlType::kTQ1_0, GgmlType::kTQ2_0, GgmlType::kMXFP4};
+
+struct TypeSize {
+  uint32_t type;
+  const char* name;
+  int64_t elements;
+  size_t bytes;
+};
+/** All of ggml's types, whose numbers and sizes are the format's. */
+constexpr TypeSize kTypes[] = {
+    {0, "F32", 1, 4},         {1, "F16", 1, 2},         {2, "Q4_0", 32, 18},      {3, "Q4_1", 32, 20},
+    {6, "Q5_0", 32, 22},      {7, "Q5_1", 32, 24},      {8, "Q8_0", 32, 34},      {9, "Q8_1", 32, 40},
+    {10, "Q2_K", 256, 84},    {11, "Q3_K", 256, 110},   {12, "Q4_K", 256, 144},   {13, "Q5_K", 256, 176},
+    {14, "Q6_K", 256, 210},   {15, "Q8_K", 256, 292},   {16, "IQ2_XXS", 256, 66}, {17, "IQ2_XS", 256, 74},
+    {18, "IQ3_XXS", 256, 98}, {19, "IQ1_S", 256, 50},   {20, "IQ4_NL", 32, 18},   {21, "IQ3_S", 256, 110},
+    {22, "IQ2_S", 256, 82},   {23, "IQ4_XS", 256, 136}, {24, "I8", 1, 1},         {25, "I16", 1, 2},
+    {26, "I32", 1, 4},        {27, "I64", 1, 8},        {28, "F64", 1, 8},        {29, "IQ1_M", 256, 56},
+    {30, "BF16", 1, 2},       {34, "TQ1_0", 256, 54},   {35, "TQ2_0", 256, 66},   {39, "MXFP4", 32, 17},
+    {40, "NVFP4", 64, 36},    {41, "Q1_0", 128, 18},
+};
+
 }  // namespace
 
 std::optional<GgmlBlock> ggml_block(uint32_t type) {
-  switch (static_cast<GgmlType>(type)) {
-    case GgmlType::kF32:
-      return GgmlBlock{"F32", 1, 4};
-    case GgmlType::kF16:
-      return GgmlBlock{"F16", 1, 2};
-    case GgmlType::kBF16:
-      return GgmlBlock{"BF16", 1, 2};
-    case GgmlType::kQ4_0:
-      return GgmlBlock{"Q4_0", kBlock, 18};
-    case GgmlType::kQ4_1:
-      return GgmlBlock{"Q4_1", kBlock, 20};
-    case GgmlType::kQ5_0:
-      return GgmlBlock{"Q5_0", kBlock, 22};
-    case GgmlType::kQ5_1:
-      return GgmlBlock{"Q5_1", kBlock, 24};
-    case GgmlType::kQ8_0:
-      return GgmlBlock{"Q8_0", kBlock, 34};
-    case GgmlType::kQ4_K:
-      return GgmlBlock{"Q4_K", kSuperBlock, 144};
-    case GgmlType::kQ5_K:
-      return GgmlBlock{"Q5_K", kSuperBlock, 176};
-    case GgmlType::kQ6_K:
-      return GgmlBlock{"Q6_K", kSuperBlock, 210};
-  }
+  for (const TypeSize& known : kTypes)
+    if (known.type == type)
+      return GgmlBlock{
+          known.name, known.elements, known.bytes,
+          std::find(std::begin(kReadable), std::end(kReadable), static_cast<GgmlType>(type)) != std::end(kReadable)};
   return std::nullopt;
+}
+
+std::string readable_ggml_types() {
+  std::string names;
+  for (GgmlType type : kReadable) names += (names.empty() ? "" : ", ") + ggml_block(static_cast<uint32_t>(type))->name;
+  return names;
 }
 
 void dequantize(GgmlType type, const uint8_t* data, int64_t count, float* out) {
@@ -155,6 +249,12 @@ void dequantize(GgmlType type, const uint8_t* data, int64_t count, float* out) {
       case GgmlType::kQ8_0:
         q8_0(data, out + i);
         break;
+      case GgmlType::kQ2_K:
+        q2_k(data, out + i);
+        break;
+      case GgmlType::kQ3_K:
+        q3_k(data, out + i);
+        break;
       case GgmlType::kQ4_K:
         qk45(data, false, out + i);
         break;
@@ -163,6 +263,21 @@ void dequantize(GgmlType type, const uint8_t* data, int64_t count, float* out) {
         break;
       case GgmlType::kQ6_K:
         q6_k(data, out + i);
+        break;
+      case GgmlType::kIQ4_NL:
+        look_up(data + 2, kNonLinear, read_half(data), out + i);
+        break;
+      case GgmlType::kIQ4_XS:
+        iq4_xs(data, out + i);
+        break;
+      case GgmlType::kTQ1_0:
+        tq1_0(data, out + i);
+        break;
+      case GgmlType::kTQ2_0:
+        tq2_0(data, out + i);
+        break;
+      case GgmlType::kMXFP4:
+        look_up(data + 1, kFloat4, half_power(data[0]), out + i);
         break;
     }
   }

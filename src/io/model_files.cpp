@@ -1,5 +1,6 @@
 #include "io/model_files.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -8,6 +9,7 @@
 #include "io/gguf_config.h"
 #include "io/model_path.h"
 #include "io/safetensors.h"
+#include "io/weight_files.h"
 #include "spec/family.h"
 
 namespace gavel {
@@ -81,6 +83,7 @@ ModelFiles ModelFiles::open(const fs::path& path) {
 }
 
 void ModelFiles::open_folder() {
+  require_config(path_);
   config_ = ModelConfig::from_file(path_ / "config.json");
   spec_ = decoder_spec(config_);
   std::set<std::string> expected;
@@ -92,18 +95,22 @@ void ModelFiles::open_folder() {
     if (!sources_.emplace(expected.contains(full) ? full : name, std::move(source)).second)
       fail("{}: tensor '{}' is there twice, with and without '{}' before its name", path_.string(), name, kBasePrefix);
   };
-  fs::path index = path_ / "model.safetensors.index.json";
-  if (!fs::exists(index)) {
-    fs::path single = path_ / "model.safetensors";
-    if (!fs::exists(single))
-      fail("{}: neither model.safetensors nor model.safetensors.index.json is there", path_.string());
-    auto file = SafetensorsFile::open(single);
-    for (const auto& [name, info] : file->tensors()) add(file, name);
-    return;
-  }
+  const fs::path weights = find_weights(path_);
+  if (weights.extension() == ".json") return add_shards(weights, add);
+  auto file = SafetensorsFile::open(weights);
+  for (const auto& [name, info] : file->tensors()) add(file, name);
+  if (const char* index = "model.safetensors.index.json"; fs::exists(path_ / index))
+    notes_.push_back(fmt::format("model.safetensors is read, and {} beside it is not, as in transformers", index));
+}
+
+void ModelFiles::add_shards(
+    const fs::path& index,
+    const std::function<void(const std::shared_ptr<const SafetensorsFile>& file, const std::string& name)>& add) {
   nlohmann::json json;
   try {
-    json = nlohmann::json::parse(read_text(index));
+    const std::string text = read_text(index);
+    refuse_lfs_pointer(text, index);
+    json = nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& error) {
     fail("{}: not valid JSON: {}", index.string(), error.what());
   }
@@ -116,6 +123,9 @@ void ModelFiles::open_folder() {
     if (file_name.find('/') != std::string::npos)
       fail("{}: the shard '{}' of '{}' must be a file of the same folder", index.string(), file_name, name);
     auto& file = shards[file_name];
+    if (!file && !fs::exists(path_ / file_name))
+      fail("{}: the shard {} is missing, which should hold tensor '{}'; is the download complete?", index.string(),
+           (path_ / file_name).string(), name);
     if (!file) file = SafetensorsFile::open(path_ / file_name);
     if (!file->tensors().contains(name))
       fail("{}: tensor '{}' should be in {}, and is not", index.string(), name, file_name);
@@ -165,21 +175,90 @@ void ModelFiles::check() {
       missing.push_back(tensor.name);
       continue;
     }
+    check_type(tensor.name, found->second);
     if (found->second.shape != tensor.spec.shape)
-      fail("{}: tensor '{}' has shape {}, the config calls for {}", path_.string(), tensor.name,
-           to_string(found->second.shape), to_string(tensor.spec.shape));
+      fail("{}: tensor '{}' has shape {}, the config calls for {}{}", path_.string(), tensor.name,
+           to_string(found->second.shape), to_string(tensor.spec.shape), explain(tensor.name));
   }
+  fill_missing_biases(missing);
   if (!missing.empty())
-    fail("{}: tensor '{}' is missing{}; the config calls for {} layers", path_.string(), missing[0],
-         missing.size() > 1 ? fmt::format(" (and {} more)", missing.size() - 1) : "", config_.num_hidden_layers);
+    fail("{}: tensor '{}' is missing{}; the config calls for {} layers{}", path_.string(), missing[0],
+         missing.size() > 1 ? fmt::format(" (and {} more)", missing.size() - 1) : "", config_.num_hidden_layers,
+         explain(missing[0]));
   for (const auto& [name, source] : sources_)
     if (!known.contains(name) && !name.ends_with("rotary_emb.inv_freq")) unused_.push_back(name);
+}
+
+void ModelFiles::check_type(const std::string& name, const Source& from) const {
+  if (from.gguf) {
+    const GgmlBlock block = *ggml_block(from.gguf->tensors().at(from.name).type);
+    if (!block.readable)
+      fail("{}: tensor '{}' has the storage type {}; supported are {}: take another file of the model", path_.string(),
+           from.name, block.name, readable_ggml_types());
+  } else {
+    const TensorInfo& info = from.safetensors->tensors().at(from.name);
+    if (!info.dtype || !is_float(*info.dtype))
+      fail("{}: tensor '{}' holds {}, expected float32, bfloat16, float16 or float64{}",
+           from.safetensors->path().string(), name, info.type, explain(name));
+  }
+}
+
+void ModelFiles::fill_missing_biases(std::vector<std::string>& missing) {
+  // A bias that one layer has and another has not is a damaged file rather than a model without it.
+  std::map<std::string, int64_t> absent;  // by the name for all layers
+  for (const LinearSpec* linear : spec_.blocks.front().linears())
+    if (linear->has_bias())
+      for (int64_t layer = 0; layer < spec_.num_hidden_layers; ++layer)
+        absent[linear->bias.front().name] += sources_.contains(name_in_layer(linear->bias.front().name, layer)) ? 0 : 1;
+  std::vector<std::string> zero;
+  for (const auto& tensor : spec_.base_tensors()) {
+    if (tensor.spec.role != TensorRole::kBias || absent[tensor.spec.name] != spec_.num_hidden_layers) continue;
+    sources_[tensor.name] = {nullptr, nullptr, tensor.name, tensor.spec.shape};
+    std::erase(missing, tensor.name);
+    if (zero.empty() || zero.back() != tensor.spec.name) zero.push_back(tensor.spec.name);
+  }
+  std::sort(zero.begin(), zero.end());
+  zero.erase(std::unique(zero.begin(), zero.end()), zero.end());
+  if (!zero.empty())
+    notes_.push_back(fmt::format("no layer has {}: taken for zeros, as in transformers", fmt::join(zero, ", ")));
+}
+
+std::string ModelFiles::explain(const std::string& name) const {
+  std::string own = name;
+  if (own.starts_with(kBasePrefix)) own.erase(0, kBasePrefix.size());
+  const std::string stem = own.substr(0, own.rfind('.') + 1);
+  for (const auto& [there, source] : sources_) {
+    const auto is = [&](const std::string& tail) { return there == tail || there.ends_with("." + tail); };
+    for (const char* sign : {"qweight", "weight_packed", "weight_scale", "weight_scale_inv", "weight.absmax", "SCB",
+                             "weight_format", "scales"})
+      if (is(stem + sign))
+        return fmt::format(
+            "; '{}' is there: the weights are quantised, which Gavel does not read: take the model that it "
+            "was made from, or a .gguf file of it",
+            there);
+    if (there != name && there.ends_with("." + own))
+      return fmt::format(
+          "; '{}' is there: the model was saved from within another (torch.compile, PEFT, DDP or the like); "
+          "save the inner model by itself",
+          there);
+  }
+  return "";
 }
 
 std::vector<std::string> ModelFiles::names() const {
   std::vector<std::string> names;
   for (const auto& [name, source] : sources_) names.push_back(name);
   return names;
+}
+
+std::vector<std::string> ModelFiles::notes() const {
+  std::vector<std::string> all = notes_;
+  if (!config_.unknown_keys.empty())
+    all.push_back(fmt::format("not known to Gavel nor to transformers' class of the family, and left aside: {}",
+                              fmt::join(config_.unknown_keys, ", ")));
+  if (!unused_.empty())
+    all.push_back(fmt::format("{} tensors are not used, such as '{}'", unused_.size(), unused_.front()));
+  return all;
 }
 
 const ModelFiles::Source& ModelFiles::source(const std::string& name) const {
@@ -194,6 +273,7 @@ const Shape& ModelFiles::shape(const std::string& name) const {
 
 HostTensor ModelFiles::read(const std::string& name, DType dtype) const {
   const Source& from = source(name);
+  if (!from.gguf && !from.safetensors) return HostTensor(DType::kF32, from.shape).to(dtype);
   if (from.gguf) return read_gguf(*from.gguf, from.name, from.shape, from.permuted_heads, from.offset, dtype);
   HostTensor tensor = from.safetensors->tensor(from.name);
   if (!is_float(tensor.dtype()))
@@ -205,7 +285,7 @@ void ModelFiles::release(const std::string& name) const {
   const Source& from = source(name);
   if (from.safetensors)
     from.safetensors->release(from.name);
-  else
+  else if (from.gguf)
     from.gguf->release(from.name);
 }
 

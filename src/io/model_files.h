@@ -19,8 +19,9 @@ class ModelFiles {
  public:
   /** `path`: a Hugging Face folder (config.json with model.safetensors, or shards with
    * model.safetensors.index.json), a .gguf file, or a name of packaged_models() (model_path.h).
-   * Throws Error when a file is missing or damaged, a tensor that the config calls for is missing or has another shape,
-   * or the index names a tensor that its shard does not have. */
+   * Throws Error when a file is missing or damaged, a tensor that the config calls for is missing, has another shape or a
+   * type that is not read, or the index names a tensor that its shard does not have. Biases that no layer has are zero,
+   * as in transformers. */
   static ModelFiles open(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
@@ -39,9 +40,12 @@ class ModelFiles {
   /** Tensors that a judge does not use; those of a language model's or a classifier's head are expected and not
    * listed. */
   const std::vector<std::string>& unused() const { return unused_; }
+  /** Sentences for the user about what was read otherwise than one may think, or not at all: keys of the config that nobody
+   * knows, biases that are not there, unused tensors. */
+  std::vector<std::string> notes() const;
 
  private:
-  /** One tensor of either format. */
+  /** One tensor of either format, or neither: zeros. */
   struct Source {
     std::shared_ptr<const class SafetensorsFile> safetensors;
     std::shared_ptr<const class GgufFile> gguf;
@@ -52,14 +56,21 @@ class ModelFiles {
   };
   void open_folder();
   void open_gguf();
+  void add_shards(const std::filesystem::path& index,
+                  const std::function<void(const std::shared_ptr<const class SafetensorsFile>& file,
+                                           const std::string& name)>& add);
   void check();
+  void check_type(const std::string& name, const Source& source) const;
+  void fill_missing_biases(std::vector<std::string>& missing);
+  /** What else the files have that explains a missing or strange tensor; empty for nothing. */
+  std::string explain(const std::string& name) const;
   const Source& source(const std::string& name) const;
 
   std::filesystem::path path_;
   ModelConfig config_;
   DecoderSpec spec_;
   std::map<std::string, Source> sources_;
-  std::vector<std::string> unused_;
+  std::vector<std::string> unused_, notes_;
 };
 
 /** In what the folder that export_folder() writes differs from the base. */

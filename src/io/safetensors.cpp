@@ -28,6 +28,17 @@ constexpr std::array<std::pair<std::string_view, DType>, 13> kDTypes = {{{"BOOL"
                                                                          {"F32", DType::kF32},
                                                                          {"F64", DType::kF64}}};
 
+/** The format's other types, which only tensors that nobody reads may have, and their bits. */
+constexpr std::array<std::pair<std::string_view, uint64_t>, 9> kOtherTypes = {{{"F8_E4M3", 8},
+                                                                               {"F8_E5M2", 8},
+                                                                               {"F8_E8M0", 8},
+                                                                               {"F8_E4M3FNUZ", 8},
+                                                                               {"F8_E5M2FNUZ", 8},
+                                                                               {"F6_E2M3", 6},
+                                                                               {"F6_E3M2", 6},
+                                                                               {"F4", 4},
+                                                                               {"C64", 64}}};
+
 constexpr int kMaxDepth = 8;
 
 /** Sees what parsing to an object hides or can't bear: a tensor's name given twice, and deep nesting. A pass
@@ -71,6 +82,7 @@ class HeaderNames : public nlohmann::json_sax<PlainJson> {
 std::shared_ptr<const SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path) {
   std::shared_ptr<SafetensorsFile> opened(new SafetensorsFile());
   opened->file_ = MappedFile::open(path);
+  refuse_lfs_pointer(opened->file_->text(), path);
   auto bytes = opened->file_->bytes();
   if (bytes.size() < 8)
     fail("{}: not a safetensors file: {} bytes, expected at least 8; is the download complete?", path.string(),
@@ -99,6 +111,7 @@ void SafetensorsFile::parse_header(std::string_view header) {
   if (!json.is_object()) fail("{}: the header is not a JSON object", file);
   for (const auto& [name, entry] : json.items()) {
     if (name == "__metadata__") {
+      if (entry.is_null()) continue;
       if (!entry.is_object()) fail("{}: __metadata__ is not an object", file);
       for (const auto& [key, value] : entry.items()) {
         if (!value.is_string()) fail("{}: __metadata__ '{}' is not a text", file, key);
@@ -121,16 +134,23 @@ void SafetensorsFile::parse_header(std::string_view header) {
     if (!entry.is_object()) complain("its entry is not an object");
     if (!entry.contains("dtype") || !entry["dtype"].is_string()) complain("'dtype' is missing or not a text");
     TensorInfo info;
-    auto dtype = entry["dtype"].get<std::string>();
-    auto known = std::find_if(kDTypes.begin(), kDTypes.end(), [&](const auto& d) { return d.first == dtype; });
-    if (known == kDTypes.end()) complain(fmt::format("dtype '{}' is not known", dtype));
-    info.dtype = known->second;
-    uint64_t size = byte_size(info.dtype);
+    info.type = entry["dtype"].get<std::string>();
+    auto named = [&](const auto& d) { return d.first == info.type; };
+    auto known = std::find_if(kDTypes.begin(), kDTypes.end(), named);
+    auto other = std::find_if(kOtherTypes.begin(), kOtherTypes.end(), named);
+    if (known != kDTypes.end())
+      info.dtype = known->second;
+    else if (other == kOtherTypes.end())
+      complain(fmt::format("dtype '{}' is not known", info.type));
+    uint64_t size = info.dtype ? 8 * byte_size(*info.dtype) : other->second;  // in bits
     for (uint64_t dimension : counts("shape")) {
       if (dimension > (uint64_t{1} << 40) || __builtin_mul_overflow(size, dimension, &size))
         complain(fmt::format("dimension {} is too large", dimension));
       info.shape.push_back(static_cast<int64_t>(dimension));
     }
+    if (size % 8 != 0)
+      complain(fmt::format("shape {} of {} is no whole number of bytes", gavel::to_string(info.shape), info.type));
+    size /= 8;
     auto offsets = counts("data_offsets");
     if (offsets.size() != 2 || offsets[0] > offsets[1]) complain("'data_offsets' must be [begin, end]");
     size_t available = file_->bytes().size() - data_begin_;
@@ -138,8 +158,8 @@ void SafetensorsFile::parse_header(std::string_view header) {
       complain(
           fmt::format("its data ends at byte {}, the file holds {}; is the download complete?", offsets[1], available));
     if (offsets[1] - offsets[0] != size)
-      complain(fmt::format("shape {} of {} needs {} bytes, 'data_offsets' span {}", gavel::to_string(info.shape), dtype,
-                           size, offsets[1] - offsets[0]));
+      complain(fmt::format("shape {} of {} needs {} bytes, 'data_offsets' span {}", gavel::to_string(info.shape),
+                           info.type, size, offsets[1] - offsets[0]));
     info.begin = offsets[0];
     info.end = offsets[1];
     tensors_.emplace(name, std::move(info));
@@ -171,14 +191,15 @@ HostTensor SafetensorsFile::tensor(const std::string& name) const {
     fail("{}: no tensor '{}'{}", path().string(), name, did_you_mean(name, names));
   }
   const TensorInfo& info = found->second;
+  if (!info.dtype) fail("{}: tensor '{}' holds {}, which is not supported", path().string(), name, info.type);
   const uint8_t* data = file_->bytes().data() + data_begin_ + info.begin;
   // Files pad their header, so data is aligned; copy when one does not.
-  if (reinterpret_cast<uintptr_t>(data) % byte_size(info.dtype) != 0) {
-    HostTensor copy(info.dtype, info.shape);
+  if (reinterpret_cast<uintptr_t>(data) % byte_size(*info.dtype) != 0) {
+    HostTensor copy(*info.dtype, info.shape);
     std::memcpy(copy.mutable_data(), data, copy.bytes());
     return copy;
   }
-  return HostTensor(info.dtype, info.shape, data, file_);
+  return HostTensor(*info.dtype, info.shape, data, file_);
 }
 
 void SafetensorsFile::release(const std::string& name) const {

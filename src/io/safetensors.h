@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,7 +15,8 @@ namespace gavel {
 
 /** Where a tensor lies in its file. */
 struct TensorInfo {
-  DType dtype = DType::kF32;
+  std::string type;            // as the file spells it
+  std::optional<DType> dtype;  // none for types that Gavel does not hold, such as F8_E4M3
   Shape shape;
   size_t begin = 0;  // bytes from the start of the file's data
   size_t end = 0;
@@ -30,7 +32,7 @@ class SafetensorsFile {
   const std::filesystem::path& path() const { return file_->path(); }
   const std::map<std::string, TensorInfo>& tensors() const { return tensors_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  /** A view that keeps the file mapped. Throws Error when there is no such tensor. */
+  /** A view that keeps the file mapped. Throws Error when there is no such tensor, or its type is not held. */
   HostTensor tensor(const std::string& name) const;
   /** Tells the system that the tensor's pages are not needed again soon; views stay valid. */
   void release(const std::string& name) const;

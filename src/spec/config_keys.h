@@ -33,6 +33,7 @@ class ConfigKeys {
   std::vector<std::string> texts(const char* key) const;
   bool empty() const { return json_.empty(); }
   const std::string& name() const { return name_; }
+  const Json& json() const { return json_; }
 
  private:
   /** The key's list; throws when it is no list, or `fits` says no to a member. */

@@ -49,9 +49,10 @@ std::vector<LayerType> listed_layer_types(const ConfigKeys& keys, int64_t num_hi
   std::vector<LayerType> types;
   if (!keys.has("layer_types")) return types;
   for (const std::string& type : keys.texts("layer_types")) {
-    if (type != "full_attention" && type != "sliding_attention")
+    const bool full = type == "full_attention" || type == "attention";  // the older name
+    if (!full && type != "sliding_attention")
       fail("{}: 'layer_types' has '{}'; only full_attention and sliding_attention are supported", keys.name(), type);
-    types.push_back(type == "full_attention" ? LayerType::kFullAttention : LayerType::kSlidingAttention);
+    types.push_back(full ? LayerType::kFullAttention : LayerType::kSlidingAttention);
   }
   if (static_cast<int64_t>(types.size()) != num_hidden_layers)
     fail("{}: 'layer_types' lists {} layers, 'num_hidden_layers' is {}", keys.name(), types.size(), num_hidden_layers);

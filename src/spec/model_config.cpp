@@ -9,20 +9,58 @@
 #include "base/file.h"
 #include "spec/config_keys.h"
 #include "spec/family.h"
+#include "spec/known_keys.h"
 #include "spec/rope_keys.h"
 
 namespace gavel {
 
 using Json = nlohmann::ordered_json;
 
+namespace {
+
+/** Python writes NaN, Infinity and -Infinity, which no JSON has. As texts they are refused by name where a number is read,
+ * and stay where nobody reads them. */
+std::string with_quoted_numbers(std::string_view text) {
+  std::string out;
+  bool quoted = false;
+  for (size_t at = 0; at < text.size(); ++at) {
+    if (text[at] == '"') quoted = !quoted;
+    bool found = false;
+    for (std::string_view word : {"NaN", "-Infinity", "Infinity"}) {
+      if (quoted || !text.substr(at).starts_with(word)) continue;
+      out += fmt::format("\"{}\"", word);
+      at += word.size() - 1;
+      found = true;
+      break;
+    }
+    if (found) continue;
+    out += text[at];
+    if (quoted && text[at] == '\\' && at + 1 < text.size()) out += text[++at];
+  }
+  return out;
+}
+
+/** The activation that a name of transformers' ACT2FN means, by the name that families use. */
+std::string_view activation_of(std::string_view name) {
+  if (name == "swish") return "silu";
+  for (const char* same : {"gelu_new", "gelu_fast", "gelu_accurate", "gelu_python_tanh"})
+    if (name == same) return "gelu_pytorch_tanh";
+  return name;
+}
+
+}  // namespace
+
 ModelConfig ModelConfig::from_file(const std::filesystem::path& path) {
-  return from_json(MappedFile::open(path)->text(), path.string());
+  const auto file = MappedFile::open(path);
+  refuse_lfs_pointer(file->text(), path);
+  return from_json(file->text(), path.string());
 }
 
 ModelConfig ModelConfig::from_json(std::string_view text, const std::string& name) {
   Json json;
   try {
-    json = Json::parse(text);
+    json = Json::parse(text, nullptr, false);
+    if (json.is_discarded()) json = Json::parse(with_quoted_numbers(text));
   } catch (const Json::exception& error) {
     fail("{}: not valid JSON: {}", name, error.what());
   }
@@ -32,12 +70,15 @@ ModelConfig ModelConfig::from_json(std::string_view text, const std::string& nam
 
 ModelConfig config_of(const ConfigKeys& keys) {
   const std::string& name = keys.name();
+  refuse_quantised(keys);
   ModelConfig c;
   c.model_type = keys.text("model_type", c.model_type);
   const Family& family = family_of(c.model_type, name);
   const std::string activation_key(family.activation_key);
-  if (std::string act = keys.text(activation_key.c_str(), std::string(family.activation)); act != family.activation)
+  if (std::string act = keys.text(activation_key.c_str(), std::string(family.activation));
+      activation_of(act) != family.activation)
     fail("{}: {} is '{}'; only {} is supported", name, activation_key, act, family.activation);
+  c.unknown_keys = check_known_keys(known_config_keys(), keys.json(), "", c.model_type, name);
   c.vocab_size = keys.integer("vocab_size");
   c.hidden_size = keys.integer("hidden_size");
   c.intermediate_size = keys.integer("intermediate_size");

@@ -47,6 +47,8 @@ struct ModelConfig {
   std::optional<int64_t> bos_token_id;
   std::optional<int64_t> eos_token_id;  // the first, where the file lists several
   std::optional<int64_t> pad_token_id;
+  /** Keys of the file that neither Gavel nor the family's class knows (known_keys.h), for a word to the user. */
+  std::vector<std::string> unknown_keys;
 
   /** Reads and checks a config.json of one of families(). Throws Error naming the file and the key that is missing, of
    * a wrong type, or impossible (heads that do not divide, an unknown rope type, another model_type or activation). */

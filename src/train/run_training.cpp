@@ -202,9 +202,8 @@ class TrainingRun {
     spdlog::info("model {}: {} layers, hidden {}, {} heads ({} key-value), vocabulary {}", recipe_.model.path,
                  spec.num_hidden_layers, spec.hidden_size, attention.num_attention_heads, attention.num_key_value_heads,
                  spec.vocab_size);
-    if (base_->files && !base_->files->unused().empty())
-      spdlog::warn("{}: {} tensors are not used, such as '{}'", recipe_.model.path, base_->files->unused().size(),
-                   base_->files->unused().front());
+    if (base_->files)
+      for (const std::string& note : base_->files->notes()) spdlog::warn("{}: {}", recipe_.model.path, note);
   }
 
   /** The model on its devices. */

@@ -87,7 +87,7 @@ TEST(GgufFamilies, AWindowThatTheFamilyDoesNotHaveIsRefused) {
   GgufWriter values = tiny_gguf(tiny_config());
   values.add_integer("llama.attention.value_length", 16);
   expect_error([&] { ModelFiles::open(folder.file("m.gguf", values.bytes())); },
-               {"llama.attention.value_length is 16"});
+               {"'llama.attention.value_length' is 16"});
 }
 
 TEST(GgufFamilies, RopeIsStretchedAsLlamaCppDoes) {

@@ -85,7 +85,7 @@ TEST(Gguf, BadStarts) {
   GgufWriter gguf = one_tensor();
   gguf.magic = "GGML";
   expect_bad(gguf.bytes(), {"not a GGUF file"});
-  for (uint32_t version : {0u, 1u, 4u, 0x03000000u}) {
+  for (uint32_t version : {0u, 1u, 4u}) {
     GgufWriter other = one_tensor();
     other.version = version;
     expect_bad(other.bytes(), {fmt::format("GGUF version {}; versions 2 and 3", version)});
@@ -113,7 +113,11 @@ TEST(Gguf, BadMetadataNamesItsKey) {
   bad(9, raw(uint32_t{0}) + raw(~uint64_t{0}), {"claims 18446744073709551615 elements"});
   bad(9, raw(uint32_t{10}) + raw(uint64_t{100}), {"claims 100 elements"});
   bad(9, raw(uint32_t{8}) + raw(uint64_t{1} << 60), {"elements"});
-  bad(9, raw(uint32_t{9}) + raw(uint64_t{1}), {"a list of lists"});
+  bad(9, raw(uint32_t{9}) + raw(uint64_t{1} << 60), {"claims 1152921504606846976 elements"});
+  bad(9, raw(uint32_t{9}) + raw(uint64_t{1}) + raw(uint32_t{13}) + raw(uint64_t{1}), {"unknown type 13"});
+  std::string deep;
+  for (int i = 0; i < 100; ++i) deep += raw(uint32_t{9}) + raw(uint64_t{1});
+  bad(9, deep, {"nested too deeply"});
   bad(9, raw(uint32_t{99}) + raw(uint64_t{1}), {"a list of the unknown type 99"});
   GgufWriter twice = one_tensor();
   twice.add_integer("the.key", 1);
@@ -140,14 +144,13 @@ TEST(Gguf, BadTensorsNameTheirTensor) {
   };
   std::string data(64, '\1');
   bad({"w", {1, 1, 1, 1, 1}, 0, data}, "has 5 dimensions");
-  bad({"w", {0}, 0, data}, "has a dimension of 0");
   bad({"w", {int64_t{1} << 41}, 0, data}, "has a dimension of");
   bad({"w", {-1}, 0, data}, "has a dimension of 18446744073709551615");
   bad({"w", {int64_t{1} << 39, int64_t{1} << 39}, 0, data}, "has a dimension of");
   bad({"w", {int64_t{1} << 31, int64_t{1} << 32}, 0, data}, "is too large");
   bad({"w", {int64_t{1} << 30, int64_t{1} << 30}, 0, data}, "the file has");
-  for (uint32_t type : {4u, 5u, 9u, 10u, 16u, 24u, 29u, 31u, 0xffffffffu})
-    bad({"w", {32}, type, data}, fmt::format("has the storage type {}, which is not supported", type));
+  for (uint32_t type : {4u, 5u, 31u, 36u, 0xffffffffu})
+    bad({"w", {32}, type, data}, fmt::format("has the storage type {}, which is no type of ggml's", type));
   bad({"w", {4, 48}, 8, data}, "of type Q8_0 has rows of 48, not a multiple of 32");
   bad({"w", {32, 8}, 2, data}, "of type Q4_0 has rows of 8, not a multiple of 32");
   bad({"w", {128}, 12, data}, "of type Q4_K has rows of 128, not a multiple of 256");

@@ -21,9 +21,9 @@ void expect_bad_gguf(const GgufWriter& gguf, const std::vector<std::string>& par
 TEST(Refusals, GgufModelsThatGavelCannotRun) {
   GgufWriter experts = tiny_gguf(tiny_config()), partial = experts, large = experts, overlap = experts;
   experts.add_integer("llama.expert_count", 8);
-  expect_bad_gguf(experts, {"m.gguf", "llama.expert_count is 8"});
+  expect_bad_gguf(experts, {"m.gguf", "'llama.expert_count' is 8"});
   partial.add_integer("llama.rope.dimension_count", 4);
-  expect_bad_gguf(partial, {"m.gguf", "llama.rope.dimension_count is 4", "heads have 8"});
+  expect_bad_gguf(partial, {"m.gguf", "'llama.rope.dimension_count' is 4", "keys have 8"});
   large.add("llama.context_length", 10, raw(~uint64_t{0}));
   expect_bad_gguf(large, {"m.gguf", "'llama.context_length' is 18446744073709551615", "too large"});
   overlap.tensors()[1].offset = overlap.tensors()[0].offset = 0;

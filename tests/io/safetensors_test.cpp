@@ -110,7 +110,8 @@ TEST(Safetensors, BadEntriesNameTheirTensor) {
   bad(R"("w":{"dtype":4,"shape":[2],"data_offsets":[0,8]})", "'dtype' is missing or not a text");
   bad(R"("w":{"dtype":"F32","data_offsets":[0,8]})", "'shape' is missing");
   bad(R"("w":{"dtype":"F32","shape":[2]})", "'data_offsets' is missing");
-  bad(entry("w", "F8_E4M3", "[8]", "[0,8]"), "dtype 'F8_E4M3' is not known");
+  bad(entry("w", "F7_E4M2", "[8]", "[0,8]"), "dtype 'F7_E4M2' is not known");
+  bad(entry("w", "F6_E3M2", "[9]", "[0,8]"), "no whole number of bytes");
   bad(entry("w", "F32", "[-2]", "[0,8]"), "'shape' holds -2, expected whole numbers");
   bad(entry("w", "F32", "[2.0]", "[0,8]"), "'shape' holds 2.0, expected whole numbers");
   bad(entry("w", "F32", "[[2]]", "[0,8]"), "'shape' holds array, expected whole numbers");

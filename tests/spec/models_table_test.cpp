@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "spec/family.h"
+#include "spec/known_keys.h"
 
 namespace gavel {
 namespace {
@@ -66,9 +67,28 @@ std::string shapes_table() {
   return out;
 }
 
+std::string keys_table(std::span<const KnownKey> keys) {
+  std::string out = "| keys | families | what becomes of them |\n|---|---|---|\n";
+  for (size_t i = 0; i < keys.size();) {
+    const KnownKey& first = keys[i];
+    out += "| ";
+    for (const size_t begin = i; i < keys.size() && keys[i].use == first.use && keys[i].families == first.families &&
+                                 keys[i].note == first.note;
+         ++i)
+      out += fmt::format("{}`{}`", i > begin ? ", " : "", keys[i].name);
+    const char* use = first.use == KeyUse::kHonoured        ? "honoured"
+                      : first.use == KeyUse::kWithoutEffect ? "without effect: "
+                                                            : "refused ";
+    out +=
+        fmt::format(" | {} | {}{} |\n", first.families.empty() ? "all" : std::string(first.families), use, first.note);
+  }
+  return out;
+}
+
 TEST(ModelsPage, SaysWhatTheCodeKnows) {
   const std::string page = read_text(std::filesystem::path(GAVEL_SOURCE_DIR) / "docs/models.md");
-  for (const std::string& table : {families_table(), shapes_table()})
+  for (const std::string& table :
+       {families_table(), shapes_table(), keys_table(known_config_keys()), keys_table(known_gguf_keys())})
     EXPECT_NE(page.find(table), std::string::npos) << "docs/models.md should have this table:\n" << table;
 }
 

@@ -11,8 +11,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 void read_gemma(const ConfigKeys& keys, ModelConfig& config, bool (*slides)(const ConfigKeys& keys, int64_t layer)) {
-  if (keys.boolean("use_bidirectional_attention", false))
-    fail("{}: 'use_bidirectional_attention' is true; only causal attention is supported", keys.name());
   // transformers would take 4, whatever the number of heads; no real file leaves it out.
   config.num_key_value_heads = keys.integer("num_key_value_heads");
   config.head_dim = keys.integer("head_dim", 256);
