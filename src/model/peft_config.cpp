@@ -14,52 +14,52 @@ namespace gavel {
 namespace fs = std::filesystem;
 using Json = ConfigKeys::Json;
 
-std::span<const PeftKey> peft_keys() {
-  using enum PeftKeyEffect;
-  static constexpr PeftKey kKeys[] = {
-      {"alora_invocation_tokens", kRefused, "the adapter acts only behind these tokens"},
-      {"alpha_pattern", kHonoured, ""},
-      {"arrow_config", kRefused, "several adapters with routing"},
-      {"auto_mapping", kNone, ""},
-      {"base_model_name_or_path", kHonoured, "`--model` comes before it"},
-      {"bias", kHonoured, "an adapter that holds biases is refused"},
-      {"corda_config", kNone, "see `init_lora_weights`"},
-      {"ensure_weight_tying", kNone, ""},
-      {"eva_config", kNone, "see `init_lora_weights`"},
-      {"exclude_modules", kHonoured, "names or a pattern"},
-      {"fan_in_fan_out", kNone, "PEFT sets it to false for linears"},
-      {"inference_mode", kNone, ""},
-      {"init_lora_weights", kHonoured,
+std::span<const KnownKey> known_adapter_keys() {
+  using enum KeyUse;
+  static constexpr KnownKey kKeys[] = {
+      {"alora_invocation_tokens", kRefused, "", "the adapter acts only behind these tokens"},
+      {"alpha_pattern", kHonoured},
+      {"arrow_config", kRefused, "", "several adapters with routing"},
+      {"auto_mapping", kWithoutEffect},
+      {"base_model_name_or_path", kHonoured, "", "`--model` comes before it"},
+      {"bias", kHonoured, "", "an adapter that holds biases is refused"},
+      {"corda_config", kWithoutEffect, "", "see `init_lora_weights`"},
+      {"ensure_weight_tying", kWithoutEffect},
+      {"eva_config", kWithoutEffect, "", "see `init_lora_weights`"},
+      {"exclude_modules", kHonoured, "", "names or a pattern"},
+      {"fan_in_fan_out", kWithoutEffect, "", "PEFT sets it to false for linears"},
+      {"inference_mode", kWithoutEffect},
+      {"init_lora_weights", kHonoured, "",
        "`true`, `false`, `gaussian`, `eva`, `orthogonal`, `mica` leave the base as it is; others change it and are refused"},
-      {"kasa_config", kRefused, "changes the base"},
-      {"layer_replication", kRefused, "other layers than the base has"},
-      {"layers_pattern", kHonoured, ""},
-      {"layers_to_transform", kHonoured, ""},
-      {"loftq_config", kNone, "see `init_lora_weights`"},
-      {"lora_alpha", kHonoured, ""},
-      {"lora_bias", kRefused, "biases of the adapters' own"},
-      {"lora_dropout", kHonoured, "in training"},
-      {"lora_ga_config", kNone, "see `init_lora_weights`"},
-      {"megatron_config", kNone, ""},
-      {"megatron_core", kNone, ""},
-      {"modules_to_save", kHonoured, "`score` and `classifier`; other modules of the model are refused"},
-      {"monteclora_config", kRefused, "random parts of the adapters"},
-      {"peft_type", kHonoured, "`LORA` alone"},
-      {"peft_version", kNone, ""},
-      {"qalora_group_size", kNone, "counts with `use_qalora` alone"},
-      {"r", kHonoured, ""},
-      {"rank_pattern", kHonoured, ""},
-      {"revision", kNone, "the base is what `--model` or `base_model_name_or_path` names"},
-      {"runtime_config", kNone, ""},
-      {"target_modules", kHonoured, "names, ends of names, a pattern, `all-linear`"},
-      {"target_parameters", kRefused, "parameters that are no linears"},
-      {"task_type", kHonoured, "an adapter without a head is refused"},
-      {"trainable_token_indices", kRefused, "other embeddings"},
-      {"use_bdlora", kRefused, "factors in blocks"},
-      {"use_dora", kHonoured, ""},
-      {"use_qalora", kRefused, "adapters on averaged inputs"},
-      {"use_rslora", kHonoured, ""},
-      {"velora_config", kNone, "changes gradients alone"},
+      {"kasa_config", kRefused, "", "changes the base"},
+      {"layer_replication", kRefused, "", "other layers than the base has"},
+      {"layers_pattern", kHonoured},
+      {"layers_to_transform", kHonoured},
+      {"loftq_config", kWithoutEffect, "", "see `init_lora_weights`"},
+      {"lora_alpha", kHonoured},
+      {"lora_bias", kRefused, "", "biases of the adapters' own"},
+      {"lora_dropout", kHonoured, "", "in training"},
+      {"lora_ga_config", kWithoutEffect, "", "see `init_lora_weights`"},
+      {"megatron_config", kWithoutEffect},
+      {"megatron_core", kWithoutEffect},
+      {"modules_to_save", kHonoured, "", "`score` and `classifier`; other modules of the model are refused"},
+      {"monteclora_config", kRefused, "", "random parts of the adapters"},
+      {"peft_type", kHonoured, "", "`LORA` alone"},
+      {"peft_version", kWithoutEffect},
+      {"qalora_group_size", kWithoutEffect, "", "counts with `use_qalora` alone"},
+      {"r", kHonoured},
+      {"rank_pattern", kHonoured},
+      {"revision", kWithoutEffect, "", "the base is what `--model` or `base_model_name_or_path` names"},
+      {"runtime_config", kWithoutEffect},
+      {"target_modules", kHonoured, "", "names, ends of names, a pattern, `all-linear`"},
+      {"target_parameters", kRefused, "", "parameters that are no linears"},
+      {"task_type", kHonoured, "", "an adapter without a head is refused"},
+      {"trainable_token_indices", kRefused, "", "other embeddings"},
+      {"use_bdlora", kRefused, "", "factors in blocks"},
+      {"use_dora", kHonoured},
+      {"use_qalora", kRefused, "", "adapters on averaged inputs"},
+      {"use_rslora", kHonoured},
+      {"velora_config", kWithoutEffect, "", "changes gradients alone"},
   };
   return kKeys;
 }
@@ -108,22 +108,15 @@ class PeftConfig::Reader {
            (value.is_string() && value.get_ref<const std::string&>().empty());
   }
 
-  /** Of any value, short enough for a message. */
-  static std::string brief(const Json& value) {
-    if (value.is_structured()) return value.is_array() ? "a list" : "an object";
-    std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-    return text.size() <= 60 ? text : text.substr(0, 60) + "…";
-  }
-
   void check_keys() const {
-    const std::span<const PeftKey> known = peft_keys();
+    const std::span<const KnownKey> known = known_adapter_keys();
     for (const auto& [key, value] : json_.items()) {
-      auto found = std::find_if(known.begin(), known.end(), [&](const PeftKey& k) { return k.name == key; });
+      auto found = std::find_if(known.begin(), known.end(), [&](const KnownKey& k) { return k.name == key; });
       if (says_nothing(value)) continue;
       if (found == known.end())
         spdlog::warn("{}: '{}' is no key that Gavel knows of; its value, {}, has no effect here", name_, key,
                      brief(value));
-      else if (found->effect == PeftKeyEffect::kRefused)
+      else if (found->use == KeyUse::kRefused)
         fail("{}: '{}' is {} ({}): such adapters are not computed here; merge it into its base with PEFT and train on that",
              name_, key, brief(value), found->note);
     }

@@ -3,28 +3,16 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "pieces/regex.h"
+#include "spec/known_keys.h"
 
 namespace gavel {
 
-/** What becomes of a key of PEFT's LoraConfig when an adapter is opened. */
-enum class PeftKeyEffect : uint8_t {
-  kHonoured,
-  /** It says how the adapter was made or trained, and not what it computes. */
-  kNone,
-  /** It changes what the adapter computes, in a way that Gavel does not: refused unless it is null, false or empty. */
-  kRefused,
-};
-struct PeftKey {
-  std::string_view name;
-  PeftKeyEffect effect;
-  std::string_view note;  // for documentation; may be empty
-};
-/** All keys that PEFT 0.21 writes to an adapter_config.json of a LoRA adapter, by name. */
-std::span<const PeftKey> peft_keys();
+/** All keys that PEFT 0.21 writes to an adapter_config.json of a LoRA adapter, by name, and what becomes of each when an
+ * adapter is opened. What is refused may be there as null, false or empty. */
+std::span<const KnownKey> known_adapter_keys();
 
 /** An adapter_config.json, as PEFT's LoraConfig reads it. */
 class PeftConfig {

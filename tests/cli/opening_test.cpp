@@ -146,7 +146,8 @@ TEST_F(Beginning, ABaseWithAHeadStartsFromIt) {
   EXPECT_EQ(head(start("auto", {from_base})), trained);
   EXPECT_EQ(head(start("base", {from_base, "model.head=base"})), trained);
   EXPECT_NE(head(start("fresh", {from_base, "model.head=fresh"})), trained);
-  EXPECT_THAT(error_of({"train", file("recipe.yaml").string(), "model.head=base", "output=" + file("none").string()}),
+  EXPECT_THAT(error_of({"train", file("recipe.yaml").string(), "model.head=base", "model.random_init=true",
+                        "output=" + file("none").string()}),
               HasSubstr("model.head: base, but"));
   EXPECT_THAT(error_of({"train", file("recipe.yaml").string(), from_base, "model.num_labels=2",
                         "output=" + file("two").string()}),

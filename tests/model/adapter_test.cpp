@@ -273,8 +273,8 @@ TEST_F(AdapterFolder, WaysToBeginThatLeaveTheBaseOpen) {
 TEST_F(AdapterFolder, KeysThatChangeTheFunctionAreRefusedByName) {
   put_all("self_attn.q_proj");
   const AdapterJson good = json_;
-  for (const PeftKey& key : peft_keys()) {
-    if (key.effect == PeftKeyEffect::kHonoured) continue;
+  for (const KnownKey& key : known_adapter_keys()) {
+    if (key.use == KeyUse::kHonoured) continue;
     for (const AdapterJson& nothing : {AdapterJson(nullptr), AdapterJson(false), AdapterJson::object(), AdapterJson::array()}) {
       json_ = good;
       json_[std::string(key.name)] = nothing;
@@ -282,7 +282,7 @@ TEST_F(AdapterFolder, KeysThatChangeTheFunctionAreRefusedByName) {
     }
     json_ = good;
     json_[std::string(key.name)] = {{"some", 1}};
-    if (key.effect == PeftKeyEffect::kRefused)
+    if (key.use == KeyUse::kRefused)
       EXPECT_THAT(refusal(), HasSubstr(fmt::format("'{}' is an object", key.name)));
     else
       EXPECT_EQ(refusal(), "no error") << key.name;
@@ -352,11 +352,11 @@ TEST_F(AdapterFolder, OtherModulesAndHeadsAreRefusedWithTheirNames) {
 /** The table of docs/models.md. */
 std::string keys_table() {
   std::string out = "| key of `adapter_config.json` | here |\n|---|---|\n";
-  for (const PeftKey& key : peft_keys()) {
-    const char* effect = key.effect == PeftKeyEffect::kHonoured ? "honoured"
-                         : key.effect == PeftKeyEffect::kNone   ? "without effect"
+  for (const KnownKey& key : known_adapter_keys()) {
+    const char* use = key.use == KeyUse::kHonoured ? "honoured"
+                         : key.use == KeyUse::kWithoutEffect   ? "without effect"
                                                                 : "refused";
-    out += fmt::format("| `{}` | {}{}{} |\n", key.name, effect, key.note.empty() ? "" : ": ", key.note);
+    out += fmt::format("| `{}` | {}{}{} |\n", key.name, use, key.note.empty() ? "" : ": ", key.note);
   }
   return out;
 }
