@@ -184,10 +184,9 @@ template <>
 int variants<AdaptedLinearCall>() {
   return 4;
 }
-void make_call(Comparison& c, int variant, const ByKernel<AdaptedLinearCall>& build) {
+AdaptedLinearCall adapted_call(Comparison& c, bool bias, bool trained, bool dropout) {
   const Sizes& s = c.sizes();
-  const bool dropout = variant >= 2, trained = variant != 1;
-  const LinearCall linear = linear_call(c, variant == 3, trained);
+  const LinearCall linear = linear_call(c, bias, trained);
   AdaptedLinearCall call{linear,
                          c.numbers({s.rank, s.in}, true, 1, DType::kF32),
                          c.numbers({s.out, s.rank}, true, 1, DType::kF32),
@@ -202,6 +201,10 @@ void make_call(Comparison& c, int variant, const ByKernel<AdaptedLinearCall>& bu
     Value hash = token_hash(c.integers(rows, {s.sequences, s.length}), c.integers(places, {s.sequences, s.length}));
     call.dropout = {0.25, hash, full(c.graph(), DType::kU32, {}, 77), full(c.graph(), DType::kI32, {}, 1), 2};
   }
+  return call;
+}
+void make_call(Comparison& c, int variant, const ByKernel<AdaptedLinearCall>& build) {
+  const AdaptedLinearCall call = adapted_call(c, variant == 3, variant != 1, variant >= 2);
   c.compare(build(call), composed().linear(call));
 }
 
@@ -419,6 +422,29 @@ TEST(KernelRegistry, OnlyWhatARuleHasIsWrittenAndCounted) {
   EXPECT_EQ(windowed.flops, 2 * 2 * 8 * 31.5 * 8);
   EXPECT_EQ(capped.flops, plain.flops);
 }
+
+/** Without kernels and with the CPU's, without dropout and with it. */
+class DecomposedLinear : public testing::TestWithParam<std::tuple<bool, bool>> {};
+
+TEST_P(DecomposedLinear, IsPeftsFormula) {
+  const auto [kernels, dropout] = GetParam();
+  Comparison c(kOdd, DType::kF32);
+  const AdaptedLinearCall call = adapted_call(c, true, true, dropout);
+  const Value magnitude = c.numbers({kOdd.out}, true), x = call.linear.x, dropped = call.dropout(x);
+  // magnitude / |W + s B A| by rows, the length a constant.
+  Value sum = add(call.linear.weight, mul(matmul_nt(call.lora_b, transpose(call.lora_a, {1, 0})), call.scaling));
+  Value length = sqrt(reduce_sum(mul(sum, sum), {1}));
+  Value factor = broadcast_last(div(magnitude, stop_gradient(length)), {kOdd.tokens(), kOdd.out});
+  // W x + bias, then what PEFT adds: (factor - 1) W x' + factor s B A x'.
+  Value base = add(matmul_nt(x, call.linear.weight), broadcast_last(call.linear.bias, factor.shape()));
+  Value adapter = mul(matmul_nt(matmul_nt(dropped, call.lora_a), call.lora_b), call.scaling);
+  Value added = add(mul(add(factor, -1), matmul_nt(dropped, call.linear.weight)), mul(factor, adapter));
+  const Layers layers(kernels ? Kernels(cpu_kernels()) : Kernels(), one_device());
+  c.compare(layers.linear(DecomposedLinearCall{call, magnitude}), add(base, added));
+  c.run({});
+}
+
+INSTANTIATE_TEST_SUITE_P(All, DecomposedLinear, testing::Combine(testing::Bool(), testing::Bool()));
 
 TEST(KernelRegistry, APlatformWithoutKernelsIsPlain) {
   EXPECT_TRUE(Kernels::of_platform("cuda").plain());
