@@ -120,8 +120,10 @@ void ModelFiles::add_shards(
   for (const auto& [name, shard] : json["weight_map"].items()) {
     if (!shard.is_string()) fail("{}: the shard of '{}' is not a file name", index.string(), name);
     auto file_name = shard.get<std::string>();
-    if (file_name.find('/') != std::string::npos)
-      fail("{}: the shard '{}' of '{}' must be a file of the same folder", index.string(), file_name, name);
+    const fs::path relative = file_name;
+    if (file_name.empty() || relative.is_absolute() ||
+        std::find(relative.begin(), relative.end(), "..") != relative.end())
+      fail("{}: the shard '{}' of '{}' must be a file within the folder", index.string(), file_name, name);
     auto& file = shards[file_name];
     if (!file && !fs::exists(path_ / file_name))
       fail("{}: the shard {} is missing, which should hold tensor '{}'; is the download complete?", index.string(),
@@ -159,6 +161,10 @@ void ModelFiles::open_gguf() {
     auto found = known.find(name);
     const Known as_known = found == known.end() ? Known{name} : found->second;
     const std::string& meant = as_known.name;
+    if (const std::string_view end = ".scale";
+        name.ends_with(end) && known.contains(name.substr(0, name.size() - end.size()) + ".weight"))
+      fail("{}: tensor '{}' scales a weight, which is not supported; take a file of another type, such as Q8_0 or Q4_K",
+           path_.string(), name);
     Source source{nullptr, file, name, info.shape, as_known.permuted_heads, as_known.offset};
     if (!sources_.emplace(meant, std::move(source)).second)
       fail("{}: two tensors have the meaning of '{}'", path_.string(), meant);

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/python_json.h"
 #include "pieces/unicode.h"
 #include "text/json_node.h"
 #include "text/tokenizer_impl.h"
@@ -344,6 +345,10 @@ void TokenizerBuilder::read_configs(Tokenizer& tokenizer, const std::filesystem:
     std::string text = read_text(path);
     refuse_lfs_pointer(text, path);
     auto json = nlohmann::json::parse(text, nullptr, false);
+    if (json.is_discarded()) {
+      text = quote_python_numbers(text);
+      json = nlohmann::json::parse(text, nullptr, false);
+    }
     if (json.is_discarded() || !json.is_object()) fail("{}: not a JSON object", path.string());
     if (keep) *keep = std::move(text);
     return json;

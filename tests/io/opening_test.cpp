@@ -173,6 +173,27 @@ TEST(Opening, FoldersWithoutSafetensorsSayWhatTheyHave) {
   expect_refused(dangling, {"model.safetensors: it is a link to a file that is not there"});
 }
 
+TEST(Opening, ShardsMayLieInAFolderWithin) {
+  TempFolder folder;
+  write_config(folder);
+  fs::create_directory(folder.path() / "sub");
+  Tensors tensors = tiny_tensors(tiny_config(), DType::kF32);
+  write_safetensors(folder.path() / "sub/a.safetensors", tensors, {});
+  auto index = [&](const std::string& shard) {
+    std::string map;
+    for (const auto& [name, tensor] : tensors)
+      map += fmt::format(R"({}"{}":"{}")", map.empty() ? "" : ",", name, shard);
+    folder.file("model.safetensors.index.json", "{\"weight_map\":{" + map + "}}");
+  };
+  index("sub/a.safetensors");
+  EXPECT_TRUE(ModelFiles::open(folder.path()).notes().empty());
+  for (const std::string& outside :
+       {std::string("sub/../../a.safetensors"), (folder.path() / "sub/a.safetensors").string()}) {
+    index(outside);
+    expect_refused(folder, {"index.json", "must be a file within the folder"});
+  }
+}
+
 TEST(Opening, BesideConsolidatedFilesTheRightOneIsTaken) {
   TempFolder folder;
   write_folder(folder, tiny_tensors(tiny_config(), DType::kF32));
