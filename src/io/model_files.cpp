@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <span>
 
 #include "base/file.h"
 #include "io/gguf.h"
@@ -66,6 +67,27 @@ HostTensor read_gguf(const GgufFile& file, const std::string& name, const Shape&
 
 }  // namespace
 
+namespace {
+
+/** Of a path that is neither a folder nor a .gguf file. */
+[[noreturn]] void refuse_path(const fs::path& given, const fs::path& path) {
+  std::error_code ignored;
+  std::string advice = "; nothing is there";
+  if (fs::is_regular_file(path, ignored)) {
+    const bool gguf = MappedFile::open(path)->text().starts_with("GGUF");
+    advice = gguf ? "; it is a GGUF file: give it a name that ends with .gguf"
+             : path.extension() == ".safetensors" || path.extension() == ".json" ? "; give the folder that it lies in"
+                                                                                 : "";
+  } else if (fs::exists(path, ignored)) {
+    advice = "";
+  }
+  fail(
+      "{}: expected a Hugging Face folder (with config.json and *.safetensors), a .gguf file, or one of the names {}{}",
+      given.string(), fmt::join(packaged_models(), ", "), advice);
+}
+
+}  // namespace
+
 ModelFiles ModelFiles::open(const fs::path& path) {
   ModelFiles files;
   files.path_ = resolve_model_path(path);
@@ -74,10 +96,7 @@ ModelFiles ModelFiles::open(const fs::path& path) {
   else if (files.path_.extension() == ".gguf")
     files.open_gguf();
   else
-    fail(
-        "{}: expected a Hugging Face folder (with config.json and *.safetensors), a .gguf file, or one of the names "
-        "{}{}",
-        path.string(), fmt::join(packaged_models(), ", "), fs::exists(files.path_) ? "" : "; nothing is there");
+    refuse_path(path, files.path_);
   files.check();
   return files;
 }
@@ -259,9 +278,12 @@ std::vector<std::string> ModelFiles::names() const {
 
 std::vector<std::string> ModelFiles::notes() const {
   std::vector<std::string> all = notes_;
-  if (!config_.unknown_keys.empty())
-    all.push_back(fmt::format("not known to Gavel nor to transformers' class of the family, and left aside: {}",
-                              fmt::join(config_.unknown_keys, ", ")));
+  if (const auto& keys = config_.unknown_keys; !keys.empty()) {
+    constexpr size_t kShown = 10;
+    all.push_back(fmt::format("not known to Gavel nor to transformers' class of the family, and left aside: {}{}",
+                              fmt::join(std::span(keys).first(std::min(kShown, keys.size())), ", "),
+                              keys.size() > kShown ? fmt::format(" and {} more", keys.size() - kShown) : ""));
+  }
   if (!unused_.empty())
     all.push_back(fmt::format("{} tensors are not used, such as '{}'", unused_.size(), unused_.front()));
   return all;

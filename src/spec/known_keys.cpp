@@ -280,7 +280,7 @@ void refuse_quantised(const ConfigKeys& keys) {
       what = std::string(key) == "quantization" ? "MLX" : "an unnamed method";
       for (const char* name : {"quant_method", "quant_type", "format"})
         if (value.contains(name) && value[name].is_string()) {
-          what = value[name].get<std::string>();
+          what = value[name].get<std::string>().substr(0, 60);
           break;
         }
       for (const char* bits : {"bits", "w_bit", "weight_bits"})
