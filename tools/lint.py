@@ -65,7 +65,7 @@ def files_to_tidy():
     changed = git("diff", "--name-only", "--diff-filter=d", "HEAD~1", "--", *FOLDERS)
     changed += git("ls-files", "--others", "--exclude-standard", "--", *FOLDERS)
     # Without precompiled headers: those of g++ are nothing to clang, and a file must name what it includes.
-    subprocess.run(["cmake", "--preset", "release", "-B", BUILD, "-DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON"], cwd=ROOT,
+    subprocess.run(["cmake", "--preset", "release", "-B", BUILD, "-DGAVEL_UNITY=OFF"], cwd=ROOT,
                    check=True, stdout=subprocess.DEVNULL)
     built = {pathlib.Path(entry["file"]).resolve()
              for entry in json.loads((BUILD / "compile_commands.json").read_text())}

@@ -3,8 +3,9 @@
 
 The folder has the form that `gavel parity` reads. Needs torch, transformers and peft, in an environment of its own;
 the result is committed, so only a change of the golden itself needs this. LABELS (3) are the head's outputs:
-tests/train/golden_two_labels has 2. FAMILY (llama) is llama or smollm3: tests/train/golden_smollm3.
-usage: make_golden.py FOLDER [LABELS] [FAMILY]
+tests/train/golden_two_labels has 2. FAMILY (llama) is llama or smollm3: tests/train/golden_smollm3. With DORA (dora) the
+adapters have magnitudes: tests/train/golden_dora.
+usage: make_golden.py FOLDER [LABELS] [FAMILY] [DORA]
 """
 import json
 import math
@@ -19,6 +20,7 @@ import transformers
 STEPS, BATCH, LENGTH = 4, 3, 12
 LABELS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
 FAMILY = sys.argv[3] if len(sys.argv) > 3 else "llama"
+DORA = sys.argv[4:] == ["dora"]
 CLASS, MORE = {"llama": ("Llama", {"num_hidden_layers": 2}),
                # Of two layers one has no positions.
                "smollm3": ("SmolLM3", {"num_hidden_layers": 3, "no_rope_layer_interval": 2})}[FAMILY]
@@ -38,11 +40,13 @@ config.save_pretrained(out)
 model.save_pretrained(out)
 
 lora = LoraConfig(r=2, lora_alpha=6, lora_dropout=0.0, bias="none", task_type=TaskType.SEQ_CLS,
-                  target_modules=["q_proj", "v_proj", "o_proj", "gate_proj", "down_proj"])
+                  target_modules=["q_proj", "v_proj", "o_proj", "gate_proj", "down_proj"], use_dora=DORA)
 model = get_peft_model(model, lora)
 for name, parameter in model.named_parameters():
     if "lora_B" in name:
         parameter.data.normal_(0, 0.1)
+    if "lora_magnitude" in name:  # not the base's lengths, so that they matter
+        parameter.data *= 1 + 0.2 * torch.rand_like(parameter)
 model.save_pretrained(out / "adapter")
 (out / "adapter" / "README.md").unlink(missing_ok=True)
 

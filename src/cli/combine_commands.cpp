@@ -37,7 +37,7 @@ void add_merge_command(CLI::App& app) {
     JudgeOptions options{*adapter, std::nullopt, {}, true};
     if (!model->empty()) options.model = *model;
     LoadedAdapter loaded = load_adapter(options);
-    merge_adapter(loaded.files, loaded.recipe.model.dtype, loaded.weights.config, loaded.weights.values, *out,
+    merge_adapter(loaded.files, loaded.recipe.model.dtype, loaded.weights, *out,
                   *dtype == "float32" ? DType::kF32 : DType::kBF16);
     loaded.tokenizer.save(*out);
     if (loaded.temperature != 1)

@@ -8,7 +8,7 @@
 
 namespace gavel {
 
-using Json = nlohmann::json;
+using PlainJson = nlohmann::json;
 
 namespace {
 
@@ -44,7 +44,7 @@ constexpr int kMaxDepth = 8;
 /** Sees what parsing to an object hides or can't bear: a tensor's name given twice, and deep nesting. A pass
  * of its own, because a parser callback makes nlohmann's parser take time quadratic in the number of names.
  */
-class HeaderNames : public nlohmann::json_sax<Json> {
+class HeaderNames : public nlohmann::json_sax<PlainJson> {
  public:
   explicit HeaderNames(std::string file) : file_(std::move(file)) {}
   bool key(string_t& name) override {
@@ -62,7 +62,7 @@ class HeaderNames : public nlohmann::json_sax<Json> {
   bool number_float(number_float_t, const string_t&) override { return true; }
   bool string(string_t&) override { return true; }
   bool binary(binary_t&) override { return true; }
-  bool parse_error(size_t, const std::string&, const Json::exception& error) override {
+  bool parse_error(size_t, const std::string&, const PlainJson::exception& error) override {
     fail("{}: the header is not valid JSON: {}", file_, error.what());
   }
 
@@ -101,11 +101,11 @@ std::shared_ptr<const SafetensorsFile> SafetensorsFile::open(const std::filesyst
 void SafetensorsFile::parse_header(std::string_view header) {
   std::string file = path().string();
   HeaderNames names(file);
-  Json::sax_parse(header, &names);
-  Json json;
+  PlainJson::sax_parse(header, &names);
+  PlainJson json;
   try {
-    json = Json::parse(header);
-  } catch (const Json::exception& error) {
+    json = PlainJson::parse(header);
+  } catch (const PlainJson::exception& error) {
     fail("{}: the header is not valid JSON: {}", file, error.what());
   }
   if (!json.is_object()) fail("{}: the header is not a JSON object", file);
@@ -222,15 +222,15 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Tens
                        const std::map<std::string, std::string>& metadata) {
   // Written in the order given, hence not by a map.
   std::string text = "{";
-  if (!metadata.empty()) text += "\"__metadata__\":" + Json(metadata).dump();
+  if (!metadata.empty()) text += "\"__metadata__\":" + PlainJson(metadata).dump();
   size_t at = 0;
   std::set<std::string> names;
   for (const auto& [name, dtype, shape] : tensors) {
     if (name == "__metadata__" || !names.insert(name).second) fail("{}: tensor '{}' given twice", path.string(), name);
     auto known = std::find_if(kDTypes.begin(), kDTypes.end(), [&](const auto& d) { return d.second == dtype; });
     size_t end = at + static_cast<size_t>(num_elements(shape)) * byte_size(dtype);
-    Json entry = {{"dtype", std::string(known->first)}, {"shape", shape}, {"data_offsets", {at, end}}};
-    text += fmt::format("{}{}:{}", text.size() > 1 ? "," : "", Json(name).dump(), entry.dump());
+    PlainJson entry = {{"dtype", std::string(known->first)}, {"shape", shape}, {"data_offsets", {at, end}}};
+    text += fmt::format("{}{}:{}", text.size() > 1 ? "," : "", PlainJson(name).dump(), entry.dump());
     at = end;
   }
   text += "}";

@@ -1,5 +1,6 @@
 #include "judge/load_adapter.h"
 
+#include "base/log.h"
 #include "judge/calibration.h"
 #include "setup/open_model.h"
 
@@ -10,13 +11,13 @@ namespace fs = std::filesystem;
 namespace {
 
 /** The recipe beside the adapter; for an adapter of PEFT's the defaults with what its config says. */
-Recipe recipe_of(const JudgeOptions& options, const AdapterConfig& adapter) {
+Recipe recipe_of(const JudgeOptions& options, const PeftConfig& adapter) {
   std::vector<std::string> overrides;
   if (options.model) overrides.push_back("model.path=" + *options.model);
   overrides.insert(overrides.end(), options.overrides.begin(), options.overrides.end());
   fs::path path = options.adapter / "recipe.yaml";
   if (fs::exists(path)) return load_recipe(path, overrides);
-  std::string model = options.model.value_or(adapter.base_model);
+  std::string model = options.model.value_or(adapter.base_model());
   if (model.empty())
     fail(
         "{}: neither recipe.yaml nor base_model_name_or_path says which base model it belongs to; give "
@@ -29,7 +30,7 @@ Recipe recipe_of(const JudgeOptions& options, const AdapterConfig& adapter) {
 }  // namespace
 
 LoadedAdapter load_adapter(const JudgeOptions& options) {
-  AdapterConfig adapter = read_adapter_config(options.adapter);
+  const PeftConfig adapter = PeftConfig::read(options.adapter);
   Recipe recipe = recipe_of(options, adapter);
   double temperature = 1;
   if (options.use_temperature)
@@ -39,11 +40,17 @@ LoadedAdapter load_adapter(const JudgeOptions& options) {
   if (!files) fail("{}: model.random_init is set: there is no base model to judge with", options.adapter.string());
   if (!recipe.model.tokenizer && fs::exists(options.adapter / "tokenizer.json"))
     recipe.model.tokenizer = options.adapter.string();
+  // An adapter without a recipe does not ask for texts as long as the default's.
+  if (auto longest = files->spec().longest_text();
+      longest && *longest < recipe.data.max_length && recipe.data.max_length == Recipe().data.max_length &&
+      !fs::exists(options.adapter / "recipe.yaml")) {
+    spdlog::info("data.max_length is {}: the rope of {} is computed no further", *longest, recipe.model.path);
+    recipe.data.max_length = *longest;
+  }
+  // Before the tokenizer: a vocabulary that was made larger is told of by the adapter's embeddings.
+  LoadedAdapterWeights weights = read_adapter(adapter, files->spec(), recipe.model.num_labels, &*files);
   Tokenizer tokenizer = load_tokenizer(recipe, config);
-  std::vector<HostTensor> values =
-      read_adapter_weights(options.adapter, files->spec(), adapter, recipe.model.num_labels);
-  return {
-      std::move(recipe), std::move(*files), std::move(tokenizer), {std::move(adapter), std::move(values)}, temperature};
+  return {std::move(recipe), std::move(*files), std::move(tokenizer), std::move(weights), temperature};
 }
 
 }  // namespace gavel

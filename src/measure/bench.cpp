@@ -3,10 +3,10 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 #include <deque>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -24,10 +24,6 @@
 namespace gavel {
 
 namespace {
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 /** One product of the scores that the rows' own tokens see of each other, over the model's layers. */
 double seen_pair_flops(const DecoderSpec& spec, const Batch& batch, const TokenizedDataset& dataset) {
@@ -148,11 +144,11 @@ void Bench::receive(BenchResult& result) {
   }
   if (sent.step == 0) {
     // The first step also warms the caches up: time starts behind it.
-    began_ = now();
+    began_ = steady_seconds();
     take_kernel_times();
   } else {
     ++result.steps;
-    result.seconds = now() - began_;
+    result.seconds = steady_seconds() - began_;
     count(sent, result);
   }
 }
@@ -181,7 +177,7 @@ void Bench::run(BenchResult& result) {
 }  // namespace
 
 BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
-  Recipe recipe = given;
+  Recipe recipe = with_adapter_settings(given);
   recipe.data.valid = 0.0;
   const BaseModel base = open_base_model(recipe);
   RunData data = RunDataLoader(recipe, base.tokenizer).get();
@@ -195,18 +191,18 @@ BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
   Engine engine(client, step_options(recipe, base.spec, *client), compile_cache_folder());
   load_weights(engine, recipe, base);
   const StepOptions& step = engine.options();
-  engine.set_trainable(initial_trainable(recipe, step));
+  engine.set_trainable(initial_trainable(recipe, step, base));
 
   BenchResult result;
   result.platform = client->platform_name();
   result.compute_dtype = dtype_name(step.model.compute_dtype);
-  double start = now();
+  double start = steady_seconds();
   for (const BatchShape& shape : bench_shapes(batcher, bench_steps(batcher, options))) {
     const EngineProgram& program = options.predict ? engine.evaluation_program(shape) : engine.train_program(shape);
     ++result.programs;
     if (program.from_cache) ++result.programs_from_cache;
   }
-  result.compile_seconds = now() - start;
+  result.compile_seconds = steady_seconds() - start;
   if (traits.is_host) {
     result.threads = kernel_threads();
     result.product_limit = measure_product_limit(step.model.compute_dtype);

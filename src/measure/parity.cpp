@@ -41,7 +41,7 @@ void compare_values(Difference& difference, std::string_view name, std::span<con
 
 /** PEFT's name in memory: "….lora_A.default.weight", "….score.modules_to_save.default.weight". */
 std::string in_memory_name(const std::string& file_name) {
-  std::string stem = file_name.substr(0, file_name.size() - std::string(".weight").size());
+  std::string stem = file_name.ends_with(".weight") ? file_name.substr(0, file_name.rfind('.')) : file_name;
   bool is_head = stem.ends_with(".score");
   return stem + (is_head ? ".modules_to_save.default.weight" : ".default.weight");
 }
@@ -107,20 +107,21 @@ ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels,
   } catch (const nlohmann::json::exception& error) {
     fail("{}: {}", recipe_path.string(), error.what());
   }
-  AdapterConfig adapter = read_adapter_config(folder / "adapter");
+  const PeftConfig peft = PeftConfig::read(folder / "adapter");
   auto batches = SafetensorsFile::open(folder / "batch.safetensors");
   auto expected = SafetensorsFile::open(folder / "expected.safetensors");
   options.model.spec = files.spec();
-  options.model.lora = adapter.lora;
   options.task = judging_task(batches->tensor("labels").shape().at(kLabelsDimension));
   options.model.num_labels = options.task->num_labels();
+  LoadedAdapterWeights adapter = read_adapter(peft, files.spec(), options.model.num_labels, &files);
+  options.model.lora = adapter.config.lora;
   options.model.form = form;
   options.model.kernels = kernels;
   options.model.placement = Placement(mesh, {}, files.spec());
 
   Engine engine(std::move(client), options, compile_cache);
   engine.load_frozen(files);
-  engine.set_trainable(read_adapter_weights(folder / "adapter", files.spec(), adapter, options.model.num_labels));
+  engine.set_trainable(adapter.values);
   const std::vector<TrainableParameter> parameters = trainable_layout(options.model).parameters;
   ParityReport report;
   auto compare_trainable = [&](const std::string& quantity, const std::vector<HostTensor>& values) {

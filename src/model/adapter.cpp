@@ -1,7 +1,8 @@
 #include "model/adapter.h"
 
-#include <cstring>
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "base/file.h"
@@ -15,7 +16,6 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-constexpr const char* kConfigName = "adapter_config.json";
 constexpr const char* kWeightsName = "adapter_model.safetensors";
 
 /** Row `index` of a stacked tensor, as a view. */
@@ -26,14 +26,157 @@ HostTensor row(const HostTensor& tensor, size_t index) {
   return HostTensor(tensor.dtype(), shape, static_cast<const char*>(tensor.data()) + index * bytes, keep);
 }
 
-/** The last part of a module name: PEFT matches "q_proj" and "self_attn.q_proj" alike. */
-std::string last_part(const std::string& name) {
-  auto dot = name.rfind('.');
-  return dot == std::string::npos ? name : name.substr(dot + 1);
+/** Of the names in a file: PEFT's, "base_model.model." and then transformers'. */
+constexpr std::string_view kPeftPrefix = "base_model.model.";
+
+/** What the adapter puts on one linear, in each layer. */
+struct Branches {
+  const LinearSpec* linear;
+  std::vector<std::optional<PeftConfig::Branch>> layers;
+};
+
+std::string module_name(const LinearSpec& linear, int64_t layer) {
+  return fmt::format("{}layers.{}.{}", kBasePrefix, layer, linear.path);
 }
 
-bool is_empty(const Json& value) {
-  return value.is_null() || (value.is_boolean() && !value.get<bool>()) || value.empty();
+/** Throws when the adapter is on a module that is no linear of a layer, or has a module of its own beside the head. */
+void check_other_modules(const PeftConfig& config, const DecoderSpec& spec) {
+  const std::string model(kBasePrefix.substr(0, kBasePrefix.size() - 1));
+  std::vector<std::string> others = {head_spec(spec, 1).name, spec.embeddings.name, spec.final_norm.name};
+  for (const TensorSpec* tensor : spec.blocks.front().tensors())
+    if (tensor->role == TensorRole::kNorm) others.push_back(name_in_layer(tensor->name, 0));
+  for (std::string& name : others) name.resize(name.rfind('.'));  // without "weight"
+  const std::string head = others.front();
+  for (const std::string part : {"", ".layers", ".layers.0", ".layers.0.self_attn", ".layers.0.mlp"})
+    others.push_back(model + part);
+  for (const std::string& module : others) {
+    if (config.targets(module))
+      fail(
+          "{}: target_modules has '{}', which is no linear of a layer: Gavel adapts {}; merge the adapter into its base "
+          "with PEFT and train on that",
+          config.path().string(), module, fmt::join(spec.linear_names(), ", "));
+    if (module != head && config.saves(module))
+      fail(
+          "{}: modules_to_save has '{}', so the adapter brings a whole module of its own; Gavel trains adapters and the "
+          "head alone: merge the adapter into its base with PEFT and train on that",
+          config.path().string(), module);
+  }
+}
+
+/** Of those linears that have an adapter in some layer, in the order of BlockSpec::linears. Throws when there is none, or
+ * an adapter on something else. */
+std::vector<Branches> checked_branches(const PeftConfig& config, const DecoderSpec& spec) {
+  check_other_modules(config, spec);
+  std::vector<Branches> all;
+  for (const LinearSpec* linear : spec.blocks.front().linears()) {
+    Branches branches{linear, {}};
+    for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer)
+      branches.layers.push_back(config.branch(module_name(*linear, layer)));
+    auto is_there = [](const auto& branch) { return branch.has_value(); };
+    if (std::any_of(branches.layers.begin(), branches.layers.end(), is_there)) all.push_back(std::move(branches));
+  }
+  if (all.empty())
+    fail("{}: target_modules names no linear of a {} layer, which has {}", config.path().string(), spec.model_type,
+         fmt::join(spec.linear_names(), ", "));
+  return all;
+}
+
+/** The settings that hold for all of an adapter's parts, whose ranks and scalings may differ. */
+LoraConfig common_settings(const PeftConfig& config, const std::vector<Branches>& all) {
+  LoraConfig lora{config.r(), config.lora_alpha(), config.lora_dropout(), {}, config.use_rslora(), config.use_dora()};
+  std::vector<PeftConfig::Branch> distinct;
+  for (const Branches& branches : all) {
+    lora.target_modules.push_back(branches.linear->name);
+    for (const auto& branch : branches.layers)
+      if (branch && std::find(distinct.begin(), distinct.end(), *branch) == distinct.end()) distinct.push_back(*branch);
+  }
+  if (distinct.size() == 1) {
+    lora.r = distinct[0].r;
+    lora.lora_alpha = distinct[0].lora_alpha;
+    return lora;
+  }
+  bool one_scaling = true;
+  lora.r = 0;
+  for (const PeftConfig::Branch& branch : distinct) {
+    lora.r = std::max(lora.r, branch.r);
+    one_scaling = one_scaling && branch.scaling == distinct[0].scaling;
+  }
+  lora.use_rslora = false;
+  lora.lora_alpha = static_cast<double>(lora.r) * (one_scaling ? distinct[0].scaling : 1);
+  return lora;
+}
+
+/** The tensors of an adapter_model.safetensors, and which of them have been read. */
+class AdapterTensors {
+ public:
+  explicit AdapterTensors(const fs::path& path) : path_(path), file_(SafetensorsFile::open(path)) {
+    for (const auto& [name, info] : file_->tensors())
+      // What a module was before training, as some trainers save it too.
+      if (name.find(".original_module.") == std::string::npos) unread_.insert(name);
+  }
+
+  bool has(const std::string& name) const { return unread_.contains(name); }
+
+  /** float32. Throws when there is no such tensor or it has another shape. */
+  HostTensor take(const std::string& name, const Shape& expected) {
+    if (unread_.erase(name) == 0) fail("{}: tensor '{}' is missing{}", path_.string(), name, instead());
+    HostTensor part = file_->tensor(name);
+    if (part.shape() != expected)
+      fail("{}: tensor '{}' has shape {}, this base model calls for {}: is it an adapter of another model?",
+           path_.string(), name, to_string(part.shape()), to_string(expected));
+    if (!is_float(part.dtype())) fail("{}: tensor '{}' holds {}", path_.string(), name, dtype_name(part.dtype()));
+    return part.to(DType::kF32);
+  }
+
+  const Shape& shape(const std::string& name) const { return file_->tensors().at(name).shape; }
+
+  void check_all_read(const DecoderSpec& spec) const {
+    if (unread_.empty()) return;
+    for (const auto& tensor : spec.base_tensors())
+      if (const std::string name = std::string(kPeftPrefix) + tensor.name; has(name))
+        fail(
+            "{}: it holds '{}' {}, in place of the base's {}; Gavel trains adapters and the head alone: merge the adapter "
+            "into its base with PEFT (merge_and_unload) and train on that",
+            path_.string(), name, to_string(shape(name)), to_string(tensor.spec.shape));
+    const std::string& name = *unread_.begin();
+    fail("{}: tensor '{}' {} has no place in this base model with the adapter's configuration ({} such tensors)",
+         path_.string(), name, to_string(shape(name)), unread_.size());
+  }
+
+  /** For the message about a missing tensor: one whose name PEFT does not know. */
+  std::string instead() const {
+    for (const std::string& name : unread_)
+      if (!name.starts_with(kPeftPrefix) || name.find("_orig_mod") != std::string::npos)
+        return fmt::format("; it holds '{}', a name that PEFT does not write: save it again without the wrapper (torch.compile's "
+                           "or another) around the model", name);
+    return "";
+  }
+
+ private:
+
+  const fs::path& path_;
+  std::shared_ptr<const SafetensorsFile> file_;
+  std::set<std::string> unread_;
+};
+
+/** The file of the weights; an Error that says what is there in its place. */
+fs::path weights_path(const fs::path& folder) {
+  const fs::path path = folder / kWeightsName;
+  if (!fs::exists(path) && fs::exists(folder / "adapter_model.bin"))
+    fail(
+        "{}: only adapter_model.bin is there, a pickle that could run code; save it again with PEFT's "
+        "save_pretrained(…, safe_serialization=True)",
+        folder.string());
+  return path;
+}
+
+/** Copies a matrix [rows, columns] times `factor` into the upper left of a larger one of `target_columns`. */
+void copy_matrix(const HostTensor& from, float factor, std::span<float> target, size_t target_columns) {
+  auto values = from.as<float>();
+  const auto rows = static_cast<size_t>(from.shape()[0]), columns = values.size() / rows;
+  for (size_t row = 0; row < rows; ++row)
+    for (size_t column = 0; column < columns; ++column)
+      target[row * target_columns + column] = factor * values[row * columns + column];
 }
 
 }  // namespace
@@ -73,91 +216,103 @@ void save_adapter(const fs::path& folder, const DecoderSpec& spec, const Adapter
   json["revision"] = nullptr;
   json["target_modules"] = lora.target_modules;
   json["task_type"] = "SEQ_CLS";
-  json["use_dora"] = false;
+  json["use_dora"] = lora.use_dora;
   json["use_rslora"] = lora.use_rslora;
   write_safetensors(folder / kWeightsName, tensors, {{"format", "pt"}});
-  write_file(folder / kConfigName, json.dump(2) + "\n");
+  write_file(folder / "adapter_config.json", json.dump(2) + "\n");
 }
 
-AdapterConfig read_adapter_config(const fs::path& folder) {
-  fs::path path = folder / kConfigName;
-  Json json;
-  try {
-    json = Json::parse(read_text(path));
-  } catch (const Json::exception& error) {
-    fail("{}: not valid JSON: {}", path.string(), error.what());
+namespace {
+
+/** Fills the tensors of one linear. */
+class BranchReader {
+ public:
+  BranchReader(const PeftConfig& config, const TrainableLayout& layout, const LoraConfig& lora, const ModelFiles* base,
+               AdapterTensors& tensors, std::vector<HostTensor>& values)
+      : config_(config), layout_(layout), lora_(lora), base_(base), tensors_(tensors), values_(values) {}
+
+  void read(const TrainableLayout::Adapter& adapter, const Branches& branches) {
+    for (size_t layer = 0; layer < branches.layers.size(); ++layer)
+      if (const auto& branch = branches.layers[layer]) {
+        const LinearSpec& linear = *branches.linear;
+        copy(adapter.a, layer, {branch->r, linear.in_features()}, 1);
+        // 1 exactly where all scalings are the same.
+        copy(adapter.b, layer, {linear.out_features(), branch->r},
+             static_cast<float>(branch->scaling / lora_.scaling()));
+        if (adapter.magnitude) copy(*adapter.magnitude, layer, {linear.out_features()}, 1);
+      } else if (adapter.magnitude) {
+        put(*adapter.magnitude, layer, base_lengths(adapter, static_cast<int64_t>(layer)), 1);
+      }
   }
-  if (!json.is_object()) fail("{}: expected a JSON object", path.string());
-  auto get = [&]<class T>(const char* key, T fallback) -> T {
-    if (!json.contains(key) || json[key].is_null()) return fallback;
-    try {
-      return json[key].get<T>();
-    } catch (const Json::exception&) {
-      fail("{}: key '{}' has an unexpected type: {}", path.string(), key, json[key].dump());
-    }
-  };
-  if (get("peft_type", std::string()) != "LORA")
-    fail("{}: peft_type is '{}', expected LORA", path.string(), get("peft_type", std::string()));
-  if (get("bias", std::string("none")) != "none")
-    fail("{}: bias '{}' is not supported, only none", path.string(), get("bias", std::string()));
-  for (const char* key :
-       {"use_dora", "rank_pattern", "alpha_pattern", "layers_to_transform", "layer_replication", "fan_in_fan_out",
-        "lora_bias", "trainable_token_indices", "target_parameters", "use_qalora", "exclude_modules"})
-    if (json.contains(key) && !is_empty(json[key]))
-      fail("{}: '{}' is {}: adapters with it are not supported", path.string(), key, json[key].dump());
-  AdapterConfig config;
-  config.base_model = get("base_model_name_or_path", std::string());
-  config.lora.r = get("r", int64_t{0});
-  config.lora.lora_alpha = get("lora_alpha", 0.0);
-  config.lora.lora_dropout = get("lora_dropout", 0.0);
-  config.lora.use_rslora = get("use_rslora", false);
-  if (config.lora.r < 1) fail("{}: r is {}, expected a positive rank", path.string(), config.lora.r);
-  std::set<std::string> targets;
-  if (json.contains("target_modules") && json["target_modules"].is_string()) {
-    if (json["target_modules"] != "all-linear")
-      fail("{}: target_modules is the pattern {}; expected a list of module names", path.string(),
-           json["target_modules"].dump());
-    for (const std::string& name : all_linear_names()) targets.insert(name);
-  } else {
-    for (const std::string& name : get("target_modules", std::vector<std::string>())) targets.insert(last_part(name));
+
+ private:
+  void copy(size_t index, size_t layer, const Shape& shape, float factor) {
+    const TrainableParameter& parameter = layout_.parameters[index];
+    std::string name = parameter.peft_names[layer];
+    // In some versions magnitudes have the ending that other tensors have.
+    if (parameter.tensor.role == TensorRole::kAdapterMagnitude && tensors_.has(name + ".weight")) name += ".weight";
+    put(index, layer, tensors_.take(name, shape), factor);
   }
-  // PEFT writes a set, in any order; ours is the model's.
-  for (const std::string& name : all_linear_names())
-    if (targets.erase(name) > 0) config.lora.target_modules.push_back(name);
-  if (!targets.empty())
-    fail("{}: target module '{}' is not a linear that Gavel adapts{}", path.string(), *targets.begin(),
-         did_you_mean(*targets.begin(), all_linear_names()));
-  return config;
+
+  void put(size_t index, size_t layer, const HostTensor& part, float factor) {
+    const Shape& whole = layout_.parameters[index].tensor.shape;
+    const auto size = static_cast<size_t>(num_elements(whole));
+    auto target = values_[index].as_mutable<float>().subspan(layer * size, size);
+    copy_matrix(part, factor, target, whole.size() > 1 ? static_cast<size_t>(whole[1]) : 1);
+  }
+
+  HostTensor base_lengths(const TrainableLayout::Adapter& adapter, int64_t layer) const {
+    if (base_ == nullptr)
+      fail("{}: use_dora on a linear of some layers alone can't be opened without the base's weights",
+           config_.path().string());
+    return row_lengths(base_->read(name_in_layer(adapter.weight.name, layer), DType::kF32));
+  }
+
+  const PeftConfig& config_;
+  const TrainableLayout& layout_;
+  const LoraConfig& lora_;
+  const ModelFiles* base_;
+  AdapterTensors& tensors_;
+  std::vector<HostTensor>& values_;
+};
+
+/** Throws, with both shapes, when the file's head is another task's. */
+void check_head(const fs::path& path, const PeftConfig& config, const AdapterTensors& tensors, const std::string& name,
+                const Shape& expected) {
+  if (!tensors.has(name))
+    fail("{}: the head '{}' is missing{}{}", path.string(), name, tensors.instead(),
+         config.task_type() == "SEQ_CLS" ? "" : fmt::format("; task_type is '{}', a judge's is SEQ_CLS", config.task_type()));
+  const Shape& found = tensors.shape(name);
+  if (found == expected || found.size() != 2 || found[1] != expected[1]) return;
+  const std::string meaning = found[0] == 1   ? " (one label: a reward model, not a judge of pairs)"
+                              : found[0] == 2 ? " (two labels: with model.num_labels=2 it is a judge without ties)"
+                                              : "";
+  fail("{}: the head '{}' has shape {}{}; a judge of {} labels has {}", path.string(), name, to_string(found), meaning,
+       expected[0], to_string(expected));
 }
 
-std::vector<HostTensor> read_adapter_weights(const fs::path& folder, const DecoderSpec& spec,
-                                             const AdapterConfig& adapter, int64_t num_labels) {
-  fs::path path = folder / kWeightsName;
-  auto file = SafetensorsFile::open(path);
-  std::set<std::string> unread;
-  for (const auto& [name, info] : file->tensors()) unread.insert(name);
-  std::vector<HostTensor> values;
-  for (const TrainableParameter& parameter : trainable_layout(spec, adapter.lora, num_labels).parameters) {
-    HostTensor value(DType::kF32, parameter.shape);
-    const Shape& expected = parameter.tensor.shape;
-    size_t bytes = value.bytes() / parameter.peft_names.size();
-    for (size_t layer = 0; layer < parameter.peft_names.size(); ++layer) {
-      const std::string& name = parameter.peft_names[layer];
-      if (unread.erase(name) == 0) fail("{}: tensor '{}' is missing", path.string(), name);
-      HostTensor part = file->tensor(name);
-      if (part.shape() != expected)
-        fail("{}: tensor '{}' has shape {}, this base model calls for {}: is it an adapter of another model?",
-             path.string(), name, to_string(part.shape()), to_string(expected));
-      if (!is_float(part.dtype())) fail("{}: tensor '{}' holds {}", path.string(), name, dtype_name(part.dtype()));
-      HostTensor wide = part.to(DType::kF32);
-      std::memcpy(static_cast<char*>(value.mutable_data()) + layer * bytes, wide.data(), bytes);
-    }
-    values.push_back(std::move(value));
-  }
-  if (!unread.empty())
-    fail("{}: tensor '{}' has no place in this base model with the adapter's configuration ({} such tensors)",
-         path.string(), *unread.begin(), unread.size());
-  return values;
+}  // namespace
+
+LoraConfig adapter_settings(const PeftConfig& config, const DecoderSpec& spec) {
+  return common_settings(config, checked_branches(config, spec));
+}
+
+LoadedAdapterWeights read_adapter(const PeftConfig& config, const DecoderSpec& spec, int64_t num_labels,
+                                  const ModelFiles* base) {
+  const std::vector<Branches> all = checked_branches(config, spec);
+  LoadedAdapterWeights out;
+  out.config = {common_settings(config, all), config.base_model()};
+  const TrainableLayout layout = trainable_layout(spec, out.config.lora, num_labels);
+  const fs::path path = weights_path(config.path().parent_path());
+  AdapterTensors tensors(path);
+  const TrainableParameter& head = layout.parameters[layout.head];
+  check_head(path, config, tensors, head.peft_names.front(), head.shape);
+  for (const TrainableParameter& parameter : layout.parameters) out.values.emplace_back(DType::kF32, parameter.shape);
+  BranchReader reader(config, layout, out.config.lora, base, tensors, out.values);
+  for (size_t i = 0; i < all.size(); ++i) reader.read(layout.adapters.at(i), all[i]);
+  out.values[layout.head] = tensors.take(head.peft_names.front(), head.shape);
+  tensors.check_all_read(spec);
+  return out;
 }
 
 }  // namespace gavel

@@ -7,6 +7,8 @@
 
 namespace gavel {
 
+namespace fs = std::filesystem;
+
 namespace {
 
 /** weight [out, in] += scaling * b [out, r] * a [r, in] */
@@ -20,6 +22,17 @@ void add_product(std::span<float> weight, std::span<const float> a, std::span<co
       const float* from = a.data() + k * in;
       for (size_t i = 0; i < in; ++i) row[i] += factor * from[i];
     }
+  }
+}
+
+/** Gives each row of a weight [out, in] the length that `magnitudes` has for it. */
+void scale_rows(HostTensor& weight, std::span<const float> magnitudes) {
+  const HostTensor lengths = row_lengths(weight);
+  auto values = weight.as_mutable<float>();
+  const size_t columns = values.size() / magnitudes.size();
+  for (size_t row = 0; row < magnitudes.size(); ++row) {
+    const float factor = magnitudes[row] / lengths.as<float>()[row];
+    for (float& value : values.subspan(row * columns, columns)) value *= factor;
   }
 }
 
@@ -70,30 +83,32 @@ HostTensor joined(const std::vector<LoadedAdapterWeights>& adapters, size_t inde
 
 }  // namespace
 
-void merge_adapter(const ModelFiles& files, DType held, const AdapterConfig& adapter,
-                   const std::vector<HostTensor>& values, const std::filesystem::path& folder, DType dtype) {
-  TrainableLayout layout = trainable_layout(files.spec(), adapter.lora, 1);
+void merge_adapter(const ModelFiles& files, DType held, const LoadedAdapterWeights& adapter, const fs::path& folder,
+                   DType dtype) {
+  const std::vector<HostTensor>& values = adapter.values;
+  const LoraConfig& lora = adapter.config.lora;
+  TrainableLayout layout = trainable_layout(files.spec(), lora, 1);
   if (layout.parameters.size() != values.size())
     fail("merge: {} trainable tensors expected, {} given", layout.parameters.size(), values.size());
   struct Update {
-    const HostTensor* a;
-    const HostTensor* b;
+    const TrainableLayout::Adapter* adapter;
     size_t layer;
   };
   std::map<std::string, Update> updates;  // by name of the base's weight
-  for (const auto& pair : layout.adapters)
+  for (const auto& linear : layout.adapters)
     for (int64_t layer = 0; layer < files.spec().num_hidden_layers; ++layer)
-      updates[name_in_layer(pair.weight.name, layer)] = {&values[pair.a], &values[pair.b], static_cast<size_t>(layer)};
+      updates[name_in_layer(linear.weight.name, layer)] = {&linear, static_cast<size_t>(layer)};
   ExportChanges changes;
   changes.read = [&](const std::string& name) {
     HostTensor base = files.read(name, held);
     auto update = updates.find(name);
     if (update == updates.end()) return base;
+    const auto& [linear, layer] = update->second;
     HostTensor wide = base.to(DType::kF32), sum(DType::kF32, wide.shape());
     std::memcpy(sum.mutable_data(), wide.data(), wide.bytes());
-    add_product(sum.as_mutable<float>(), layer_of(*update->second.a, update->second.layer),
-                layer_of(*update->second.b, update->second.layer), static_cast<size_t>(adapter.lora.r),
-                static_cast<float>(adapter.lora.scaling()));
+    add_product(sum.as_mutable<float>(), layer_of(values[linear->a], layer), layer_of(values[linear->b], layer),
+                static_cast<size_t>(lora.r), static_cast<float>(lora.scaling()));
+    if (linear->magnitude) scale_rows(sum, layer_of(values[*linear->magnitude], layer));
     return sum;
   };
   changes.added = {{layout.parameters[layout.head].tensor.name, values[layout.head]}};
@@ -113,6 +128,8 @@ LoadedAdapterWeights average_adapters(const DecoderSpec& spec, const std::vector
   const TrainableLayout layout = trainable_layout(spec, first.config.lora, 1);
   auto head_shape = [&](const LoadedAdapterWeights& adapter) { return adapter.values.at(layout.head).shape(); };
   for (const auto& adapter : adapters) {
+    if (adapter.config.lora.use_dora)
+      fail("average: adapters with use_dora have no mean that is such an adapter: average merged models instead");
     if (adapter.config.lora.target_modules != first.config.lora.target_modules ||
         adapter.values.size() != first.values.size())
       fail("average: the adapters adapt different modules");
@@ -138,7 +155,8 @@ LoadedAdapterWeights average_adapters(const DecoderSpec& spec, const std::vector
   out.config.lora.use_rslora = false;
   out.values.resize(first.values.size());
   constexpr size_t kRankOfA = 1, kRankOfB = 2;  // dimensions
-  for (const auto& [linear, weight, a, b] : layout.adapters) {
+  for (const auto& adapter : layout.adapters) {
+    const size_t a = adapter.a, b = adapter.b;
     const bool exact = method == AverageMethod::kExact;
     out.values[a] = exact ? joined(adapters, a, kRankOfA, ones) : mean_of(adapters, a, ones);
     out.values[b] = exact ? joined(adapters, b, kRankOfB, shares) : mean_of(adapters, b, scalings);

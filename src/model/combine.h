@@ -8,12 +8,12 @@
 
 namespace gavel {
 
-/** Writes base + scaling * B A, and the head as score.weight, as a folder that transformers opens as the family's
+/** Writes base + scaling * B A (with use_dora each row scaled to its magnitude), and the head as score.weight, as a folder that transformers opens as the family's
  * …ForSequenceClassification with no adapter. Sums are made in float32 from the base as a judge holds it
  * (`held`: bfloat16 or float32), then written in `dtype`: with float32 the logits are the judge's own up to
- * rounding. `values` are in the order of trainable_layout. */
-void merge_adapter(const ModelFiles& files, DType held, const AdapterConfig& adapter,
-                   const std::vector<HostTensor>& values, const std::filesystem::path& folder, DType dtype);
+ * rounding. */
+void merge_adapter(const ModelFiles& files, DType held, const LoadedAdapterWeights& adapter,
+                   const std::filesystem::path& folder, DType dtype);
 
 enum class AverageMethod : uint8_t {
   /** The mean of the products B A, exactly: A's are stacked and B's set side by side, so the rank is the sum
@@ -27,14 +27,9 @@ enum class AverageMethod : uint8_t {
 /** "exact" or "factors". */
 AverageMethod parse_average_method(std::string_view name);
 
-struct LoadedAdapterWeights {
-  AdapterConfig config;
-  std::vector<HostTensor> values;  // in the order of trainable_layout
-};
-
 /** One adapter (of a model `spec`) whose update of every weight is the mean of the given ones' (kExact: "model soups", Wortsman
  * et al., 2022), and the mean of the heads. Its scaling is 1. Throws when target modules, labels or shapes
- * differ. */
+ * differ, or with use_dora, whose updates have no mean of that form. */
 LoadedAdapterWeights average_adapters(const DecoderSpec& spec, const std::vector<LoadedAdapterWeights>& adapters,
                                       AverageMethod method);
 

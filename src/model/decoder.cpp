@@ -15,7 +15,10 @@ namespace {
 class BlockValues {
  public:
   void set(const TensorSpec& tensor, Value value) { values_[tensor.name] = std::move(value); }
-  void set_adapter(const std::string& linear, Value a, Value b) { adapters_[linear] = {std::move(a), std::move(b)}; }
+  /** `parts` as TrainableLayout::Adapter has them. */
+  void set_adapter(const std::string& linear, const std::vector<Value>& parts) {
+    adapters_[linear] = {parts.at(0), parts.at(1), parts.size() > 2 ? parts[2] : Value()};
+  }
 
   const Value& of(const TensorSpec& tensor) const {
     auto at = values_.find(tensor.name);
@@ -24,6 +27,7 @@ class BlockValues {
   }
   struct Adapter {
     Value a, b;
+    Value magnitude;  // with use_dora
   };
   /** nullptr for a linear without one. */
   const Adapter* adapter(const LinearSpec& linear) const {
@@ -136,7 +140,9 @@ class BlockBuilder {
     const BlockValues::Adapter* adapter = values_.adapter(spec);
     if (adapter == nullptr) return layers_.linear(call);
     Dropout dropout{options_.lora.lora_dropout, hash, shared_.dropout_key, layer_, place_of(spec)};
-    return layers_.linear(AdaptedLinearCall{call, adapter->a, adapter->b, options_.lora.scaling(), dropout});
+    const AdaptedLinearCall adapted{call, adapter->a, adapter->b, options_.lora.scaling(), dropout};
+    return adapter->magnitude ? layers_.linear(DecomposedLinearCall{adapted, adapter->magnitude})
+                              : layers_.linear(adapted);
   }
 
   /** The linear's number in its block, which its dropout masks depend on. */
@@ -200,19 +206,19 @@ class DecoderBuilder {
   }
 
   Value unrolled(Value x, const Value& last_index) {
-    std::vector<std::vector<Value>> a, b;  // by adapter and layer
-    for (const auto& adapter : layout_.adapters) {
-      a.push_back(unstack(trainable_[adapter.a]));
-      b.push_back(unstack(trainable_[adapter.b]));
-    }
+    std::map<size_t, std::vector<Value>> by_layer;  // of each stacked parameter
+    for (const auto& adapter : layout_.adapters)
+      for (size_t part : adapter.parts()) by_layer[part] = unstack(trainable_[part]);
     for (int64_t layer = 0;; ++layer) {
       const BlockSpec& block = spec_.block(layer);
       BlockValues values;
       for (const TensorSpec* tensor : block.tensors())
         values.set(*tensor, frozen_.at(name_in_layer(tensor->name, layer)));
-      for (size_t i = 0; i < layout_.adapters.size(); ++i)
-        values.set_adapter(layout_.adapters[i].linear, a[i][static_cast<size_t>(layer)],
-                           b[i][static_cast<size_t>(layer)]);
+      for (const auto& adapter : layout_.adapters) {
+        std::vector<Value> parts;
+        for (size_t part : adapter.parts()) parts.push_back(by_layer.at(part).at(static_cast<size_t>(layer)));
+        values.set_adapter(adapter.linear, parts);
+      }
       Value number = full(x.graph(), DType::kI32, {}, static_cast<double>(layer));
       BlockBuilder builder(options_, block, shared_, values, number);
       if (layer + 1 == spec_.num_hidden_layers) return builder.pooled_tokens(x, last_index);
@@ -280,10 +286,8 @@ class DecoderBuilder {
   std::vector<Value> stacked_values() const {
     std::vector<Value> stacks;
     for (const TensorSpec* tensor : spec_.blocks.front().tensors()) stacks.push_back(frozen_.at(tensor->name));
-    for (const auto& adapter : layout_.adapters) {
-      stacks.push_back(trainable_[adapter.a]);
-      stacks.push_back(trainable_[adapter.b]);
-    }
+    for (const auto& adapter : layout_.adapters)
+      for (size_t part : adapter.parts()) stacks.push_back(trainable_[part]);
     return stacks;
   }
 
@@ -293,8 +297,9 @@ class DecoderBuilder {
     auto value = in_order.begin();
     for (const TensorSpec* tensor : block.tensors()) values.set(*tensor, *value++);
     for (const auto& adapter : layout_.adapters) {
-      const Value& a = *value++;
-      values.set_adapter(adapter.linear, a, *value++);
+      std::vector<Value> parts;
+      for (size_t i = 0; i < adapter.parts().size(); ++i) parts.push_back(*value++);
+      values.set_adapter(adapter.linear, parts);
     }
     return values;
   }

@@ -20,15 +20,26 @@ bool LoraConfig::targets(std::string_view module) const {
 
 namespace {
 
-TrainableParameter adapter_half(const DecoderSpec& spec, const LinearSpec& linear, int64_t r, TensorRole role) {
-  const bool is_a = role == TensorRole::kAdapterA;
-  const std::string half = is_a ? "lora_A" : "lora_B";
+/** `part`: "lora_A", "lora_B" or "lora_magnitude_vector", which PEFT writes without ".weight". */
+TrainableParameter adapter_part(const DecoderSpec& spec, const LinearSpec& linear, std::string_view part, int64_t r,
+                                TensorRole role) {
   TrainableParameter p;
-  p.name = fmt::format("layers.*.{}.{}", linear.path, half);
-  p.tensor.name = fmt::format("{}layers.*.{}.{}.weight", kBasePrefix, linear.path, half);
-  p.tensor.shape = is_a ? Shape{r, linear.in_features()} : Shape{linear.out_features(), r};
-  p.tensor.dimensions = is_a ? std::vector{Dimension::kRank, linear.in_dimension()}
-                             : std::vector{linear.out_dimension(), Dimension::kRank};
+  p.name = fmt::format("layers.*.{}.{}", linear.path, part);
+  p.tensor.name = fmt::format("{}{}{}", kBasePrefix, p.name, role == TensorRole::kAdapterMagnitude ? "" : ".weight");
+  switch (role) {
+    case TensorRole::kAdapterA:
+      p.tensor.shape = {r, linear.in_features()};
+      p.tensor.dimensions = {Dimension::kRank, linear.in_dimension()};
+      break;
+    case TensorRole::kAdapterB:
+      p.tensor.shape = {linear.out_features(), r};
+      p.tensor.dimensions = {linear.out_dimension(), Dimension::kRank};
+      break;
+    default:
+      p.tensor.shape = {linear.out_features()};
+      p.tensor.dimensions = {linear.out_dimension()};
+      break;
+  }
   p.tensor.role = role;
   p.tensor.storage = Storage::kFloat32;
   p.stacked = true;
@@ -56,9 +67,14 @@ TrainableLayout trainable_layout(const DecoderSpec& spec, const LoraConfig& lora
   };
   for (const LinearSpec* linear : spec.blocks.front().linears()) {
     if (!lora.targets(linear->name)) continue;
-    const size_t a = add(adapter_half(spec, *linear, lora.r, TensorRole::kAdapterA));
-    layout.adapters.push_back(
-        {linear->name, linear->weight, a, add(adapter_half(spec, *linear, lora.r, TensorRole::kAdapterB))});
+    TrainableLayout::Adapter& adapter = layout.adapters.emplace_back();
+    adapter.linear = linear->name;
+    adapter.weight = linear->weight;
+    adapter.a = add(adapter_part(spec, *linear, "lora_A", lora.r, TensorRole::kAdapterA));
+    adapter.b = add(adapter_part(spec, *linear, "lora_B", lora.r, TensorRole::kAdapterB));
+    if (lora.use_dora)
+      adapter.magnitude =
+          add(adapter_part(spec, *linear, "lora_magnitude_vector", lora.r, TensorRole::kAdapterMagnitude));
   }
   TensorSpec head = head_spec(spec, num_labels);
   layout.head = add({"score", head, false, head.shape, {"base_model.model." + head.name}});
@@ -91,6 +107,21 @@ HostTensor initial_value(const TrainableParameter& parameter, double initializer
       fail("{}: not a tensor that training starts anew", parameter.name);
   }
   return out;
+}
+
+HostTensor row_lengths(const HostTensor& weight) {
+  const HostTensor wide = weight.to(DType::kF32);
+  const auto rows = static_cast<size_t>(wide.shape().at(0));
+  auto values = wide.as<float>();
+  const size_t columns = values.size() / rows;
+  HostTensor lengths(DType::kF32, {wide.shape().at(0)});
+  auto out = lengths.as_mutable<float>();
+  for (size_t row = 0; row < rows; ++row) {
+    double sum = 0;
+    for (float value : values.subspan(row * columns, columns)) sum += static_cast<double>(value) * value;
+    out[row] = static_cast<float>(std::sqrt(sum));
+  }
+  return lengths;
 }
 
 }  // namespace gavel

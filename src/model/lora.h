@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,10 @@ struct LoraConfig {
   std::vector<std::string> target_modules;
   /** alpha / sqrt(r) in place of alpha / r (Kalajdzievski, 2023). */
   bool use_rslora = false;
+  /** y = m * (W x + scaling * B A dropout(x)) / |W + scaling * B A|, the length of each row of the sum, with a magnitude m
+   * for each feature of y (Liu et al., "DoRA", 2024). The lengths count as constants in gradients, as in PEFT, which
+   * also gives dropout(x) to W in what m / length differs from 1. */
+  bool use_dora = false;
 
   double scaling() const;
   bool targets(std::string_view module) const;
@@ -24,7 +29,7 @@ struct LoraConfig {
 /** What training changes. Adapters of all layers are held as one tensor [layers, …]. */
 struct TrainableParameter {
   std::string name;   // "layers.*.self_attn.v_proj.lora_A", or "score"
-  TensorSpec tensor;  // of one layer: [r, in], [out, r], or [num_labels, hidden]
+  TensorSpec tensor;  // of one layer: [r, in], [out, r], [out] for a magnitude, or [num_labels, hidden]
   bool stacked = false;
   Shape shape;  // the tensor's, [layers, …] when stacked
   /** The names that PEFT writes to adapter_model.safetensors, one per layer (one in all for the head). */
@@ -34,11 +39,14 @@ struct TrainableParameter {
 /** All that training changes, and what is what in a list of their values. */
 struct TrainableLayout {
   std::vector<TrainableParameter> parameters;
-  /** Of one linear: the places of its A and B. */
+  /** Of one linear: the places of its A and B, and of its magnitude with use_dora. */
   struct Adapter {
     std::string linear;  // LinearSpec::name
     TensorSpec weight;   // what it adds to
     size_t a, b;
+    std::optional<size_t> magnitude;
+    /** All of them, in their order. */
+    std::vector<size_t> parts() const { return magnitude ? std::vector{a, b, *magnitude} : std::vector{a, b}; }
   };
   std::vector<Adapter> adapters;
   size_t head = 0;
@@ -47,12 +55,16 @@ struct TrainableLayout {
   int64_t num_labels(const std::vector<HostTensor>& values) const { return values.at(head).shape().at(0); }
 };
 
-/** Adapters in the order of BlockSpec::linears (A then B), then the head. Throws when a target module is unknown
+/** Adapters in the order of BlockSpec::linears (A, B, magnitude), then the head. Throws when a target module is unknown
  * or the rank is not positive. */
 TrainableLayout trainable_layout(const DecoderSpec& spec, const LoraConfig& lora, int64_t num_labels);
 
 /** PEFT's start: A uniform in ±1/sqrt(in) (Kaiming with a = sqrt(5)), B zero; the head normal with
- * initializer_range, as transformers makes a new classification head. float32, a pure function of the seed. */
+ * initializer_range, as transformers makes a new classification head. float32, a pure function of the seed. Throws for a
+ * magnitude, which starts from the base's weights: row_lengths(). */
 HostTensor initial_value(const TrainableParameter& parameter, double initializer_range, uint64_t seed);
+
+/** The length of each row of a weight [out, in], float32 [out]: what a magnitude is while B A is zero. */
+HostTensor row_lengths(const HostTensor& weight);
 
 }  // namespace gavel

@@ -33,6 +33,14 @@ struct AdaptedLinearCall {
   Dropout dropout;
 };
 
+/** The adapted linear with the length of each row of W + scaling * B A replaced by its magnitude: y = magnitude / length *
+ * (W x + scaling * B A x) + bias (Liu et al., "DoRA", 2024). Lengths are constants in gradients. With dropout, W is given
+ * dropout(x) in what magnitude / length differs from 1, as PEFT does. */
+struct DecomposedLinearCall {
+  AdaptedLinearCall adapted;
+  Value magnitude;  // float32 [out]
+};
+
 /** NormRule's RMS norm over the last dimension: x […, H], weight [H] → […, H]. The weight is frozen. */
 struct NormCall {
   Value x, weight;

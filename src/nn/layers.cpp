@@ -22,6 +22,40 @@ Value Layers::linear(const AdaptedLinearCall& call) const {
   return add(y, convert(mul(branch, call.scaling), y.dtype()));
 }
 
+namespace {
+
+/** The length of each row of weight + scaling * B A, float32 [out]. */
+Value row_lengths(const AdaptedLinearCall& call) {
+  Value whole = add(convert(call.linear.weight, DType::kF32),
+                    mul(dot(call.lora_b, call.lora_a, {.lhs_contract = {1}, .rhs_contract = {0}}), call.scaling));
+  return sqrt(reduce_sum(mul(whole, whole), {1}));
+}
+
+}  // namespace
+
+Value Layers::linear(const DecomposedLinearCall& call) const {
+  AdaptedLinearCall bare = call.adapted;
+  const Value bias = bare.linear.bias;
+  bare.linear.bias = Value();
+  const Value factor = div(call.magnitude, stop_gradient(row_lengths(bare)));
+  auto scaled = [&](const Value& y) {
+    Value wide = convert(y, DType::kF32);
+    return mul(wide, broadcast_last(factor, wide.shape()));
+  };
+  const DType type = bare.linear.x.dtype();
+  Value y;
+  if (bare.dropout.token_hash && bare.dropout.p > 0) {
+    Value whole = linear(bare.linear);
+    bare.linear.x = convert(bare.dropout(convert(bare.linear.x, DType::kF32)), type);
+    bare.dropout = Dropout();
+    y = add(convert(whole, DType::kF32), sub(scaled(linear(bare)), convert(linear(bare.linear), DType::kF32)));
+  } else {
+    y = scaled(linear(bare));
+  }
+  y = convert(y, type);
+  return bias ? add(y, broadcast_last(convert(bias, type), y.shape())) : y;
+}
+
 Value Layers::norm(const NormCall& call) const {
   if (Value found = try_kernel(call)) return found;
   return norm_composition(call);

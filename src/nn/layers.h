@@ -12,6 +12,8 @@ class Layers {
 
   Value linear(const LinearCall& call) const;
   Value linear(const AdaptedLinearCall& call) const;
+  /** Of the calls above, each of which a kernel may take. */
+  Value linear(const DecomposedLinearCall& call) const;
   Value norm(const NormCall& call) const;
   Value rotary(const RotaryCall& call) const;
   Value attention(const AttentionCall& call) const;

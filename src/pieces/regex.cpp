@@ -87,6 +87,9 @@ std::string pcre2_text(int code) {
   return reinterpret_cast<const char*>(buffer);
 }
 
+}  // namespace
+
+/** Outside the unnamed namespace, since the members of Impl have it as a type. */
 template <auto Free>
 struct Freed {
   template <class T>
@@ -94,8 +97,6 @@ struct Freed {
     Free(p);
   }
 };
-
-}  // namespace
 
 struct RegexScratch::Impl {
   std::unique_ptr<pcre2_match_context, Freed<pcre2_match_context_free>> context{pcre2_match_context_create(nullptr)};

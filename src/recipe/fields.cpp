@@ -49,6 +49,11 @@ const Choices<Swap>& choices_of(Swap) {
   static const Choices<Swap> table = {{kNone, "none"}, {kRandom, "random"}, {kBoth, "both"}};
   return table;
 }
+const Choices<Recipe::Head>& choices_of(Recipe::Head) {
+  using enum Recipe::Head;
+  static const Choices<Recipe::Head> table = {{kAuto, "auto"}, {kBase, "base"}, {kFresh, "fresh"}};
+  return table;
+}
 const Choices<Recipe::Schedule>& choices_of(Recipe::Schedule) {
   using enum Recipe::Schedule;
   static const Choices<Recipe::Schedule> table = {{kCosine, "cosine"}, {kLinear, "linear"}, {kConstant, "constant"}};
@@ -85,6 +90,7 @@ template std::string_view choice_name(Cells);
 template std::string_view choice_name(Truncation);
 template std::string_view choice_name(Batching);
 template std::string_view choice_name(Swap);
+template std::string_view choice_name(Recipe::Head);
 template std::string_view choice_name(Recipe::Schedule);
 template std::string_view choice_name(Recipe::Layers);
 template std::string_view choice_name(Recipe::Kernels);
@@ -205,6 +211,10 @@ void add_model(std::vector<Field>& fields) {
             "outputs of the head: 3 = A wins, B wins, tie; 2 = A wins, B wins, and a tie counts half for each",
             {.limits = between(2, 3)}));
   fields.push_back(field(
+      "model.head", [](auto& r) -> auto& { return r.model.head; },
+      "what the head starts from: base = the base's own score.weight, fresh = random numbers; auto = the base's where it has "
+      "one"));
+  fields.push_back(field(
       "model.random_init", [](auto& r) -> auto& { return r.model.random_init; },
       "shapes from config.json and random weights, for speed runs without a model"));
 }
@@ -221,8 +231,12 @@ void add_lora(std::vector<Field>& fields) {
                          {.limits = {.names = all_linear_names()}, .synonyms = {"targets", "modules"}}));
   fields.push_back(field("lora.use_rslora", [](auto& r) -> auto& { return r.lora.use_rslora; },
                          "scale by lora_alpha / sqrt(r) instead", {.synonyms = {"rslora"}}));
+  fields.push_back(field("lora.use_dora", [](auto& r) -> auto& { return r.lora.use_dora; },
+                         "train the length of each row of the adapted weights beside its direction",
+                         {.synonyms = {"dora"}}));
   fields.push_back(field("lora.init_adapter", [](auto& r) -> auto& { return r.lora.init_adapter; },
-                         "an adapter folder to start from (Gavel's or PEFT's); null = PEFT's fresh start",
+                         "an adapter folder to start from (Gavel's or PEFT's), whose rank, scaling and targets are then taken; null = PEFT's "
+                         "fresh start",
                          {.synonyms = {"adapter"}}));
 }
 

@@ -18,6 +18,8 @@ namespace gavel {
  * ones are relative to the current folder, not to the recipe's. */
 struct Recipe {
   enum class ComputeType : uint8_t { kAuto, kBFloat16, kFloat32 };
+  /** What the head starts from; kAuto = the base's own where it has one, else kFresh. */
+  enum class Head : uint8_t { kAuto, kBase, kFresh };
   enum class Schedule : uint8_t { kCosine, kLinear, kConstant };
   enum class Layers : uint8_t { kAuto, kScan, kUnrolled };
   enum class Kernels : uint8_t { kAuto, kPlain };
@@ -29,6 +31,7 @@ struct Recipe {
     DType dtype = DType::kBF16;
     ComputeType compute_dtype = ComputeType::kAuto;
     int64_t num_labels = 3;
+    Head head = Head::kAuto;
     bool random_init = false;
     bool operator==(const Model&) const = default;
   } model;
@@ -39,6 +42,7 @@ struct Recipe {
     double lora_dropout = 0.05;
     std::vector<std::string> target_modules = {"o_proj", "v_proj"};
     bool use_rslora = false;
+    bool use_dora = false;
     std::optional<std::string> init_adapter;
     bool operator==(const Lora&) const = default;
   } lora;

@@ -13,9 +13,9 @@ namespace {
 
 // In SVG units; the picture scales.
 constexpr double kWidth = 880, kHeight = 480;
-constexpr double kLeft = 66, kRight = 28, kTop = 92, kBottom = 58;
-constexpr double kPlotWidth = kWidth - kLeft - kRight, kPlotHeight = kHeight - kTop - kBottom;
-constexpr size_t kMostPoints = 1600;
+constexpr double kLeftMargin = 66, kRightMargin = 28, kTopMargin = 92, kBottomMargin = 58;
+constexpr double kPlotWidth = kWidth - kLeftMargin - kRightMargin, kPlotHeight = kHeight - kTopMargin - kBottomMargin;
+constexpr size_t kMostPlotted = 1600;
 constexpr size_t kDense = 800;  // points above which the thin line becomes a band
 constexpr size_t kMostLabels = 12;
 
@@ -53,7 +53,7 @@ constexpr const char* kStyle = R"(
 /** One entry at `at`; returns where the next one begins. */
 double legend_entry(std::string& svg, double at, const std::string& mark, const std::string& text) {
   constexpr double kMark = 26, kLetter = 7.0;
-  svg += fmt::format("<g transform=\"translate({:.1f} {})\">{}<text x=\"{}\" y=\"4.5\">{}</text></g>\n", at, kTop - 20,
+  svg += fmt::format("<g transform=\"translate({:.1f} {})\">{}<text x=\"{}\" y=\"4.5\">{}</text></g>\n", at, kTopMargin - 20,
                      mark, kMark + 6, escape_markup(text));
   return at + kMark + 6 + kLetter * static_cast<double>(text_width(text)) + 22;
 }
@@ -91,25 +91,25 @@ std::string loss_svg(const LossPlot& plot) {
   if (first > 0 && first < 0.1 * last) first = 0;
 
   std::vector<double> rows = round_ticks(low, high, 6), columns = round_ticks(first, last, 8);
-  Scale x{first, last, kLeft, kLeft + kPlotWidth};
-  Scale y{rows.front(), rows.back(), kTop + kPlotHeight, kTop};
+  Scale x{first, last, kLeftMargin, kLeftMargin + kPlotWidth};
+  Scale y{rows.front(), rows.back(), kTopMargin + kPlotHeight, kTopMargin};
 
   std::string svg = fmt::format(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\" "
       "role=\"img\" aria-label=\"{2}\">\n<style>{3}</style>\n"
       "<clipPath id=\"frame\"><rect x=\"{4}\" y=\"{5}\" width=\"{6}\" height=\"{7}\"/></clipPath>\n"
       "<rect class=\"background\" width=\"{0}\" height=\"{1}\" rx=\"10\"/>\n",
-      kWidth, kHeight, "Loss by optimizer step", kStyle, kLeft, kTop - 2, kPlotWidth, kPlotHeight + 4);
-  svg += fmt::format("<text class=\"title\" x=\"{}\" y=\"32\">{}</text>\n", kLeft - 42, escape_markup(plot.title));
+      kWidth, kHeight, "Loss by optimizer step", kStyle, kLeftMargin, kTopMargin - 2, kPlotWidth, kPlotHeight + 4);
+  svg += fmt::format("<text class=\"title\" x=\"{}\" y=\"32\">{}</text>\n", kLeftMargin - 42, escape_markup(plot.title));
   if (!plot.subtitle.empty())
-    svg += fmt::format("<text x=\"{}\" y=\"53\">{}</text>\n", kLeft - 42, escape_markup(plot.subtitle));
+    svg += fmt::format("<text x=\"{}\" y=\"53\">{}</text>\n", kLeftMargin - 42, escape_markup(plot.subtitle));
 
   int decimals = rows.size() > 1 ? tick_decimals(rows[1] - rows[0]) : 2;
   for (double tick : rows)
     svg += fmt::format(
         "<line class=\"{}\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>"
         "<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{:.{}f}</text>\n",
-        tick == rows.front() ? "axis" : "grid", kLeft, kLeft + kPlotWidth, y(tick), y(tick), kLeft - 10, y(tick) + 4.5,
+        tick == rows.front() ? "axis" : "grid", kLeftMargin, kLeftMargin + kPlotWidth, y(tick), y(tick), kLeftMargin - 10, y(tick) + 4.5,
         tick, decimals);
   for (double tick : columns) {
     bool whole = std::abs(tick - std::round(tick)) < 1e-6;  // there is no half step
@@ -118,9 +118,9 @@ std::string loss_svg(const LossPlot& plot) {
     svg += fmt::format(
         "<line class=\"axis\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1}\" y2=\"{2}\"/>"
         "<text x=\"{0:.1f}\" y=\"{3}\" text-anchor=\"middle\">{4}</text>\n",
-        x(tick), kTop + kPlotHeight, kTop + kPlotHeight + 5, kTop + kPlotHeight + 21, name);
+        x(tick), kTopMargin + kPlotHeight, kTopMargin + kPlotHeight + 5, kTopMargin + kPlotHeight + 21, name);
   }
-  svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">optimizer step</text>\n", kLeft + kPlotWidth / 2,
+  svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">optimizer step</text>\n", kLeftMargin + kPlotWidth / 2,
                      kHeight - 14);
 
   if (plot.reference && std::isfinite(plot.reference->first)) {
@@ -128,13 +128,13 @@ std::string loss_svg(const LossPlot& plot) {
     svg += fmt::format(
         "<line class=\"reference\" x1=\"{0}\" x2=\"{1}\" y1=\"{2:.1f}\" y2=\"{2:.1f}\"/>"
         "<text class=\"note\" x=\"{3}\" y=\"{4:.1f}\" text-anchor=\"end\">{5}</text>\n",
-        kLeft, kLeft + kPlotWidth, at, kLeft + kPlotWidth - 6, at - 6, escape_markup(plot.reference->second));
+        kLeftMargin, kLeftMargin + kPlotWidth, at, kLeftMargin + kPlotWidth - 6, at - 6, escape_markup(plot.reference->second));
   }
   svg += "<g clip-path=\"url(#frame)\">\n";
   // The gaps of the step line are the user's to see; the mean runs through them.
   svg += fmt::format("<path class=\"{}\" d=\"{}\"/>\n", train.size() > kDense ? "step dense" : "step",
-                     path_of(train.size() <= kMostPoints ? plot.train : thinned(train, kMostPoints), x, y));
-  svg += fmt::format("<path class=\"mean\" d=\"{}\"/>\n", path_of(thinned(mean, kMostPoints), x, y));
+                     path_of(train.size() <= kMostPlotted ? plot.train : thinned(train, kMostPlotted), x, y));
+  svg += fmt::format("<path class=\"mean\" d=\"{}\"/>\n", path_of(thinned(mean, kMostPlotted), x, y));
   if (valid.size() > 1) svg += fmt::format("<path class=\"valid\" d=\"{}\"/>\n", path_of(valid, x, y));
   svg += "</g>\n";
   for (const PlotPoint& point : valid)
@@ -143,16 +143,16 @@ std::string loss_svg(const LossPlot& plot) {
   for (size_t i = 0; i < valid.size(); ++i) {
     if (valid.size() > kMostLabels && i != 0 && i + 1 != valid.size()) continue;
     double at = x(valid[i].x);
-    const char* anchor = at < kLeft + 24 ? "start" : at > kLeft + kPlotWidth - 24 ? "end" : "middle";
-    double shift = at < kLeft + 24 ? 8 : 0;
+    const char* anchor = at < kLeftMargin + 24 ? "start" : at > kLeftMargin + kPlotWidth - 24 ? "end" : "middle";
+    double shift = at < kLeftMargin + 24 ? 8 : 0;
     svg += fmt::format("<text class=\"value\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{:.3f}</text>\n", at + shift,
-                       std::max(kTop + 2, y(valid[i].y) - 11), anchor, valid[i].y);
+                       std::max(kTopMargin + 2, y(valid[i].y) - 11), anchor, valid[i].y);
   }
   if (empty)
-    svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">no steps yet</text>\n", kLeft + kPlotWidth / 2,
-                       kTop + kPlotHeight / 2);
+    svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">no steps yet</text>\n", kLeftMargin + kPlotWidth / 2,
+                       kTopMargin + kPlotHeight / 2);
 
-  double at = kLeft;
+  double at = kLeftMargin;
   if (!train.empty()) {
     at = legend_entry(svg, at, "<line class=\"step\" x2=\"26\" style=\"stroke-width: 2\"/>", "loss of a step");
     at = legend_entry(svg, at, "<line class=\"mean\" x1=\"2\" x2=\"24\"/>", "moving mean");

@@ -4,10 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <iostream>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "report/table.h"
@@ -19,10 +19,6 @@ namespace {
 constexpr double kRateSeconds = 30;
 constexpr size_t kNarrowestBar = 10;
 constexpr size_t kWidestBar = 40;
-
-double steady_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 size_t terminal_width() {
   winsize size{};

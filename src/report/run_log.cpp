@@ -1,17 +1,13 @@
 #include "report/run_log.h"
 
-#include <chrono>
 #include <cmath>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 namespace gavel {
 
 namespace {
-
-double wall_clock() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 const std::string* text(const MetricRow& row, const std::string& name) {
   for (const auto& [key, value] : row)
@@ -76,7 +72,7 @@ void RunLog::write_events(const MetricRow& row) {
     if (name != "step" && std::isfinite(number))
       scalars.emplace_back((*kind == "train" ? "train/" : "valid/") + name, number);
   }
-  events_->write(step, wall_clock(), scalars);
+  events_->write(step, wall_seconds(), scalars);
 }
 
 void RunLog::sync() {

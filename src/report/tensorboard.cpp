@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 
+#include "base/clock.h"
 #include "base/append.h"
 #include "base/checksum.h"
 #include "base/error.h"
@@ -35,10 +36,6 @@ constexpr uint64_t kStart = 1;  // SessionLog.START
 constexpr uint32_t kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5;
 
 constexpr size_t kHeader = 12, kFooter = 4;  // length and its checksum; checksum of the data
-
-double wall_clock() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 void put_varint(std::string& to, uint64_t value) {
   for (; value >= 0x80; value >>= 7) to += static_cast<char>(value | 0x80);
@@ -212,11 +209,11 @@ EventWriter::EventWriter(const fs::path& folder, int64_t first_step) {
   descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail("{}: can't be opened for writing: {}", path_.string(), std::strerror(errno));
   try {
-    std::string version = event_of(wall_clock(), 0);
+    std::string version = event_of(wall_seconds(), 0);
     put_bytes(version, kFileVersion, "brain.Event:2");
     append(version);
     if (first_step <= 0) return;
-    std::string status, start = event_of(wall_clock(), first_step);
+    std::string status, start = event_of(wall_seconds(), first_step);
     put_key(status, kStatus, kVarint);
     put_varint(status, kStart);
     put_bytes(start, kSessionLog, status);

@@ -102,6 +102,8 @@ void Service::State::check_token(const httplib::Request& request) const {
                                    : "the token is not the right one"};
 }
 
+namespace {
+
 /** What is known of a body before it is read. */
 struct BodyHead {
   /** Its length; none when it comes in chunks. */
@@ -125,6 +127,8 @@ struct BodyHead {
     }
   }
 };
+
+}  // namespace
 
 std::string Service::State::read_body(const httplib::ContentReader& read, Clock::time_point start, bool& whole) {
   auto deadline = start + options.body_timeout;

@@ -1,7 +1,11 @@
 #include "setup/open_model.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "base/error.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "io/model_path.h"
 #include "model/adapter.h"
 #include "rows/cleaning.h"
@@ -32,11 +36,14 @@ BaseModel open_base_model(const Recipe& recipe) {
 Tokenizer load_tokenizer(const Recipe& recipe, const ModelConfig& config) {
   Tokenizer tokenizer = Tokenizer::load(recipe.model.tokenizer ? fs::path(*recipe.model.tokenizer)
                                                                : resolve_model_path(recipe.model.path));
-  if (!tokenizer.pad_id()) {
-    auto pad = config.pad_token_id ? config.pad_token_id : std::optional<int64_t>(tokenizer.eos_id());
-    if (!pad) pad = config.eos_token_id;
-    if (pad) tokenizer.set_pad_id(static_cast<int32_t>(*pad));
-  }
+  std::optional<int64_t> pad = config.pad_token_id;
+  const std::optional<int64_t> own = tokenizer.pad_id(), eos = tokenizer.eos_id();
+  if (pad && own && *pad != *own)
+    spdlog::info("the config's pad_token_id is {}, the tokenizer's pad token {}: the config's is used, as transformers does",
+                 *pad, *own);
+  if (!pad) pad = own ? own : eos;
+  if (!pad) pad = config.eos_token_id;
+  if (pad) tokenizer.set_pad_id(static_cast<int32_t>(*pad));
   if (tokenizer.vocab_size() > config.vocab_size)
     fail("model.tokenizer: it has {} tokens, the model {} has {} embeddings: they do not belong together",
          tokenizer.vocab_size(), recipe.model.path, config.vocab_size);
@@ -61,19 +68,91 @@ void load_weights(Engine& engine, const Recipe& recipe, const BaseModel& base) {
     engine.random_frozen(static_cast<uint64_t>(recipe.train.seed));
 }
 
-std::vector<HostTensor> initial_trainable(const Recipe& recipe, const StepOptions& options) {
-  const DecoderSpec& spec = options.model.spec;
-  AdapterConfig adapter{options.model.lora, recipe.model.path};
-  if (recipe.lora.init_adapter) {
-    AdapterConfig initial = read_adapter_config(*recipe.lora.init_adapter);
-    if (initial.lora.r != adapter.lora.r || initial.lora.target_modules.size() != adapter.lora.target_modules.size())
-      fail("lora.init_adapter: {} has r {} on {} modules, the recipe says r {} on {}", *recipe.lora.init_adapter,
-           initial.lora.r, initial.lora.target_modules.size(), adapter.lora.r, adapter.lora.target_modules.size());
-    return read_adapter_weights(*recipe.lora.init_adapter, spec, adapter, options.model.num_labels);
+Recipe with_adapter_settings(const Recipe& recipe) {
+  if (!recipe.lora.init_adapter) return recipe;
+  const fs::path folder = *recipe.lora.init_adapter;
+  if (recipe.train.resume == Recipe::Resume::kAuto && !fs::exists(folder)) return recipe;
+  std::optional<ModelFiles> files;
+  const LoraConfig found = adapter_settings(PeftConfig::read(folder), decoder_spec(load_config(recipe, files)));
+  Recipe out = recipe;
+  auto take = [&]<class T>(const char* key, T& setting, const T& value) {
+    if (setting == value) return;
+    if constexpr (std::is_same_v<T, std::vector<std::string>>)
+      spdlog::info("lora.init_adapter has {} [{}], which is taken in place of the recipe's [{}]", key,
+                   fmt::join(value, ", "), fmt::join(setting, ", "));
+    else
+      spdlog::info("lora.init_adapter has {} {}, which is taken in place of the recipe's {}", key, value, setting);
+    setting = value;
+  };
+  // The order of names has no meaning.
+  auto sorted = [](std::vector<std::string> names) {
+    std::sort(names.begin(), names.end());
+    return names;
+  };
+  take("r", out.lora.r, found.r);
+  take("lora_alpha", out.lora.lora_alpha, found.lora_alpha);
+  take("use_rslora", out.lora.use_rslora, found.use_rslora);
+  take("use_dora", out.lora.use_dora, found.use_dora);
+  if (sorted(out.lora.target_modules) != sorted(found.target_modules))
+    take("target_modules", out.lora.target_modules, found.target_modules);
+  return out;
+}
+
+namespace {
+
+/** The base's head where model.head asks for it and it is there. */
+std::optional<HostTensor> head_of_base(const Recipe& recipe, const StepOptions& options, const BaseModel& base) {
+  using enum Recipe::Head;
+  const TensorSpec head = head_spec(base.spec, options.model.num_labels);
+  std::vector<std::string> names = base.files ? base.files->names() : std::vector<std::string>();
+  const bool there = std::find(names.begin(), names.end(), head.name) != names.end();
+  if (recipe.model.head == kBase && !there)
+    fail("model.head: base, but {} has no '{}': set model.head=fresh", recipe.model.path, head.name);
+  if (recipe.model.head == kFresh || !there) return std::nullopt;
+  if (const Shape& found = base.files->shape(head.name); found != head.shape)
+    fail("model.head: '{}' of {} has shape {}{}, this task's head has {}: set model.head=fresh to start from a random one",
+         head.name, recipe.model.path, to_string(found), found.front() == 1 ? " (a reward model's)" : "",
+         to_string(head.shape));
+  spdlog::info("the head starts from '{}' of the base", head.name);
+  return base.files->read(head.name, DType::kF32);
+}
+
+/** The lengths of a weight's rows in all layers, [layers, out]: magnitudes that leave the base as it is. */
+HostTensor base_magnitudes(const TensorSpec& weight, const StepOptions& options, const BaseModel& base) {
+  const int64_t layers = base.spec.num_hidden_layers, out = weight.shape[0];
+  HostTensor all(DType::kF32, {layers, out});
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    auto target = all.as_mutable<float>().subspan(static_cast<size_t>(layer * out), static_cast<size_t>(out));
+    if (base.files) {
+      const HostTensor lengths =
+          row_lengths(base.files->read(name_in_layer(weight.name, layer), weight.dtype(options.model.dtype)));
+      std::copy_n(lengths.as<float>().begin(), target.size(), target.begin());
+    } else {
+      // Of random weights, which are for speed alone, about that much.
+      std::fill(target.begin(), target.end(),
+                static_cast<float>(base.spec.initializer_range * std::sqrt(static_cast<double>(weight.shape[1]))));
+    }
   }
+  return all;
+}
+
+}  // namespace
+
+std::vector<HostTensor> initial_trainable(const Recipe& recipe, const StepOptions& options, const BaseModel& base) {
+  if (recipe.lora.init_adapter)
+    return read_adapter(PeftConfig::read(*recipe.lora.init_adapter), base.spec, options.model.num_labels,
+                        base.files ? &*base.files : nullptr)
+        .values;
+  const TrainableLayout layout = trainable_layout(options.model);
   std::vector<HostTensor> values;
-  for (const TrainableParameter& parameter : trainable_layout(options.model).parameters)
-    values.push_back(initial_value(parameter, spec.initializer_range, static_cast<uint64_t>(recipe.train.seed)));
+  for (const TrainableParameter& parameter : layout.parameters)
+    values.push_back(parameter.tensor.role == TensorRole::kAdapterMagnitude
+                         ? HostTensor()
+                         : initial_value(parameter, base.spec.initializer_range,
+                                         static_cast<uint64_t>(recipe.train.seed)));
+  for (const auto& adapter : layout.adapters)
+    if (adapter.magnitude) values[*adapter.magnitude] = base_magnitudes(adapter.weight, options, base);
+  if (auto head = head_of_base(recipe, options, base)) values[layout.head] = *std::move(head);
   return values;
 }
 

@@ -26,9 +26,9 @@ BaseModel open_base_model(const Recipe& recipe);
  * or the name of a built-in shape will do; `files` then stays empty. */
 ModelConfig load_config(const Recipe& recipe, std::optional<ModelFiles>& files);
 
-/** The tokenizer of the recipe: model.tokenizer, else the one beside or inside the model. Its pad token is its own,
- * else the config's, else the end-of-text token, as in the reference notebook. Throws Error when it has more tokens
- * than the model has embeddings. */
+/** The tokenizer of the recipe: model.tokenizer, else the one beside or inside the model. Its pad token is the config's, by
+ * which transformers finds the token that the head reads, else its own, else the end-of-text token, as in the reference
+ * notebook; a line tells of two that differ. Throws Error when it has more tokens than the model has embeddings. */
 Tokenizer load_tokenizer(const Recipe& recipe, const ModelConfig& config);
 
 /** The tokenizer as a TextEncoder. Its fingerprint is of the tokenizer's content and of this program's build, so that a
@@ -38,8 +38,14 @@ TextEncoder make_encoder(const Tokenizer& tokenizer);
 /** Loads the frozen weights into the engine: the model's, or with random_init random ones of train.seed. */
 void load_weights(Engine& engine, const Recipe& recipe, const BaseModel& base);
 
+/** The recipe with the rank, scaling, DoRA and target modules of lora.init_adapter, whose function is kept; a line tells of
+ * each that the recipe has otherwise. Without lora.init_adapter the recipe as it is; so too where its folder is gone and
+ * the run resumes, which does not read it. */
+Recipe with_adapter_settings(const Recipe& recipe);
+
 /** The weights that training starts from, float32 in the order of trainable_layout: lora.init_adapter's, else fresh
- * ones as PEFT makes them. */
-std::vector<HostTensor> initial_trainable(const Recipe& recipe, const StepOptions& options);
+ * ones as PEFT makes them, with the head that model.head says. Throws Error when the base's head has another shape than
+ * the recipe's task. */
+std::vector<HostTensor> initial_trainable(const Recipe& recipe, const StepOptions& options, const BaseModel& base);
 
 }  // namespace gavel

@@ -84,7 +84,8 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
   options.task = task_of(recipe);
   options.model.spec = spec;
   const Recipe::Lora& lora = recipe.lora;
-  options.model.lora = {lora.r, lora.lora_alpha, lora.lora_dropout, lora.target_modules, lora.use_rslora};
+  options.model.lora = {lora.r,          lora.lora_alpha, lora.lora_dropout, lora.target_modules,
+                        lora.use_rslora, lora.use_dora};
   options.model.num_labels = options.task->num_labels();
   options.model.dtype = recipe.model.dtype;
   options.model.kernels = kernels_of(recipe, device);

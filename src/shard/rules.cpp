@@ -49,6 +49,7 @@ DimensionAxes default_axes(const TensorSpec& tensor) {
     case TensorRole::kNorm:
     case TensorRole::kAdapterA:
     case TensorRole::kAdapterB:
+    case TensorRole::kAdapterMagnitude:
     case TensorRole::kHead:
       return axes;
     default:

@@ -4,18 +4,13 @@
 
 namespace gavel {
 
-namespace {
-
 using Json = ConfigKeys::Json;
 
-/** For messages: a text is not poured out whole, and a nested value (whose printing recurses) not at all. */
 std::string brief(const Json& value) {
   if (value.is_structured()) return value.is_array() ? "a list" : "an object";
-  std::string text = value.dump();
+  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
   return text.size() <= 60 ? text : text.substr(0, 60) + "…";
 }
-
-}  // namespace
 
 int64_t ConfigKeys::integer(const char* key) const {
   if (!has(key)) fail("{}: key '{}' is missing", name_, key);

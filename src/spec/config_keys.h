@@ -43,4 +43,7 @@ class ConfigKeys {
   std::string name_;
 };
 
+/** A value for messages: a text is not poured out whole, and a nested value (whose printing recurses) not at all. */
+std::string brief(const ConfigKeys::Json& value);
+
 }  // namespace gavel

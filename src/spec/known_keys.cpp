@@ -254,13 +254,6 @@ bool is_of(const KnownKey& key, std::string_view model_type) {
   return false;
 }
 
-/** For messages. */
-std::string brief(const Json& value) {
-  if (value.is_structured()) return value.is_array() ? "a list" : "an object";
-  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  return text.size() <= 60 ? text : text.substr(0, 60) + "…";
-}
-
 }  // namespace
 
 std::span<const KnownKey> known_config_keys() {

@@ -129,7 +129,7 @@ std::optional<SavedRun> CheckpointStore::newest(const std::function<void(const s
 
 TrainedState CheckpointStore::load(const SavedRun& run, const CheckpointLayout& layout) const {
   TrainedState trained;
-  trained.weights = read_adapter_weights(run.path, layout.spec, layout.adapter, layout.num_labels);
+  trained.weights = read_adapter(PeftConfig::read(run.path), layout.spec, layout.num_labels).values;
   auto file = SafetensorsFile::open(run.path / kOptimizer);
   auto read = [&](const char* prefix, std::vector<HostTensor>& values) {
     for (const std::string& name : optimizer_names(layout, prefix)) values.push_back(file->tensor(name));

@@ -2,11 +2,11 @@
 
 #include <unistd.h>
 
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "judge/evaluate.h"
@@ -26,10 +26,6 @@ namespace gavel {
 namespace fs = std::filesystem;
 
 namespace {
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 /** As one word of a shell. */
 std::string quoted(const fs::path& path) {
@@ -167,13 +163,13 @@ class TrainingRun {
  public:
   TrainingRun(const Recipe& recipe, const RunOptions& options, std::shared_ptr<pjrt::Client> client,
               const ProcessGroup& group, StopSignals& signals)
-      : recipe_(recipe),
+      : recipe_(with_adapter_settings(recipe)),
         allow_changes_(options.allow_changes),
         resumes_(recipe.train.resume == Recipe::Resume::kAuto),
         client_(std::move(client)),
         group_(group),
         signals_(signals),
-        own_(recipe, group),
+        own_(recipe_, group),
         display_(options.json && group.is_first() ? TrainingDisplay::Mode::kJson : TrainingDisplay::Mode::kText),
         folder_(own_.path(), resumes_ ? RunFolder::Existing::kResume : RunFolder::Existing::kRefuse),
         store_(folder_.checkpoints()) {}
@@ -224,9 +220,9 @@ class TrainingRun {
     identity_.environment = run_environment(*client_);
     layout_ = {base_->spec, {options.model.lora, recipe_.model.path}, options.model.num_labels, to_yaml(recipe_)};
     engine_ = std::make_unique<Engine>(client_, options, compile_cache_folder());
-    const double start = now();
+    const double start = steady_seconds();
     load_weights(*engine_, recipe_, *base_);
-    spdlog::info("weights loaded in {}", format_duration(now() - start));
+    spdlog::info("weights loaded in {}", format_duration(steady_seconds() - start));
   }
 
   void make_batches(const RunData& data) {
@@ -251,7 +247,7 @@ class TrainingRun {
         spdlog::warn("changed since the checkpoint, and may change the last bits of numbers: {}", line);
       spdlog::info("going on from {}: step {} of {}", saved_->path.string(), saved_->state.step, total_steps_);
     } else {
-      engine_->set_trainable(initial_trainable(recipe_, engine_->options()));
+      engine_->set_trainable(initial_trainable(recipe_, engine_->options(), *base_));
       if (resumes_) spdlog::info("{} holds no checkpoint: starting at step 0", folder_.path().string());
     }
   }
@@ -354,7 +350,7 @@ class TrainingRun {
 
   const Batcher* validation() const { return valid_ ? &*valid_ : nullptr; }
 
-  const Recipe& recipe_;
+  const Recipe recipe_;
   const bool allow_changes_, resumes_;
   std::shared_ptr<pjrt::Client> client_;
   const ProcessGroup group_;

@@ -2,10 +2,10 @@
 
 #include <fmt/ranges.h>
 
-#include <chrono>
 #include <cmath>
 #include <limits>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -24,10 +24,6 @@ constexpr int64_t kMostSkippedInARow = 10;
 constexpr double kJump = 10, kAtLeast = 2, kHopeless = 5;
 constexpr int64_t kFirstWarned = 25;   // fresh heads may begin anywhere
 constexpr int64_t kStepsOfQuiet = 50;  // after a warning of one
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 /** Not "-nan", whose sign says nothing. */
 double without_sign(double value) {
@@ -56,9 +52,9 @@ void TrainingLoop::first_look() {
   StepBatches first = p_.train.step(0);
   BatchShape shape = shape_of(first.micro[0]);
   p_.engine.evaluation_program(shape);  // compiled before the clock starts
-  double start = now();
+  double start = steady_seconds();
   Evaluation found = p_.engine.evaluate(first.micro[0]);
-  double seconds = now() - start;
+  double seconds = steady_seconds() - start;
   auto logits = found.logits.as<float>();
   for (float value : logits)
     if (!std::isfinite(value)) fail("the check before training: the logits of the first batch are not finite");
@@ -90,7 +86,7 @@ void TrainingLoop::receive() {
   Sent sent = std::move(sent_.front());
   sent_.pop_front();
   PendingStats::Sums sums = sent.stats.get();
-  double time = now();
+  double time = steady_seconds();
   state_.elapsed_seconds += time - clock_;
   clock_ = time;
   if (!sums.applied && !p_.recipe.train.skip_nonfinite) stop_at_bad_step(sent, sums);
@@ -247,12 +243,12 @@ bool TrainingLoop::milestone() {
     save_now = save_now || best != state_.best || stopped_early() || saved_step_ == state_.step;
   }
   if (save_now) save();
-  clock_ = now();
+  clock_ = steady_seconds();
   return true;
 }
 
 bool TrainingLoop::evaluate() {
-  double start = now();
+  double start = steady_seconds();
   int64_t rows = p_.valid->dataset().num_rows();
   p_.display.event("evaluation", {{"step", state_.step}, {"rows", rows}});
   Judgement found;
@@ -266,7 +262,7 @@ bool TrainingLoop::evaluate() {
   } catch (const SignalCame&) {
     return false;
   }
-  double seconds = now() - start;
+  double seconds = steady_seconds() - start;
   state_.evaluated_step = state_.step;
   double goal = state_.best ? state_.best->log_loss : std::numeric_limits<double>::infinity();
   bool best = found.log_loss < goal;
@@ -357,13 +353,13 @@ TrainingEnd TrainingLoop::interrupted() {
 
 TrainingEnd TrainingLoop::run() {
   if (state_.step == 0) first_look();
-  clock_ = now();
+  clock_ = steady_seconds();
   p_.display.begin(state_.step, p_.total_steps);
   // What was due when an earlier process ended, or before the first step.
   if (!milestone()) return interrupted();
   BatchPrefetcher batches(p_.train, state_.step, p_.total_steps);
   int64_t next = state_.step;
-  clock_ = now();
+  clock_ = steady_seconds();
   while (next < p_.total_steps && !stopped_early()) {
     if (stop_signal() != 0) return interrupted();
     send(next++, batches.next());

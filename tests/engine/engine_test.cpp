@@ -21,10 +21,14 @@ const fs::path& golden() {
   return folder;
 }
 
+LoadedAdapterWeights golden_adapter(const DecoderSpec& spec) {
+  return read_adapter(PeftConfig::read(golden() / "adapter"), spec, 3);
+}
+
 StepOptions tiny_options(double dropout = 0) {
   StepOptions options;
   options.model.spec = ModelFiles::open(golden()).spec();
-  options.model.lora = read_adapter_config(golden() / "adapter").lora;
+  options.model.lora = golden_adapter(options.model.spec).config.lora;
   options.model.lora.lora_dropout = dropout;
   return options;
 }
@@ -32,8 +36,7 @@ StepOptions tiny_options(double dropout = 0) {
 Engine tiny_engine(const StepOptions& options) {
   Engine engine(test_client(), options, test_compile_cache());
   engine.load_frozen(ModelFiles::open(golden()));
-  AdapterConfig adapter{options.model.lora, ""};
-  engine.set_trainable(read_adapter_weights(golden() / "adapter", options.model.spec, adapter, 3));
+  engine.set_trainable(golden_adapter(options.model.spec).values);
   return engine;
 }
 
@@ -202,8 +205,7 @@ TEST(Engine, ClippingBoundsTheStep) {
   loose.adam.weight_decay = tight.adam.weight_decay = 0;
   Trained free = train(tiny_options(), batcher, 1);
   EXPECT_NE(largest_difference(free, train(tight, batcher, 1)), 0);
-  std::vector<HostTensor> start =
-      read_adapter_weights(golden() / "adapter", tight.model.spec, {tight.model.lora, ""}, 3);
+  std::vector<HostTensor> start = golden_adapter(tight.model.spec).values;
   Trained held = train(tight, batcher, 1);
   for (size_t i = 0; i < start.size(); ++i)
     for (size_t j = 0; j < start[i].as<float>().size(); ++j)

@@ -19,7 +19,7 @@ void write_config(const TempFolder& folder, const std::string& more = "", const 
 }
 
 /** A folder with other tensors, and more keys in its config ("\"key\":1,"). */
-void write_folder(const TempFolder& folder, const Tensors& tensors, const std::string& more = "",
+void write_model_folder(const TempFolder& folder, const Tensors& tensors, const std::string& more = "",
                   const ModelConfig& config = tiny_config()) {
   write_config(folder, more, config);
   write_safetensors(folder.path() / "model.safetensors", tensors, {});
@@ -39,7 +39,7 @@ TEST(Opening, ModelSafetensorsComesBeforeAnIndex) {
   TempFolder folder;
   Tensors tensors = tiny_tensors(tiny_config(), DType::kF32), older = tensors;
   for (auto& [name, tensor] : older) tensor = HostTensor(DType::kF32, tensor.shape());
-  write_folder(folder, tensors);
+  write_model_folder(folder, tensors);
   std::string map;
   for (const auto& [name, tensor] : older)
     map += fmt::format(R"({}"{}":"a.safetensors")", map.empty() ? "" : ",", name);
@@ -60,7 +60,7 @@ TEST(Opening, BiasesThatNoLayerHasAreZero) {
       tensors.emplace_back(fmt::format("model.layers.{}.self_attn.{}_proj.bias", layer, name),
                            HostTensor::from(std::vector<float>(static_cast<size_t>(size), 2), {size}));
   TempFolder folder;
-  write_folder(folder, tensors, "", config);
+  write_model_folder(folder, tensors, "", config);
   ModelFiles files = ModelFiles::open(folder.path());
   ASSERT_EQ(files.notes().size(), 1u);
   EXPECT_THAT(files.notes()[0],
@@ -75,7 +75,7 @@ TEST(Opening, BiasesThatNoLayerHasAreZero) {
   files.release("model.layers.1.self_attn.o_proj.bias");
 
   tensors.pop_back();  // one layer's v
-  write_folder(folder, tensors, "", config);
+  write_model_folder(folder, tensors, "", config);
   expect_refused(folder, {"'model.layers.1.self_attn.v_proj.bias' is missing"});
 }
 
@@ -133,14 +133,14 @@ TEST(Opening, QuantisedWeightsAreNamedBeforeAnythingElse) {
   }
   folder.file("config.json", R"({"quantization":{"group_size":64,"bits":4}})");
   expect_refused(folder, {"'quantization'", "(MLX, 4 bits)"});
-  write_folder(folder, tiny_tensors(tiny_config(), DType::kF32), "\"quantization_config\":null,");
+  write_model_folder(folder, tiny_tensors(tiny_config(), DType::kF32), "\"quantization_config\":null,");
   EXPECT_NO_THROW(ModelFiles::open(folder.path()));
 
   // Without a word in the config.
   Tensors tensors = tiny_tensors(tiny_config(), DType::kF32);
   for (auto& [name, tensor] : tensors)
     if (name == "model.layers.0.self_attn.q_proj.weight") name = "model.layers.0.self_attn.q_proj.qweight";
-  write_folder(folder, tensors);
+  write_model_folder(folder, tensors);
   expect_refused(folder, {"'model.layers.0.self_attn.q_proj.weight' is missing", "are quantised"});
 }
 
@@ -208,7 +208,7 @@ TEST(Opening, OtherPathsSayWhatToGive) {
 
 TEST(Opening, BesideConsolidatedFilesTheRightOneIsTaken) {
   TempFolder folder;
-  write_folder(folder, tiny_tensors(tiny_config(), DType::kF32));
+  write_model_folder(folder, tiny_tensors(tiny_config(), DType::kF32));
   folder.file("consolidated.safetensors", "not even a safetensors file");
   folder.file("pytorch_model.bin", "x");
   EXPECT_TRUE(ModelFiles::open(folder.path()).notes().empty());
@@ -218,7 +218,7 @@ TEST(Opening, PointersOfGitLfsAreNamed) {
   const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 269060552\n";
   Tensors tensors = tiny_tensors(tiny_config(), DType::kF32);
   TempFolder folder;
-  write_folder(folder, tensors);
+  write_model_folder(folder, tensors);
   folder.file("model.safetensors", pointer);
   expect_refused(folder, {"model.safetensors: ", "git lfs pull"});
   fs::remove(folder.path() / "model.safetensors");
@@ -233,18 +233,18 @@ TEST(Opening, ModelsSavedFromWithinAnotherAreNamed) {
   Tensors tensors = tiny_tensors(tiny_config(), DType::kF32);
   TempFolder folder;
   for (const std::string prefix : {"base_model.model.", "_orig_mod.", "module."}) {
-    write_folder(folder, renamed(tensors, [&](const std::string& name) { return prefix + name; }));
+    write_model_folder(folder, renamed(tensors, [&](const std::string& name) { return prefix + name; }));
     expect_refused(folder, {"'model.embed_tokens.weight' is missing",
                             "'" + prefix + "model.embed_tokens.weight' is there", "save the inner model"});
   }
-  write_folder(folder, renamed(tensors, [](const std::string& name) { return name.substr(6); }));
+  write_model_folder(folder, renamed(tensors, [](const std::string& name) { return name.substr(6); }));
   EXPECT_TRUE(ModelFiles::open(folder.path()).notes().empty());
 }
 
 TEST(Opening, UnknownKeysOfTheConfigAreNoted) {
   TempFolder folder;
   Tensors tensors = tiny_tensors(tiny_config(), DType::kF32);
-  write_folder(folder, tensors,
+  write_model_folder(folder, tensors,
                R"("residual_multiplier":0.22,"_name_or_path":"x","sliding_window":4096,"a_flag":false,)");
   ModelFiles files = ModelFiles::open(folder.path());
   ASSERT_EQ(files.notes().size(), 1u);
@@ -254,7 +254,7 @@ TEST(Opening, UnknownKeysOfTheConfigAreNoted) {
 TEST(Opening, PythonsNumbersThatAreNoJson) {
   TempFolder folder;
   Tensors tensors = tiny_tensors(tiny_config(), DType::kF32);
-  write_folder(folder, tensors, R"("max_length":Infinity,"prefix":"a \"NaN\" \\","top_p":NaN,"min_p":-Infinity,)");
+  write_model_folder(folder, tensors, R"("max_length":Infinity,"prefix":"a \"NaN\" \\","top_p":NaN,"min_p":-Infinity,)");
   EXPECT_TRUE(ModelFiles::open(folder.path()).notes().empty());
   folder.file("config.json", R"({"model_type":"llama","rms_norm_eps":NaN,"vocab_size":20,"hidden_size":32,
       "intermediate_size":48,"num_hidden_layers":2,"num_attention_heads":4})");

@@ -11,7 +11,7 @@ namespace {
 
 using namespace testing_kernels;
 
-const DType kTypes[] = {DType::kF32, DType::kBF16};
+const DType kFloatTypes[] = {DType::kF32, DType::kBF16};
 const int64_t kSizes[] = {1, 15, 16, 33, 576};
 
 double most(DType type) {
@@ -19,8 +19,8 @@ double most(DType type) {
 }
 
 TEST(RmsNorm, MatchesDoublesWithAndWithoutAGradientPastIt) {
-  for (DType type : kTypes)
-    for (DType weight_type : kTypes)
+  for (DType type : kFloatTypes)
+    for (DType weight_type : kFloatTypes)
       for (int64_t n : kSizes) {
         const int64_t rows = 70;
         const Buffer x = Buffer::random(type, rows * n, 1), w = Buffer::random(weight_type, n, 3),
@@ -66,7 +66,7 @@ class GatedActivation : public testing::TestWithParam<GateFunction> {};
 
 TEST_P(GatedActivation, MatchesDoubles) {
   const GateFunction function = GetParam();
-  for (DType type : kTypes)
+  for (DType type : kFloatTypes)
     for (int64_t n : {1, 31, 64, 40000}) {
       Buffer g = Buffer::random(type, n, 1, 8);
       const Buffer u = Buffer::random(type, n, 2), dy = Buffer::random(type, n, 3);
@@ -129,7 +129,7 @@ TEST(GeGlu, HugeAndUndefinedGates) {
 }
 
 TEST(Rotary, MatchesDoublesAndTurnsBack) {
-  for (DType type : kTypes)
+  for (DType type : kFloatTypes)
     for (int64_t dim : {2, 8, 40, 64}) {
       const int64_t tokens = 14, heads = 3;
       const Buffer x = Buffer::random(type, tokens * heads * dim, 1);

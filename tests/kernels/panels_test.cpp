@@ -13,11 +13,11 @@ namespace {
 
 using namespace testing_kernels;
 
-const DType kTypes[] = {DType::kF32, DType::kBF16};
+const DType kPanelTypes[] = {DType::kF32, DType::kBF16};
 
 TEST(PackedWeight, MultipliesAsTheWeightItself) {
-  for (DType type : kTypes)
-    for (DType stored : kTypes)
+  for (DType type : kPanelTypes)
+    for (DType stored : kPanelTypes)
       for (bool transposed : {false, true})
         for (auto [k, n] : {std::pair<int64_t, int64_t>{1, 1},
                             {2, 3},
@@ -73,7 +73,7 @@ TEST(PackedWeight, EveryInstructionSetMultipliesAlike) {
 /** Two weights in one product, with all that may be asked for beside. */
 TEST(Panels, TermsBiasAndSumsAddUp) {
   const int64_t rows = 11, k = 48, rank = 6;
-  for (DType type : kTypes)
+  for (DType type : kPanelTypes)
     for (int64_t n : {64, 100, 208}) {
       if (!packs_into_panels(type, k)) continue;
       SCOPED_TRACE(fmt::format("{} x {}", dtype_name(type), n));
@@ -88,7 +88,7 @@ TEST(Panels, TermsBiasAndSumsAddUp) {
       std::vector<double> wanted = matmul(a.doubles(), w.doubles(), rows, n, k);
       const std::vector<double> update = matmul(left.doubles(), b.doubles(), rows, n, rank, false, true);
       for (size_t i = 0; i < wanted.size(); ++i) wanted[i] += 0.5 * update[i] + bias[static_cast<int64_t>(i) % n];
-      for (DType out : kTypes) {
+      for (DType out : kPanelTypes) {
         Buffer c(out, rows * n);
         panel_product(type, rows, n, terms, {{out, c.data()}, n, bias.floats(), {}});
         EXPECT_LT(relative_error(c, wanted), tolerance(type == DType::kBF16 ? type : out));
@@ -102,7 +102,7 @@ TEST(Panels, TermsBiasAndSumsAddUp) {
         for (int64_t i = 0; i < n; ++i) ASSERT_EQ(last[i], c[(rows - 1) * n + i]) << i;
       }
       // Into part of a wider matrix, with something added; the second time to itself.
-      for (DType out : kTypes) {
+      for (DType out : kPanelTypes) {
         const int64_t leading = n + 7;
         Buffer c(out, rows * leading), more = Buffer::random(out, rows * leading, 6);
         for (int64_t i = 0; i < c.size(); ++i) c.set(i, 9);
@@ -133,7 +133,7 @@ TEST(Panels, TermsBiasAndSumsAddUp) {
 }
 
 TEST(LowRankWeight, MultipliesAsTheWeightItself) {
-  for (DType type : kTypes)
+  for (DType type : kPanelTypes)
     for (bool transposed : {false, true})
       for (int64_t k : {32, 96, 576, 50})
         for (int64_t n : {1, 4, 6, 8, 16}) {
@@ -166,7 +166,7 @@ TEST(Panels, WhatCannotBeMultipliedIsAnError) {
 
 /** Tiles end at 16 rows, 16 columns and 32 products: every way to miss an end, in a sum of two weights. */
 TEST(Panels, RemaindersOfTilesAddUp) {
-  for (DType type : kTypes)
+  for (DType type : kPanelTypes)
     for (int64_t rows : {15, 17, 31, 33, 48, 65})
       for (int64_t k : {30, 32, 62, 98})
         for (int64_t n : {15, 17, 33, 63, 65, 129}) {

@@ -36,6 +36,10 @@ TEST_P(GoldenParity, AHeadOfTwoLabelsInBothForms) {
   expect_parity(fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden_two_labels", GetParam());
 }
 
+TEST_P(GoldenParity, AdaptersWithMagnitudesInBothForms) {
+  expect_parity(fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden_dora", GetParam());
+}
+
 /** All of a folder's goldens. */
 void expect_parity_of_all(const fs::path& folder, Kernels kernels) {
   if (!fs::exists(folder)) GTEST_SKIP() << "no folder " << folder;

@@ -150,7 +150,7 @@ TEST(GgufSentencePiece, SavedItIsTheSame) {
   }
 }
 
-std::string error_of(const GgufVocab& vocab) {
+std::string refusal_of(const GgufVocab& vocab) {
   try {
     Tokenizer::from_gguf(vocab);
   } catch (const Error& e) {
@@ -162,17 +162,17 @@ std::string error_of(const GgufVocab& vocab) {
 TEST(GgufSentencePiece, BadVocabulariesAreErrors) {
   GgufVocab vocab = small_vocab("llama");
   vocab.scores.pop_back();
-  EXPECT_THAT(error_of(vocab), HasSubstr("G: tokenizer.ggml.scores has"));
+  EXPECT_THAT(refusal_of(vocab), HasSubstr("G: tokenizer.ggml.scores has"));
   vocab.scores.push_back(std::nan(""));
-  EXPECT_THAT(error_of(vocab), HasSubstr("is not a number"));
+  EXPECT_THAT(refusal_of(vocab), HasSubstr("is not a number"));
   vocab = small_vocab("llama");
   vocab.tokens.back() = std::string(2000, 'h');
-  EXPECT_THAT(error_of(vocab), HasSubstr("has 2000 bytes; at most 1024 are allowed"));
+  EXPECT_THAT(refusal_of(vocab), HasSubstr("has 2000 bytes; at most 1024 are allowed"));
   vocab.tokens.back() = "\xff";
-  EXPECT_THAT(error_of(vocab), HasSubstr("is not UTF-8"));
+  EXPECT_THAT(refusal_of(vocab), HasSubstr("is not UTF-8"));
   vocab = small_vocab("llama");
   vocab.merges = {"h zzz"};
-  EXPECT_THAT(error_of(vocab), HasSubstr("tokenizer.ggml.merges[0]: the token \"zzz\""));
+  EXPECT_THAT(refusal_of(vocab), HasSubstr("tokenizer.ggml.merges[0]: the token \"zzz\""));
 }
 
 TEST(GgufKind, NamesOfByteLevelPreTokenizers) {

@@ -85,7 +85,7 @@ TEST(Rows, TemplateOfBosAndEos) {
   EXPECT_THROW(Tokenizer::load(data_folder() / "gpt2.json").set_template(true, false), Error);
 }
 
-std::string error_of(const nlohmann::json& json, std::vector<std::string_view> texts = {"some text of words"}) {
+std::string encoding_error(const nlohmann::json& json, std::vector<std::string_view> texts = {"some text of words"}) {
   try {
     Tokenizer tokenizer = Tokenizer::from_json(json.dump(), "T");
     tokenizer.encode_batch(texts, tokenizer.row_options());
@@ -121,7 +121,7 @@ TEST(Rows, BadSectionsAreErrorsThatNameThem) {
             "\"pad_id\" is missing"}}) {
     auto json = json_of("llama3");
     json[c.section] = nlohmann::json::parse(c.value);
-    EXPECT_THAT(error_of(json), HasSubstr(c.text)) << c.value;
+    EXPECT_THAT(encoding_error(json), HasSubstr(c.text)) << c.value;
   }
 }
 

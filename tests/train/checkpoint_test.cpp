@@ -28,7 +28,7 @@ class CheckpointTest : public testing::Test {
   void SetUp() override {
     fs::path golden = fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden";
     layout_.spec = ModelFiles::open(golden).spec();
-    layout_.adapter.lora = read_adapter_config(golden / "adapter").lora;
+    layout_.adapter.lora = adapter_settings(PeftConfig::read(golden / "adapter"), layout_.spec);
     layout_.recipe = "train: {}\n";
     float next = 0.1f;
     for (const auto& spec : trainable_layout(layout_.spec, layout_.adapter.lora, layout_.num_labels).parameters)

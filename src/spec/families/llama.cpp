@@ -4,14 +4,14 @@ namespace gavel {
 
 namespace {
 
-DecoderSpec describe(const ModelConfig& config) {
+DecoderSpec describe_llama(const ModelConfig& config) {
   return standard::decoder(config, GgufRows::kRotaryPairs);
 }
 
 }  // namespace
 
 Family llama_family() {
-  return {"llama", "LlamaForSequenceClassification", "llama", "silu", describe};
+  return {"llama", "LlamaForSequenceClassification", "llama", "silu", describe_llama};
 }
 
 }  // namespace gavel

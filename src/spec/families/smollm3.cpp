@@ -11,7 +11,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-void read(const ConfigKeys& keys, ModelConfig& config) {
+void read_smollm3(const ConfigKeys& keys, ModelConfig& config) {
   config.num_key_value_heads = keys.integer("num_key_value_heads");  // transformers' 4 fits few numbers of heads
   config.tie_word_embeddings = keys.boolean("tie_word_embeddings", true);
   config.rope = read_rope(keys, 2e6);
@@ -35,14 +35,14 @@ void read(const ConfigKeys& keys, ModelConfig& config) {
   });
 }
 
-void write(const ModelConfig& config, Json& json) {
+void write_smollm3(const ModelConfig& config, Json& json) {
   json["no_rope_layers"] = config.no_rope_layers;
   json["use_sliding_window"] = config.sliding_window.has_value();
   json["sliding_window"] = number_or_null(config.sliding_window);
   json["layer_types"] = layer_types_json(config);
 }
 
-DecoderSpec describe(const ModelConfig& config) {
+DecoderSpec describe_smollm3(const ModelConfig& config) {
   DecoderSpec spec = standard::decoder(config, GgufRows::kRotaryPairs);
   RopeSpec no_positions;
   no_positions.freq_factors.assign(static_cast<size_t>(config.head_dim / 2), std::numeric_limits<float>::infinity());
@@ -62,7 +62,7 @@ DecoderSpec describe(const ModelConfig& config) {
 }  // namespace
 
 Family smollm3_family() {
-  return {"smollm3", "SmolLM3ForSequenceClassification", "smollm3", "silu", describe, read, write};
+  return {"smollm3", "SmolLM3ForSequenceClassification", "smollm3", "silu", describe_smollm3, read_smollm3, write_smollm3};
 }
 
 }  // namespace gavel
