@@ -137,6 +137,9 @@ void add_rope(const GgufFile& file, const Key& key, Json& config) {
 
 ModelConfig gguf_config(const GgufFile& file) {
   const std::string name = file.path().string();
+  if (file.has("general.type") && file.text("general.type") != "model")
+    fail("{}: general.type is '{}', expected a model; give the file of the model itself", name,
+         file.text("general.type"));
   const std::string& architecture = file.text("general.architecture");
   const Family& family = family_of_gguf(architecture, name);
   auto key = [&](std::string_view rest) { return fmt::format("{}.{}", architecture, rest); };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <span>
 
 #include "base/file.h"
 #include "io/gguf.h"
@@ -66,6 +67,27 @@ HostTensor read_gguf(const GgufFile& file, const std::string& name, const Shape&
 
 }  // namespace
 
+namespace {
+
+/** Of a path that is neither a folder nor a .gguf file. */
+[[noreturn]] void refuse_path(const fs::path& given, const fs::path& path) {
+  std::error_code ignored;
+  std::string advice = "; nothing is there";
+  if (fs::is_regular_file(path, ignored)) {
+    const bool gguf = MappedFile::open(path)->text().starts_with("GGUF");
+    advice = gguf ? "; it is a GGUF file: give it a name that ends with .gguf"
+             : path.extension() == ".safetensors" || path.extension() == ".json" ? "; give the folder that it lies in"
+                                                                                 : "";
+  } else if (fs::exists(path, ignored)) {
+    advice = "";
+  }
+  fail(
+      "{}: expected a Hugging Face folder (with config.json and *.safetensors), a .gguf file, or one of the names {}{}",
+      given.string(), fmt::join(packaged_models(), ", "), advice);
+}
+
+}  // namespace
+
 ModelFiles ModelFiles::open(const fs::path& path) {
   ModelFiles files;
   files.path_ = resolve_model_path(path);
@@ -74,10 +96,7 @@ ModelFiles ModelFiles::open(const fs::path& path) {
   else if (files.path_.extension() == ".gguf")
     files.open_gguf();
   else
-    fail(
-        "{}: expected a Hugging Face folder (with config.json and *.safetensors), a .gguf file, or one of the names "
-        "{}{}",
-        path.string(), fmt::join(packaged_models(), ", "), fs::exists(files.path_) ? "" : "; nothing is there");
+    refuse_path(path, files.path_);
   files.check();
   return files;
 }
@@ -120,8 +139,10 @@ void ModelFiles::add_shards(
   for (const auto& [name, shard] : json["weight_map"].items()) {
     if (!shard.is_string()) fail("{}: the shard of '{}' is not a file name", index.string(), name);
     auto file_name = shard.get<std::string>();
-    if (file_name.find('/') != std::string::npos)
-      fail("{}: the shard '{}' of '{}' must be a file of the same folder", index.string(), file_name, name);
+    const fs::path relative = file_name;
+    if (file_name.empty() || relative.is_absolute() ||
+        std::find(relative.begin(), relative.end(), "..") != relative.end())
+      fail("{}: the shard '{}' of '{}' must be a file within the folder", index.string(), file_name, name);
     auto& file = shards[file_name];
     if (!file && !fs::exists(path_ / file_name))
       fail("{}: the shard {} is missing, which should hold tensor '{}'; is the download complete?", index.string(),
@@ -159,6 +180,10 @@ void ModelFiles::open_gguf() {
     auto found = known.find(name);
     const Known as_known = found == known.end() ? Known{name} : found->second;
     const std::string& meant = as_known.name;
+    if (const std::string_view end = ".scale";
+        name.ends_with(end) && known.contains(name.substr(0, name.size() - end.size()) + ".weight"))
+      fail("{}: tensor '{}' scales a weight, which is not supported; take a file of another type, such as Q8_0 or Q4_K",
+           path_.string(), name);
     Source source{nullptr, file, name, info.shape, as_known.permuted_heads, as_known.offset};
     if (!sources_.emplace(meant, std::move(source)).second)
       fail("{}: two tensors have the meaning of '{}'", path_.string(), meant);
@@ -253,9 +278,12 @@ std::vector<std::string> ModelFiles::names() const {
 
 std::vector<std::string> ModelFiles::notes() const {
   std::vector<std::string> all = notes_;
-  if (!config_.unknown_keys.empty())
-    all.push_back(fmt::format("not known to Gavel nor to transformers' class of the family, and left aside: {}",
-                              fmt::join(config_.unknown_keys, ", ")));
+  if (const auto& keys = config_.unknown_keys; !keys.empty()) {
+    constexpr size_t kShown = 10;
+    all.push_back(fmt::format("not known to Gavel nor to transformers' class of the family, and left aside: {}{}",
+                              fmt::join(std::span(keys).first(std::min(kShown, keys.size())), ", "),
+                              keys.size() > kShown ? fmt::format(" and {} more", keys.size() - kShown) : ""));
+  }
   if (!unused_.empty())
     all.push_back(fmt::format("{} tensors are not used, such as '{}'", unused_.size(), unused_.front()));
   return all;

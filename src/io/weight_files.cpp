@@ -34,6 +34,10 @@ struct OtherWeights {
   const char* advice;  // behind the file's name
 };
 
+constexpr const char* kPickle =
+    "is PyTorch's own format, which can run code and is not read; save the model anew with transformers' "
+    "save_pretrained, which writes safetensors";
+
 const OtherWeights kOthers[] = {
     {[](std::string_view name) { return name == kSingle || name == kIndex; },
      "is a link to a file that is not there; download it again"},
@@ -52,16 +56,23 @@ const OtherWeights kOthers[] = {
     {[](std::string_view name) { return name.ends_with(".safetensors"); },
      "is not a name that transformers opens; rename it to model.safetensors if that is the model you mean"},
     {[](std::string_view name) { return name.ends_with(".gguf"); }, "is a model by itself; give the file"},
-    {[](std::string_view name) {
-       return name.ends_with(".bin") || name.ends_with(".bin.index.json") || name.ends_with(".pt") ||
-              name.ends_with(".pth") || name.ends_with(".ckpt");
-     },
-     "is PyTorch's own format, which can run code and is not read; save the model anew with transformers' "
-     "save_pretrained, which writes safetensors"},
+    {[](std::string_view name) { return name.starts_with("pytorch_model") && name.find(".bin") != name.npos; },
+     kPickle},
     {[](std::string_view name) { return name.ends_with(".h5") || name.ends_with(".msgpack"); },
      "is of TensorFlow or Flax, which is not read; take the model's safetensors"},
     {[](std::string_view name) { return name.ends_with(".onnx"); },
      "is an ONNX program, which is not read; take the model's safetensors"},
+    {[](std::string_view name) { return name == "snapshots"; },
+     "holds the model's versions, as a cache of downloads does; give the folder of one of them"},
+    {[](std::string_view name) { return name.starts_with("checkpoint-"); },
+     "is a state of a training run; give that folder, if it holds a whole model"},
+    {[](std::string_view name) {
+       // What a training run leaves beside a model says nothing about it.
+       for (const char* state : {"training_args", "optimizer", "scheduler", "rng_state"})
+         if (name.starts_with(state)) return false;
+       return name.ends_with(".bin") || name.ends_with(".pt") || name.ends_with(".pth") || name.ends_with(".ckpt");
+     },
+     kPickle},
 };
 
 /** "; found X, which …" of the first kind that is there. */

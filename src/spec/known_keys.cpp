@@ -57,7 +57,7 @@ constexpr KnownKey kConfigKeys[] = {
     {"hidden_act", kHonoured, kSilu},
     {"hidden_activation", kHonoured, kGemma},
     {"query_pre_attn_scalar", kHonoured, kGemma},
-    {"attn_logit_softcapping", kHonoured, kGemma},
+    {"attn_logit_softcapping", kHonoured, "gemma2"},
     {"attention_bias", kHonoured, "llama qwen3 gemma2 gemma3_text smollm3"},
     {"mlp_bias", kHonoured, "llama smollm3"},
     {"sliding_window", kHonoured, "mistral qwen2 qwen3 gemma2 gemma3_text smollm3"},
@@ -84,7 +84,9 @@ constexpr KnownKey kConfigKeys[] = {
 
     {"attention_dropout", kWithoutEffect, "", "transformers drops with it in training, Gavel does not"},
     {"pretraining_tp", kWithoutEffect, "llama", "transformers 5 does not read it"},
+    {"attention_bias", kWithoutEffect, "qwen2", "q, k and v have biases whatever it says"},
     {"final_logit_softcapping", kWithoutEffect, kGemma, "of the language model's head"},
+    {"attn_logit_softcapping", kWithoutEffect, "gemma3_text", "transformers' class holds it and does not compute it"},
     {"hidden_act", kWithoutEffect, kGemma, "`hidden_activation` counts"},
     {"_sliding_window_pattern", kWithoutEffect, "gemma3_text", "`layer_types` or `sliding_window_pattern` count"},
 
@@ -271,7 +273,7 @@ void refuse_quantised(const ConfigKeys& keys) {
       what = std::string(key) == "quantization" ? "MLX" : "an unnamed method";
       for (const char* name : {"quant_method", "quant_type", "format"})
         if (value.contains(name) && value[name].is_string()) {
-          what = value[name].get<std::string>();
+          what = value[name].get<std::string>().substr(0, 60);
           break;
         }
       for (const char* bits : {"bits", "w_bit", "weight_bits"})

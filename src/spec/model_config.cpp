@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/python_json.h"
 #include "spec/config_keys.h"
 #include "spec/family.h"
 #include "spec/known_keys.h"
@@ -17,28 +18,6 @@ namespace gavel {
 using Json = nlohmann::ordered_json;
 
 namespace {
-
-/** Python writes NaN, Infinity and -Infinity, which no JSON has. As texts they are refused by name where a number is read,
- * and stay where nobody reads them. */
-std::string with_quoted_numbers(std::string_view text) {
-  std::string out;
-  bool quoted = false;
-  for (size_t at = 0; at < text.size(); ++at) {
-    if (text[at] == '"') quoted = !quoted;
-    bool found = false;
-    for (std::string_view word : {"NaN", "-Infinity", "Infinity"}) {
-      if (quoted || !text.substr(at).starts_with(word)) continue;
-      out += fmt::format("\"{}\"", word);
-      at += word.size() - 1;
-      found = true;
-      break;
-    }
-    if (found) continue;
-    out += text[at];
-    if (quoted && text[at] == '\\' && at + 1 < text.size()) out += text[++at];
-  }
-  return out;
-}
 
 /** The activation that a name of transformers' ACT2FN means, by the name that families use. */
 std::string_view activation_of(std::string_view name) {
@@ -60,7 +39,7 @@ ModelConfig ModelConfig::from_json(std::string_view text, const std::string& nam
   Json json;
   try {
     json = Json::parse(text, nullptr, false);
-    if (json.is_discarded()) json = Json::parse(with_quoted_numbers(text));
+    if (json.is_discarded()) json = Json::parse(quote_python_numbers(text));
   } catch (const Json::exception& error) {
     fail("{}: not valid JSON: {}", name, error.what());
   }

@@ -22,6 +22,14 @@ void check_whole(const ConfigKeys& keys) {
          part);
 }
 
+/** transformers fails at a theta that is null, rather than take the default. */
+double theta_of(const ConfigKeys& config, double default_theta) {
+  if (config.mentions("rope_theta") && !config.has("rope_theta"))
+    fail("{}: key 'rope_theta' is null; give the model's number, or leave the key out for {}", config.name(),
+         default_theta);
+  return config.number("rope_theta", default_theta);
+}
+
 }  // namespace
 
 RopeSpec read_rope(const ConfigKeys& config, double default_theta) {
@@ -35,7 +43,7 @@ RopeSpec read_rope(const ConfigKeys& config, double default_theta) {
     }
   check_whole(config);
   RopeSpec plain;
-  plain.rope_theta = config.number("rope_theta", default_theta);
+  plain.rope_theta = theta_of(config, default_theta);
   return plain;
 }
 
@@ -43,7 +51,7 @@ RopeSpec read_rope_parameters(const ConfigKeys& config, const ConfigKeys& keys, 
   RopeSpec rope;
   RopeScaling& scaling = rope.scaling;
   scaling.type = keys.text("rope_type", keys.text("type", "default"));
-  rope.rope_theta = keys.number("rope_theta", config.number("rope_theta", default_theta));
+  rope.rope_theta = keys.has("rope_theta") ? keys.number("rope_theta", 0) : theta_of(config, default_theta);
   if (std::find(kTypes.begin(), kTypes.end(), scaling.type) == kTypes.end())
     fail("{}: rope type '{}' is not supported; expected default, linear, dynamic, yarn, longrope or llama3",
          keys.name(), scaling.type);

@@ -1,6 +1,7 @@
 #pragma once
 #include <atomic>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -112,12 +113,18 @@ void read_post_processor(const JsonNode& node, std::vector<int32_t>& prefix, std
 TruncationParams read_truncation(const JsonNode& node);
 PaddingParams read_padding(const JsonNode& node);
 
+/** The section "added_tokens" of tokenizer.json. */
+nlohmann::ordered_json added_tokens_json(const std::vector<AddedToken>& tokens);
+
 /** Fills a Tokenizer::Impl. */
 struct TokenizerBuilder {
   static Tokenizer from_json(std::string_view json, const std::string& source, std::shared_ptr<const void> keep);
   static Tokenizer from_gguf(const GgufVocab& vocab);
   /** bos, eos, pad from the files beside a tokenizer.json. */
   static void read_configs(Tokenizer& tokenizer, const std::filesystem::path& folder);
+  /** Adds the tokens of a tokenizer_config.json's added_tokens_decoder that tokenizer.json lacks, and takes its flags for
+   * the others, as transformers does. */
+  static void add_configured(Tokenizer::Impl& impl, const nlohmann::json& config, const std::string& file);
   /** Ids as `tokenizers` gives them: the model's, else counting on from its size. */
   static void add_tokens(Tokenizer::Impl& impl, std::vector<AddedToken> tokens);
   static void finish_added(Tokenizer::Impl& impl);

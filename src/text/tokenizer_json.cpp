@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/python_json.h"
 #include "pieces/unicode.h"
 #include "text/json_node.h"
 #include "text/tokenizer_impl.h"
@@ -51,6 +54,16 @@ void read_merges(const Node& node, BpeModel& model) {
   }
 }
 
+/** Whether every text has tokens without one for what is unknown. */
+bool knows_all_bytes(const BpeModel& model, bool byte_fallback) {
+  if (model.spelling() == Spelling::kByteLevel)
+    return std::all_of(ByteAlphabet::get().text.begin(), ByteAlphabet::get().text.end(),
+                       [&](const std::string& c) { return model.token_to_id(c).has_value(); });
+  for (int byte = 0; byte < 256; ++byte)
+    if (!model.token_to_id(fmt::format("<0x{:02X}>", byte))) return false;
+  return byte_fallback;
+}
+
 void read_model(const Node& node, BpeModel& model) {
   if (node.has("type") && node.type() != "BPE")
     fail("{}.type: \"{}\" is not known; only BPE is", node.where, node.type());
@@ -75,14 +88,17 @@ void read_model(const Node& node, BpeModel& model) {
     model.add_token(token, static_cast<uint32_t>(value));
   }
   read_merges(merges, model);
+  bool byte_fallback = node.flag("byte_fallback", false);
   std::optional<uint32_t> unk;
   if (node.has("unk_token")) {
     std::string_view text = node.get("unk_token").text();
     auto id = model.token_to_id(text);
-    if (!id) fail("{}.unk_token: \"{}\" is not in model.vocab", node.where, text);
-    unk = static_cast<uint32_t>(*id);
+    // `tokenizers` fails at the first text that needs it; where the vocabulary has all bytes none does.
+    if (!id && !knows_all_bytes(model, byte_fallback))
+      fail("{}.unk_token: \"{}\" is not in model.vocab, which lacks bytes, so that there are texts without tokens",
+           node.where, text);
+    if (id) unk = static_cast<uint32_t>(*id);
   }
-  bool byte_fallback = node.flag("byte_fallback", false);
   if (byte_fallback && model.spelling() == Spelling::kByteLevel) {
     for (const std::string& c : ByteAlphabet::get().text)
       if (!model.token_to_id(c))
@@ -107,6 +123,7 @@ std::optional<std::string> token_text(const nlohmann::json& json, const char* ke
 
 void TokenizerBuilder::add_tokens(Tokenizer::Impl& impl, std::vector<AddedToken> tokens) {
   auto next = static_cast<int32_t>(impl.model.vocab_size());
+  for (const AddedToken& token : impl.added) next = std::max(next, token.id + 1);
   bool told = false;
   for (AddedToken& token : tokens) {
     if (token.content.empty()) continue;
@@ -271,6 +288,54 @@ std::string find_chat_template(const nlohmann::json& config, const std::filesyst
 
 }  // namespace
 
+void TokenizerBuilder::add_configured(Tokenizer::Impl& impl, const nlohmann::json& config, const std::string& file) {
+  auto found = config.find("added_tokens_decoder");
+  if (found == config.end() || found->is_null()) return;
+  if (!found->is_object()) fail("{}: added_tokens_decoder: expected an object", file);
+  std::map<int64_t, AddedToken> by_id;
+  for (const auto& [key, entry] : found->items()) {
+    int64_t id = -1;
+    if (auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+        error != std::errc() || end != key.data() + key.size() || id < 0 || id >= BpeModel::kMaxIds)
+      fail("{}: added_tokens_decoder: \"{}\" is not a token id", file, key);
+    if (!entry.is_object() || !entry.contains("content") || !entry["content"].is_string())
+      fail("{}: added_tokens_decoder.{}: expected an object with \"content\"", file, key);
+    auto flag = [&](const char* name, bool otherwise) {
+      if (!entry.contains(name) || entry[name].is_null()) return otherwise;
+      if (!entry[name].is_boolean()) fail("{}: added_tokens_decoder.{}.{}: expected true or false", file, key, name);
+      return entry[name].get<bool>();
+    };
+    AddedToken token;
+    token.id = static_cast<int32_t>(id);
+    token.content = entry["content"].get<std::string>();
+    token.single_word = flag("single_word", false);
+    token.lstrip = flag("lstrip", false);
+    token.rstrip = flag("rstrip", false);
+    token.special = flag("special", false);
+    token.normalized = flag("normalized", !token.special);
+    auto same = impl.added_by_content.find(token.content);
+    if (same != impl.added_by_content.end()) {
+      const AddedToken& known = impl.added[same->second];
+      token.id = known.id;  // the id of tokenizer.json counts
+      if (known.single_word == token.single_word && known.lstrip == token.lstrip && known.rstrip == token.rstrip &&
+          known.special == token.special && known.normalized == token.normalized)
+        continue;
+    }
+    by_id.emplace(id, std::move(token));
+  }
+  if (by_id.empty()) return;
+  std::vector<AddedToken> tokens;
+  for (auto& [id, token] : by_id) tokens.push_back(std::move(token));
+  add_tokens(impl, std::move(tokens));
+  // What is saved, and what a cache of tokens is known by, has them as well.
+  auto root = nlohmann::json::parse(impl.json, nullptr, false);
+  if (root.is_discarded()) fail("{}: not JSON that can be written with the tokens of {}", impl.source, file);
+  root["added_tokens"] = added_tokens_json(impl.added);
+  auto text = std::make_shared<const std::string>(root.dump());
+  impl.json = *text;
+  impl.json_keep = text;
+}
+
 void TokenizerBuilder::read_configs(Tokenizer& tokenizer, const std::filesystem::path& folder) {
   auto impl = std::const_pointer_cast<Tokenizer::Impl>(tokenizer.impl_);
   auto read = [&](const char* name, std::string* keep) {
@@ -278,13 +343,19 @@ void TokenizerBuilder::read_configs(Tokenizer& tokenizer, const std::filesystem:
     std::error_code ignored;
     if (!std::filesystem::is_regular_file(path, ignored)) return nlohmann::json::object();
     std::string text = read_text(path);
+    refuse_lfs_pointer(text, path);
     auto json = nlohmann::json::parse(text, nullptr, false);
+    if (json.is_discarded()) {
+      text = quote_python_numbers(text);
+      json = nlohmann::json::parse(text, nullptr, false);
+    }
     if (json.is_discarded() || !json.is_object()) fail("{}: not a JSON object", path.string());
     if (keep) *keep = std::move(text);
     return json;
   };
   nlohmann::json config = read("tokenizer_config.json", &impl->config_json);
   impl->chat_template = find_chat_template(config, folder / "chat_template.jinja", impl->chat_template_file);
+  add_configured(*impl, config, (folder / "tokenizer_config.json").string());
   nlohmann::json map = read("special_tokens_map.json", &impl->special_map_json);
   nlohmann::json model = read("config.json", nullptr);
   auto find = [&](const std::string& name, std::optional<int32_t>& id) {
@@ -326,6 +397,7 @@ Tokenizer Tokenizer::load(const std::filesystem::path& path) {
     }
   }
   auto mapped = MappedFile::open(file);
+  refuse_lfs_pointer(mapped->text(), file);
   Tokenizer out = TokenizerBuilder::from_json(mapped->text(), file.string(), mapped);
   if (folder || file.filename() == "tokenizer.json")
     TokenizerBuilder::read_configs(out, folder ? path : file.parent_path());

@@ -104,6 +104,19 @@ Json template_json(const Tokenizer& tokenizer) {
 
 }  // namespace
 
+nlohmann::ordered_json added_tokens_json(const std::vector<AddedToken>& tokens) {
+  Json list = Json::array();
+  for (const AddedToken& token : tokens)
+    list.push_back({{"id", token.id},
+                    {"content", token.content},
+                    {"single_word", token.single_word},
+                    {"lstrip", token.lstrip},
+                    {"rstrip", token.rstrip},
+                    {"normalized", token.normalized},
+                    {"special", token.special}});
+  return list;
+}
+
 std::string Tokenizer::to_json() const {
   const Impl& impl = *impl_;
   if (impl.gguf.model.empty()) {
@@ -114,15 +127,7 @@ std::string Tokenizer::to_json() const {
     return root.dump();
   }
   Json root = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
-  root["added_tokens"] = Json::array();
-  for (const AddedToken& token : impl.added)
-    root["added_tokens"].push_back({{"id", token.id},
-                                    {"content", token.content},
-                                    {"single_word", token.single_word},
-                                    {"lstrip", token.lstrip},
-                                    {"rstrip", token.rstrip},
-                                    {"normalized", token.normalized},
-                                    {"special", token.special}});
+  root["added_tokens"] = added_tokens_json(impl.added);
   root["normalizer"] = sequence_json(impl.normalizer.steps(), "normalizers", step_json);
   root["pre_tokenizer"] = sequence_json(impl.pre.stages(), "pretokenizers", stage_json);
   root["post_processor"] = template_json(*this);

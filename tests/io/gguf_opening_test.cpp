@@ -173,6 +173,19 @@ TEST(GgufOpening, KeysThatChangeNumbersAreRefusedWithTheirValue) {
   EXPECT_THAT(notes[0], testing::EndsWith(": llama.a_new_key"));
 }
 
+TEST(GgufOpening, WhatIsNoPlainModelIsNamed) {
+  TempFolder folder;
+  GgufWriter adapter = tiny_gguf(tiny_config()), scaled = adapter, model = adapter;
+  adapter.add_text("general.type", "adapter");
+  expect_error([&] { ModelFiles::open(folder.file("m.gguf", adapter.bytes())); }, {"general.type is 'adapter'"});
+  scaled.add_f32("blk.1.attn_q.scale", {1}, {2});
+  expect_error([&] { ModelFiles::open(folder.file("m.gguf", scaled.bytes())); },
+               {"'blk.1.attn_q.scale' scales a weight"});
+  model.add_text("general.type", "model");
+  model.add_f32("notes.scale", {1}, {2});
+  EXPECT_EQ(ModelFiles::open(folder.file("m.gguf", model.bytes())).unused().size(), 1u);
+}
+
 TEST(GgufOpening, ANumberForEachLayerMustBeTheSame) {
   TempFolder folder;
   GgufWriter gguf;

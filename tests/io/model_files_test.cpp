@@ -85,7 +85,7 @@ TEST(ModelFiles, ShardsAndTheirIndex) {
   index("\"gone\":\"three.safetensors\"");
   expect_error(open, {"the shard", "three.safetensors is missing", "tensor 'gone'"});
   index("\"gone\":\"../one.safetensors\"");
-  expect_error(open, {"index.json", "must be a file of the same folder"});
+  expect_error(open, {"index.json", "must be a file within the folder"});
   index("\"gone\":3");
   expect_error(open, {"index.json", "the shard of 'gone' is not a file name"});
   folder.file("model.safetensors.index.json", "{}");

@@ -154,7 +154,10 @@ TEST(Opening, FoldersWithoutSafetensorsSayWhatTheyHave) {
            {"weights.safetensors", "rename it"},
            {"pytorch_model.bin", "save_pretrained"},
            {"pytorch_model.bin.index.json", "save_pretrained"},
+           {"pytorch_model-00001-of-00002.bin", "save_pretrained"},
            {"consolidated.00.pth", "save_pretrained"},
+           {"snapshots", "give the folder of one of them"},
+           {"checkpoint-500", "give that folder"},
            {"tf_model.h5", "TensorFlow"},
            {"flax_model.msgpack", "Flax"},
            {"model.Q4_K_M.gguf", "give the file"},
@@ -162,6 +165,7 @@ TEST(Opening, FoldersWithoutSafetensorsSayWhatTheyHave) {
     TempFolder folder;
     write_config(folder);
     folder.file(name, "x");
+    folder.file("training_args.bin", "x");
     expect_refused(folder, {folder.path().string(), what});
     if (what.find("neither") == std::string::npos) expect_refused(folder, {"found " + name});
     fs::remove(folder.path() / "config.json");
@@ -171,6 +175,35 @@ TEST(Opening, FoldersWithoutSafetensorsSayWhatTheyHave) {
   write_config(dangling);
   fs::create_symlink(dangling.path() / "blob", dangling.path() / "model.safetensors");
   expect_refused(dangling, {"model.safetensors: it is a link to a file that is not there"});
+}
+
+TEST(Opening, ShardsMayLieInAFolderWithin) {
+  TempFolder folder;
+  write_config(folder);
+  fs::create_directory(folder.path() / "sub");
+  Tensors tensors = tiny_tensors(tiny_config(), DType::kF32);
+  write_safetensors(folder.path() / "sub/a.safetensors", tensors, {});
+  auto index = [&](const std::string& shard) {
+    std::string map;
+    for (const auto& [name, tensor] : tensors)
+      map += fmt::format(R"({}"{}":"{}")", map.empty() ? "" : ",", name, shard);
+    folder.file("model.safetensors.index.json", "{\"weight_map\":{" + map + "}}");
+  };
+  index("sub/a.safetensors");
+  EXPECT_TRUE(ModelFiles::open(folder.path()).notes().empty());
+  for (const std::string& outside :
+       {std::string("sub/../../a.safetensors"), (folder.path() / "sub/a.safetensors").string()}) {
+    index(outside);
+    expect_refused(folder, {"index.json", "must be a file within the folder"});
+  }
+}
+
+TEST(Opening, OtherPathsSayWhatToGive) {
+  TempFolder folder;
+  write_folder(folder, tiny_tensors(tiny_config(), DType::kF32));
+  expect_error([&] { ModelFiles::open(folder.path() / "model.safetensors"); }, {"give the folder that it lies in"});
+  expect_error([&] { ModelFiles::open(folder.file("blob", tiny_gguf(tiny_config()).bytes())); }, {"ends with .gguf"});
+  expect_error([&] { ModelFiles::open(folder.path() / "gone"); }, {"nothing is there"});
 }
 
 TEST(Opening, BesideConsolidatedFilesTheRightOneIsTaken) {

@@ -130,6 +130,7 @@ TEST(Family, AGemmaIsReadWithTransformersDefaults) {
   EXPECT_FALSE(read("gemma2", R"(,"attn_logit_softcapping":null)").attn_logit_softcapping);
   const ModelConfig three = read("gemma3_text", R"(,"rope_theta":5e5,"rope_scaling":{"type":"linear","factor":8})");
   EXPECT_FALSE(three.attn_logit_softcapping);
+  EXPECT_FALSE(read("gemma3_text", R"(,"attn_logit_softcapping":2.0)").attn_logit_softcapping) << "as transformers";
   EXPECT_EQ(three.rope.rope_theta, 5e5);
   EXPECT_EQ(three.rope.scaling.factor, 8);
   EXPECT_EQ(three.sliding_rope->rope_theta, 1e4);

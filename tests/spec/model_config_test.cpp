@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "io/expect_error.h"
+#include "spec/family.h"
+#include "spec/known_keys.h"
 
 namespace gavel {
 namespace {
@@ -38,6 +42,61 @@ TEST(ModelConfig, DefaultsAreThoseOfTransformers) {
   EXPECT_EQ(parse({{"eos_token_id", "[5,6]"}}).eos_token_id, 5);
 }
 
+TEST(ModelConfig, KeysThatChangeNumbersAreHonouredOrRefused) {
+  for (const auto& [key, harmless, refused] : std::initializer_list<std::array<std::string, 3>>{
+           {"is_causal", "true", "false"},
+           {"partial_rotary_factor", "1.0", "0.5"},
+           {"num_experts", "0", "8"},
+           {"per_layer_config", "{}", R"({"0":{"rms_norm_eps":1}})"},
+           {"transformers_weights", "\"model.safetensors\"", "\"other.safetensors\""},
+           {"quantization_config", "{}", R"({"quant_method":"gptq"})"}}) {
+    EXPECT_TRUE(parse({{key, harmless}}).unknown_keys.empty()) << key;
+    EXPECT_TRUE(parse({{key, "null"}}).unknown_keys.empty()) << key;
+    expect_bad({{key, refused}}, {"'" + key + "'"});
+  }
+  expect_bad({{"model_type", "\"gemma2\""}, {"use_bidirectional_attention", "true"}},
+             {"'use_bidirectional_attention'"});
+  for (const char* key : {"attention_dropout", "pretraining_tp", "temperature", "classifier_dropout", "id2label"})
+    EXPECT_TRUE(parse({{key, "7"}}).unknown_keys.empty()) << key;
+  const auto odd = parse({{"a_new_scale", "2"}, {"a_flag", "false"}, {"nothing", "null"}, {"max_window_layers", "3"}});
+  EXPECT_EQ(odd.unknown_keys, (std::vector<std::string>{"a_new_scale", "max_window_layers"}))
+      << "a Llama has no windows";
+  EXPECT_TRUE(parse({{"model_type", "\"qwen2\""}, {"max_window_layers", "3"}}).unknown_keys.empty());
+  for (const Family& family : families()) {
+    const auto own = parse({{"model_type", fmt::format("\"{}\"", family.model_type)}, {"head_dim", "8"}});
+    EXPECT_TRUE(ModelConfig::from_json(own.to_json(3, "float32"), "own").unknown_keys.empty()) << family.model_type;
+  }
+}
+
+TEST(ModelConfig, ActivationsMayHaveTheirOtherNames) {
+  EXPECT_NO_THROW(parse({{"hidden_act", "\"swish\""}}));
+  expect_bad({{"hidden_act", "\"gelu_new\""}}, {"hidden_act is 'gelu_new'"});
+  const std::map<std::string, std::string> gemma = {{"model_type", "\"gemma2\""}, {"head_dim", "8"}};
+  for (const char* name : {"gelu_pytorch_tanh", "gelu_new", "gelu_fast", "gelu_accurate", "gelu_python_tanh"}) {
+    auto keys = gemma;
+    keys["hidden_activation"] = fmt::format("\"{}\"", name);
+    EXPECT_NO_THROW(parse(keys)) << name;
+  }
+  auto exact = gemma;
+  exact["hidden_activation"] = "\"gelu\"";
+  expect_bad(exact, {"hidden_activation is 'gelu'"});
+}
+
+TEST(ModelConfig, EveryKeyOfTheListStandsThereOnceForAFamily) {
+  for (auto keys : {known_config_keys(), known_gguf_keys()})
+    for (size_t i = 0; i < keys.size(); ++i)
+      for (size_t j = 0; j < i; ++j)
+        if (keys[i].name == keys[j].name) {
+          EXPECT_FALSE(keys[i].families.empty() || keys[j].families.empty()) << keys[i].name;
+          for (const Family& family : families())
+            EXPECT_FALSE((" " + std::string(keys[i].families) + " ").find(fmt::format(" {} ", family.model_type)) !=
+                             std::string::npos &&
+                         (" " + std::string(keys[j].families) + " ").find(fmt::format(" {} ", family.model_type)) !=
+                             std::string::npos)
+                << keys[i].name;
+        }
+}
+
 TEST(ModelConfig, BothSpellingsOfRope) {
   const std::string llama3 =
       R"("factor":32,"low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":8192)";
@@ -58,6 +117,8 @@ TEST(ModelConfig, RopeIsReadInTransformersOrder) {
   const std::string theta = R"({"rope_type":"default","rope_theta":77})";
   EXPECT_EQ(parse({{"rope_theta", "55"}, {"rope_parameters", linear}}).rope.rope_theta, 55);
   EXPECT_EQ(parse({{"rope_theta", "55"}, {"rope_parameters", theta}}).rope.rope_theta, 77);
+  EXPECT_EQ(parse({{"rope_theta", "null"}, {"rope_parameters", theta}}).rope.rope_theta, 77);
+  expect_bad({{"rope_theta", "null"}}, {"'rope_theta' is null"});
   // Where the first length is not said, it is the model's; at top level it comes first.
   const std::string llama3 = R"({"rope_type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4})";
   auto original = [](const ModelConfig& c) { return c.rope.scaling.original_max_position_embeddings; };

@@ -137,6 +137,78 @@ TEST(Tokenizer, FolderFilesGiveSpecialIds) {
   EXPECT_THROW(tokenizer.set_pad_id(1 << 20), Error);
 }
 
+TEST(Tokenizer, AddedTokensOfTheConfigCount) {
+  std::filesystem::path folder = std::filesystem::path(GAVEL_BINARY_DIR) / "text_test" / "configured";
+  std::filesystem::remove_all(folder);
+  make_folder(folder);
+  std::filesystem::copy_file(data_folder() / "llama3.json", folder / "tokenizer.json");
+  const Tokenizer plain = Tokenizer::load(folder);
+  const int32_t end = *plain.token_to_id("<|end_of_text|>"), next = plain.vocab_size();
+  const std::string same =
+      R"({"content":"<|begin_of_text|>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true})";
+  auto config = [&](const std::string& decoder, const std::string& more = "") {
+    write_file(folder / "tokenizer_config.json", R"({"added_tokens_decoder":)" + decoder + more + "}");
+    return Tokenizer::load(folder);
+  };
+  EXPECT_EQ(config("{\"521\":" + same + "}").to_json(), plain.to_json()) << "nothing new";
+  // Flags of the config come before those of tokenizer.json, and new tokens behind all others, as in transformers.
+  const Tokenizer changed =
+      config(fmt::format(R"({{"{}":{{"content":"<|end_of_text|>","lstrip":true,"rstrip":true,"special":true}},)"
+                         R"("{}":{{"content":"[PAD]","special":true}}}})",
+                         end, next),
+             R"(,"pad_token":"[PAD]")");
+  EXPECT_EQ(changed.pad_id(), next);
+  EXPECT_EQ(changed.vocab_size(), next + 1);
+  EXPECT_EQ(encode(changed, "a <|end_of_text|> a"),
+            (std::vector<int32_t>{encode(plain, "a")[0], end, encode(plain, "a")[0]}));
+  EXPECT_EQ(encode(changed, "[PAD]"), std::vector<int32_t>{next});
+  changed.save(folder / "saved");
+  EXPECT_EQ(encode(Tokenizer::load(folder / "saved"), "a <|end_of_text|>[PAD]"),
+            encode(changed, "a <|end_of_text|>[PAD]"));
+  EXPECT_EQ(Tokenizer::load(folder / "saved" / "tokenizer.json").token_to_id("[PAD]"), next);
+  for (const auto& [decoder, part] : std::initializer_list<std::pair<std::string, std::string>>{
+           {"7", "expected an object"},
+           {R"({"x":{"content":"a"}})", "\"x\" is not a token id"},
+           {R"({"99999999999999":{"content":"a"}})", "is not a token id"},
+           {R"({"5":{}})", "added_tokens_decoder.5: expected an object with \"content\""},
+           {R"({"5":{"content":"a","lstrip":1}})", "lstrip: expected true or false"}})
+    try {
+      config(decoder);
+      ADD_FAILURE() << decoder;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+    }
+}
+
+TEST(Tokenizer, AnUnknownTokenOutsideTheVocabularyIsNeverNeededWhereAllBytesAre) {
+  auto json = nlohmann::json::parse(read_text(data_folder() / "llama3.json"));
+  const Tokenizer plain = Tokenizer::from_json(json.dump(), "T");
+  json["model"]["unk_token"] = "<|begin_of_text|>";  // an added token
+  EXPECT_EQ(encode(Tokenizer::from_json(json.dump(), "T"), "hé\x01"), encode(plain, "hé\x01"));
+  json["model"]["vocab"].erase("!");
+  json["model"]["merges"] = nlohmann::json::array();
+  EXPECT_THROW(Tokenizer::from_json(json.dump(), "T"), Error);
+}
+
+TEST(Tokenizer, PointersOfGitLfsAreNamed) {
+  std::filesystem::path folder = std::filesystem::path(GAVEL_BINARY_DIR) / "text_test" / "pointer";
+  make_folder(folder);
+  const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 17\n";
+  auto expect_named = [&](const std::string& name) {
+    try {
+      Tokenizer::load(folder);
+      ADD_FAILURE() << name;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(name + ": a pointer of Git LFS"), std::string::npos) << error.what();
+    }
+  };
+  write_file(folder / "tokenizer.json", pointer);
+  expect_named("tokenizer.json");
+  write_file(folder / "tokenizer.json", read_text(data_folder() / "llama3.json"));
+  write_file(folder / "tokenizer_config.json", pointer);
+  expect_named("tokenizer_config.json");
+}
+
 // ---- bad files ----
 
 std::string error_of(const std::string& json) {
@@ -207,7 +279,6 @@ TEST(Tokenizer, BadJsonIsAnErrorThatNamesThePart) {
            {"/model/type", "\"Unigram\"", "\"Unigram\" is not known"},
            {"/model/dropout", "0.1", "dropout"},
            {"/model/continuing_subword_prefix", "\"##\"", "continuing_subword_prefix"},
-           {"/model/unk_token", "\"<none>\"", "unk_token: \"<none>\" is not in model.vocab"},
            {"/model/vocab", "[]", "model.vocab: expected an object"},
            {"/model/vocab", "null", "model.vocab: expected an object"},
            {"/model/vocab", R"({"a": -1})", "model.vocab.\"a\": expected a whole number"},

@@ -35,7 +35,6 @@ void read_gemma3(const ConfigKeys& keys, ModelConfig& config) {
     if (pattern < 1) fail("{}: 'sliding_window_pattern' is {}", all.name(), pattern);
     return (layer + 1) % pattern != 0;
   });
-  if (keys.has("attn_logit_softcapping")) config.attn_logit_softcapping = keys.number("attn_logit_softcapping", 0);
   // Two ropes; rope_theta and rope_scaling at top level are of the layers without a window.
   const Json none = Json::object();
   const ConfigKeys empty(none, keys.name());
