@@ -40,10 +40,11 @@ LoadedAdapter load_adapter(const JudgeOptions& options) {
   if (!files) fail("{}: model.random_init is set: there is no base model to judge with", options.adapter.string());
   if (!recipe.model.tokenizer && fs::exists(options.adapter / "tokenizer.json"))
     recipe.model.tokenizer = options.adapter.string();
+  for (const std::string& note : files->notes()) spdlog::warn("{}: {}", recipe.model.path, note);
   // An adapter without a recipe does not ask for texts as long as the default's.
-  if (auto longest = files->spec().longest_text();
-      longest && *longest < recipe.data.max_length && recipe.data.max_length == Recipe().data.max_length &&
-      !fs::exists(options.adapter / "recipe.yaml")) {
+  if (auto longest = files->spec().longest_text(); longest && *longest < recipe.data.max_length &&
+                                                   recipe.data.max_length == Recipe().data.max_length &&
+                                                   !fs::exists(options.adapter / "recipe.yaml")) {
     spdlog::info("data.max_length is {}: the rope of {} is computed no further", *longest, recipe.model.path);
     recipe.data.max_length = *longest;
   }

@@ -52,12 +52,14 @@ void check_other_modules(const PeftConfig& config, const DecoderSpec& spec) {
   for (const std::string& module : others) {
     if (config.targets(module))
       fail(
-          "{}: target_modules has '{}', which is no linear of a layer: Gavel adapts {}; merge the adapter into its base "
+          "{}: target_modules has '{}', which is no linear of a layer: Gavel adapts {}; merge the adapter into its "
+          "base "
           "with PEFT and train on that",
           config.path().string(), module, fmt::join(spec.linear_names(), ", "));
     if (module != head && config.saves(module))
       fail(
-          "{}: modules_to_save has '{}', so the adapter brings a whole module of its own; Gavel trains adapters and the "
+          "{}: modules_to_save has '{}', so the adapter brings a whole module of its own; Gavel trains adapters and "
+          "the "
           "head alone: merge the adapter into its base with PEFT and train on that",
           config.path().string(), module);
   }
@@ -135,7 +137,8 @@ class AdapterTensors {
     for (const auto& tensor : spec.base_tensors())
       if (const std::string name = std::string(kPeftPrefix) + tensor.name; has(name))
         fail(
-            "{}: it holds '{}' {}, in place of the base's {}; Gavel trains adapters and the head alone: merge the adapter "
+            "{}: it holds '{}' {}, in place of the base's {}; Gavel trains adapters and the head alone: merge the "
+            "adapter "
             "into its base with PEFT (merge_and_unload) and train on that",
             path_.string(), name, to_string(shape(name)), to_string(tensor.spec.shape));
     const std::string& name = *unread_.begin();
@@ -147,13 +150,14 @@ class AdapterTensors {
   std::string instead() const {
     for (const std::string& name : unread_)
       if (!name.starts_with(kPeftPrefix) || name.find("_orig_mod") != std::string::npos)
-        return fmt::format("; it holds '{}', a name that PEFT does not write: save it again without the wrapper (torch.compile's "
-                           "or another) around the model", name);
+        return fmt::format(
+            "; it holds '{}', a name that PEFT does not write: save it again without the wrapper (torch.compile's "
+            "or another) around the model",
+            name);
     return "";
   }
 
  private:
-
   const fs::path& path_;
   std::shared_ptr<const SafetensorsFile> file_;
   std::set<std::string> unread_;
@@ -281,7 +285,9 @@ void check_head(const fs::path& path, const PeftConfig& config, const AdapterTen
                 const Shape& expected) {
   if (!tensors.has(name))
     fail("{}: the head '{}' is missing{}{}", path.string(), name, tensors.instead(),
-         config.task_type() == "SEQ_CLS" ? "" : fmt::format("; task_type is '{}', a judge's is SEQ_CLS", config.task_type()));
+         config.task_type() == "SEQ_CLS"
+             ? ""
+             : fmt::format("; task_type is '{}', a judge's is SEQ_CLS", config.task_type()));
   const Shape& found = tensors.shape(name);
   if (found == expected || found.size() != 2 || found[1] != expected[1]) return;
   const std::string meaning = found[0] == 1   ? " (one label: a reward model, not a judge of pairs)"

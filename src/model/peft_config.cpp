@@ -30,7 +30,8 @@ std::span<const KnownKey> known_adapter_keys() {
       {"fan_in_fan_out", kWithoutEffect, "", "PEFT sets it to false for linears"},
       {"inference_mode", kWithoutEffect},
       {"init_lora_weights", kHonoured, "",
-       "`true`, `false`, `gaussian`, `eva`, `orthogonal`, `mica` leave the base as it is; others change it and are refused"},
+       "`true`, `false`, `gaussian`, `eva`, `orthogonal`, `mica` leave the base as it is; others change it and are "
+       "refused"},
       {"kasa_config", kRefused, "", "changes the base"},
       {"layer_replication", kRefused, "", "other layers than the base has"},
       {"layers_pattern", kHonoured},
@@ -117,8 +118,10 @@ class PeftConfig::Reader {
         spdlog::warn("{}: '{}' is no key that Gavel knows of; its value, {}, has no effect here", name_, key,
                      brief(value));
       else if (found->use == KeyUse::kRefused)
-        fail("{}: '{}' is {} ({}): such adapters are not computed here; merge it into its base with PEFT and train on that",
-             name_, key, brief(value), found->note);
+        fail(
+            "{}: '{}' is {} ({}): such adapters are not computed here; merge it into its base with PEFT and train on "
+            "that",
+            name_, key, brief(value), found->note);
     }
   }
 
@@ -132,12 +135,15 @@ class PeftConfig::Reader {
     static constexpr std::string_view kLeaveTheBase[] = {"gaussian", "eva", "orthogonal", "mica"};
     if (std::find(std::begin(kLeaveTheBase), std::end(kLeaveTheBase), way) != std::end(kLeaveTheBase)) return;
     fail(
-        "{}: init_lora_weights is {}: such an adapter belongs to a changed base, which is not made here; convert it with "
+        "{}: init_lora_weights is {}: such an adapter belongs to a changed base, which is not made here; convert it "
+        "with "
         "PEFT's save_pretrained(…, path_initial_model_for_weight_conversion=…), or merge it into its base",
         name_, brief(init));
   }
 
-  Regex regex(const char* key, const std::string& pattern) const { return {pattern, fmt::format("{}: {}", name_, key)}; }
+  Regex regex(const char* key, const std::string& pattern) const {
+    return {pattern, fmt::format("{}: {}", name_, key)};
+  }
 
   /** A list of texts, or one text alone; none when the key is not there. */
   std::vector<std::string> texts(const char* key) const {
@@ -171,8 +177,7 @@ class PeftConfig::Reader {
     if (!keys_.has(key)) return out;
     if (!json_[key].is_object()) fail("{}: '{}' must be an object, found {}", name_, key, brief(json_[key]));
     for (const auto& [pattern, value] : json_[key].items()) {
-      if (!value.is_number())
-        fail("{}: '{}' must have a number for '{}', found {}", name_, key, pattern, brief(value));
+      if (!value.is_number()) fail("{}: '{}' must have a number for '{}', found {}", name_, key, pattern, brief(value));
       out.push_back({regex(key, "\\A(?:.*\\.)?(?:" + pattern + ")\\z"), value.get<double>()});
     }
     return out;

@@ -212,7 +212,8 @@ void add_model(std::vector<Field>& fields) {
             {.limits = between(2, 3)}));
   fields.push_back(field(
       "model.head", [](auto& r) -> auto& { return r.model.head; },
-      "what the head starts from: base = the base's own score.weight, fresh = random numbers; auto = the base's where it has "
+      "what the head starts from: base = the base's own score.weight, fresh = random numbers; auto = the base's where "
+      "it has "
       "one"));
   fields.push_back(field(
       "model.random_init", [](auto& r) -> auto& { return r.model.random_init; },
@@ -235,7 +236,8 @@ void add_lora(std::vector<Field>& fields) {
                          "train the length of each row of the adapted weights beside its direction",
                          {.synonyms = {"dora"}}));
   fields.push_back(field("lora.init_adapter", [](auto& r) -> auto& { return r.lora.init_adapter; },
-                         "an adapter folder to start from (Gavel's or PEFT's), whose rank, scaling and targets are then taken; null = PEFT's "
+                         "an adapter folder to start from (Gavel's or PEFT's), whose rank, scaling and targets are "
+                         "then taken; null = PEFT's "
                          "fresh start",
                          {.synonyms = {"adapter"}}));
 }

@@ -53,8 +53,8 @@ constexpr const char* kStyle = R"(
 /** One entry at `at`; returns where the next one begins. */
 double legend_entry(std::string& svg, double at, const std::string& mark, const std::string& text) {
   constexpr double kMark = 26, kLetter = 7.0;
-  svg += fmt::format("<g transform=\"translate({:.1f} {})\">{}<text x=\"{}\" y=\"4.5\">{}</text></g>\n", at, kTopMargin - 20,
-                     mark, kMark + 6, escape_markup(text));
+  svg += fmt::format("<g transform=\"translate({:.1f} {})\">{}<text x=\"{}\" y=\"4.5\">{}</text></g>\n", at,
+                     kTopMargin - 20, mark, kMark + 6, escape_markup(text));
   return at + kMark + 6 + kLetter * static_cast<double>(text_width(text)) + 22;
 }
 
@@ -100,7 +100,8 @@ std::string loss_svg(const LossPlot& plot) {
       "<clipPath id=\"frame\"><rect x=\"{4}\" y=\"{5}\" width=\"{6}\" height=\"{7}\"/></clipPath>\n"
       "<rect class=\"background\" width=\"{0}\" height=\"{1}\" rx=\"10\"/>\n",
       kWidth, kHeight, "Loss by optimizer step", kStyle, kLeftMargin, kTopMargin - 2, kPlotWidth, kPlotHeight + 4);
-  svg += fmt::format("<text class=\"title\" x=\"{}\" y=\"32\">{}</text>\n", kLeftMargin - 42, escape_markup(plot.title));
+  svg +=
+      fmt::format("<text class=\"title\" x=\"{}\" y=\"32\">{}</text>\n", kLeftMargin - 42, escape_markup(plot.title));
   if (!plot.subtitle.empty())
     svg += fmt::format("<text x=\"{}\" y=\"53\">{}</text>\n", kLeftMargin - 42, escape_markup(plot.subtitle));
 
@@ -109,8 +110,8 @@ std::string loss_svg(const LossPlot& plot) {
     svg += fmt::format(
         "<line class=\"{}\" x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>"
         "<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{:.{}f}</text>\n",
-        tick == rows.front() ? "axis" : "grid", kLeftMargin, kLeftMargin + kPlotWidth, y(tick), y(tick), kLeftMargin - 10, y(tick) + 4.5,
-        tick, decimals);
+        tick == rows.front() ? "axis" : "grid", kLeftMargin, kLeftMargin + kPlotWidth, y(tick), y(tick),
+        kLeftMargin - 10, y(tick) + 4.5, tick, decimals);
   for (double tick : columns) {
     bool whole = std::abs(tick - std::round(tick)) < 1e-6;  // there is no half step
     if (!whole || tick < first - 1e-9 || tick > last + 1e-9) continue;
@@ -120,15 +121,16 @@ std::string loss_svg(const LossPlot& plot) {
         "<text x=\"{0:.1f}\" y=\"{3}\" text-anchor=\"middle\">{4}</text>\n",
         x(tick), kTopMargin + kPlotHeight, kTopMargin + kPlotHeight + 5, kTopMargin + kPlotHeight + 21, name);
   }
-  svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">optimizer step</text>\n", kLeftMargin + kPlotWidth / 2,
-                     kHeight - 14);
+  svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">optimizer step</text>\n",
+                     kLeftMargin + kPlotWidth / 2, kHeight - 14);
 
   if (plot.reference && std::isfinite(plot.reference->first)) {
     double at = y(plot.reference->first);
     svg += fmt::format(
         "<line class=\"reference\" x1=\"{0}\" x2=\"{1}\" y1=\"{2:.1f}\" y2=\"{2:.1f}\"/>"
         "<text class=\"note\" x=\"{3}\" y=\"{4:.1f}\" text-anchor=\"end\">{5}</text>\n",
-        kLeftMargin, kLeftMargin + kPlotWidth, at, kLeftMargin + kPlotWidth - 6, at - 6, escape_markup(plot.reference->second));
+        kLeftMargin, kLeftMargin + kPlotWidth, at, kLeftMargin + kPlotWidth - 6, at - 6,
+        escape_markup(plot.reference->second));
   }
   svg += "<g clip-path=\"url(#frame)\">\n";
   // The gaps of the step line are the user's to see; the mean runs through them.
@@ -149,8 +151,8 @@ std::string loss_svg(const LossPlot& plot) {
                        std::max(kTopMargin + 2, y(valid[i].y) - 11), anchor, valid[i].y);
   }
   if (empty)
-    svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">no steps yet</text>\n", kLeftMargin + kPlotWidth / 2,
-                       kTopMargin + kPlotHeight / 2);
+    svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">no steps yet</text>\n",
+                       kLeftMargin + kPlotWidth / 2, kTopMargin + kPlotHeight / 2);
 
   double at = kLeftMargin;
   if (!train.empty()) {

@@ -14,9 +14,9 @@
 #include <optional>
 #include <span>
 
-#include "base/clock.h"
 #include "base/append.h"
 #include "base/checksum.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
 

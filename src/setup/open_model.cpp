@@ -39,8 +39,9 @@ Tokenizer load_tokenizer(const Recipe& recipe, const ModelConfig& config) {
   std::optional<int64_t> pad = config.pad_token_id;
   const std::optional<int64_t> own = tokenizer.pad_id(), eos = tokenizer.eos_id();
   if (pad && own && *pad != *own)
-    spdlog::info("the config's pad_token_id is {}, the tokenizer's pad token {}: the config's is used, as transformers does",
-                 *pad, *own);
+    spdlog::info(
+        "the config's pad_token_id is {}, the tokenizer's pad token {}: the config's is used, as transformers does",
+        *pad, *own);
   if (!pad) pad = own ? own : eos;
   if (!pad) pad = config.eos_token_id;
   if (pad) tokenizer.set_pad_id(static_cast<int32_t>(*pad));
@@ -110,9 +111,11 @@ std::optional<HostTensor> head_of_base(const Recipe& recipe, const StepOptions& 
     fail("model.head: base, but {} has no '{}': set model.head=fresh", recipe.model.path, head.name);
   if (recipe.model.head == kFresh || !there) return std::nullopt;
   if (const Shape& found = base.files->shape(head.name); found != head.shape)
-    fail("model.head: '{}' of {} has shape {}{}, this task's head has {}: set model.head=fresh to start from a random one",
-         head.name, recipe.model.path, to_string(found), found.front() == 1 ? " (a reward model's)" : "",
-         to_string(head.shape));
+    fail(
+        "model.head: '{}' of {} has shape {}{}, this task's head has {}: set model.head=fresh to start from a random "
+        "one",
+        head.name, recipe.model.path, to_string(found), found.front() == 1 ? " (a reward model's)" : "",
+        to_string(head.shape));
   spdlog::info("the head starts from '{}' of the base", head.name);
   return base.files->read(head.name, DType::kF32);
 }
@@ -146,10 +149,10 @@ std::vector<HostTensor> initial_trainable(const Recipe& recipe, const StepOption
   const TrainableLayout layout = trainable_layout(options.model);
   std::vector<HostTensor> values;
   for (const TrainableParameter& parameter : layout.parameters)
-    values.push_back(parameter.tensor.role == TensorRole::kAdapterMagnitude
-                         ? HostTensor()
-                         : initial_value(parameter, base.spec.initializer_range,
-                                         static_cast<uint64_t>(recipe.train.seed)));
+    values.push_back(
+        parameter.tensor.role == TensorRole::kAdapterMagnitude
+            ? HostTensor()
+            : initial_value(parameter, base.spec.initializer_range, static_cast<uint64_t>(recipe.train.seed)));
   for (const auto& adapter : layout.adapters)
     if (adapter.magnitude) values[*adapter.magnitude] = base_magnitudes(adapter.weight, options, base);
   if (auto head = head_of_base(recipe, options, base)) values[layout.head] = *std::move(head);

@@ -21,7 +21,17 @@ enum class Dimension : uint8_t {
 };
 
 /** What a tensor is in a model. */
-enum class TensorRole : uint8_t { kEmbedding, kNorm, kLinear, kBias, kLanguageModelHead, kAdapterA, kAdapterB, kAdapterMagnitude, kHead };
+enum class TensorRole : uint8_t {
+  kEmbedding,
+  kNorm,
+  kLinear,
+  kBias,
+  kLanguageModelHead,
+  kAdapterA,
+  kAdapterB,
+  kAdapterMagnitude,
+  kHead
+};
 
 /** The type that a tensor's numbers are held in. */
 enum class Storage : uint8_t {

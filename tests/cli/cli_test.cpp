@@ -157,8 +157,8 @@ TEST_F(Cli, AdapterOfAnotherModelIsNamed) {
   EXPECT_FALSE(fs::exists(file("out.csv")));
   write_file(file("run") / "adapter_config.json", "{\"peft_type\": \"IA3\"}");
   EXPECT_THAT(error_of(predict), HasSubstr("peft_type"));
-  write_file(file("run") / "adapter_config.json", "{\"peft_type\": \"LORA\", \"r\": 2, \"use_dora\": true}");
-  EXPECT_THAT(error_of(predict), HasSubstr("use_dora"));
+  write_file(file("run") / "adapter_config.json", "{\"peft_type\": \"LORA\", \"r\": 2, \"use_qalora\": true}");
+  EXPECT_THAT(error_of(predict), HasSubstr("use_qalora"));
   write_file(file("run") / "adapter_config.json", "{");
   EXPECT_THAT(error_of(predict), HasSubstr("JSON"));
   EXPECT_THAT(error_of({"predict", "--adapter", file("none").string(), "--data", "x"}), HasSubstr("none"));

@@ -244,7 +244,7 @@ double distance(Judge& one, Judge& two, const fs::path& data) {
 
 TEST_F(JudgeCommands, AHeadOfTwoLabelsIsTrainedAndUsed) {
   const std::string two = file("two").string();
-  ASSERT_EQ(run({"train", file("recipe.yaml").string(), "model.num_labels=2", "output=" + two}), 0);
+  ASSERT_EQ(run({"train", file("recipe.yaml").string(), "model.num_labels=2", "model.head=fresh", "output=" + two}), 0);
   EXPECT_EQ(
       SafetensorsFile::open(file("two") / "adapter_model.safetensors")->tensor("base_model.model.score.weight").shape(),
       (Shape{2, 24}));

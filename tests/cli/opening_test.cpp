@@ -62,9 +62,8 @@ TEST(Opening, WhatOthersMadeJudgesAsItDoesThereOrIsRefused) {
     const nlohmann::json expected = expected_of(folder);
     const auto right = expected["right"].get<std::string>();
     try {
-      Judge judge(JudgeOptions{folder / "adapter",
-                               (folder / "base").string(),
-                               {"model.dtype=float32", "model.compute_dtype=float32"}});
+      Judge judge(JudgeOptions{
+          folder / "adapter", (folder / "base").string(), {"model.dtype=float32", "model.compute_dtype=float32"}});
       ASSERT_NE(right, "refused") << "it was opened";
       EXPECT_LT(largest_difference(judge.judge(pairs_of(expected)), expected["probabilities"]), kTolerance);
     } catch (const Error& error) {
@@ -107,8 +106,8 @@ class Beginning : public Cli {
 TEST_F(Beginning, AnAdapterKeepsItsFunctionWhateverTheRecipeSays) {
   ASSERT_EQ(run({"train", file("recipe.yaml").string()}), 0);
   const std::string again =
-      start("again", {"lora.init_adapter=" + file("run").string(), "lora.r=8", "lora.lora_alpha=1", "lora.use_rslora=true",
-                      "lora.target_modules=[q_proj]"});
+      start("again", {"lora.init_adapter=" + file("run").string(), "lora.r=8", "lora.lora_alpha=1",
+                      "lora.use_rslora=true", "lora.target_modules=[q_proj]"});
   expect_same(file("run").string(), again);
   EXPECT_THAT(read_text(fs::path(again) / "adapter_config.json"), HasSubstr("\"lora_alpha\": 4.0"));
   EXPECT_THAT(read_text(fs::path(again) / "recipe.yaml"), HasSubstr("lora_alpha: 4"));

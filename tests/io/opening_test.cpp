@@ -20,7 +20,7 @@ void write_config(const TempFolder& folder, const std::string& more = "", const 
 
 /** A folder with other tensors, and more keys in its config ("\"key\":1,"). */
 void write_model_folder(const TempFolder& folder, const Tensors& tensors, const std::string& more = "",
-                  const ModelConfig& config = tiny_config()) {
+                        const ModelConfig& config = tiny_config()) {
   write_config(folder, more, config);
   write_safetensors(folder.path() / "model.safetensors", tensors, {});
 }
@@ -245,7 +245,7 @@ TEST(Opening, UnknownKeysOfTheConfigAreNoted) {
   TempFolder folder;
   Tensors tensors = tiny_tensors(tiny_config(), DType::kF32);
   write_model_folder(folder, tensors,
-               R"("residual_multiplier":0.22,"_name_or_path":"x","sliding_window":4096,"a_flag":false,)");
+                     R"("residual_multiplier":0.22,"_name_or_path":"x","sliding_window":4096,"a_flag":false,)");
   ModelFiles files = ModelFiles::open(folder.path());
   ASSERT_EQ(files.notes().size(), 1u);
   EXPECT_THAT(files.notes()[0], testing::EndsWith("residual_multiplier, sliding_window")) << "a Llama has no window";
@@ -254,7 +254,8 @@ TEST(Opening, UnknownKeysOfTheConfigAreNoted) {
 TEST(Opening, PythonsNumbersThatAreNoJson) {
   TempFolder folder;
   Tensors tensors = tiny_tensors(tiny_config(), DType::kF32);
-  write_model_folder(folder, tensors, R"("max_length":Infinity,"prefix":"a \"NaN\" \\","top_p":NaN,"min_p":-Infinity,)");
+  write_model_folder(folder, tensors,
+                     R"("max_length":Infinity,"prefix":"a \"NaN\" \\","top_p":NaN,"min_p":-Infinity,)");
   EXPECT_TRUE(ModelFiles::open(folder.path()).notes().empty());
   folder.file("config.json", R"({"model_type":"llama","rms_norm_eps":NaN,"vocab_size":20,"hidden_size":32,
       "intermediate_size":48,"num_hidden_layers":2,"num_attention_heads":4})");

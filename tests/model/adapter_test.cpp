@@ -41,12 +41,8 @@ class AdapterFolder : public testing::Test {
  protected:
   void SetUp() override {
     fs::create_directories(folder_);
-    json_ = {{"peft_type", "LORA"},
-             {"task_type", "SEQ_CLS"},
-             {"r", 2},
-             {"lora_alpha", 6},
-             {"target_modules", {"q_proj"}},
-             {"modules_to_save", {"classifier", "score"}}};
+    json_ = {{"peft_type", "LORA"}, {"task_type", "SEQ_CLS"},       {"r", 2},
+             {"lora_alpha", 6},     {"target_modules", {"q_proj"}}, {"modules_to_save", {"classifier", "score"}}};
     put("base_model.model.score.weight", {3, 8});
   }
   void TearDown() override { fs::remove_all(folder_); }
@@ -275,7 +271,8 @@ TEST_F(AdapterFolder, KeysThatChangeTheFunctionAreRefusedByName) {
   const AdapterJson good = json_;
   for (const KnownKey& key : known_adapter_keys()) {
     if (key.use == KeyUse::kHonoured) continue;
-    for (const AdapterJson& nothing : {AdapterJson(nullptr), AdapterJson(false), AdapterJson::object(), AdapterJson::array()}) {
+    for (const AdapterJson& nothing :
+         {AdapterJson(nullptr), AdapterJson(false), AdapterJson::object(), AdapterJson::array()}) {
       json_ = good;
       json_[std::string(key.name)] = nothing;
       EXPECT_EQ(refusal(), "no error") << key.name << " " << nothing;
@@ -310,9 +307,11 @@ TEST_F(AdapterFolder, OtherModulesAndHeadsAreRefusedWithTheirNames) {
   EXPECT_THAT(with(R"({"target_modules": ["q_proj", "score"]})"), HasSubstr("target_modules has 'score'"));
   EXPECT_THAT(with(R"({"target_modules": ["q_proj", "embed_tokens"]})"), HasSubstr("'model.embed_tokens'"));
   EXPECT_THAT(with(R"({"target_modules": ".*"})"), HasSubstr("which is no linear of a layer"));
-  EXPECT_THAT(with(R"({"target_modules": ["c_attn"]})"), HasSubstr("names no linear of a llama layer, which has q_proj"));
+  EXPECT_THAT(with(R"({"target_modules": ["c_attn"]})"),
+              HasSubstr("names no linear of a llama layer, which has q_proj"));
   EXPECT_THAT(with(R"({"target_modules": []})"), HasSubstr("target_modules is missing or empty"));
-  EXPECT_THAT(with(R"({"modules_to_save": ["score", "embed_tokens"]})"), HasSubstr("modules_to_save has 'model.embed_tokens'"));
+  EXPECT_THAT(with(R"({"modules_to_save": ["score", "embed_tokens"]})"),
+              HasSubstr("modules_to_save has 'model.embed_tokens'"));
   EXPECT_THAT(with(R"({"modules_to_save": ["norm", "score"]})"), HasSubstr("modules_to_save has 'model.norm'"));
   EXPECT_THAT(with(R"({"rank_pattern": {"q_proj": 0}})"), HasSubstr("rank_pattern has the rank 0"));
   EXPECT_THAT(with(R"({"rank_pattern": {"q_proj": "8"}})"), HasSubstr("must have a number for 'q_proj'"));
@@ -323,15 +322,19 @@ TEST_F(AdapterFolder, OtherModulesAndHeadsAreRefusedWithTheirNames) {
   json_ = good;
   auto tensors = tensors_;
   tensors_[0].second = HostTensor(DType::kF32, {1, 8});
-  EXPECT_THAT(refusal(), HasSubstr("has shape [1, 8] (one label: a reward model, not a judge of pairs); a judge of 3 labels "
-                                   "has [3, 8]"));
+  EXPECT_THAT(refusal(),
+              HasSubstr("has shape [1, 8] (one label: a reward model, not a judge of pairs); a judge of 3 labels "
+                        "has [3, 8]"));
   tensors_.erase(tensors_.begin());
   json_["task_type"] = "CAUSAL_LM";
-  EXPECT_THAT(refusal(), HasSubstr("'base_model.model.score.weight' is missing; task_type is 'CAUSAL_LM', a judge's is SEQ_CLS"));
+  EXPECT_THAT(refusal(),
+              HasSubstr("'base_model.model.score.weight' is missing; task_type is 'CAUSAL_LM', a judge's is SEQ_CLS"));
   json_ = good;
   tensors_ = tensors;
   put("base_model.model.model.embed_tokens.weight", {12, 8});
-  EXPECT_THAT(refusal(), HasSubstr("it holds 'base_model.model.model.embed_tokens.weight' [12, 8], in place of the base's [11, 8]"));
+  EXPECT_THAT(
+      refusal(),
+      HasSubstr("it holds 'base_model.model.model.embed_tokens.weight' [12, 8], in place of the base's [11, 8]"));
   tensors_ = tensors;
   put("base_model.model.model.layers.0.self_attn.q_proj.base_layer.bias", {8});
   EXPECT_THAT(refusal(), HasSubstr("has no place in this base model"));
@@ -353,9 +356,9 @@ TEST_F(AdapterFolder, OtherModulesAndHeadsAreRefusedWithTheirNames) {
 std::string keys_table() {
   std::string out = "| key of `adapter_config.json` | here |\n|---|---|\n";
   for (const KnownKey& key : known_adapter_keys()) {
-    const char* use = key.use == KeyUse::kHonoured ? "honoured"
-                         : key.use == KeyUse::kWithoutEffect   ? "without effect"
-                                                                : "refused";
+    const char* use = key.use == KeyUse::kHonoured        ? "honoured"
+                      : key.use == KeyUse::kWithoutEffect ? "without effect"
+                                                          : "refused";
     out += fmt::format("| `{}` | {}{}{} |\n", key.name, use, key.note.empty() ? "" : ": ", key.note);
   }
   return out;

@@ -62,7 +62,8 @@ DecoderSpec describe_smollm3(const ModelConfig& config) {
 }  // namespace
 
 Family smollm3_family() {
-  return {"smollm3", "SmolLM3ForSequenceClassification", "smollm3", "silu", describe_smollm3, read_smollm3, write_smollm3};
+  return {"smollm3",    "SmolLM3ForSequenceClassification", "smollm3", "silu", describe_smollm3, read_smollm3,
+          write_smollm3};
 }
 
 }  // namespace gavel
