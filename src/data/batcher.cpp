@@ -44,7 +44,9 @@ Batcher::Batcher(TokenizedDataset dataset, BatchOptions options) : dataset_(std:
   if (options_.pad_to < 0) fail("data.pad_to: expected 0 or more, found {}", options_.pad_to);
   const int64_t rows = dataset_.num_rows();
   if (rows == 0) fail("Batcher: the dataset has no rows");
-  if (options_.swap != Swap::kNone && !dataset_.has_swapped())
+  if (options_.texts_per_row != 1 && (options_.texts_per_row != 2 || options_.swap != Swap::kNone))
+    fail("data.swap: a row of two texts has no exchange; set data.swap=none");
+  if ((options_.swap != Swap::kNone || options_.texts_per_row == 2) && !dataset_.has_swapped())
     fail("data.swap: the rows were tokenized without their exchanges");
   const bool pairs = options_.swap == Swap::kBoth;
   if (pairs && rows_per_step() % 2 != 0)
@@ -52,9 +54,10 @@ Batcher::Batcher(TokenizedDataset dataset, BatchOptions options) : dataset_(std:
         "data.swap: 'both' needs an even number of rows in a step, found batch_size {} x "
         "gradient_accumulation {}",
         options_.batch_size, options_.gradient_accumulation);
+  const bool both_texts = options_.swap != Swap::kNone || options_.texts_per_row == 2;
   for (int64_t row = 0; row < rows; ++row) {
     longest_ = std::max(longest_, dataset_.length(row));
-    if (options_.swap != Swap::kNone) longest_ = std::max(longest_, dataset_.length(row, true));
+    if (both_texts) longest_ = std::max(longest_, dataset_.length(row, true));
   }
   if (longest_ > options_.max_length)
     fail("data.max_length: {}, but a row has {} tokens: tokenize with the same max_length", options_.max_length,
@@ -73,7 +76,7 @@ Batcher::Batcher(TokenizedDataset dataset, BatchOptions options) : dataset_(std:
       fail("Batcher: bucket_lengths must rise and end in max_length {}", options_.max_length);
   } else if (options_.batching == Batching::kBucketed) {
     std::vector<int64_t> lengths = dataset_.lengths();
-    if (options_.swap != Swap::kNone)
+    if (both_texts)
       for (int64_t row = 0; row < rows; ++row) lengths.push_back(dataset_.length(row, true));
     int64_t largest = std::min(round_up(longest_, options_.bucket_multiple), options_.max_length);
     sizes_ = choose_sizes(lengths, options_.bucket_multiple, largest, options_.max_buckets);
@@ -86,20 +89,16 @@ Batcher::Batcher(TokenizedDataset dataset, BatchOptions options) : dataset_(std:
       for (size_t begin = 0; begin < items.size(); begin += static_cast<size_t>(options_.batch_size))
         needed.push_back(total_length(items, begin));
     }
-    int64_t largest = round_up(options_.batch_size * longest_, options_.bucket_multiple);
+    int64_t largest = round_up(options_.batch_size * options_.texts_per_row * longest_, options_.bucket_multiple);
     sizes_ = choose_sizes(needed, options_.bucket_multiple, largest, options_.max_joined_lengths + 1);
   } else if (options_.batching == Batching::kPacked) {
     // The numbers that the first epoch needs stand for all; the largest covers whatever comes.
     auto first = epoch(0);
     std::vector<int64_t> needed;
-    for (int64_t s = 0; s < steps_; ++s) {
-      std::vector<int64_t> lengths;
-      for (const Item& item : step_items(*first, s)) lengths.push_back(length(item));
-      int64_t sequences = static_cast<int64_t>(pack(lengths, options_.max_length).size());
-      for (; sequences > options_.batch_size; sequences -= options_.batch_size) needed.push_back(options_.batch_size);
-      needed.push_back(sequences);
-    }
-    int64_t largest = round_up(options_.batch_size, options_.sequence_multiple);
+    for (int64_t s = 0; s < steps_; ++s)
+      for (const Layout& layout : split_packed(step_items(*first, s)))
+        needed.push_back(static_cast<int64_t>(layout.sequences.size()));
+    int64_t largest = round_up(options_.batch_size * options_.texts_per_row, options_.sequence_multiple);
     sizes_ = choose_sizes(needed, options_.sequence_multiple, largest, options_.max_packed_sizes);
   }
 }
@@ -212,23 +211,49 @@ std::vector<Batcher::Item> Batcher::step_items(const Epoch& epoch, int64_t step_
   return items;
 }
 
+int64_t Batcher::length(const Item& item) const {
+  if (options_.texts_per_row == 1) return dataset_.length(item.row, item.swap);
+  return dataset_.length(item.row, false) + dataset_.length(item.row, true);
+}
+
+std::vector<Batcher::Layout> Batcher::split(const std::vector<Item>& items, int64_t rows) const {
+  std::vector<Layout> layouts;
+  for (size_t begin = 0; begin < items.size(); begin += static_cast<size_t>(rows)) {
+    const size_t end = std::min(begin + static_cast<size_t>(rows), items.size());
+    layouts.emplace_back().rows.assign(items.begin() + static_cast<std::ptrdiff_t>(begin),
+                                       items.begin() + static_cast<std::ptrdiff_t>(end));
+  }
+  return layouts;
+}
+
+std::vector<Batcher::Text> Batcher::texts_of(const Layout& layout) const {
+  std::vector<Text> texts;
+  for (const Item& item : layout.rows) {
+    if (options_.texts_per_row == 1) {
+      texts.push_back({item, item.swap, texts.size()});
+      continue;
+    }
+    for (bool second : {false, true}) texts.push_back({item, second, texts.size()});
+  }
+  return texts;
+}
+
 std::vector<Batcher::Layout> Batcher::lay_out(std::vector<Item> items) const {
   if (options_.batching == Batching::kPacked) return lay_out_packed(items);
   if (options_.batching == Batching::kBucketed)
     std::stable_sort(items.begin(), items.end(), [&](const Item& a, const Item& b) { return length(a) > length(b); });
   const int64_t rows = round_up(options_.batch_size, options_.sequence_multiple);
-  std::vector<Layout> layouts;
-  for (size_t begin = 0; begin < items.size(); begin += static_cast<size_t>(options_.batch_size)) {
-    Layout& layout = layouts.emplace_back();
+  std::vector<Layout> layouts = split(items, options_.batch_size);
+  for (Layout& layout : layouts) {
     int64_t longest = 1;
-    for (size_t i = begin; i < std::min(begin + static_cast<size_t>(options_.batch_size), items.size()); ++i) {
-      layout.sequences.push_back({items[i]});
-      longest = std::max(longest, length(items[i]));
+    for (const Text& text : texts_of(layout)) {
+      layout.sequences.push_back({text});
+      longest = std::max(longest, length(text));
     }
     int64_t padded = options_.batching == Batching::kBucketed ? fitting_size(sizes_, longest)
                      : options_.pad_to == 0 ? options_.max_length
                                             : std::min(round_up(longest, options_.pad_to), options_.max_length);
-    layout.shape = {rows, padded, rows};
+    layout.shape = {rows * options_.texts_per_row, padded, rows};
   }
   return layouts;
 }
@@ -240,31 +265,55 @@ int64_t Batcher::total_length(const std::vector<Item>& items, size_t begin) cons
   return total;
 }
 
+std::vector<Batcher::Layout> Batcher::split_packed(const std::vector<Item>& items) const {
+  // Rows of two texts are packed by micro-batches, since both have to be in the same one; others by the whole step.
+  const bool by_rows = options_.texts_per_row == 2;
+  std::vector<Layout> layouts;
+  for (Layout& part : split(items, by_rows ? options_.batch_size : rows_per_step())) {
+    const std::vector<Text> texts = texts_of(part);
+    std::vector<int64_t> lengths;
+    for (const Text& text : texts) lengths.push_back(length(text));
+    const auto bins = pack(lengths, options_.max_length);
+    if (by_rows) {
+      for (const auto& bin : bins) {
+        Sequence& sequence = part.sequences.emplace_back();
+        for (int64_t i : bin) sequence.push_back(texts[static_cast<size_t>(i)]);
+      }
+      layouts.push_back(std::move(part));
+      continue;
+    }
+    for (size_t begin = 0; begin < bins.size(); begin += static_cast<size_t>(options_.batch_size)) {
+      Layout& layout = layouts.emplace_back();
+      const size_t end = std::min(begin + static_cast<size_t>(options_.batch_size), bins.size());
+      for (size_t b = begin; b < end; ++b)
+        for (int64_t i : bins[b]) layout.rows.push_back(texts[static_cast<size_t>(i)].item);
+      // In the order of the rows.
+      const std::vector<Text> placed = texts_of(layout);
+      auto next = placed.begin();
+      for (size_t b = begin; b < end; ++b) {
+        const auto count = static_cast<std::ptrdiff_t>(bins[b].size());
+        layout.sequences.emplace_back(next, next + count);
+        next += count;
+      }
+    }
+  }
+  return layouts;
+}
+
 std::vector<Batcher::Layout> Batcher::lay_out_packed(const std::vector<Item>& items) const {
   if (options_.one_sequence) {
-    std::vector<Layout> layouts;
-    for (size_t begin = 0; begin < items.size(); begin += static_cast<size_t>(options_.batch_size)) {
-      Layout& layout = layouts.emplace_back();
-      auto first = items.begin() + static_cast<std::ptrdiff_t>(begin);
-      auto count = std::min<std::ptrdiff_t>(options_.batch_size, items.end() - first);
-      layout.sequences.emplace_back(first, first + count);
-      layout.shape = {1, fitting_size(sizes_, total_length(items, begin)), options_.batch_size};
+    std::vector<Layout> layouts = split(items, options_.batch_size);
+    for (size_t i = 0; i < layouts.size(); ++i) {
+      layouts[i].sequences.push_back(texts_of(layouts[i]));
+      const int64_t total = total_length(items, i * static_cast<size_t>(options_.batch_size));
+      layouts[i].shape = {1, fitting_size(sizes_, total), options_.batch_size};
     }
     return layouts;
   }
-  std::vector<int64_t> lengths;
-  for (const Item& item : items) lengths.push_back(length(item));
-  auto bins = pack(lengths, options_.max_length);
-  std::vector<Layout> layouts;
-  for (size_t begin = 0; begin < bins.size(); begin += static_cast<size_t>(options_.batch_size)) {
-    Layout& layout = layouts.emplace_back();
-    for (size_t b = begin; b < std::min(begin + static_cast<size_t>(options_.batch_size), bins.size()); ++b) {
-      Sequence& sequence = layout.sequences.emplace_back();
-      for (int64_t i : bins[b]) sequence.push_back(items[static_cast<size_t>(i)]);
-    }
+  std::vector<Layout> layouts = split_packed(items);
+  for (Layout& layout : layouts)
     layout.shape = {fitting_size(sizes_, static_cast<int64_t>(layout.sequences.size())), options_.max_length,
-                    rows_per_step()};
-  }
+                    options_.texts_per_row == 2 ? options_.batch_size : rows_per_step()};
   return layouts;
 }
 
@@ -275,7 +324,7 @@ Batch Batcher::build(const Layout& layout) const {
   batch.positions = HostTensor(DType::kI32, {sequences, length});
   batch.segment_ids = HostTensor(DType::kI32, {sequences, length});
   batch.dropout_rows = HostTensor(DType::kI32, {sequences, length});
-  batch.last_index = HostTensor(DType::kI32, {rows});
+  batch.last_index = HostTensor(DType::kI32, {rows * options_.texts_per_row});
   batch.labels = HostTensor(DType::kF32, {rows, options_.num_labels});
   batch.weights = HostTensor(DType::kF32, {rows});
   batch.num_tokens = sequences * length;
@@ -288,32 +337,37 @@ Batch Batcher::build(const Layout& layout) const {
   auto weights = batch.weights.as_mutable<float>();
   const int32_t pad_id = dataset_.pad_id();
   std::fill(ids.begin(), ids.end(), std::max(pad_id, 0));
-  size_t row = 0;
   for (size_t s = 0; s < layout.sequences.size(); ++s) {
     size_t at = s * static_cast<size_t>(length);
     int32_t segment = 0;
-    for (const Item& item : layout.sequences[s]) {
-      auto tokens = dataset_.tokens(item.row, item.swap);
+    for (const Text& text : layout.sequences[s]) {
+      auto tokens = dataset_.tokens(text.item.row, text.second);
+      // Another mask for each text: a row's second one follows its first.
+      const int64_t number = text.item.step_index * options_.texts_per_row +
+                             static_cast<int64_t>(text.place % static_cast<size_t>(options_.texts_per_row));
       ++segment;
       size_t last = pad_id < 0 ? tokens.size() - 1 : 0;
       for (size_t t = 0; t < tokens.size(); ++t) {
         ids[at + t] = tokens[t];
         positions[at + t] = static_cast<int32_t>(t);
         segments[at + t] = segment;
-        dropout_rows[at + t] = static_cast<int32_t>(item.step_index);
+        dropout_rows[at + t] = static_cast<int32_t>(number);
         if (tokens[t] != pad_id) last = t;
       }
-      last_index[row] = static_cast<int32_t>(at + last);
-      auto label = dataset_.label(item.row, item.swap);
-      const auto count = static_cast<size_t>(options_.num_labels);
-      std::copy_n(label.begin(), count, labels.begin() + static_cast<std::ptrdiff_t>(row * count));
-      weights[row] = 1;
-      batch.row_indices.push_back(item.row);
-      batch.swapped.push_back(item.swap ? 1 : 0);
+      last_index[text.place] = static_cast<int32_t>(at + last);
       batch.num_real_tokens += static_cast<int64_t>(tokens.size());
       at += tokens.size();
-      ++row;
     }
+  }
+  const auto count = static_cast<size_t>(options_.num_labels);
+  size_t row = 0;
+  for (const Item& item : layout.rows) {
+    auto label = dataset_.label(item.row, item.swap);
+    std::copy_n(label.begin(), count, labels.begin() + static_cast<std::ptrdiff_t>(row * count));
+    weights[row] = 1;
+    batch.row_indices.push_back(item.row);
+    batch.swapped.push_back(item.swap ? 1 : 0);
+    ++row;
   }
   batch.num_rows = static_cast<int64_t>(row);
   return batch;
@@ -331,23 +385,24 @@ StepBatches Batcher::step(int64_t step) const {
 }
 
 std::vector<BatchShape> Batcher::shapes() const {
-  const int64_t rows = round_up(options_.batch_size, options_.sequence_multiple);
+  const int64_t rows = round_up(options_.batch_size, options_.sequence_multiple), texts = options_.texts_per_row;
   std::vector<BatchShape> out;
   switch (options_.batching) {
     case Batching::kPadded:
-      if (options_.pad_to == 0) return {{rows, options_.max_length, rows}};
+      if (options_.pad_to == 0) return {{rows * texts, options_.max_length, rows}};
       for (int64_t length = options_.pad_to;; length += options_.pad_to) {
-        out.push_back({rows, std::min(length, options_.max_length), rows});
+        out.push_back({rows * texts, std::min(length, options_.max_length), rows});
         if (length >= longest_) break;
       }
       break;
     case Batching::kBucketed:
-      for (int64_t length : sizes_) out.push_back({rows, length, rows});
+      for (int64_t length : sizes_) out.push_back({rows * texts, length, rows});
       break;
     case Batching::kPacked:
       for (int64_t size : sizes_)
         out.push_back(options_.one_sequence ? BatchShape{1, size, options_.batch_size}
-                                            : BatchShape{size, options_.max_length, rows_per_step()});
+                                            : BatchShape{size, options_.max_length,
+                                                         texts == 2 ? options_.batch_size : rows_per_step()});
       break;
   }
   return out;
@@ -370,7 +425,7 @@ PaddingWaste Batcher::waste(int64_t number) const {
       waste.tokens += layout.shape.sequences * layout.shape.length;
       ++waste.micro_batches;
       for (const Sequence& sequence : layout.sequences)
-        for (const Item& item : sequence) waste.real_tokens += length(item);
+        for (const Text& text : sequence) waste.real_tokens += length(text);
     }
   }
   return waste;

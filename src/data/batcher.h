@@ -13,6 +13,9 @@ namespace gavel {
 struct BatchOptions {
   /** 3: labels are A, B and tie; 2: A and B alone, of rows that were read with Ties::kHalfEach. */
   int64_t num_labels = 3;
+  /** 2: each row comes as both of its texts, in one micro-batch, and `swap` must be kNone. A row then takes two sequences
+   * of a padded batch, or two segments of a packed one. */
+  int64_t texts_per_row = 1;
   Batching batching = Batching::kPadded;
   /** Rows of a micro-batch; times gradient_accumulation = rows of an optimizer step. */
   int64_t batch_size = 16;
@@ -61,10 +64,10 @@ struct Batch {
   /** i32 [batch, length]: 0 on padding, else 1, 2, … per row of the sequence. Tokens attend within a segment.
    */
   HostTensor segment_ids;
-  /** i32 [batch, length]: the row's index in the optimizer step (0 on padding), the same for every batching
+  /** i32 [batch, length]: the text's index in the optimizer step (0 on padding), the same for every batching
    * kind, so that dropout masks do not depend on it. */
   HostTensor dropout_rows;
-  /** i32 [rows]: flat index into batch * length of the token the head reads: the rightmost of the row that
+  /** i32 [rows * texts_per_row], a row's texts side by side: flat index into batch * length of the token the head reads: the rightmost of the row that
    * differs from pad_id, the row's first when all are pads, as transformers 5 has it
    * (LlamaForSequenceClassification); with a negative pad_id the row's last. 0 for filler rows. */
   HostTensor last_index;
@@ -125,9 +128,16 @@ class Batcher {
     bool swap = false;
     int64_t step_index = 0;  // in the optimizer step
   };
-  using Sequence = std::vector<Item>;
-  /** Sequences of one micro-batch and its shape. */
+  /** One text of a row, in a sequence. */
+  struct Text {
+    Item item;
+    bool second = false;  // the text that `swap` gives
+    size_t place = 0;     // in last_index
+  };
+  using Sequence = std::vector<Text>;
+  /** One micro-batch: its rows in the order of their labels, and where their texts are. */
   struct Layout {
+    std::vector<Item> rows;
     std::vector<Sequence> sequences;
     BatchShape shape;
   };
@@ -143,10 +153,18 @@ class Batcher {
   std::vector<Item> step_items(const Epoch& epoch, int64_t step_in_epoch) const;
   std::vector<Layout> lay_out(std::vector<Item> items) const;
   std::vector<Layout> lay_out_packed(const std::vector<Item>& items) const;
+  /** Layouts whose rows are `items`, so many in each; without sequences. */
+  std::vector<Layout> split(const std::vector<Item>& items, int64_t rows) const;
+  /** The layouts of kPacked with their sequences; without shapes. */
+  std::vector<Layout> split_packed(const std::vector<Item>& items) const;
+  /** All texts of a layout's rows, in the order of last_index. */
+  std::vector<Text> texts_of(const Layout& layout) const;
   /** Tokens of the micro-batch that starts at item `begin`. */
   int64_t total_length(const std::vector<Item>& items, size_t begin) const;
   Batch build(const Layout& layout) const;
-  int64_t length(const Item& item) const { return dataset_.length(item.row, item.swap); }
+  /** Tokens of all of a row's texts. */
+  int64_t length(const Item& item) const;
+  int64_t length(const Text& text) const { return dataset_.length(text.item.row, text.second); }
 
   TokenizedDataset dataset_;
   BatchOptions options_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 #include "base/error.h"
 
@@ -11,17 +12,22 @@ namespace {
 
 constexpr std::string_view kOrigin =
     "User prompt: {prompt}\n\nModel A :\n{response_a}\n\n--------\n\nModel B:\n{response_b}";
+constexpr std::string_view kConversation = "User: {prompt}\n\nAssistant: {response}";
 constexpr std::string_view kRoundSeparator = "\n\n========\n\n";
 
 struct ChatFormat {
   std::string_view name, mark, before, after;
+  /** Of a conversation's round: before the prompt, between prompt and answer, and after it. */
+  std::string_view round_before, round_middle, round_after;
 };
 // As the models' own templates write one user message and the generation prompt (the begin token is the
 // tokenizer's).
 constexpr std::array<ChatFormat, 2> kChatFormats = {{
     {"llama3", "<|start_header_id|>", "<|start_header_id|>user<|end_header_id|>\n\n",
-     "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"},
-    {"chatml", "<|im_start|>", "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"},
+     "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", "<|start_header_id|>user<|end_header_id|>\n\n",
+     "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>"},
+    {"chatml", "<|im_start|>", "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n", "<|im_start|>user\n",
+     "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>\n"},
 }};
 
 std::string join(const std::vector<std::string>& turns, size_t first) {
@@ -35,24 +41,18 @@ std::string join(const std::vector<std::string>& turns, size_t first) {
 
 }  // namespace
 
-Template Template::parse(std::string_view text) {
-  Template out;
-  for (const ChatFormat& format : kChatFormats) {
-    if (text != format.name) continue;
-    out.before_ = format.before;
-    out.after_ = format.after;
-    text = "turns";
-  }
-  if (text == "turns") out.by_round_ = true;
-  if (text == "origin" || text == "turns") text = kOrigin;
-  if (text.find('{') == std::string_view::npos)
-    fail(
-        "data.template: expected origin, turns, llama3, chatml, or a text with {{prompt}}, {{response_a}} "
-        "and "
-        "{{response_b}}; "
-        "found '{}'{}",
-        text, did_you_mean(text, {"origin", "turns", "llama3", "chatml"}));
-  std::array<int, 4> seen{};
+namespace {
+
+/** What a placeholder's name stands for; kWords for one that is not known. */
+using PartNames = std::vector<std::pair<std::string_view, Template::Part>>;
+
+/** Cuts a text at its placeholders, each of which must be there once. */
+std::vector<Template::Piece> parse_parts(std::string_view text, const PartNames& known) {
+  using Part = Template::Part;
+  std::vector<std::string> names;
+  for (const auto& [name, part] : known) names.emplace_back(name);
+  std::vector<Template::Piece> parts;
+  std::map<std::string_view, int> seen;
   std::string words;
   for (size_t i = 0; i < text.size();) {
     char c = text[i];
@@ -70,25 +70,68 @@ Template Template::parse(std::string_view text) {
     size_t end = text.find('}', i);
     if (end == std::string_view::npos) fail("data.template: the placeholder at byte {} is not closed", i);
     std::string_view name = text.substr(i + 1, end - i - 1);
-    Part part = name == "prompt"       ? Part::kPrompt
-                : name == "response_a" ? Part::kResponseA
-                : name == "response_b" ? Part::kResponseB
-                                       : Part::kWords;
-    if (part == Part::kWords)
-      fail("data.template: unknown placeholder {{{}}}{}: known are prompt, response_a, response_b", name,
-           did_you_mean(name, {"prompt", "response_a", "response_b"}));
-    ++seen[static_cast<size_t>(part)];
-    if (!words.empty()) out.parts_.push_back({Part::kWords, std::move(words)});
+    auto found = std::find_if(known.begin(), known.end(), [&](const auto& entry) { return entry.first == name; });
+    if (found == known.end())
+      fail("data.template: unknown placeholder {{{}}}{}: known are {}", name, did_you_mean(name, names),
+           fmt::join(names, ", "));
+    ++seen[found->first];
+    if (!words.empty()) parts.push_back({Part::kWords, std::move(words)});
     words.clear();
-    out.parts_.push_back({part, ""});
+    parts.push_back({found->second, ""});
     i = end + 1;
   }
-  if (!words.empty()) out.parts_.push_back({Part::kWords, std::move(words)});
-  for (size_t part = 1; part < 4; ++part) {
-    std::string_view name = part == 1 ? "prompt" : part == 2 ? "response_a" : "response_b";
-    if (seen[part] != 1)
-      fail("data.template: expected the placeholder {{{}}} once, found it {} times", name, seen[part]);
+  if (!words.empty()) parts.push_back({Part::kWords, std::move(words)});
+  for (const auto& [name, part] : known)
+    if (seen[name] != 1)
+      fail("data.template: expected the placeholder {{{}}} once, found it {} times", name, seen[name]);
+  return parts;
+}
+
+}  // namespace
+
+Template Template::parse(std::string_view text) {
+  Template out;
+  out.separator_ = kRoundSeparator;
+  for (const ChatFormat& format : kChatFormats) {
+    if (text != format.name) continue;
+    out.before_ = format.before;
+    out.after_ = format.after;
+    text = "turns";
   }
+  if (text == "turns") out.by_round_ = true;
+  if (text == "origin" || text == "turns") text = kOrigin;
+  if (text.find('{') == std::string_view::npos)
+    fail(
+        "data.template: expected origin, turns, llama3, chatml, or a text with {{prompt}}, {{response_a}} "
+        "and "
+        "{{response_b}}; "
+        "found '{}'{}",
+        text, did_you_mean(text, {"origin", "turns", "llama3", "chatml"}));
+  out.parts_ = parse_parts(
+      text, {{"prompt", Part::kPrompt}, {"response_a", Part::kResponseA}, {"response_b", Part::kResponseB}});
+  return out;
+}
+
+Template Template::parse_conversation(std::string_view text) {
+  Template out;
+  out.by_round_ = true;
+  for (const ChatFormat& format : kChatFormats) {
+    if (text != format.name) continue;
+    out.parts_ = {{Part::kWords, std::string(format.round_before)},
+                  {Part::kPrompt, ""},
+                  {Part::kWords, std::string(format.round_middle)},
+                  {Part::kResponseA, ""},
+                  {Part::kWords, std::string(format.round_after)}};
+    return out;
+  }
+  out.separator_ = "\n\n";
+  if (text == "origin" || text == "turns") text = kConversation;
+  if (text.find('{') == std::string_view::npos)
+    fail(
+        "data.template: with task: reward expected turns, llama3, chatml, or a text with {{prompt}} and {{response}}; "
+        "found '{}'{}",
+        text, did_you_mean(text, {"turns", "llama3", "chatml"}));
+  out.parts_ = parse_parts(text, {{"prompt", Part::kPrompt}, {"response", Part::kResponseA}});
   return out;
 }
 
@@ -127,7 +170,7 @@ std::vector<Template::Piece> Template::pieces(const PreferenceRow& row, bool swa
   add_words(before_);
   if (by_round_) {
     for (size_t round = first_round; round < num_rounds(row); ++round) {
-      if (round > first_round) add_words(kRoundSeparator);
+      if (round > first_round) add_words(separator_);
       add([&](const Turns& turns) { return round < turns.size() ? turns[round] : std::string(); });
     }
   } else {
@@ -145,6 +188,7 @@ std::string Template::render(const PreferenceRow& row, bool swap) const {
 
 std::string Template::fingerprint() const {
   std::string out = fmt::format("{}|{}|{}", by_round_ ? "turns" : "joined", before_, after_);
+  if (by_round_ && separator_ != kRoundSeparator) out += "|between:" + separator_;
   for (const Piece& part : parts_) out += fmt::format("|{}:{}", static_cast<int>(part.part), part.text);
   return out;
 }

@@ -27,6 +27,14 @@ class Template {
    * Throws Error for an unknown name or placeholder, and for a placeholder that is not there exactly once. */
   static Template parse(std::string_view name_or_text);
 
+  /** The text of a conversation with one of the row's answers (A's, with `swap` B's), round by round. `name_or_text` is one
+   * of
+   * - "origin", "turns": "User: " and the prompt, "Assistant: " and the answer;
+   * - "llama3", "chatml": messages of the user and the assistant in that chat format;
+   * - a text with the placeholders {prompt} and {response}, each once, for each round; rounds are joined by a blank line.
+   * Throws Error as parse() does. */
+  static Template parse_conversation(std::string_view name_or_text);
+
   /** "llama3" or "chatml": the format that a model's own chat template (Jinja) writes, told by its special tokens.
    * Throws Error when it is neither. */
   static std::string chat_name(std::string_view jinja);
@@ -43,6 +51,7 @@ class Template {
   std::vector<Piece> parts_;    // placeholders have no text
   std::string before_, after_;  // around all rounds
   bool by_round_ = false;
+  std::string separator_;  // between rounds
 };
 
 }  // namespace gavel

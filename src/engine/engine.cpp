@@ -45,7 +45,7 @@ uint32_t dropout_key(uint64_t seed, int64_t step) {
 }  // namespace
 
 BatchShape shape_of(const Batch& batch) {
-  return {batch.input_ids.shape()[0], batch.input_ids.shape()[1], batch.last_index.shape()[0]};
+  return {batch.input_ids.shape()[0], batch.input_ids.shape()[1], batch.labels.shape()[0]};
 }
 
 PendingStats::Sums PendingStats::get() {
@@ -253,7 +253,7 @@ Engine::Arrays Engine::upload(const Batch& batch, uint32_t dropout_key) const {
     fail("engine: a batch of {} sequences can't be shared out over the {} parts of mesh {}; set sequence_multiple",
          sequences, parts, to_string(devices_.mesh()));
   Arrays arrays;
-  for (const BatchArgument& argument : batch_arguments(options_.model, shape_of(batch)))
+  for (const BatchArgument& argument : batch_arguments(options_, shape_of(batch)))
     arrays.push_back(devices_.to_devices(batch.*argument.source, argument.axes));
   arrays.push_back(devices_.to_devices(HostTensor::from<uint32_t>({dropout_key}, {})));
   return arrays;

@@ -45,7 +45,7 @@ class ProgramBuilder {
   Value declare_stats(const char* name) { return declare_vector(name, static_cast<int64_t>(Stat::kCount)); }
 
   void declare_batch(const BatchShape& shape) {
-    for (const BatchArgument& argument : batch_arguments(options_.model, shape)) {
+    for (const BatchArgument& argument : batch_arguments(options_, shape)) {
       Value value = graph_.parameter(argument.dtype, argument.shape, argument.name);
       if (argument.value != nullptr) batch_.*argument.value = value;
       if (argument.source == &Batch::labels) labels_ = value;
@@ -59,7 +59,9 @@ class ProgramBuilder {
   Value logits(const std::vector<Value>& trainable, bool training) {
     ModelOptions model = options_.model;
     model.dropout = training;
-    return build_logits(model, frozen_, trainable, batch_, dropout_key_);
+    const TrainableLayout layout = trainable_layout(model);
+    return options_.task->outputs(build_logits(model, frozen_, trainable, batch_, dropout_key_),
+                                  layout.tie ? trainable.at(*layout.tie) : Value());
   }
 
   Value row_losses(const Value& logits, double smoothing) {
@@ -161,15 +163,17 @@ std::string sized(const std::string& name, const BatchShape& s) {
 
 }  // namespace
 
-std::vector<BatchArgument> batch_arguments(const ModelOptions& model, const BatchShape& shape) {
-  const Shape tokens = {shape.sequences, shape.length}, rows = {shape.rows}, labels = {shape.rows, model.num_labels};
-  const DimensionAxes split = model.placement.batch(2), whole(1), whole_rows(2);
+std::vector<BatchArgument> batch_arguments(const StepOptions& options, const BatchShape& shape) {
+  const Task& task = *options.task;
+  const Shape tokens = {shape.sequences, shape.length}, rows = {shape.rows}, labels = {shape.rows, task.num_targets()};
+  const Shape texts = {shape.rows * task.texts_per_row()};
+  const DimensionAxes split = options.model.placement.batch(2), whole(1), whole_rows(2);
   return {
       {"input_ids", DType::kI32, tokens, split, &Batch::input_ids, &BatchValues::input_ids},
       {"positions", DType::kI32, tokens, split, &Batch::positions, &BatchValues::positions},
       {"segment_ids", DType::kI32, tokens, split, &Batch::segment_ids, &BatchValues::segment_ids},
       {"dropout_rows", DType::kI32, tokens, split, &Batch::dropout_rows, &BatchValues::dropout_rows},
-      {"last_index", DType::kI32, rows, whole, &Batch::last_index, &BatchValues::last_index},
+      {"last_index", DType::kI32, texts, whole, &Batch::last_index, &BatchValues::last_index},
       {"labels", DType::kF32, labels, whole_rows, &Batch::labels, nullptr},
       {"weights", DType::kF32, rows, whole, &Batch::weights, nullptr},
   };

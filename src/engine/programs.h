@@ -32,8 +32,6 @@ struct BatchArgument {
   HostTensor Batch::* source;
   Value BatchValues::* value;  // nullptr for what the model does not read
 };
-/** All arguments of a batch, in the order of BATCH below, without dropout_key. */
-std::vector<BatchArgument> batch_arguments(const ModelOptions& model, const BatchShape& shape);
 /** How the frozen and the trainable arguments lie on the mesh, in the orders of frozen_parameters and
  * trainable_layout. */
 std::vector<DimensionAxes> frozen_axes(const ModelOptions& model);
@@ -61,6 +59,9 @@ struct StepOptions {
   bool skip_nonfinite = false;
 };
 
+/** All arguments of a batch, in the order of BATCH below, without dropout_key. */
+std::vector<BatchArgument> batch_arguments(const StepOptions& options, const BatchShape& shape);
+
 // Arguments, in this order, of every program below: frozen…, trainable…, then
 //   train_step:  m…, v…, previous, scalars, BATCH                  → trainable…, m…, v…, STATS, logits
 //   accumulate:  gradients…, sums, scalars, BATCH                  → gradients…, sums, logits
@@ -68,8 +69,8 @@ struct StepOptions {
 //   evaluate:    BATCH                                             → logits, losses f32 [rows]
 //   gradients:   scalars, BATCH                                    → gradients…, logits
 //   gather:      (neither frozen arguments nor others)             → trainable…, whole on each device
-// BATCH: input_ids, positions, segment_ids, dropout_rows i32 [batch, length], last_index i32 [rows], labels f32 [rows,
-// labels], weights f32 [rows], dropout_key ui32 []. logits: f32 [rows, labels]. `scalars` and STATS: f32, with the
+// BATCH: input_ids, positions, segment_ids, dropout_rows i32 [batch, length], last_index i32 [rows * texts of a row],
+// labels f32 [rows, targets], weights f32 [rows], dropout_key ui32 []. logits: f32 [rows, outputs of the task]. `scalars` and STATS: f32, with the
 // elements of StepScalar and Stat. `previous` is the STATS of the step before; `sums` is shaped like STATS and has its
 // first two elements, summed over the micro-batches so far. What is written over (trainable, m, v, gradients) is
 // donated.

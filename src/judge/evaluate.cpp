@@ -29,7 +29,7 @@ BatchOptions judging_options(const BatchOptions& training) {
 Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& done) {
   const TokenizedDataset& dataset = batcher.dataset();
   const Task& task = *engine.options().task;
-  const auto labels = static_cast<size_t>(task.num_labels());
+  const auto outputs = static_cast<size_t>(task.num_outputs());
   Judgement result;
   result.probabilities.resize(static_cast<size_t>(dataset.num_rows()));
   result.logits.resize(result.probabilities.size());
@@ -41,7 +41,12 @@ Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& 
       auto logits = found.logits.as<float>();
       auto losses = found.losses.as<float>();
       for (size_t i = 0; i < batch.row_indices.size(); ++i) {
-        Outcome row_logits = task.outcome_logits(logits.subspan(i * labels, labels));
+        const auto row_outputs = logits.subspan(i * outputs, outputs);
+        Outcome row_logits = task.outcome_logits(row_outputs);
+        if (auto rewards = task.rewards(row_outputs)) {
+          result.rewards.resize(result.logits.size());
+          result.rewards[static_cast<size_t>(batch.row_indices[i])] = *rewards;
+        }
         Outcome p = softmax(row_logits);
         auto label = dataset.label(batch.row_indices[i], batch.swapped[i] != 0);
         double weight = label[0] + label[1] + label[2];
@@ -68,16 +73,28 @@ Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& 
   return result;
 }
 
-double constant_log_loss(const TokenizedDataset& dataset) {
+namespace {
+
+/** Sums of the labels' probabilities. */
+std::array<double, 3> label_sums(const TokenizedDataset& dataset) {
   std::array<double, 3> sums{};
-  double total = 0;
   for (int64_t row = 0; row < dataset.num_rows(); ++row) {
     auto label = dataset.label(row);
-    for (size_t i = 0; i < 3; ++i) {
-      sums[i] += label[i];
-      total += label[i];
-    }
+    for (size_t i = 0; i < 3; ++i) sums[i] += label[i];
   }
+  return sums;
+}
+
+}  // namespace
+
+double tie_logit_of(const TokenizedDataset& dataset) {
+  const auto [a, b, tie] = label_sums(dataset);
+  return std::log(2 * (tie + 0.5) / (a + b + 0.5));
+}
+
+double constant_log_loss(const TokenizedDataset& dataset) {
+  const std::array<double, 3> sums = label_sums(dataset);
+  const double total = sums[0] + sums[1] + sums[2];
   double loss = 0;
   for (double sum : sums)
     if (sum > 0) loss -= sum / total * std::log(sum / total);

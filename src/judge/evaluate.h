@@ -14,6 +14,8 @@ struct Judgement {
   std::vector<Outcome> probabilities;
   /** The same before the softmax. */
   std::vector<Outcome> logits;
+  /** The rewards of A and B, where the task has such; else empty. */
+  std::vector<Rewards> rewards;
   int64_t labelled_rows = 0;
   /** Mean over labelled rows of -sum(label * log p); NaN without labels. */
   double log_loss = 0;
@@ -33,6 +35,10 @@ BatchOptions judging_options(const BatchOptions& training);
 
 /** Judges every row of the batcher's dataset (made with judging_options). */
 Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& done = {});
+
+/** The logit of a tie that gives ties their share of the labels where both answers have the same reward, and A and B the
+ * logit 0; half a row is added to either side, so that it is finite. What a reward's tie starts from. */
+double tie_logit_of(const TokenizedDataset& dataset);
 
 /** The log loss of always answering the label shares of `dataset`: what a judge has to beat. */
 double constant_log_loss(const TokenizedDataset& dataset);

@@ -99,6 +99,7 @@ Judgement Judge::judge_once(std::vector<PreferenceRow> rows, std::vector<Verdict
 
 std::vector<Verdict> Judge::judge(std::span<const PreferenceRow> rows, double swap_average, const RowsDone& done) {
   std::vector<Verdict> verdicts(rows.size());
+  if (engine_->options().task->texts_per_row() == 2) swap_average = 0;
   if (rows.empty()) return verdicts;
   auto swaps =
       static_cast<size_t>(std::ceil(std::clamp(swap_average, 0.0, 1.0) * static_cast<double>(rows.size()) - 1e-9));
@@ -120,6 +121,7 @@ std::vector<Verdict> Judge::judge(std::span<const PreferenceRow> rows, double sw
   Judgement judgement = judge_once(std::move(first), &noted, pass_done(0));
   for (size_t i = 0; i < rows.size(); ++i) {
     verdicts[i].logits = judgement.logits[i];
+    if (!judgement.rewards.empty()) verdicts[i].rewards = judgement.rewards[i];
     verdicts[i].length = noted[i].length;
     verdicts[i].full_length = noted[i].full_length;
     verdicts[i].probabilities = softmax(verdicts[i].logits, temperature_);
@@ -158,7 +160,8 @@ void Judge::warm_up(const std::function<void(int64_t)>& done) {
   for (int64_t size : shapes_.batch_sizes)
     for (int64_t length : shapes_.lengths) {
       DatasetBuilder builder(tokenize_, encoder_);
-      builder.add_tokens(std::vector<int32_t>(static_cast<size_t>(length), 1), {});
+      const std::vector<int32_t> tokens(static_cast<size_t>(length), 1);
+      builder.add_tokens(tokens, {}, tokenize_.with_swapped ? tokens : std::vector<int32_t>());
       judge_dataset(*engine_, Batcher(builder.finish(), options_for(size)));
       if (done) done(++ready);
     }

@@ -20,6 +20,8 @@ struct Verdict {
   Outcome logits{};
   /** Logits of the pair with A and B exchanged, in the order A, B, tie of the pair itself. */
   std::optional<Outcome> swapped_logits;
+  /** The rewards of A and B, of a judge whose task is reward. */
+  std::optional<Rewards> rewards;
   /** Tokens of the pair's text as the judge read it, and before truncation. */
   int64_t length = 0, full_length = 0;
 
@@ -49,7 +51,8 @@ class Judge {
   std::string fingerprint() const;
 
   /** Judges the rows, in order. `swap_average`: share of the rows, the most uncertain first (by the distance of the two
-   * largest probabilities), that are also judged with A and B exchanged; 0 = none, 1 = all. */
+   * largest probabilities), that are also judged with A and B exchanged; 0 = none, 1 = all. A reward reads each answer by
+   * itself, so that an exchange says nothing new: none is made. */
   std::vector<Verdict> judge(std::span<const PreferenceRow> rows, double swap_average = 0, const RowsDone& done = {});
 
   /** Pads to these shapes from now on. */

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "judge/calibration.h"
 #include "setup/open_model.h"
+#include "setup/run_options.h"
 
 namespace gavel {
 
@@ -49,7 +50,9 @@ LoadedAdapter load_adapter(const JudgeOptions& options) {
     recipe.data.max_length = *longest;
   }
   // Before the tokenizer: a vocabulary that was made larger is told of by the adapter's embeddings.
-  LoadedAdapterWeights weights = read_adapter(adapter, files->spec(), recipe.model.num_labels, &*files);
+  LoadedAdapterWeights weights = read_adapter(adapter, files->spec(), task_of(recipe)->num_labels(), &*files);
+  if (recipe.task == Recipe::TaskKind::kReward)
+    recipe.reward.ties = weights.config.learns_tie ? Recipe::RewardTies::kDavidson : Recipe::RewardTies::kNone;
   Tokenizer tokenizer = load_tokenizer(recipe, config);
   return {std::move(recipe), std::move(*files), std::move(tokenizer), std::move(weights), temperature};
 }

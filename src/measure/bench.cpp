@@ -125,10 +125,10 @@ void Bench::receive(BenchResult& result) {
     const Batch& batch = sent.batches.micro[i];
     if (!sent.evaluations.empty()) {
       Evaluation found = sent.evaluations[i].get();
-      const auto labels = static_cast<size_t>(engine_.options().model.num_labels);
+      const auto outputs = static_cast<size_t>(engine_.options().task->num_outputs());
       for (size_t row = 0; row < batch.row_indices.size(); ++row) {
         loss += found.losses.as<float>()[row];
-        auto of_row = found.logits.as<float>().subspan(row * labels, labels);
+        auto of_row = found.logits.as<float>().subspan(row * outputs, outputs);
         logits.push_back(std::vector<float>(of_row.begin(), of_row.end()));
       }
     }

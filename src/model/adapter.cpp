@@ -17,6 +17,7 @@ using Json = nlohmann::ordered_json;
 namespace {
 
 constexpr const char* kWeightsName = "adapter_model.safetensors";
+constexpr const char* kRewardName = "reward.json";
 
 /** Row `index` of a stacked tensor, as a view. */
 HostTensor row(const HostTensor& tensor, size_t index) {
@@ -187,10 +188,10 @@ void copy_matrix(const HostTensor& from, float factor, std::span<float> target, 
 
 void save_adapter(const fs::path& folder, const DecoderSpec& spec, const AdapterConfig& adapter,
                   const std::vector<HostTensor>& values) {
-  TrainableLayout layout = trainable_layout(spec, adapter.lora, 1);
+  TrainableLayout layout = trainable_layout(spec, adapter.lora, 1, adapter.learns_tie);
   if (layout.parameters.size() != values.size())
     fail("save_adapter: {} tensors expected, {} given", layout.parameters.size(), values.size());
-  layout = trainable_layout(spec, adapter.lora, layout.num_labels(values));
+  layout = trainable_layout(spec, adapter.lora, layout.num_labels(values), adapter.learns_tie);
   std::vector<std::pair<std::string, HostTensor>> tensors;
   for (size_t i = 0; i < values.size(); ++i) {
     const TrainableParameter& parameter = layout.parameters[i];
@@ -222,6 +223,8 @@ void save_adapter(const fs::path& folder, const DecoderSpec& spec, const Adapter
   json["task_type"] = "SEQ_CLS";
   json["use_dora"] = lora.use_dora;
   json["use_rslora"] = lora.use_rslora;
+  if (layout.tie)
+    write_file(folder / kRewardName, Json{{"tie_logit", values[*layout.tie].as<float>()[0]}}.dump(1) + "\n");
   write_safetensors(folder / kWeightsName, tensors, {{"format", "pt"}});
   write_file(folder / "adapter_config.json", json.dump(2) + "\n");
 }
@@ -280,6 +283,16 @@ class BranchReader {
   std::vector<HostTensor>& values_;
 };
 
+/** Of the reward.json beside an adapter. */
+std::optional<float> tie_logit(const fs::path& folder) {
+  const fs::path path = folder / kRewardName;
+  if (!fs::exists(path)) return std::nullopt;
+  const Json json = Json::parse(read_text(path), nullptr, false);
+  if (!json.is_object() || !json.contains("tie_logit") || !json["tie_logit"].is_number())
+    fail("{}: expected an object with a number 'tie_logit'", path.string());
+  return json["tie_logit"].get<float>();
+}
+
 /** Throws, with both shapes, when the file's head is another task's. */
 void check_head(const fs::path& path, const PeftConfig& config, const AdapterTensors& tensors, const std::string& name,
                 const Shape& expected) {
@@ -290,11 +303,11 @@ void check_head(const fs::path& path, const PeftConfig& config, const AdapterTen
              : fmt::format("; task_type is '{}', a judge's is SEQ_CLS", config.task_type()));
   const Shape& found = tensors.shape(name);
   if (found == expected || found.size() != 2 || found[1] != expected[1]) return;
-  const std::string meaning = found[0] == 1   ? " (one label: a reward model, not a judge of pairs)"
+  const std::string meaning = found[0] == 1   ? " (one label: a reward model, opened with task=reward)"
                               : found[0] == 2 ? " (two labels: with model.num_labels=2 it is a judge without ties)"
                                               : "";
-  fail("{}: the head '{}' has shape {}{}; a judge of {} labels has {}", path.string(), name, to_string(found), meaning,
-       expected[0], to_string(expected));
+  fail("{}: the head '{}' has shape {}{}; this task's has {}", path.string(), name, to_string(found), meaning,
+       to_string(expected));
 }
 
 }  // namespace
@@ -306,16 +319,19 @@ LoraConfig adapter_settings(const PeftConfig& config, const DecoderSpec& spec) {
 LoadedAdapterWeights read_adapter(const PeftConfig& config, const DecoderSpec& spec, int64_t num_labels,
                                   const ModelFiles* base) {
   const std::vector<Branches> all = checked_branches(config, spec);
+  const fs::path folder = config.path().parent_path();
+  const std::optional<float> tie = num_labels == 1 ? tie_logit(folder) : std::nullopt;
   LoadedAdapterWeights out;
-  out.config = {common_settings(config, all), config.base_model()};
-  const TrainableLayout layout = trainable_layout(spec, out.config.lora, num_labels);
-  const fs::path path = weights_path(config.path().parent_path());
+  out.config = {common_settings(config, all), config.base_model(), tie.has_value()};
+  const TrainableLayout layout = trainable_layout(spec, out.config.lora, num_labels, tie.has_value());
+  const fs::path path = weights_path(folder);
   AdapterTensors tensors(path);
   const TrainableParameter& head = layout.parameters[layout.head];
   check_head(path, config, tensors, head.peft_names.front(), head.shape);
   for (const TrainableParameter& parameter : layout.parameters) out.values.emplace_back(DType::kF32, parameter.shape);
   BranchReader reader(config, layout, out.config.lora, base, tensors, out.values);
   for (size_t i = 0; i < all.size(); ++i) reader.read(layout.adapters.at(i), all[i]);
+  if (tie) out.values[*layout.tie].as_mutable<float>()[0] = *tie;
   out.values[layout.head] = tensors.take(head.peft_names.front(), head.shape);
   tensors.check_all_read(spec);
   return out;

@@ -14,6 +14,8 @@ namespace gavel {
 struct AdapterConfig {
   LoraConfig lora;
   std::string base_model;  // base_model_name_or_path; may be empty
+  /** Whether the last of the values is the logit of ties of a reward (TrainableLayout::tie). */
+  bool learns_tie = false;
 };
 
 /** An adapter of a model, its weights float32 in the order of trainable_layout. */
@@ -24,7 +26,8 @@ struct LoadedAdapterWeights {
 
 /** Writes adapter_config.json and adapter_model.safetensors (head included, float32) as PEFT does for task
  * type SEQ_CLS, so that PeftModel.from_pretrained opens the folder unchanged. `values` are in the order of
- * trainable_layout. Both files are replaced as wholes. */
+ * trainable_layout. The logit of ties, which PEFT has no place for, is written to reward.json. Files are replaced as
+ * wholes. */
 void save_adapter(const std::filesystem::path& folder, const DecoderSpec& spec, const AdapterConfig& adapter,
                   const std::vector<HostTensor>& values);
 
@@ -37,7 +40,8 @@ LoraConfig adapter_settings(const PeftConfig& config, const DecoderSpec& spec);
  * what is there, and with one scaling, what differs from it being in B. `base` is needed where use_dora is on a linear of
  * some layers alone: in the others the magnitudes are the base's. Throws Error when a tensor is missing, has no place, or
  * is of another shape than this base model calls for, when the adapter holds what Gavel leaves as it is in the base
- * (embeddings, norms, biases), or when its head does not have `num_labels` outputs. */
+ * (embeddings, norms, biases), or when its head does not have `num_labels` outputs. With one output, reward.json beside the adapter gives the logit of
+ * ties; without that file, as in rewards of other tools, there is none. */
 LoadedAdapterWeights read_adapter(const PeftConfig& config, const DecoderSpec& spec, int64_t num_labels,
                                   const ModelFiles* base = nullptr);
 

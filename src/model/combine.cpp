@@ -87,7 +87,7 @@ void merge_adapter(const ModelFiles& files, DType held, const LoadedAdapterWeigh
                    DType dtype) {
   const std::vector<HostTensor>& values = adapter.values;
   const LoraConfig& lora = adapter.config.lora;
-  TrainableLayout layout = trainable_layout(files.spec(), lora, 1);
+  TrainableLayout layout = trainable_layout(files.spec(), lora, 1, adapter.config.learns_tie);
   if (layout.parameters.size() != values.size())
     fail("merge: {} trainable tensors expected, {} given", layout.parameters.size(), values.size());
   struct Update {
@@ -125,7 +125,7 @@ LoadedAdapterWeights average_adapters(const DecoderSpec& spec, const std::vector
                                       AverageMethod method) {
   if (adapters.empty()) fail("average: there are no adapters");
   const LoadedAdapterWeights& first = adapters.front();
-  const TrainableLayout layout = trainable_layout(spec, first.config.lora, 1);
+  const TrainableLayout layout = trainable_layout(spec, first.config.lora, 1, first.config.learns_tie);
   auto head_shape = [&](const LoadedAdapterWeights& adapter) { return adapter.values.at(layout.head).shape(); };
   for (const auto& adapter : adapters) {
     if (adapter.config.lora.use_dora)
@@ -162,6 +162,7 @@ LoadedAdapterWeights average_adapters(const DecoderSpec& spec, const std::vector
     out.values[b] = exact ? joined(adapters, b, kRankOfB, shares) : mean_of(adapters, b, scalings);
   }
   out.values[layout.head] = mean_of(adapters, layout.head, ones);
+  if (layout.tie) out.values[*layout.tie] = mean_of(adapters, *layout.tie, ones);
   return out;
 }
 

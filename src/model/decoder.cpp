@@ -352,7 +352,7 @@ std::vector<FrozenParameter> frozen_parameters(const ModelOptions& options) {
 }
 
 TrainableLayout trainable_layout(const ModelOptions& options) {
-  return trainable_layout(options.spec, options.lora, options.num_labels);
+  return trainable_layout(options.spec, options.lora, options.num_labels, options.learns_tie);
 }
 
 std::vector<std::string> placement_notes(const ModelOptions& options) {

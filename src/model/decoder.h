@@ -18,7 +18,8 @@ enum class LayerForm {
 struct ModelOptions {
   DecoderSpec spec;
   LoraConfig lora;
-  int64_t num_labels = 3;
+  int64_t num_labels = 3;             // outputs of the head
+  bool learns_tie = false;            // there is a logit of ties among what is trained
   DType dtype = DType::kF32;          // how base weights are held
   DType compute_dtype = DType::kF32;  // of hidden states and matrix products
   LayerForm form = LayerForm::kUnrolled;

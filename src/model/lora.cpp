@@ -52,7 +52,7 @@ TrainableParameter adapter_part(const DecoderSpec& spec, const LinearSpec& linea
 
 }  // namespace
 
-TrainableLayout trainable_layout(const DecoderSpec& spec, const LoraConfig& lora, int64_t num_labels) {
+TrainableLayout trainable_layout(const DecoderSpec& spec, const LoraConfig& lora, int64_t num_labels, bool learns_tie) {
   auto names = spec.linear_names();
   for (const std::string& target : lora.target_modules)
     if (std::find(names.begin(), names.end(), target) == names.end())
@@ -78,6 +78,11 @@ TrainableLayout trainable_layout(const DecoderSpec& spec, const LoraConfig& lora
   }
   TensorSpec head = head_spec(spec, num_labels);
   layout.head = add({"score", head, false, head.shape, {"base_model.model." + head.name}});
+  if (learns_tie) {
+    // No file of PEFT's has it: reward.json does.
+    TensorSpec tie{"tie", {1}, {Dimension::kLabels}, TensorRole::kTie, Storage::kFloat32};
+    layout.tie = add({"tie", tie, false, tie.shape, {}});
+  }
   return layout;
 }
 
@@ -94,6 +99,7 @@ HostTensor initial_value(const TrainableParameter& parameter, double initializer
       break;
     }
     case TensorRole::kAdapterB:
+    case TensorRole::kTie:
       break;
     case TensorRole::kHead:
       // Box-Muller, one of the pair.

@@ -50,14 +50,17 @@ struct TrainableLayout {
   };
   std::vector<Adapter> adapters;
   size_t head = 0;
+  /** Of the logit of a tie, a number [1], where the task learns one. */
+  std::optional<size_t> tie;
 
   /** The head's labels, of a list of values. */
   int64_t num_labels(const std::vector<HostTensor>& values) const { return values.at(head).shape().at(0); }
 };
 
-/** Adapters in the order of BlockSpec::linears (A, B, magnitude), then the head. Throws when a target module is unknown
+/** Adapters in the order of BlockSpec::linears (A, B, magnitude), then the head, then with `learns_tie` the tie's logit. Throws when a target module is unknown
  * or the rank is not positive. */
-TrainableLayout trainable_layout(const DecoderSpec& spec, const LoraConfig& lora, int64_t num_labels);
+TrainableLayout trainable_layout(const DecoderSpec& spec, const LoraConfig& lora, int64_t num_labels,
+                                 bool learns_tie = false);
 
 /** PEFT's start: A uniform in ±1/sqrt(in) (Kaiming with a = sqrt(5)), B zero; the head normal with
  * initializer_range, as transformers makes a new classification head. float32, a pure function of the seed. Throws for a

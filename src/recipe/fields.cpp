@@ -19,6 +19,16 @@ const Choices<DType>& choices_of(DType) {
   static const Choices<DType> table = {{DType::kBF16, "bfloat16"}, {DType::kF32, "float32"}};
   return table;
 }
+const Choices<Recipe::TaskKind>& choices_of(Recipe::TaskKind) {
+  using enum Recipe::TaskKind;
+  static const Choices<Recipe::TaskKind> table = {{kJudge, "judge"}, {kReward, "reward"}};
+  return table;
+}
+const Choices<Recipe::RewardTies>& choices_of(Recipe::RewardTies) {
+  using enum Recipe::RewardTies;
+  static const Choices<Recipe::RewardTies> table = {{kDavidson, "davidson"}, {kNone, "none"}};
+  return table;
+}
 const Choices<Recipe::ComputeType>& choices_of(Recipe::ComputeType) {
   using enum Recipe::ComputeType;
   static const Choices<Recipe::ComputeType> table = {{kAuto, "auto"}, {kBFloat16, "bfloat16"}, {kFloat32, "float32"}};
@@ -84,6 +94,8 @@ std::string_view choice_name(Choice choice) {
   fail("recipe: {} is not a choice of its setting", static_cast<int>(choice));
 }
 template std::string_view choice_name(DType);
+template std::string_view choice_name(Recipe::TaskKind);
+template std::string_view choice_name(Recipe::RewardTies);
 template std::string_view choice_name(Recipe::ComputeType);
 template std::string_view choice_name(Format);
 template std::string_view choice_name(Cells);
@@ -419,6 +431,16 @@ void add_place(std::vector<Field>& fields) {
   fields.push_back(field(
       "mesh.rules", [](auto& r) -> auto& { return r.mesh.rules; },
       "file with partition rules by parameter name; null = the built-in ones"));
+  fields.push_back(field("reward.ties", [](auto& r) -> auto& { return r.reward.ties; },
+                         "with task: reward, how ties are read: davidson = an outcome whose logit is learnt; none = half for "
+                         "each answer (Bradley-Terry)"));
+  fields.push_back(
+      field("reward.center_coefficient", [](auto& r) -> auto& { return r.reward.center_coefficient; },
+            "times the square of the sum of a pair's rewards is added to its loss, which keeps rewards near 0; 0 = not",
+            {.limits = at_least(0), .synonyms = {"center_rewards_coefficient"}}));
+  fields.push_back(field("task", [](auto& r) -> auto& { return r.task; },
+                         "what is trained: judge = which of two answers is better, from a text with both; reward = a number "
+                         "for one answer, from pairs of answers"));
   fields.push_back(field("device", [](auto& r) -> auto& { return r.device; },
                          "cpu, cuda, tpu, or the path of a PJRT plugin", {.synonyms = {"platform"}}));
   fields.push_back(field("output", [](auto& r) -> auto& { return r.output; },
@@ -492,7 +514,7 @@ std::string key_hint(const std::string& unknown_key) {
   if (std::string found = nearest(unknown_key, keys); !found.empty()) return meant(found);
   if (section.empty()) {
     siblings = sections;
-    siblings.insert(siblings.end(), {"device", "output"});
+    siblings.insert(siblings.end(), {"task", "device", "output"});
   }
   return fmt::format("; there are: {}", fmt::join(siblings, ", "));
 }

@@ -143,6 +143,7 @@ class Parser {
     check_template();
     check_mesh();
     check_evaluations();
+    check_task();
     if (problems_.empty() && recipe_.train.max_steps) {
       try {
         check_schedule(recipe_, *recipe_.train.max_steps);
@@ -229,6 +230,13 @@ class Parser {
                           device == "gpu" ? " (did you mean 'cuda'?)" : did_you_mean(shortened(device), names)));
   }
 
+  void check_task() {
+    if (recipe_.task == Recipe::TaskKind::kReward && recipe_.data.swap != Swap::kNone)
+      problem(place("data.swap"), "data.swap",
+              fmt::format("expected none with task: reward, which reads each answer by itself; found {}",
+                          choice_name(recipe_.data.swap)));
+  }
+
   void check_columns() {
     const Recipe::Columns& columns = recipe_.data.columns;
     std::string at = place("data.format", "data.columns.prompt", "data.columns.response_a");
@@ -266,13 +274,17 @@ class Parser {
     const std::string& text = recipe_.data.text_template;
     const std::vector<std::string> names = {"origin", "turns", "chat", "llama3", "chatml"};
     if (std::find(names.begin(), names.end(), text) != names.end()) return;
-    for (std::string_view placeholder : {"{prompt}", "{response_a}", "{response_b}"})
+    const std::vector<std::string> placeholders =
+        recipe_.task == Recipe::TaskKind::kReward ? std::vector<std::string>{"{prompt}", "{response}"}
+                                                  : std::vector<std::string>{"{prompt}", "{response_a}", "{response_b}"};
+    for (const std::string& placeholder : placeholders)
       if (text.find(placeholder) == std::string::npos) {
-        problem(
-            place("data.template"), "data.template",
-            fmt::format("expected origin, turns, chat, llama3, chatml, or a text with {{prompt}}, {{response_a}} and "
-                        "{{response_b}}; found none of these names, and no {}{}",
-                        placeholder, text.size() > 200 ? "" : did_you_mean(text, names)));
+        const std::string last = placeholders.back();
+        problem(place("data.template"), "data.template",
+                fmt::format("expected origin, turns, chat, llama3, chatml, or a text with {} and {}; found none of these "
+                            "names, and no {}{}",
+                            fmt::join(placeholders.begin(), placeholders.end() - 1, ", "), last, placeholder,
+                            did_you_mean(shortened(text), names)));
         return;
       }
   }

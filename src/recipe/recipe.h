@@ -17,6 +17,8 @@ namespace gavel {
 /** All settings of a run. Names, defaults, limits and help texts: recipe_keys(). Paths are as given: relative
  * ones are relative to the current folder, not to the recipe's. */
 struct Recipe {
+  enum class TaskKind : uint8_t { kJudge, kReward };
+  enum class RewardTies : uint8_t { kDavidson, kNone };
   enum class ComputeType : uint8_t { kAuto, kBFloat16, kFloat32 };
   /** What the head starts from; kAuto = the base's own where it has one, else kFresh. */
   enum class Head : uint8_t { kAuto, kBase, kFresh };
@@ -24,6 +26,15 @@ struct Recipe {
   enum class Layers : uint8_t { kAuto, kScan, kUnrolled };
   enum class Kernels : uint8_t { kAuto, kPlain };
   enum class Resume : uint8_t { kNever, kAuto };
+
+  /** What is trained: a judge of pairs, or a reward of single answers. */
+  TaskKind task = TaskKind::kJudge;
+
+  struct Reward {
+    RewardTies ties = RewardTies::kDavidson;
+    double center_coefficient = 0;
+    bool operator==(const Reward&) const = default;
+  } reward;
 
   struct Model {
     std::string path;

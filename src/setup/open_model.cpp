@@ -139,13 +139,20 @@ HostTensor base_magnitudes(const TensorSpec& weight, const StepOptions& options,
   return all;
 }
 
+/** With a logit of ties, 0 where the adapter has none, if the task learns one. */
+std::vector<HostTensor> initial_of_adapter(const fs::path& folder, const StepOptions& options, const BaseModel& base) {
+  LoadedAdapterWeights adapter = read_adapter(PeftConfig::read(folder), base.spec, options.model.num_labels,
+                                              base.files ? &*base.files : nullptr);
+  if (options.model.learns_tie && !adapter.config.learns_tie) adapter.values.emplace_back(DType::kF32, Shape{1});
+  if (!options.model.learns_tie && adapter.config.learns_tie) adapter.values.pop_back();
+  return std::move(adapter.values);
+}
+
 }  // namespace
 
 std::vector<HostTensor> initial_trainable(const Recipe& recipe, const StepOptions& options, const BaseModel& base) {
   if (recipe.lora.init_adapter)
-    return read_adapter(PeftConfig::read(*recipe.lora.init_adapter), base.spec, options.model.num_labels,
-                        base.files ? &*base.files : nullptr)
-        .values;
+    return initial_of_adapter(*recipe.lora.init_adapter, options, base);
   const TrainableLayout layout = trainable_layout(options.model);
   std::vector<HostTensor> values;
   for (const TrainableParameter& parameter : layout.parameters)

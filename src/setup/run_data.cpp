@@ -87,7 +87,8 @@ RunData RunDataLoader::load(const Recipe& recipe, Purpose purpose, TokenizeOptio
     bytes_before += static_cast<int64_t>(fs::file_size(file));
     return loaded;
   };
-  options.with_swapped = recipe.data.swap != Swap::kNone;
+  const bool both_texts = options.with_swapped;
+  options.with_swapped = both_texts || recipe.data.swap != Swap::kNone;
   LoadedDataset data = read(recipe.data.train);
   const int64_t used = fraction_count(data.dataset.num_rows(), recipe.data.fraction);
   std::span keys(data.keys.data(), static_cast<size_t>(used));
@@ -100,7 +101,7 @@ RunData RunDataLoader::load(const Recipe& recipe, Purpose purpose, TokenizeOptio
   if (recipe.data.folds) {
     set_aside(fold_split(keys, *recipe.data.folds, recipe.data.fold, seed));
   } else if (const auto* file = std::get_if<std::string>(&recipe.data.valid)) {
-    options.with_swapped = false;
+    options.with_swapped = both_texts;
     LoadedDataset valid = read(*file);
     out.shared_prompts = count_shared_prompts(keys, valid.keys);
     out.valid = select(valid, first_rows(valid.dataset.num_rows()));

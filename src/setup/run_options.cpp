@@ -14,7 +14,8 @@ Kernels kernels_of(const Recipe& recipe, const DeviceTraits& device) {
 }  // namespace
 
 std::shared_ptr<const Task> task_of(const Recipe& recipe) {
-  return judging_task(recipe.model.num_labels);
+  if (recipe.task == Recipe::TaskKind::kJudge) return judging_task(recipe.model.num_labels);
+  return reward_task({recipe.reward.ties == Recipe::RewardTies::kDavidson, recipe.reward.center_coefficient});
 }
 
 TokenizeOptions tokenize_options(const Recipe& recipe, const Tokenizer& tokenizer) {
@@ -25,7 +26,10 @@ TokenizeOptions tokenize_options(const Recipe& recipe, const Tokenizer& tokenize
     return task->encode(row, swap, how, encoder);
   };
   bool chat = recipe.data.text_template == "chat";
-  options.text = Template::parse(chat ? Template::chat_name(tokenizer.chat_template()) : recipe.data.text_template);
+  const std::string text = chat ? Template::chat_name(tokenizer.chat_template()) : recipe.data.text_template;
+  const bool both_texts = task_of(recipe)->texts_per_row() == 2;
+  options.text = both_texts ? Template::parse_conversation(text) : Template::parse(text);
+  options.with_swapped = both_texts;
   options.truncation = recipe.data.truncation;
   options.max_length = recipe.data.max_length;
   options.proportional_shares = recipe.data.proportional_shares;
@@ -49,7 +53,8 @@ ReadOptions read_options(const Recipe& recipe, Purpose purpose) {
 
 BatchOptions batch_options(const Recipe& recipe, const DeviceTraits& device, const Mesh& mesh) {
   BatchOptions options;
-  options.num_labels = task_of(recipe)->num_labels();
+  options.num_labels = task_of(recipe)->num_targets();
+  options.texts_per_row = task_of(recipe)->texts_per_row();
   options.sequence_multiple = mesh.batch_parts();
   options.batching = recipe.data.batching;
   options.batch_size = recipe.train.batch_size;
@@ -87,6 +92,7 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
   options.model.lora = {lora.r,          lora.lora_alpha, lora.lora_dropout, lora.target_modules,
                         lora.use_rslora, lora.use_dora};
   options.model.num_labels = options.task->num_labels();
+  options.model.learns_tie = options.task->learns_tie();
   options.model.dtype = recipe.model.dtype;
   options.model.kernels = kernels_of(recipe, device);
   switch (recipe.model.compute_dtype) {

@@ -51,6 +51,7 @@ DimensionAxes default_axes(const TensorSpec& tensor) {
     case TensorRole::kAdapterB:
     case TensorRole::kAdapterMagnitude:
     case TensorRole::kHead:
+    case TensorRole::kTie:
       return axes;
     default:
       break;

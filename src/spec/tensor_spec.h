@@ -30,7 +30,8 @@ enum class TensorRole : uint8_t {
   kAdapterA,
   kAdapterB,
   kAdapterMagnitude,
-  kHead
+  kHead,
+  kTie,  // the logit of ties, a number
 };
 
 /** The type that a tensor's numbers are held in. */

@@ -2,6 +2,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -14,13 +15,24 @@ namespace gavel {
 /** One number each for "A is better", "B is better" and "tie": probabilities, logits or votes. */
 using Outcome = std::array<double, 3>;
 
-/** What is learnt from a row, and what the head's num_labels() outputs mean. Programs, batches and judging ask it. The
- * head reads the rightmost token of a row's text that is not the pad token (Batch::last_index). */
+/** One number each for the answers A and B. */
+using Rewards = std::array<double, 2>;
+
+/** What is learnt from a row: from one text of it or two, and what the head's num_labels() numbers on each mean. Programs,
+ * batches and judging ask it. The head reads the rightmost token of a text that is not the pad token (Batch::last_index). */
 class Task {
  public:
   virtual ~Task() = default;
   virtual std::string_view name() const = 0;
   virtual int64_t num_labels() const = 0;
+  /** 1, or 2: then the second is the one that `swap` gives. */
+  virtual int64_t texts_per_row() const = 0;
+  /** Outcomes that a row's target has: 3 = A, B and tie, 2 = A and B. */
+  virtual int64_t num_targets() const = 0;
+  /** Numbers that outputs() makes for each row. */
+  virtual int64_t num_outputs() const = 0;
+  /** Whether the logit of a tie is a parameter of its own (TrainableLayout::tie). */
+  virtual bool learns_tie() const = 0;
 
   /** How ties are read: as an outcome of their own, or half for A and half for B. */
   virtual Ties ties() const = 0;
@@ -28,16 +40,21 @@ class Task {
   virtual EncodedText encode(const PreferenceRow& row, bool swap, const EncodeOptions& options,
                              const TextEncoder& encoder) const = 0;
 
-  /** Loss of each row, float32 [R]. `logits` and `targets`: float32 [R, num_labels]; `smoothing`: the share of each
-   * target that is spread evenly over the labels. */
-  virtual Value row_losses(const Value& logits, const Value& targets, double smoothing) const = 0;
+  /** What the head gives on the texts, float32 [R * texts_per_row, num_labels], as what is known of the rows, float32
+   * [R, num_outputs]. `tie`: float32 [1], with learns_tie. */
+  virtual Value outputs(const Value& head, const Value& tie) const = 0;
+  /** Loss of each row, float32 [R]. `outputs` of outputs(), `targets` float32 [R, num_targets]; `smoothing`: the share of
+   * each target that is spread evenly over the outcomes. */
+  virtual Value row_losses(const Value& outputs, const Value& targets, double smoothing) const = 0;
   /** float32 [R]: 1 for a row that is judged rightly, else 0. Where several targets are the largest, each counts as
    * right. */
-  virtual Value hits(const Value& logits, const Value& targets) const = 0;
+  virtual Value hits(const Value& outputs, const Value& targets) const = 0;
 
-  /** One row's num_labels outputs as logits of the three outcomes; -infinity for an outcome that the head does not
+  /** One row's num_outputs numbers as logits of the three outcomes; -infinity for an outcome that the task does not
    * have. */
   virtual Outcome outcome_logits(std::span<const float> outputs) const = 0;
+  /** The same numbers as the rewards of the answers, where the task has such. */
+  virtual std::optional<Rewards> rewards(std::span<const float> outputs) const = 0;
   /** The same outcome with A and B exchanged. */
   virtual Outcome swapped(Outcome outcome) const = 0;
 };
@@ -45,5 +62,18 @@ class Task {
 /** Which of two answers is better. `num_labels` 3: A, B or tie; 2: A or B, and a tie counts half for each. Throws Error
  * for other numbers. */
 std::shared_ptr<const Task> judging_task(int64_t num_labels = 3);
+
+struct RewardOptions {
+  /** Ties are an outcome of their own (Davidson, 1970): with d the difference of the rewards, the logits of A, B and tie
+   * are d / 2, -d / 2 and a number that is learnt. Without it they are d / 2 and -d / 2 (Bradley & Terry, 1952), and a tie
+   * counts half for each. */
+  bool learns_tie = true;
+  /** Times the square of the rewards' sum is added to a pair's loss, which keeps their mean near 0 (Eisenstein et al.,
+   * "Helping or herding?", 2023), as TRL's center_rewards_coefficient does. */
+  double center_coefficient = 0;
+};
+/** A number for each answer, by which of two is better: a row's texts are the conversation with A's answer and that with
+ * B's. */
+std::shared_ptr<const Task> reward_task(const RewardOptions& options = {});
 
 }  // namespace gavel

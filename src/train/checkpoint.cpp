@@ -58,7 +58,8 @@ void check_files(const fs::path& folder) {
 
 std::vector<std::string> optimizer_names(const CheckpointLayout& layout, const char* prefix) {
   std::vector<std::string> names;
-  for (const auto& parameter : trainable_layout(layout.spec, layout.adapter.lora, layout.num_labels).parameters)
+  for (const auto& parameter :
+       trainable_layout(layout.spec, layout.adapter.lora, layout.num_labels, layout.adapter.learns_tie).parameters)
     names.push_back(prefix + parameter.name);
   return names;
 }

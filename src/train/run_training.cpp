@@ -218,7 +218,10 @@ class TrainingRun {
                  options.model.form == LayerForm::kScan ? "as a scan" : "unrolled");
     print_lines(trainable_table(options.model));
     identity_.environment = run_environment(*client_);
-    layout_ = {base_->spec, {options.model.lora, recipe_.model.path}, options.model.num_labels, to_yaml(recipe_)};
+    layout_ = {base_->spec,
+               {options.model.lora, recipe_.model.path, options.model.learns_tie},
+               options.model.num_labels,
+               to_yaml(recipe_)};
     engine_ = std::make_unique<Engine>(client_, options, compile_cache_folder());
     const double start = steady_seconds();
     load_weights(*engine_, recipe_, *base_);
@@ -247,7 +250,10 @@ class TrainingRun {
         spdlog::warn("changed since the checkpoint, and may change the last bits of numbers: {}", line);
       spdlog::info("going on from {}: step {} of {}", saved_->path.string(), saved_->state.step, total_steps_);
     } else {
-      engine_->set_trainable(initial_trainable(recipe_, engine_->options(), *base_));
+      std::vector<HostTensor> start = initial_trainable(recipe_, engine_->options(), *base_);
+      if (auto tie = trainable_layout(engine_->options().model).tie; tie && !recipe_.lora.init_adapter)
+        start[*tie].as_mutable<float>()[0] = static_cast<float>(tie_logit_of(train_->dataset()));
+      engine_->set_trainable(start);
       if (resumes_) spdlog::info("{} holds no checkpoint: starting at step 0", folder_.path().string());
     }
   }

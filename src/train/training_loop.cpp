@@ -62,7 +62,7 @@ void TrainingLoop::first_look() {
       "check: forward pass of {} x {} tokens in {:.3f} s, logits {} {} (computed in {}), first row [{:.4f}]",
       shape.sequences, shape.length, seconds, dtype_name(found.logits.dtype()), to_string(found.logits.shape()),
       dtype_name(p_.engine.options().model.compute_dtype),
-      fmt::join(logits.first(static_cast<size_t>(p_.engine.options().model.num_labels)), ", ")));
+      fmt::join(logits.first(static_cast<size_t>(p_.engine.options().task->num_outputs())), ", ")));
 }
 
 void TrainingLoop::send(int64_t step, StepBatches batches) {
@@ -149,7 +149,7 @@ void TrainingLoop::stop_at_bad_step(const Sent& sent, const PendingStats::Sums& 
 
 void TrainingLoop::warn_of_explosion(const Sent& sent, double loss) {
   double usual = state_.smoothed.value(),
-         guessing = std::log(static_cast<double>(p_.engine.options().task->num_labels()));
+         guessing = std::log(static_cast<double>(p_.engine.options().task->num_targets()));
   bool quiet = warned_step_ >= 0 && sent.step - warned_step_ < kStepsOfQuiet;
   bool exploded = (loss > kJump * usual && loss > kAtLeast * guessing) || loss > kHopeless * guessing;
   if (sent.step < kFirstWarned || quiet || !exploded) return;

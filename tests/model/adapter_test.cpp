@@ -323,8 +323,7 @@ TEST_F(AdapterFolder, OtherModulesAndHeadsAreRefusedWithTheirNames) {
   auto tensors = tensors_;
   tensors_[0].second = HostTensor(DType::kF32, {1, 8});
   EXPECT_THAT(refusal(),
-              HasSubstr("has shape [1, 8] (one label: a reward model, not a judge of pairs); a judge of 3 labels "
-                        "has [3, 8]"));
+              HasSubstr("has shape [1, 8] (one label: a reward model, opened with task=reward); this task's has [3, 8]"));
   tensors_.erase(tensors_.begin());
   json_["task_type"] = "CAUSAL_LM";
   EXPECT_THAT(refusal(),

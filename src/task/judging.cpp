@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "graph/ops.h"
+#include "task/outcomes.h"
 #include "task/task.h"
 
 namespace gavel {
@@ -14,6 +15,10 @@ class JudgingTask : public Task {
   explicit JudgingTask(int64_t num_labels) : num_labels_(num_labels) {}
   std::string_view name() const override { return "judge"; }
   int64_t num_labels() const override { return num_labels_; }
+  int64_t texts_per_row() const override { return 1; }
+  int64_t num_targets() const override { return num_labels_; }
+  int64_t num_outputs() const override { return num_labels_; }
+  bool learns_tie() const override { return false; }
   Ties ties() const override { return num_labels_ == 3 ? Ties::kOutcome : Ties::kHalfEach; }
 
   EncodedText encode(const PreferenceRow& row, bool swap, const EncodeOptions& options,
@@ -21,19 +26,13 @@ class JudgingTask : public Task {
     return encode_row(row, swap, options, encoder);
   }
 
-  /** Cross-entropy with soft labels. */
-  Value row_losses(const Value& logits, const Value& targets, double smoothing) const override {
-    Value target = targets;
-    if (smoothing > 0) target = add(mul(targets, 1 - smoothing), smoothing / static_cast<double>(num_labels_));
-    return neg(reduce_sum(mul(target, log_softmax(logits)), {1}));
+  Value outputs(const Value& head, const Value& /*tie*/) const override { return head; }
+
+  Value row_losses(const Value& outputs, const Value& targets, double smoothing) const override {
+    return cross_entropy(outputs, targets, smoothing);
   }
 
-  Value hits(const Value& logits, const Value& targets) const override {
-    Value last = reduce_max(logits, {1}), best = reduce_max(targets, {1});
-    auto spread = [&](const Value& v) { return broadcast(v, logits.shape(), {0}); };
-    Value hit = bit_and(compare(Compare::kEq, logits, spread(last)), compare(Compare::kEq, targets, spread(best)));
-    return reduce_max(convert(hit, DType::kF32), {1});
-  }
+  Value hits(const Value& outputs, const Value& targets) const override { return largest_agrees(outputs, targets); }
 
   Outcome outcome_logits(std::span<const float> outputs) const override {
     Outcome logits;
@@ -41,6 +40,7 @@ class JudgingTask : public Task {
     std::copy(outputs.begin(), outputs.end(), logits.begin());
     return logits;
   }
+  std::optional<Rewards> rewards(std::span<const float> /*outputs*/) const override { return std::nullopt; }
 
   Outcome swapped(Outcome outcome) const override {
     std::swap(outcome[0], outcome[1]);

@@ -1,0 +1,13 @@
+#pragma once
+#include "graph/graph.h"
+
+namespace gavel {
+
+/** Cross-entropy with soft targets, float32 [R]: -sum(target * log_softmax(logits)) of logits and targets [R, K];
+ * `smoothing`: the share of each target that is spread evenly over the K. */
+Value cross_entropy(const Value& logits, const Value& targets, double smoothing);
+
+/** float32 [R]: 1 where the largest of logits [R, K] is at a largest of targets [R, K], else 0. */
+Value largest_agrees(const Value& logits, const Value& targets);
+
+}  // namespace gavel
