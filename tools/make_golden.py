@@ -4,8 +4,10 @@
 The folder has the form that `gavel parity` reads. Needs torch, transformers and peft, in an environment of its own;
 the result is committed, so only a change of the golden itself needs this. LABELS (3) are the head's outputs:
 tests/train/golden_two_labels has 2. FAMILY (llama) is llama or smollm3: tests/train/golden_smollm3. With DORA (dora) the
-adapters have magnitudes: tests/train/golden_dora.
-usage: make_golden.py FOLDER [LABELS] [FAMILY] [DORA]
+adapters have magnitudes: tests/train/golden_dora. With REWARD (reward) two texts make a row, with one label each: the loss is
+Bradley-Terry's with Davidson's ties (LABELS 3; 2: without ties, and rewards are centred as TRL does), whose logit is a
+parameter: tests/train/golden_reward, tests/train/golden_reward_qwen3 (2 labels).
+usage: make_golden.py FOLDER [LABELS] [FAMILY] [dora | reward]
 """
 import json
 import math
@@ -17,12 +19,16 @@ from peft import LoraConfig, TaskType, get_peft_model
 from safetensors.torch import save_file
 import transformers
 
-STEPS, BATCH, LENGTH = 4, 3, 12
+STEPS, BATCH, LENGTH = 4, 3, 12  # of a reward 6 steps
 LABELS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
 FAMILY = sys.argv[3] if len(sys.argv) > 3 else "llama"
-DORA = sys.argv[4:] == ["dora"]
+DORA, REWARD = sys.argv[4:] == ["dora"], sys.argv[4:] == ["reward"]
+STEPS = 6 if REWARD else STEPS
+TEXTS = 2 * BATCH if REWARD else BATCH
+CENTER = 0.01 if REWARD and LABELS == 2 else 0.0
 CLASS, MORE = {"llama": ("Llama", {"num_hidden_layers": 2}),
                # Of two layers one has no positions.
+               "qwen3": ("Qwen3", {"num_hidden_layers": 2}),
                "smollm3": ("SmolLM3", {"num_hidden_layers": 3, "no_rope_layer_interval": 2})}[FAMILY]
 out = pathlib.Path(sys.argv[1])
 torch.manual_seed(7)
@@ -30,7 +36,7 @@ torch.set_num_threads(1)
 
 config = getattr(transformers, CLASS + "Config")(
     vocab_size=48, hidden_size=24, intermediate_size=40, num_attention_heads=4, num_key_value_heads=2, head_dim=6,
-    num_labels=LABELS, pad_token_id=2, bos_token_id=1, eos_token_id=2, max_position_embeddings=64, rms_norm_eps=1e-5,
+    num_labels=1 if REWARD else LABELS, pad_token_id=2, bos_token_id=1, eos_token_id=2, max_position_embeddings=64, rms_norm_eps=1e-5,
     tie_word_embeddings=False, **MORE)
 model = getattr(transformers, CLASS + "ForSequenceClassification")(config).float()
 for parameter in model.parameters():  # larger than the initialiser's, so that every part matters
@@ -50,10 +56,10 @@ for name, parameter in model.named_parameters():
 model.save_pretrained(out / "adapter")
 (out / "adapter" / "README.md").unlink(missing_ok=True)
 
-ids = torch.randint(3, config.vocab_size, (STEPS, BATCH, LENGTH), dtype=torch.int32)
+ids = torch.randint(3, config.vocab_size, (STEPS, TEXTS, LENGTH), dtype=torch.int32)
 mask = torch.ones_like(ids)
 for step in range(STEPS):
-    for row in range(BATCH):
+    for row in range(TEXTS):
         length = int(torch.randint(4, LENGTH + 1, ()))
         ids[step, row, length:] = config.pad_token_id
         mask[step, row, length:] = 0
@@ -64,23 +70,45 @@ save_file({"input_ids": ids, "attention_mask": mask, "labels": labels}, out / "b
 peak, warmup = 1e-3, 1
 rates = [peak * s / warmup if s < warmup else peak * 0.5 * (1 + math.cos(math.pi * (s - warmup) / (STEPS - warmup)))
          for s in range(STEPS)]
-(out / "recipe.json").write_text(json.dumps(
-    {"optimizer": "AdamW", "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01, "lr_per_step": rates}, indent=1))
+tie = torch.nn.Parameter(torch.tensor([-0.3]))  # of a reward with ties
+if REWARD and LABELS == 3:
+    (out / "adapter" / "reward.json").write_text(json.dumps({"tie_logit": tie.item()}))
 
-optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=peak, weight_decay=0.01)
+
+def outputs_of(head):
+    """What Gavel's task makes of the head's numbers."""
+    if not REWARD:
+        return head
+    a, b = head[0::2], head[1::2]
+    ties = [tie.expand(len(a), 1)] if LABELS == 3 else []
+    return torch.cat([(a - b) / 2, (b - a) / 2, *ties, a, b], -1)
+
+
+def loss_of(outputs, labels):
+    loss = -(labels * torch.log_softmax(outputs[:, :LABELS], -1)).sum(-1).mean()
+    return loss + CENTER * (outputs[:, LABELS:].sum(-1) ** 2).mean() if CENTER else loss
+
+
+(out / "recipe.json").write_text(json.dumps(
+    ({"task": "reward", "center_rewards_coefficient": CENTER} if REWARD else {}) | {"optimizer": "AdamW", "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01, "lr_per_step": rates}, indent=1))
+
+trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+if REWARD and LABELS == 3:
+    trained["tie"] = tie
+optimizer = torch.optim.AdamW(trained.values(), lr=peak, weight_decay=0.01)
 expected, logits, losses = {}, [], []
 for step in range(STEPS):
     for group in optimizer.param_groups:
         group["lr"] = rates[step]
     optimizer.zero_grad()
-    found = model(input_ids=ids[step].long(), attention_mask=mask[step].long()).logits
-    loss = -(labels[step] * torch.log_softmax(found, -1)).sum(-1).mean()
+    found = outputs_of(model(input_ids=ids[step].long(), attention_mask=mask[step].long()).logits)
+    loss = loss_of(found, labels[step])
     loss.backward()
     if step == 0:
-        expected |= {f"grad.{n}": p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
+        expected |= {f"grad.{n}": p.grad.clone() for n, p in trained.items()}
     optimizer.step()
     logits.append(found.detach())
     losses.append(loss.detach())
-expected |= {f"final.{n}": p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+expected |= {f"final.{n}": p.detach().clone() for n, p in trained.items()}
 expected |= {"logits": torch.stack(logits), "loss": torch.stack(losses)}
 save_file({k: v.contiguous() for k, v in expected.items()}, out / "expected.safetensors")

@@ -46,19 +46,20 @@ std::string in_memory_name(const std::string& file_name) {
   return stem + (is_head ? ".modules_to_save.default.weight" : ".default.weight");
 }
 
-/** Step `step` of tensors [steps, …], as a batch. */
-Batch golden_batch(const SafetensorsFile& file, size_t step, int32_t pad_id) {
+/** Step `step` of tensors [steps, …], as a batch whose rows have so many texts. */
+Batch golden_batch(const SafetensorsFile& file, size_t step, int32_t pad_id, int64_t texts_per_row) {
   HostTensor ids = file.tensor("input_ids"), mask = file.tensor("attention_mask"), labels = file.tensor("labels");
-  if (ids.shape().size() != 3 || mask.shape() != ids.shape() || labels.shape().size() != 3)
+  if (ids.shape().size() != 3 || mask.shape() != ids.shape() || labels.shape().size() != 3 ||
+      ids.shape()[1] != labels.shape()[1] * texts_per_row)
     fail(
-        "parity: batch.safetensors: input_ids and attention_mask must be [steps, batch, length], labels "
-        "[steps, "
-        "batch, labels]");
-  int64_t b = ids.shape()[1], s = ids.shape()[2], n = labels.shape()[2];
+        "parity: batch.safetensors: input_ids and attention_mask must be [steps, texts, length], labels [steps, rows, "
+        "targets], with {} texts for each row",
+        texts_per_row);
+  int64_t b = ids.shape()[1], s = ids.shape()[2], rows = labels.shape()[1], n = labels.shape()[2];
   auto count = static_cast<size_t>(b * s);
   auto id_values = ids.as<int32_t>().subspan(step * count, count);
   auto mask_values = mask.as<int32_t>().subspan(step * count, count);
-  auto label_values = labels.as<float>().subspan(step * static_cast<size_t>(b * n), static_cast<size_t>(b * n));
+  auto label_values = labels.as<float>().subspan(step * static_cast<size_t>(rows * n), static_cast<size_t>(rows * n));
   Batch batch;
   auto tokens = [&] { return HostTensor(DType::kI32, {b, s}); };
   batch.input_ids = tokens();
@@ -66,13 +67,13 @@ Batch golden_batch(const SafetensorsFile& file, size_t step, int32_t pad_id) {
   batch.segment_ids = tokens();
   batch.dropout_rows = tokens();
   batch.last_index = HostTensor(DType::kI32, {b});
-  batch.labels = HostTensor(DType::kF32, {b, n});
-  batch.weights = HostTensor(DType::kF32, {b});
+  batch.labels = HostTensor(DType::kF32, {rows, n});
+  batch.weights = HostTensor(DType::kF32, {rows});
   std::copy(id_values.begin(), id_values.end(), batch.input_ids.as_mutable<int32_t>().begin());
   std::copy(mask_values.begin(), mask_values.end(), batch.segment_ids.as_mutable<int32_t>().begin());
   std::copy(label_values.begin(), label_values.end(), batch.labels.as_mutable<float>().begin());
+  std::fill_n(batch.weights.as_mutable<float>().begin(), rows, 1.0f);
   for (int64_t row = 0; row < b; ++row) {
-    batch.weights.as_mutable<float>()[static_cast<size_t>(row)] = 1;
     int32_t last = 0;
     for (int64_t place = 0; place < s; ++place) {
       auto at = static_cast<size_t>(row * s + place);
@@ -111,7 +112,11 @@ ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels,
   auto batches = SafetensorsFile::open(folder / "batch.safetensors");
   auto expected = SafetensorsFile::open(folder / "expected.safetensors");
   options.model.spec = files.spec();
-  options.task = judging_task(batches->tensor("labels").shape().at(kLabelsDimension));
+  const int64_t targets = batches->tensor("labels").shape().at(kLabelsDimension);
+  options.task = recipe.value("task", "judge") == "reward"
+                     ? reward_task({targets == 3, recipe.value("center_rewards_coefficient", 0.0)})
+                     : judging_task(targets);
+  options.model.learns_tie = options.task->learns_tie();
   options.model.num_labels = options.task->num_labels();
   LoadedAdapterWeights adapter = read_adapter(peft, files.spec(), options.model.num_labels, &files);
   options.model.lora = adapter.config.lora;
@@ -126,7 +131,11 @@ ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels,
   ParityReport report;
   auto compare_trainable = [&](const std::string& quantity, const std::vector<HostTensor>& values) {
     for (size_t i = 0; i < parameters.size(); ++i) {
-      size_t size = values[i].as<float>().size() / parameters[i].peft_names.size();
+      if (parameters[i].peft_names.empty()) {
+        const std::string name = quantity + "." + parameters[i].name;
+        compare_values(report.quantities[quantity], name, values[i].as<float>(), expected->tensor(name).as<float>());
+      }
+      size_t size = values[i].as<float>().size() / std::max<size_t>(1, parameters[i].peft_names.size());
       for (size_t layer = 0; layer < parameters[i].peft_names.size(); ++layer) {
         std::string name = quantity + "." + in_memory_name(parameters[i].peft_names[layer]);
         compare_values(report.quantities[quantity], name, values[i].as<float>().subspan(layer * size, size),
@@ -138,7 +147,7 @@ ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels,
   HostTensor logits = expected->tensor("logits"), losses = expected->tensor("loss");
   auto pad_id = static_cast<int32_t>(files.config().pad_token_id.value_or(-1));
   for (size_t step = 0; step < rates.size(); ++step) {
-    Batch batch = golden_batch(*batches, step, pad_id);
+    Batch batch = golden_batch(*batches, step, pad_id, options.task->texts_per_row());
     auto rows = static_cast<size_t>(batch.labels.shape()[0]);
     auto [gradients, found] = engine.gradients(batch, 0);
     if (step == 0) {
