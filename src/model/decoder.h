@@ -18,6 +18,7 @@ enum class LayerForm {
 struct ModelOptions {
   DecoderSpec spec;
   LoraConfig lora;
+  bool freeze_head = false;  // the head is not trained
   int64_t num_labels = 3;
   DType dtype = DType::kF32;          // how base weights are held
   DType compute_dtype = DType::kF32;  // of hidden states and matrix products
@@ -42,6 +43,7 @@ struct FrozenParameter {
  * stacked. */
 std::vector<FrozenParameter> frozen_parameters(const ModelOptions& options);
 
+/** With freeze_head, its head is held. */
 TrainableLayout trainable_layout(const ModelOptions& options);
 
 /** One line per axis that a parameter of the model could not be split over. */
