@@ -80,7 +80,7 @@ class ProgramBuilder {
     Value out = logits(trainable, true);
     Value loss_sum = reduce_sum(mul(row_losses(out, options_.label_smoothing), weights_), {0});
     Value mean = mul(loss_sum, element(scalars, StepScalar::kInverseWeight));
-    return {gradients(mean, trainable), loss_sum, out};
+    return {gradients_of(mean, trainable), loss_sum, out};
   }
 
   /** `groups`: how many times the outputs begin with a list like the trainable parameters; the rest is whole. */
@@ -98,6 +98,18 @@ class ProgramBuilder {
   }
 
  private:
+  /** Zeros for what is held: the backward pass computes nothing for it, and norms don't count it. */
+  std::vector<Value> gradients_of(const Value& mean, const std::vector<Value>& trainable) {
+    const std::vector<TrainableParameter> parameters = trainable_layout(options_.model).parameters;
+    std::vector<Value> moved;
+    for (size_t i = 0; i < trainable.size(); ++i)
+      if (!parameters[i].held) moved.push_back(trainable[i]);
+    std::vector<Value> all = gradients(mean, moved);
+    for (size_t i = 0; i < trainable.size(); ++i)
+      if (parameters[i].held) all.insert(all.begin() + static_cast<std::ptrdiff_t>(i), full_like(trainable[i], 0));
+    return all;
+  }
+
   /** f32, whole on each device. */
   Value declare_vector(const char* name, int64_t size) {
     declared({DimensionAxes(1)});
@@ -130,8 +142,8 @@ Value is_finite(const Value& scalar) {
   return compare(Compare::kLe, abs(scalar), full_like(scalar, std::numeric_limits<float>::max()));
 }
 
-/** Clips if asked, and updates, unless the step is a bad one: then the old state goes on. Returns the outputs
- * trainable…, m…, v…, STATS. */
+/** Clips if asked, and updates what is not held, unless the step is a bad one: then the old state goes on. Returns the
+ * outputs trainable…, m…, v…, STATS. */
 std::vector<Value> update(const StepOptions& options, const AdamState& state, std::vector<Value> gradients,
                           const Value& scalars, const Value& loss_sum, const Value& correct, const Value& previous) {
   Value norm = global_norm(gradients);
@@ -145,10 +157,12 @@ std::vector<Value> update(const StepOptions& options, const AdamState& state, st
     good = bit_and(good, compare(Compare::kNe, element(previous, Stat::kApplied), full_like(norm, 0)));
   if (options.max_grad_norm > 0) gradients = clip_by_norm(gradients, norm, options.max_grad_norm);
   AdamState next = adamw_update(options.adam, state, gradients, scalars);
+  const std::vector<TrainableParameter> parameters = trainable_layout(options.model).parameters;
   std::vector<Value> outputs;
   auto keep = [&](const std::vector<Value>& fresh, const std::vector<Value>& old) {
     for (size_t i = 0; i < fresh.size(); ++i)
-      outputs.push_back(select(broadcast_scalar(good, old[i].shape()), fresh[i], old[i]));
+      // AdamW shrinks weights that have no gradient too.
+      outputs.push_back(parameters[i].held ? old[i] : select(broadcast_scalar(good, old[i].shape()), fresh[i], old[i]));
   };
   keep(next.parameters, state.parameters);
   keep(next.m, state.m);

@@ -35,6 +35,8 @@ Value mul(const Value& a, double b);
 Value neg(const Value& a);
 Value exp(const Value& a);
 Value log(const Value& a);
+/** log(1 + x), also where x is so small that 1 + x is 1. */
+Value log1p(const Value& a);
 Value sqrt(const Value& a);
 Value rsqrt(const Value& a);
 Value logistic(const Value& a);

@@ -7,9 +7,9 @@ namespace gavel {
 
 namespace {
 
-enum class Unary { kNeg, kExp, kLog, kSqrt, kRsqrt, kLogistic, kTanh, kSin, kCos, kAbs };
-constexpr std::array<std::string_view, 10> kUnaryNames = {"negate",   "exponential", "log",  "sqrt",   "rsqrt",
-                                                          "logistic", "tanh",        "sine", "cosine", "abs"};
+enum class Unary { kNeg, kExp, kLog, kLog1p, kSqrt, kRsqrt, kLogistic, kTanh, kSin, kCos, kAbs };
+constexpr std::array<std::string_view, 11> kUnaryNames = {
+    "negate", "exponential", "log", "log_plus_one", "sqrt", "rsqrt", "logistic", "tanh", "sine", "cosine", "abs"};
 
 class UnaryOp : public Op {
  public:
@@ -27,6 +27,8 @@ class UnaryOp : public Op {
         return {mul(dy, y)};
       case Unary::kLog:
         return {div(dy, x)};
+      case Unary::kLog1p:
+        return {div(dy, add(x, 1))};
       case Unary::kSqrt:
         return {div(mul(dy, 0.5), y)};
       case Unary::kRsqrt:
@@ -209,6 +211,9 @@ Value exp(const Value& a) {
 }
 Value log(const Value& a) {
   return unary(Unary::kLog, a);
+}
+Value log1p(const Value& a) {
+  return unary(Unary::kLog1p, a);
 }
 Value sqrt(const Value& a) {
   return unary(Unary::kSqrt, a);

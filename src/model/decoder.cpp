@@ -352,7 +352,9 @@ std::vector<FrozenParameter> frozen_parameters(const ModelOptions& options) {
 }
 
 TrainableLayout trainable_layout(const ModelOptions& options) {
-  return trainable_layout(options.spec, options.lora, options.num_labels, options.learns_tie);
+  TrainableLayout layout = trainable_layout(options.spec, options.lora, options.num_labels, options.learns_tie);
+  layout.parameters[layout.head].held = options.freeze_head;
+  return layout;
 }
 
 std::vector<std::string> placement_notes(const ModelOptions& options) {

@@ -34,6 +34,9 @@ struct TrainableParameter {
   Shape shape;  // the tensor's, [layers, …] when stacked
   /** The names that PEFT writes to adapter_model.safetensors, one per layer (one in all for the head). */
   std::vector<std::string> peft_names;
+  /** Stays at its start, without gradient and decay. It is among the trained all the same, so that state, checkpoints
+   * and adapter files are the same lists whatever is held. */
+  bool held = false;
 };
 
 /** All that training changes, and what is what in a list of their values. */

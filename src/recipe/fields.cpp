@@ -247,6 +247,9 @@ void add_lora(std::vector<Field>& fields) {
   fields.push_back(field("lora.use_dora", [](auto& r) -> auto& { return r.lora.use_dora; },
                          "train the length of each row of the adapted weights beside its direction",
                          {.synonyms = {"dora"}}));
+  fields.push_back(field(
+      "lora.freeze_head", [](auto& r) -> auto& { return r.lora.freeze_head; },
+      "train the adapters alone: the head stays what it starts from"));
   fields.push_back(field("lora.init_adapter", [](auto& r) -> auto& { return r.lora.init_adapter; },
                          "an adapter folder to start from (Gavel's or PEFT's), whose rank, scaling and targets are "
                          "then taken; null = PEFT's "

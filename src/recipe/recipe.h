@@ -54,6 +54,7 @@ struct Recipe {
     std::vector<std::string> target_modules = {"o_proj", "v_proj"};
     bool use_rslora = false;
     bool use_dora = false;
+    bool freeze_head = false;
     std::optional<std::string> init_adapter;
     bool operator==(const Lora&) const = default;
   } lora;

@@ -91,6 +91,7 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
   const Recipe::Lora& lora = recipe.lora;
   options.model.lora = {lora.r,          lora.lora_alpha, lora.lora_dropout, lora.target_modules,
                         lora.use_rslora, lora.use_dora};
+  options.model.freeze_head = lora.freeze_head;
   options.model.num_labels = options.task->num_labels();
   options.model.learns_tie = options.task->learns_tie();
   options.model.dtype = recipe.model.dtype;

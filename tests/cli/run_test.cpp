@@ -14,6 +14,8 @@
 #include "base/file.h"
 #include "base/random.h"
 #include "cli/cli_fixture.h"
+#include "io/model_files.h"
+#include "model/adapter.h"
 #include "report/metrics.h"
 #include "report/tensorboard.h"
 #include "train/checkpoint.h"
@@ -154,6 +156,41 @@ TEST_F(Run, GoesOnFromAnyCheckpointBitForBit) {
   // Finished: nothing is left to do, and everything stays.
   ASSERT_EQ(train("from-5", {"train.resume=auto"}), 0);
   expect_same("from-5", "whole");
+}
+
+TEST_F(Run, AFrozenHeadIsSavedAsItStartedAndStaysSoWhenResumed) {
+  const std::vector<std::string> frozen = {"lora.freeze_head=true", "train.weight_decay=0.5", "train.keep_last=100"};
+  auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), frozen.begin(), frozen.end());
+    return more;
+  };
+  auto weights = [&](const std::string& output) {
+    return read_adapter(PeftConfig::read(file(output)), ModelFiles::open(model()).spec(), 3).values;
+  };
+  auto floats = [](const HostTensor& tensor) {
+    return std::vector<float>(tensor.as<float>().begin(), tensor.as<float>().end());
+  };
+  // Where it starts: a step of rate 0 changes nothing.
+  ASSERT_EQ(train("start", {"train.max_steps=1", "train.learning_rate=0"}), 0);
+  ASSERT_EQ(train("whole", with({})), 0);
+  ASSERT_EQ(train("trained"), 0);
+  EXPECT_EQ(floats(weights("whole").back()), floats(weights("start").back()));
+  EXPECT_NE(floats(weights("whole").front()), floats(weights("start").front()));
+  EXPECT_NE(floats(weights("trained").back()), floats(weights("start").back()));
+
+  fs::copy(file("whole"), file("resumed"), fs::copy_options::recursive);
+  for (int64_t later : checkpoints("resumed").steps())
+    if (later > 4) fs::remove_all(checkpoints("resumed").path(later));
+  fs::remove(file("resumed") / "adapter_model.safetensors");
+  EXPECT_THAT(error("resumed", {"--resume", "train.weight_decay=0.5"}), HasSubstr("lora.freeze_head: true → false"));
+  ASSERT_EQ(train("resumed", with({"--resume"})), 0);
+  expect_same("resumed", "whole");
+
+  // An adapter's head is a start like any other.
+  const std::string from_trained = "lora.init_adapter=" + file("trained").string();
+  ASSERT_EQ(train("again", with({from_trained})), 0);
+  EXPECT_EQ(floats(weights("again").back()), floats(weights("trained").back()));
+  EXPECT_NE(floats(weights("again").front()), floats(weights("trained").front()));
 }
 
 TEST_F(Run, KilledAtRandomMomentsAndResumedIsTheSame) {

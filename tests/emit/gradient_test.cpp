@@ -101,6 +101,7 @@ std::vector<GradientCase> cases() {
       {"neg", {s}, unary(neg)},
       {"exp", {s}, unary(exp)},
       {"log", {s}, unary(log), 0.5, 2},
+      {"log1p", {s}, unary(log1p), -0.5, 2},
       {"sqrt", {s}, unary(sqrt), 0.5, 2},
       {"rsqrt", {s}, unary(rsqrt), 0.5, 2},
       {"logistic", {s}, unary(logistic)},

@@ -52,6 +52,7 @@ TEST(Ops, ElementwiseValues) {
       {"neg", [](Value a, Value) { return neg(a); }, [](double a, double) { return -a; }},
       {"exp", [](Value a, Value) { return exp(a); }, [](double a, double) { return std::exp(a); }},
       {"log", [](Value a, Value) { return log(a); }, [](double a, double) { return std::log(a); }},
+      {"log1p", [](Value a, Value) { return log1p(a); }, [](double a, double) { return std::log1p(a); }},
       {"sqrt", [](Value a, Value) { return sqrt(a); }, [](double a, double) { return std::sqrt(a); }},
       {"rsqrt", [](Value a, Value) { return rsqrt(a); }, [](double a, double) { return 1 / std::sqrt(a); }},
       {"logistic", [](Value a, Value) { return logistic(a); }, [&](double a, double) { return sigmoid(a); }},
@@ -74,6 +75,14 @@ TEST(Ops, ElementwiseValues) {
   for (size_t i = 0; i < cases.size(); ++i)
     for (size_t j = 0; j < 3; ++j)
       EXPECT_NEAR(doubles(found[i])[j], cases[i].expected(x[j], y[j]), 1e-14) << cases[i].name;
+}
+
+/** What it is for beside log(add(x, 1)), which is 0 here. */
+TEST(Ops, Log1pKeepsSmallNumbers) {
+  Graph graph;
+  Value x = graph.parameter(DType::kF64, {2}, "x");
+  auto found = CompiledGraph(graph, {log1p(x)}).run({HostTensor::from<double>({1e-20, -1e-20}, {2})});
+  EXPECT_THAT(doubles(found[0]), ElementsAre(1e-20, -1e-20));
 }
 
 TEST(Ops, IntegerValues) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "model/adapter.h"
 #include "setup/open_device.h"
@@ -272,6 +273,53 @@ TEST(Engine, ALossAboveTheLimitIsABadStep) {
     EXPECT_TRUE(applied(loss * 1.01));
     EXPECT_FALSE(applied(loss * 0.99));
   }
+}
+
+bool same_bits(const HostTensor& a, const HostTensor& b) {
+  return a.shape() == b.shape() && std::memcmp(a.data(), b.data(), a.bytes()) == 0;
+}
+
+TEST(Engine, AFrozenHeadStaysAsItWasWhateverTheDecay) {
+  const std::vector<HostTensor> start = golden_adapter(tiny_options().model.spec).values;
+  for (LayerForm form : {LayerForm::kScan, LayerForm::kUnrolled})
+    for (int64_t accumulation : {1, 2}) {
+      SCOPED_TRACE(fmt::format("{}, {}", form == LayerForm::kScan ? "scan" : "unrolled", accumulation));
+      Batcher batcher(rows(24, 12), options_of(Batching::kPadded, 8 / accumulation, accumulation, 12));
+      StepOptions step = tiny_options(0.1);
+      step.model.form = form;
+      step.model.freeze_head = true;
+      step.adam.weight_decay = 0.5;
+      const size_t head = trainable_layout(step.model).head;
+      Engine engine = tiny_engine(step);
+      for (int64_t i = 0; i < 3; ++i) {
+        StepBatches batches = batcher.step(i);
+        EXPECT_TRUE(engine.train_step(batches.micro, i, 1e-2, static_cast<double>(batches.num_rows), 11).get().applied);
+      }
+      const TrainedState state = engine.state();
+      const HostTensor zeros(DType::kF32, start[head].shape());
+      for (size_t i = 0; i < start.size(); ++i) EXPECT_EQ(same_bits(state.weights[i], start[i]), i == head) << i;
+      EXPECT_TRUE(same_bits(state.m[head], zeros));
+      EXPECT_TRUE(same_bits(state.v[head], zeros));
+    }
+}
+
+TEST(Engine, AFrozenHeadTakesNoPartInTheGradientsNorm) {
+  Batcher batcher(rows(8, 12), options_of(Batching::kPadded, 8, 1, 12));
+  const StepBatches first = batcher.step(0);
+  StepOptions free = tiny_options(), frozen = free;
+  frozen.model.freeze_head = true;
+  const size_t head = trainable_layout(free.model).head;
+  auto of_free = tiny_engine(free).gradients(first.micro[0], 0).first;
+  auto of_frozen = tiny_engine(frozen).gradients(first.micro[0], 0).first;
+  double squares = 0;
+  for (size_t i = 0; i < of_free.size(); ++i)
+    for (size_t j = 0; j < of_free[i].as<float>().size(); ++j) {
+      const double value = i == head ? 0 : of_free[i].as<float>()[j];
+      squares += value * value;
+      EXPECT_NEAR(of_frozen[i].as<float>()[j], value, 1e-6) << "tensor " << i << " at " << j;
+    }
+  auto sums = tiny_engine(frozen).train_step(first.micro, 0, 1e-2, 8, 0).get();
+  EXPECT_NEAR(sums.gradient_norm, std::sqrt(squares), 1e-5 * std::sqrt(squares));
 }
 
 TEST(Engine, StateGoesToTheHostAndBackBitForBit) {

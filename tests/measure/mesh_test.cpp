@@ -107,6 +107,11 @@ StepOptions small_options(Kernels kernels, LayerForm form, double dropout) {
   return options;
 }
 
+/** Of each trained tensor. */
+float start_value(size_t element) {
+  return static_cast<float>(0.2 * (random_uniform(3, element) - 0.5));
+}
+
 struct Result {
   std::vector<HostTensor> gradients, weights;
   std::vector<double> losses;
@@ -131,7 +136,7 @@ Result train(StepOptions step, const Mesh& mesh, std::vector<PartitionRule> rule
   for (const auto& parameter : trainable_layout(step.model).parameters) {
     HostTensor value(DType::kF32, parameter.shape);
     auto numbers = value.as_mutable<float>();
-    for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(0.2 * (random_uniform(3, i) - 0.5));
+    for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = start_value(i);
     start.push_back(value);
   }
   engine.set_trainable(start);
@@ -178,6 +183,18 @@ TEST(MeshTraining, AdaptersMayBeSplitByRule) {
   StepOptions step = small_options(Kernels(), LayerForm::kScan, 0);
   Result one = train(step, {}, {}, Batching::kPadded, 8, 1);
   expect_same(one, train(step, {2, 4, 1}, rules, Batching::kPadded, 8, 1), "split adapters");
+}
+
+TEST(MeshTraining, AFrozenHeadMayBeSplitToo) {
+  auto rules = parse_rules("score$: [null, [dp, fsdp]]\n", "rules");
+  StepOptions step = small_options(Kernels(), LayerForm::kScan, 0);
+  step.model.freeze_head = true;
+  const size_t head = trainable_layout(step.model).head;
+  const Result one = train(step, {}, {}, Batching::kPadded, 4, 2);
+  const Result many = train(step, {2, 4, 1}, rules, Batching::kPadded, 4, 2);
+  expect_same(one, many, "split head");
+  auto found = many.weights[head].as<float>();
+  for (size_t i = 0; i < found.size(); ++i) ASSERT_EQ(found[i], start_value(i)) << i;
 }
 
 /** What several processes run before a checkpoint: each then holds all on its first device. */

@@ -63,6 +63,16 @@ TEST(Plan, OnTheCpuWithoutFilesOrData) {
     EXPECT_TRUE(json.contains(key)) << key;
 }
 
+TEST(Plan, AFrozenHeadTakesMemoryAndIsNotCountedAsTrained) {
+  Plan plan = make_plan(recipe_with({"model.path=smollm2-135m", "train.batch_size=2", "data.max_length=16",
+                                     "train.layers=scan", "lora.r=4", "lora.freeze_head=true"}),
+                        {"cpu"});
+  constexpr int64_t kAdapters = 30 * 4 * ((576 + 576) + (576 + 192)), kHead = 3 * 576;  // o_proj and v_proj; score
+  EXPECT_EQ(plan.trained, kAdapters);
+  EXPECT_EQ(plan.per_device.trainable, 4.0 * (kAdapters + kHead));
+  EXPECT_EQ(plan.per_device.weights, 2.0 * static_cast<double>(plan.parameters - kAdapters - kHead));
+}
+
 TEST(Plan, OnAMeshOfVirtualDevicesCountsWhatIsSent) {
   Plan plan = make_plan(recipe_with({"model.path=smollm2-135m", "train.batch_size=6", "data.max_length=64",
                                      "train.layers=scan", "train.kernels=plain", "mesh.fsdp=4", "mesh.mp=2"}),

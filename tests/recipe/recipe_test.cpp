@@ -41,6 +41,7 @@ TEST(Recipe, DefaultsAreThoseOfTheOrigin) {
   EXPECT_EQ(recipe.lora.lora_alpha, 8);
   EXPECT_EQ(recipe.lora.lora_dropout, 0.05);
   EXPECT_THAT(recipe.lora.target_modules, ElementsAre("o_proj", "v_proj"));
+  EXPECT_FALSE(recipe.lora.freeze_head);
   EXPECT_EQ(std::get<double>(recipe.data.valid), 0.05);
   EXPECT_EQ(recipe.data.max_length, 1024);
   EXPECT_EQ(recipe.train.batch_size, 16);
@@ -62,7 +63,7 @@ model:
   dtype: float32
   compute_dtype: bfloat16
   random_init: true
-lora: {r: 16, lora_alpha: 32, lora_dropout: 0, target_modules: all-linear, use_rslora: true}
+lora: {r: 16, lora_alpha: 32, lora_dropout: 0, target_modules: all-linear, use_rslora: true, freeze_head: true}
 data:
   train: 'a.csv'
   valid: held_out.csv
@@ -86,6 +87,7 @@ output: runs/a
   EXPECT_TRUE(recipe.model.random_init);
   EXPECT_THAT(recipe.lora.target_modules,
               ElementsAre("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"));
+  EXPECT_TRUE(recipe.lora.freeze_head);
   EXPECT_EQ(std::get<std::string>(recipe.data.valid), "held_out.csv");
   EXPECT_EQ(recipe.data.columns.response_b, "y");
   EXPECT_FALSE(recipe.data.columns.label_a);

@@ -25,5 +25,17 @@ TEST(RunOptions, TextsLongerThanTheRopeCanTurnAreRefused) {
                {"data.max_length is 513", "the rope of models/long", "up to 512 tokens"});
 }
 
+TEST(RunOptions, AFrozenHeadIsHeldAndNothingElse) {
+  const DecoderSpec spec = decoder_spec(built_in_shape("smollm2-135m"));
+  for (bool freeze : {false, true}) {
+    Recipe recipe;
+    recipe.lora.freeze_head = freeze;
+    recipe.train.kernels = Recipe::Kernels::kPlain;
+    const TrainableLayout layout = trainable_layout(step_options(recipe, spec, DeviceTraits()).model);
+    for (size_t i = 0; i < layout.parameters.size(); ++i)
+      EXPECT_EQ(layout.parameters[i].held, freeze && i == layout.head) << layout.parameters[i].name;
+  }
+}
+
 }  // namespace
 }  // namespace gavel
