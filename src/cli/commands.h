@@ -9,6 +9,7 @@ namespace gavel {
 void add_train_command(CLI::App& app);
 void add_predict_command(CLI::App& app);
 void add_eval_command(CLI::App& app);
+void add_rank_command(CLI::App& app);
 void add_judge_command(CLI::App& app);
 void add_report_command(CLI::App& app);
 void add_merge_command(CLI::App& app);

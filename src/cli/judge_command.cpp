@@ -99,6 +99,8 @@ void add_judge_command(CLI::App& app) {
                  !verdicts[i].swapped_logits ? ""
                  : verdicts[i].flipped()     ? "; the order of the answers decides"
                                              : "; the same with A and B exchanged");
+      if (const auto& rewards = verdicts[i].rewards)
+        fmt::print("rewards A {:.4f}, B {:.4f}\n", (*rewards)[0], (*rewards)[1]);
     }
   });
 }

@@ -14,8 +14,8 @@ namespace gavel {
  * wrong, and with which pair; also for an empty list or more than `most_pairs`. */
 std::vector<PreferenceRow> pairs_from_json(std::string_view text, size_t most_pairs);
 
-/** {"id", "verdict": "A" | "B" | "tie", "probabilities": {"A", "B", "tie"}, "tokens", "truncated", and with
- * swap averaging "agrees": whether both orders led to the same outcome}. */
+/** {"id", "verdict": "A" | "B" | "tie", "probabilities": {"A", "B", "tie"}, "tokens", "truncated", of a reward "rewards": {"A", "B"},
+ * and with swap averaging "agrees": whether both orders led to the same outcome}. */
 nlohmann::ordered_json verdict_json(const PreferenceRow& row, const Verdict& verdict);
 
 }  // namespace gavel

@@ -139,7 +139,10 @@ PredictResult predict_file(Judge& judge, const PredictOptions& options,
   PredictResult result = partial.done();
   std::vector<PreferenceRow> block, window;
   int64_t to_skip = result.rows;
-  if (partial.bytes() == 0) partial.append("id,winner_model_a,winner_model_b,winner_tie\n", result);
+  const bool rewards = judge.recipe().task == Recipe::TaskKind::kReward;
+  if (partial.bytes() == 0)
+    partial.append(fmt::format("id,winner_model_a,winner_model_b,winner_tie{}\n", rewards ? ",reward_a,reward_b" : ""),
+                   result);
 
   auto judge_window = [&] {
     auto verdicts = judge.judge(window, options.swap_average, [&](int64_t done) {
@@ -148,7 +151,9 @@ PredictResult predict_file(Judge& judge, const PredictOptions& options,
     std::string text;
     for (size_t i = 0; i < window.size(); ++i) {
       const auto& p = verdicts[i].probabilities;
-      text += fmt::format("{},{:.10f},{:.10f},{:.10f}\n", csv_cell(window[i].id), p[0], p[1], p[2]);
+      text += fmt::format("{},{:.10f},{:.10f},{:.10f}", csv_cell(window[i].id), p[0], p[1], p[2]);
+      if (verdicts[i].rewards) text += fmt::format(",{:.9g},{:.9g}", (*verdicts[i].rewards)[0], (*verdicts[i].rewards)[1]);
+      text += '\n';
       if (verdicts[i].swapped_logits) ++result.swapped_rows;
       if (verdicts[i].flipped()) ++result.flipped_rows;
     }

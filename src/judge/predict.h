@@ -10,8 +10,8 @@ namespace gavel {
 struct PredictOptions {
   /** CSV, JSONL or Parquet; labels are not needed. */
   std::filesystem::path data;
-  /** CSV to write: id,winner_model_a,winner_model_b,winner_tie, a line for each row of `data`, in its order.
-   */
+  /** CSV to write: id,winner_model_a,winner_model_b,winner_tie, of a reward also reward_a,reward_b; a line for each row of
+   * `data`, in its order. */
   std::filesystem::path out;
   /** As in Judge::judge, of the rows of each window. */
   double swap_average = 0;

@@ -36,7 +36,7 @@ const Choices<Recipe::ComputeType>& choices_of(Recipe::ComputeType) {
 }
 const Choices<Format>& choices_of(Format) {
   using enum Format;
-  static const Choices<Format> table = {{kLmsys, "lmsys"}, {kWsdm, "wsdm"}, {kGeneric, "generic"}};
+  static const Choices<Format> table = {{kLmsys, "lmsys"}, {kWsdm, "wsdm"}, {kChosen, "chosen"}, {kGeneric, "generic"}};
   return table;
 }
 const Choices<Cells>& choices_of(Cells) {

@@ -35,13 +35,19 @@ class CsvRows final : public RowSource {
     out.row.id = has(Column::kId) ? std::string(text(Column::kId)) : std::to_string(raw.row);
     std::array<Turns, 3> turns;
     for (size_t i = 0; i < 3; ++i) {
+      if (!has(static_cast<Column>(i + 1))) {
+        turns[i].texts.emplace_back();  // a prompt that is in the answers' own texts
+        continue;
+      }
       std::string why = parse_cell(text(static_cast<Column>(i + 1)), options_.cells, turns[i]);
       if (why.empty()) continue;
       ++out.occurrences[static_cast<size_t>(Oddity::kNotJson)];
       if (out.not_json.empty()) out.not_json = fmt::format("column '{}': {}", names_[i + 1], why);
     }
     detail::finish_texts(turns[0], turns[1], turns[2], out);
-    if (has(Column::kWinner)) {
+    if (options_.format == Format::kChosen) {
+      detail::set_label(1, 0, 0, out);
+    } else if (has(Column::kWinner)) {
       std::array<double, 3> label{-1, -1, -1};
       detail::winner_label(text(Column::kWinner), label);
       detail::set_label(label[0], label[1], label[2], out);
@@ -55,7 +61,7 @@ class CsvRows final : public RowSource {
     out.row.response_b = std::move(turns[2].texts);
   }
 
-  bool has_labels() const override { return detail::labels_found(index_); }
+  bool has_labels() const override { return options_.format == Format::kChosen || detail::labels_found(index_); }
 
   size_t offset() const override { return reader_.offset(); }
 

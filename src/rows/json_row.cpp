@@ -45,6 +45,79 @@ std::string take_turns(dom::element value, Cells cells, Turns& out) {
   return "";
 }
 
+/** Messages of a conversation: a system's text stands before the first user's, and the assistant's messages are the answers.
+ * `answers` gets as many turns as there are assistant's messages. */
+std::string take_messages(dom::array list, Turns& prompt, Turns& answers) {
+  std::string system;
+  std::string_view last;
+  for (dom::element item : list) {
+    dom::object message;
+    std::string_view role, content;
+    if (item.get(message) != simdjson::SUCCESS || message.at_key("role").get(role) != simdjson::SUCCESS)
+      return "expected messages, each an object with 'role' and 'content'";
+    dom::element value;
+    if (message.at_key("content").get(value) != simdjson::SUCCESS ||
+        (!value.is_null() && value.get(content) != simdjson::SUCCESS))
+      return fmt::format("a message of '{}' has a content that is no text", role);
+    if (role == "assistant" || role == "model" || role == "gpt") {
+      if (last == "assistant") return "two messages of the assistant follow each other";
+      answers.texts.emplace_back(content);
+      last = "assistant";
+    } else if (role == "user" || role == "human" || role == "prompter") {
+      if (last == "user") return "two messages of the user follow each other";
+      prompt.texts.push_back(system.empty() ? std::string(content) : system + "\n\n" + std::string(content));
+      system.clear();
+      last = "user";
+    } else if (role == "system" && last.empty()) {
+      system = content;
+    } else {
+      return fmt::format("a message of '{}', which is neither the user's nor the assistant's", role);
+    }
+  }
+  return "";
+}
+
+/** Format::kChosen: texts, or lists of messages. Answers that are whole conversations bring the prompt's turns themselves. */
+std::string take_chosen(dom::object object, const std::array<std::string, kNumColumns>& names, std::array<Turns, 3>& turns) {
+  dom::array messages;
+  dom::element value;
+  if (object.at_key(names[1]).get(value) == simdjson::SUCCESS) {
+    Turns answers;
+    if (value.get(messages) != simdjson::SUCCESS) {
+      take_turns(value, Cells::kText, turns[0]);
+    } else if (std::string why = take_messages(messages, turns[0], answers); !why.empty()) {
+      return fmt::format("key '{}': {}", names[1], why);
+    }
+    // A prompt that goes over several rounds has answers that both conversations share.
+    turns[1].texts = turns[2].texts = answers.texts;
+  }
+  for (size_t i : {1, 2}) {
+    if (object.at_key(names[i + 1]).get(value) != simdjson::SUCCESS) continue;  // told of by the caller
+    if (value.get(messages) != simdjson::SUCCESS) {
+      Turns text;
+      if (std::string why = take_turns(value, Cells::kText, text); !why.empty())
+        return fmt::format("key '{}': {}", names[i + 1], why);
+      turns[i].texts.insert(turns[i].texts.end(), text.texts.begin(), text.texts.end());
+      turns[i].null_turns += text.null_turns;
+      continue;
+    }
+    Turns prompt, answers;
+    if (std::string why = take_messages(messages, prompt, answers); !why.empty())
+      return fmt::format("key '{}': {}", names[i + 1], why);
+    if (answers.texts.empty()) return fmt::format("key '{}': the assistant says nothing", names[i + 1]);
+    if (prompt.texts.empty()) {
+      turns[i].texts.insert(turns[i].texts.end(), answers.texts.begin(), answers.texts.end());
+      continue;
+    }
+    if (i == 2 && turns[1].texts.size() == answers.texts.size() && prompt.texts != turns[0].texts)
+      return fmt::format("'{}' and '{}' have different messages of the user", names[2], names[3]);
+    turns[0].texts = std::move(prompt.texts);
+    turns[i].texts = std::move(answers.texts);
+  }
+  if (turns[0].texts.empty()) turns[0].texts.emplace_back();
+  return "";
+}
+
 void take_label(dom::object object, const std::array<std::string, kNumColumns>& names, ParsedRow& out) {
   std::array<double, 3> label{-1, -1, -1};
   const std::string& winner = names[static_cast<size_t>(Column::kWinner)];
@@ -110,17 +183,24 @@ void JsonRowParser::parse(const RawRow& raw, ParsedRow& out) const {
   for (size_t i = 0; i < 3; ++i) {
     const std::string& column = names_[i + 1];
     dom::element value;
+    const bool chosen = options_.format == Format::kChosen;
     if (object.at_key(column).get(value) != simdjson::SUCCESS) {
+      if (chosen && i == 0) continue;  // the prompt may be in the conversations
       std::vector<std::string> keys;
       for (auto field : object) keys.emplace_back(field.key);
       out.broken = fmt::format("{}: row {}: expected a key '{}', found {}{}", path_, raw.row, column,
                                fmt::join(keys, ", "), did_you_mean(column, keys));
       return;
     }
+    if (chosen) continue;
     std::string why = take_turns(value, options_.cells, turns[i]);
     if (why.empty()) continue;
     count(Oddity::kNotJson, 1);
     if (out.not_json.empty()) out.not_json = fmt::format("key '{}': {}", column, why);
+  }
+  if (options_.format == Format::kChosen) {
+    out.not_json = take_chosen(object, names_, turns);
+    if (!out.not_json.empty()) count(Oddity::kNotJson, 1);
   }
   detail::finish_texts(turns[0], turns[1], turns[2], out);
   out.row.id = std::to_string(raw.row);
@@ -128,7 +208,10 @@ void JsonRowParser::parse(const RawRow& raw, ParsedRow& out) const {
     std::string_view text;
     out.row.id = id.get(text) == simdjson::SUCCESS ? std::string(text) : simdjson::minify(id);
   }
-  if (has_labels_) take_label(object, names_, out);
+  if (options_.format == Format::kChosen)
+    detail::set_label(1, 0, 0, out);
+  else if (has_labels_)
+    take_label(object, names_, out);
   out.row.prompt = std::move(turns[0].texts);
   out.row.response_a = std::move(turns[1].texts);
   out.row.response_b = std::move(turns[2].texts);

@@ -86,7 +86,7 @@ class JsonlRows final : public RowSource {
       else if (absent.empty())
         absent = names_[c];
     }
-    has_labels_ = wanted > 0 && found == wanted;
+    has_labels_ = options_.format == Format::kChosen || (wanted > 0 && found == wanted);
     if (found < wanted && (found > 0 || options_.purpose == Purpose::kTrain))
       fail(
           "{}: row 1: expected a key '{}', found {}{}: check data.format, or name the columns with "

@@ -15,7 +15,10 @@ PreferenceRow swapped(const PreferenceRow& row) {
 
 Columns standard_columns(Format format) {
   Columns columns{.id = "id", .prompt = "prompt", .response_a = "response_a", .response_b = "response_b"};
-  if (format == Format::kLmsys) {
+  if (format == Format::kChosen) {
+    columns.response_a = "chosen";
+    columns.response_b = "rejected";
+  } else if (format == Format::kLmsys) {
     columns.label_a = "winner_model_a";
     columns.label_b = "winner_model_b";
     columns.label_tie = "winner_tie";

@@ -49,7 +49,7 @@ struct ReadOptions {
   /** For Format::kGeneric alone. */
   Columns columns;
   Ties ties = Ties::kOutcome;
-  /** Format::kWsdm always reads plain text. */
+  /** Format::kWsdm and kChosen always read plain text. */
   Cells cells = Cells::kJson;
   Purpose purpose = Purpose::kTrain;
   /** The first oddity that would be repaired or dropped is an error instead. */

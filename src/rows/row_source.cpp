@@ -41,7 +41,8 @@ ColumnIndex find_columns(const std::string& path, const std::array<std::string, 
       labels_found += is_label;
       if (std::find(found + 1, header.end(), names[c]) != header.end())
         fail("{}: the header names the column '{}' twice", path, names[c]);
-    } else if (c >= static_cast<size_t>(Column::kPrompt) && c <= static_cast<size_t>(Column::kResponseB)) {
+    } else if (c >= static_cast<size_t>(options.format == Format::kChosen ? Column::kResponseA : Column::kPrompt) &&
+               c <= static_cast<size_t>(Column::kResponseB)) {
       missing(names[c]);
     }
   }

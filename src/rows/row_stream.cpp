@@ -106,7 +106,7 @@ RowStream::RowStream(const std::filesystem::path& path, const ReadOptions& optio
   state_->path = path;
   state_->options = options;
   // These files hold plain text; read as JSON no row would be left.
-  if (options.format == Format::kWsdm) state_->options.cells = Cells::kText;
+  if (options.format == Format::kWsdm || options.format == Format::kChosen) state_->options.cells = Cells::kText;
   state_->source = open_rows(path, state_->options);
 }
 

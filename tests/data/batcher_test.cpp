@@ -4,6 +4,7 @@
 
 #include <map>
 #include <set>
+#include <set>
 
 #include "base/random.h"
 #include "data/packing.h"
@@ -232,6 +233,52 @@ TEST(Batcher, TheSameRowsWhateverTheBatchingAndAccumulation) {
     EXPECT_EQ(rows_of(Batching::kPacked, 12, 1, one_sequence), expected);
     EXPECT_EQ(rows_of(Batching::kPacked, 3, 4, one_sequence), expected);
   }
+}
+
+TEST(Batcher, RowsOfTwoTextsHaveBothInOneMicroBatch) {
+  const auto dataset = made_dataset(61, true);
+  for (Batching batching : {Batching::kPadded, Batching::kBucketed, Batching::kPacked})
+    for (bool one_sequence : {false, true})
+      for (bool shuffle : {true, false}) {
+        if (one_sequence && batching != Batching::kPacked) continue;
+        Batcher batcher(dataset, {.texts_per_row = 2,
+                                  .batching = batching,
+                                  .batch_size = 3,
+                                  .gradient_accumulation = 2,
+                                  .max_length = kMaxLength,
+                                  .one_sequence = one_sequence,
+                                  .balance = true,
+                                  .seed = 5,
+                                  .shuffle = shuffle,
+                                  .drop_last = shuffle,
+                                  .sort_by_length = !shuffle});
+        const auto shapes = batcher.shapes();
+        std::set<int64_t> seen;
+        for (int64_t step = 0; step < batcher.steps_per_epoch(); ++step) {
+          std::set<int32_t> masks;  // of a step's texts
+          for (const Batch& batch : batcher.step(step).micro) {
+            const BatchShape shape{batch.input_ids.shape()[0], batch.input_ids.shape()[1], batch.weights.size()};
+            EXPECT_NE(std::find(shapes.begin(), shapes.end(), shape), shapes.end()) << "a shape that was not announced";
+            ASSERT_EQ(batch.last_index.size(), 2 * batch.weights.size());
+            auto ids = batch.input_ids.as<int32_t>();
+            for (size_t r = 0; r < batch.row_indices.size(); ++r) {
+              EXPECT_TRUE(seen.insert(batch.row_indices[r]).second);
+              EXPECT_EQ(batch.labels.as<float>()[3 * r], dataset.label(batch.row_indices[r])[0]);
+              for (size_t second : {0u, 1u}) {
+                const auto end = static_cast<size_t>(batch.last_index.as<int32_t>()[2 * r + second]) + 1;
+                const auto tokens = dataset.tokens(batch.row_indices[r], second == 1);
+                ASSERT_GE(end, tokens.size());
+                EXPECT_TRUE(std::equal(tokens.begin(), tokens.end(), ids.begin() + static_cast<std::ptrdiff_t>(end - tokens.size())));
+                EXPECT_EQ(batch.positions.as<int32_t>()[end - tokens.size()], 0);
+                EXPECT_TRUE(masks.insert(batch.dropout_rows.as<int32_t>()[end - 1]).second);
+              }
+            }
+          }
+        }
+        EXPECT_EQ(seen.size(), shuffle ? 60u : 61u);
+      }
+  EXPECT_THROW(Batcher(dataset, {.texts_per_row = 2, .max_length = kMaxLength, .swap = Swap::kRandom}), Error);
+  EXPECT_THROW(Batcher(made_dataset(61, false), {.texts_per_row = 2, .max_length = kMaxLength}), Error);
 }
 
 TEST(Batcher, TheHeadReadsTheRightmostTokenThatIsNoPad) {

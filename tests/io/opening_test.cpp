@@ -200,7 +200,7 @@ TEST(Opening, ShardsMayLieInAFolderWithin) {
 
 TEST(Opening, OtherPathsSayWhatToGive) {
   TempFolder folder;
-  write_folder(folder, tiny_tensors(tiny_config(), DType::kF32));
+  write_model_folder(folder, tiny_tensors(tiny_config(), DType::kF32));
   expect_error([&] { ModelFiles::open(folder.path() / "model.safetensors"); }, {"give the folder that it lies in"});
   expect_error([&] { ModelFiles::open(folder.file("blob", tiny_gguf(tiny_config()).bytes())); }, {"ends with .gguf"});
   expect_error([&] { ModelFiles::open(folder.path() / "gone"); }, {"nothing is there"});

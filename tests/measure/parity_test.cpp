@@ -40,6 +40,11 @@ TEST_P(GoldenParity, AdaptersWithMagnitudesInBothForms) {
   expect_parity(fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden_dora", GetParam());
 }
 
+TEST_P(GoldenParity, RewardsInBothForms) {
+  for (const char* name : {"golden_reward", "golden_reward_qwen3"})
+    expect_parity(fs::path(GAVEL_SOURCE_DIR) / "tests/train" / name, GetParam());
+}
+
 /** All of a folder's goldens. */
 void expect_parity_of_all(const fs::path& folder, Kernels kernels) {
   if (!fs::exists(folder)) GTEST_SKIP() << "no folder " << folder;

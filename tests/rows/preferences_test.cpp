@@ -4,6 +4,8 @@
 
 #include <map>
 
+#include "base/error.h"
+
 #include "data/split.h"
 #include "data/test_support.h"
 
@@ -175,6 +177,78 @@ TEST(Preferences, JsonLines) {
   EXPECT_EQ(rows_with(data, Oddity::kLoneSurrogate), 1);
   EXPECT_EQ(rows_with(data, Oddity::kInvalidUtf8), 1);
   EXPECT_EQ(rows_with(data, Oddity::kNotJson), 1);
+}
+
+/** The only row of a JSONL file with the columns prompt, chosen and rejected. */
+PreferenceRow chosen_row(std::string_view line) {
+  TempFolder folder;
+  ReadOptions options;
+  options.format = Format::kChosen;
+  options.strict = true;
+  return read_preferences(folder.write("a.jsonl", line), options).rows.at(0);
+}
+
+TEST(Preferences, ChosenAndRejectedInTheLayoutsThatPeopleHave) {
+  // RewardBench, and preferences of plain texts.
+  PreferenceRow row = chosen_row(R"({"prompt": "p", "chosen": "good", "rejected": "[bad]", "subset": "x", "id": 7})");
+  EXPECT_EQ(row.id, "7");
+  EXPECT_THAT(row.prompt, ElementsAre("p"));
+  EXPECT_THAT(row.response_a, ElementsAre("good"));
+  EXPECT_THAT(row.response_b, ElementsAre("[bad]"));
+  EXPECT_THAT(row.label, ElementsAre(1, 0, 0));
+  // UltraFeedback: whole conversations beside the prompt; Skywork's have no prompt.
+  const std::string user = R"({"role": "user", "content": "p"})";
+  auto says = [](const char* text) { return fmt::format(R"({{"role": "assistant", "content": "{}"}})", text); };
+  for (const char* prompt : {R"("prompt": "p", )", ""}) {
+    row = chosen_row(fmt::format(R"({{{}"chosen": [{}, {}], "rejected": [{}, {}]}})", prompt, user, says("good"), user,
+                                 says("bad")));
+    EXPECT_THAT(row.prompt, ElementsAre("p"));
+    EXPECT_THAT(row.response_a, ElementsAre("good"));
+    EXPECT_THAT(row.response_b, ElementsAre("bad"));
+  }
+  // TRL's explicit prompt: messages on both sides.
+  row = chosen_row(fmt::format(R"({{"prompt": [{{"role": "system", "content": "be brief"}}, {}], "chosen": [{}], "rejected": [{}]}})",
+                               user, says("good"), says("bad")));
+  EXPECT_THAT(row.prompt, ElementsAre("be brief\n\np"));
+  EXPECT_THAT(row.response_a, ElementsAre("good"));
+  // Several rounds, the last of which differs.
+  row = chosen_row(fmt::format(R"({{"chosen": [{}, {}, {}, {}], "rejected": [{}, {}, {}, {}]}})", user, says("first"), user,
+                               says("good"), user, says("first"), user, says("bad")));
+  EXPECT_THAT(row.prompt, ElementsAre("p", "p"));
+  EXPECT_THAT(row.response_a, ElementsAre("first", "good"));
+  EXPECT_THAT(row.response_b, ElementsAre("first", "bad"));
+  // A history in the prompt.
+  row = chosen_row(fmt::format(R"({{"prompt": [{}, {}, {}], "chosen": "good", "rejected": "bad"}})", user, says("first"), user));
+  EXPECT_THAT(row.response_a, ElementsAre("first", "good"));
+  // Old conversations as one text.
+  row = chosen_row(R"({"chosen": "\n\nHuman: p\n\nAssistant: good", "rejected": "\n\nHuman: p\n\nAssistant: bad"})");
+  EXPECT_THAT(row.prompt, ElementsAre(""));
+  EXPECT_THAT(row.response_a, ElementsAre("\n\nHuman: p\n\nAssistant: good"));
+  TempFolder folder;
+  ReadOptions options;
+  options.format = Format::kChosen;
+  row = read_preferences(folder.write("a.csv", "prompt,chosen,rejected\np,[x],y\n"), options).rows.at(0);
+  EXPECT_THAT(row.response_a, ElementsAre("[x]"));
+  EXPECT_THAT(row.label, ElementsAre(1, 0, 0));
+}
+
+TEST(Preferences, MessagesThatAreNoConversationAreNamed) {
+  auto problem = [](std::string_view line) -> std::string {
+    try {
+      chosen_row(line);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  EXPECT_THAT(problem(R"({"chosen": [{"role": "user"}], "rejected": "b"})"), HasSubstr("'user' has a content that is no text"));
+  EXPECT_THAT(problem(R"({"chosen": [{"role": "tool", "content": "x"}], "rejected": "b"})"), HasSubstr("a message of 'tool'"));
+  EXPECT_THAT(problem(R"({"chosen": [3], "rejected": "b"})"), HasSubstr("expected messages"));
+  EXPECT_THAT(problem(R"({"chosen": [{"role": "user", "content": "x"}], "rejected": "b"})"), HasSubstr("the assistant says nothing"));
+  EXPECT_THAT(problem(R"({"prompt": "p", "chosen": "a"})"), HasSubstr("expected a key 'rejected'"));
+  EXPECT_THAT(problem(R"({"chosen": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "a"}],
+                          "rejected": [{"role": "user", "content": "y"}, {"role": "assistant", "content": "b"}]})"),
+              HasSubstr("different messages of the user"));
 }
 
 TEST(Preferences, WrittenFilesReadBack) {

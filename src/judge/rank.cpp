@@ -1,0 +1,83 @@
+#include "judge/rank.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "base/error.h"
+
+namespace gavel {
+
+namespace {
+
+/** A text, or a list of texts. */
+std::vector<std::string> texts_of(const nlohmann::json& object, const char* key, int64_t number) {
+  auto found = object.find(key);
+  if (found == object.end()) fail("line {}: key '{}' is missing: expected prompt and responses", number, key);
+  if (found->is_string()) return {found->get<std::string>()};
+  std::vector<std::string> texts;
+  if (found->is_array())
+    for (const auto& item : *found) {
+      if (!item.is_string()) fail("line {}: key '{}' holds {}, expected texts", number, key, item.type_name());
+      texts.push_back(item.get<std::string>());
+    }
+  if (texts.empty()) fail("line {}: key '{}' has no text", number, key);
+  return texts;
+}
+
+}  // namespace
+
+Candidates candidates_of(std::string_view line, int64_t number) {
+  const auto object = nlohmann::json::parse(line, nullptr, false);
+  if (!object.is_object()) fail("line {}: expected an object {{\"prompt\": …, \"responses\": […]}}", number);
+  Candidates out;
+  out.id = std::to_string(number);
+  if (auto id = object.find("id"); id != object.end() && !id->is_null())
+    out.id = id->is_string() ? id->get<std::string>() : id->dump();
+  out.prompt = texts_of(object, "prompt", number);
+  out.responses = texts_of(object, "responses", number);
+  return out;
+}
+
+std::vector<std::vector<double>> rewards_of(Judge& judge, std::span<const Candidates> all) {
+  if (judge.recipe().task != Recipe::TaskKind::kReward)
+    fail("answers are put in order by their rewards: this adapter is a judge of pairs, not one of task: reward");
+  // Two answers make a row; an odd one out stands on both sides.
+  std::vector<PreferenceRow> rows;
+  for (const Candidates& candidates : all)
+    for (size_t i = 0; i < candidates.responses.size(); i += 2) {
+      PreferenceRow& row = rows.emplace_back();
+      row.prompt = candidates.prompt;
+      // The conversation's earlier answers are not known here.
+      auto answers = [&](size_t which) {
+        std::vector<std::string> turns(candidates.prompt.size());
+        turns.back() = candidates.responses[std::min(which, candidates.responses.size() - 1)];
+        return turns;
+      };
+      row.response_a = answers(i);
+      row.response_b = answers(i + 1);
+    }
+  const std::vector<Verdict> verdicts = judge.judge(rows);
+  std::vector<std::vector<double>> rewards;
+  size_t next = 0;
+  for (const Candidates& candidates : all) {
+    std::vector<double>& of = rewards.emplace_back();
+    for (size_t i = 0; i < candidates.responses.size(); ++i) {
+      of.push_back((*verdicts[next].rewards)[i % 2]);
+      if (i % 2 == 1 || i + 1 == candidates.responses.size()) ++next;
+    }
+  }
+  return rewards;
+}
+
+nlohmann::ordered_json ranking_json(const Candidates& candidates, const std::vector<double>& rewards) {
+  std::vector<size_t> order(rewards.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return rewards[a] > rewards[b]; });
+  return {{"id", candidates.id},
+          {"rewards", rewards},
+          {"order", order},
+          {"best", candidates.responses[order.front()]}};
+}
+
+}  // namespace gavel
