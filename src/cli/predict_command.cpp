@@ -14,7 +14,8 @@ void add_predict_command(CLI::App& app) {
   auto window = std::make_shared<int64_t>(PredictOptions{}.window);
   auto restart = std::make_shared<bool>(false);
   command->add_option("--data", *data, "CSV or JSONL file of pairs, of any size; labels are not needed")->required();
-  command->add_option("--out", *out, "CSV to write: id,winner_model_a,winner_model_b,winner_tie, and of a reward reward_a,reward_b");
+  command->add_option("--out", *out,
+                      "CSV to write: id,winner_model_a,winner_model_b,winner_tie, and of a reward reward_a,reward_b");
   command
       ->add_option("--window", *window, "Rows that are sorted by length and judged together, and kept when interrupted")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));

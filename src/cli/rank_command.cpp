@@ -23,8 +23,7 @@ void add_rank_command(CLI::App& app) {
   command
       ->add_option("--data", *data, "JSONL file: {\"prompt\": text or turns, \"responses\": [texts], \"id\": optional}")
       ->required();
-  command
-      ->add_option("--out", *out, "JSONL to write: {\"id\", \"rewards\", \"order\": best first, \"best\": the text}")
+  command->add_option("--out", *out, "JSONL to write: {\"id\", \"rewards\", \"order\": best first, \"best\": the text}")
       ->required();
   command->callback([=] {
     const std::shared_ptr<const MappedFile> file = MappedFile::open(*data);
@@ -49,8 +48,8 @@ void add_rank_command(CLI::App& app) {
       const auto part = std::span(all).subspan(begin, std::min(kPromptsAtOnce, all.size() - begin));
       const auto rewards = rewards_of(judge, part);
       for (size_t i = 0; i < part.size(); ++i)
-        written.write(
-            ranking_json(part[i], rewards[i]).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+        written.write(ranking_json(part[i], rewards[i]).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
+                      "\n");
       progress.update(static_cast<int64_t>(begin + part.size()));
     }
     written.commit();

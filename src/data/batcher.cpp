@@ -400,9 +400,9 @@ std::vector<BatchShape> Batcher::shapes() const {
       break;
     case Batching::kPacked:
       for (int64_t size : sizes_)
-        out.push_back(options_.one_sequence ? BatchShape{1, size, options_.batch_size}
-                                            : BatchShape{size, options_.max_length,
-                                                         texts == 2 ? options_.batch_size : rows_per_step()});
+        out.push_back(options_.one_sequence
+                          ? BatchShape{1, size, options_.batch_size}
+                          : BatchShape{size, options_.max_length, texts == 2 ? options_.batch_size : rows_per_step()});
       break;
   }
   return out;

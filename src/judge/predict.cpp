@@ -152,7 +152,8 @@ PredictResult predict_file(Judge& judge, const PredictOptions& options,
     for (size_t i = 0; i < window.size(); ++i) {
       const auto& p = verdicts[i].probabilities;
       text += fmt::format("{},{:.10f},{:.10f},{:.10f}", csv_cell(window[i].id), p[0], p[1], p[2]);
-      if (verdicts[i].rewards) text += fmt::format(",{:.9g},{:.9g}", (*verdicts[i].rewards)[0], (*verdicts[i].rewards)[1]);
+      if (verdicts[i].rewards)
+        text += fmt::format(",{:.9g},{:.9g}", (*verdicts[i].rewards)[0], (*verdicts[i].rewards)[1]);
       text += '\n';
       if (verdicts[i].swapped_logits) ++result.swapped_rows;
       if (verdicts[i].flipped()) ++result.flipped_rows;

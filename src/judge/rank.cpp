@@ -74,10 +74,7 @@ nlohmann::ordered_json ranking_json(const Candidates& candidates, const std::vec
   std::vector<size_t> order(rewards.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return rewards[a] > rewards[b]; });
-  return {{"id", candidates.id},
-          {"rewards", rewards},
-          {"order", order},
-          {"best", candidates.responses[order.front()]}};
+  return {{"id", candidates.id}, {"rewards", rewards}, {"order", order}, {"best", candidates.responses[order.front()]}};
 }
 
 }  // namespace gavel

@@ -274,7 +274,7 @@ void add_data(std::vector<Field>& fields) {
                          {.limits = between(0, kManyRows)}));
   fields.push_back(field(
       "data.format", [](auto& r) -> auto& { return r.data.format; },
-      "column names of lmsys or wsdm files; generic = as data.columns says"));
+      "column names of lmsys or wsdm files; chosen = prompt, chosen, rejected; generic = as data.columns says"));
   auto column = [&fields](const char* name, auto get, const char* help) {
     fields.push_back(field(std::string("data.columns.") + name, get, help));
   };
@@ -434,16 +434,18 @@ void add_place(std::vector<Field>& fields) {
   fields.push_back(field(
       "mesh.rules", [](auto& r) -> auto& { return r.mesh.rules; },
       "file with partition rules by parameter name; null = the built-in ones"));
-  fields.push_back(field("reward.ties", [](auto& r) -> auto& { return r.reward.ties; },
-                         "with task: reward, how ties are read: davidson = an outcome whose logit is learnt; none = half for "
-                         "each answer (Bradley-Terry)"));
+  fields.push_back(field(
+      "reward.ties", [](auto& r) -> auto& { return r.reward.ties; },
+      "with task: reward, how ties are read: davidson = an outcome whose logit is learnt; none = half for "
+      "each answer (Bradley-Terry)"));
   fields.push_back(
       field("reward.center_coefficient", [](auto& r) -> auto& { return r.reward.center_coefficient; },
             "times the square of the sum of a pair's rewards is added to its loss, which keeps rewards near 0; 0 = not",
             {.limits = at_least(0), .synonyms = {"center_rewards_coefficient"}}));
-  fields.push_back(field("task", [](auto& r) -> auto& { return r.task; },
-                         "what is trained: judge = which of two answers is better, from a text with both; reward = a number "
-                         "for one answer, from pairs of answers"));
+  fields.push_back(field(
+      "task", [](auto& r) -> auto& { return r.task; },
+      "what is trained: judge = which of two answers is better, from a text with both; reward = a number "
+      "for one answer, from pairs of answers"));
   fields.push_back(field("device", [](auto& r) -> auto& { return r.device; },
                          "cpu, cuda, tpu, or the path of a PJRT plugin", {.synonyms = {"platform"}}));
   fields.push_back(field("output", [](auto& r) -> auto& { return r.output; },

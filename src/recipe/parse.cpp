@@ -275,16 +275,18 @@ class Parser {
     const std::vector<std::string> names = {"origin", "turns", "chat", "llama3", "chatml"};
     if (std::find(names.begin(), names.end(), text) != names.end()) return;
     const std::vector<std::string> placeholders =
-        recipe_.task == Recipe::TaskKind::kReward ? std::vector<std::string>{"{prompt}", "{response}"}
-                                                  : std::vector<std::string>{"{prompt}", "{response_a}", "{response_b}"};
+        recipe_.task == Recipe::TaskKind::kReward
+            ? std::vector<std::string>{"{prompt}", "{response}"}
+            : std::vector<std::string>{"{prompt}", "{response_a}", "{response_b}"};
     for (const std::string& placeholder : placeholders)
       if (text.find(placeholder) == std::string::npos) {
         const std::string last = placeholders.back();
-        problem(place("data.template"), "data.template",
-                fmt::format("expected origin, turns, chat, llama3, chatml, or a text with {} and {}; found none of these "
-                            "names, and no {}{}",
-                            fmt::join(placeholders.begin(), placeholders.end() - 1, ", "), last, placeholder,
-                            did_you_mean(shortened(text), names)));
+        problem(
+            place("data.template"), "data.template",
+            fmt::format("expected origin, turns, chat, llama3, chatml, or a text with {} and {}; found none of these "
+                        "names, and no {}{}",
+                        fmt::join(placeholders.begin(), placeholders.end() - 1, ", "), last, placeholder,
+                        did_you_mean(shortened(text), names)));
         return;
       }
   }

@@ -7,8 +7,8 @@ namespace gavel {
 
 /** The columns of a file. */
 enum class Format : uint8_t {
-  kLmsys,    // id, prompt, response_a, response_b, winner_model_a, winner_model_b, winner_tie
-  kWsdm,     // id, prompt, response_a, response_b, winner (model_a | model_b | tie); cells are plain text
+  kLmsys,  // id, prompt, response_a, response_b, winner_model_a, winner_model_b, winner_tie
+  kWsdm,   // id, prompt, response_a, response_b, winner (model_a | model_b | tie); cells are plain text
   /** id, prompt, chosen, rejected: answer A is the chosen one and wins. Each is a text, or in JSON and Parquet also a list of
    * messages {"role", "content"}; chosen and rejected may then be whole conversations, and prompt may be absent. */
   kChosen,

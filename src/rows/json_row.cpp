@@ -78,7 +78,8 @@ std::string take_messages(dom::array list, Turns& prompt, Turns& answers) {
 }
 
 /** Format::kChosen: texts, or lists of messages. Answers that are whole conversations bring the prompt's turns themselves. */
-std::string take_chosen(dom::object object, const std::array<std::string, kNumColumns>& names, std::array<Turns, 3>& turns) {
+std::string take_chosen(dom::object object, const std::array<std::string, kNumColumns>& names,
+                        std::array<Turns, 3>& turns) {
   dom::array messages;
   dom::element value;
   if (object.at_key(names[1]).get(value) == simdjson::SUCCESS) {

@@ -141,8 +141,8 @@ HostTensor base_magnitudes(const TensorSpec& weight, const StepOptions& options,
 
 /** With a logit of ties, 0 where the adapter has none, if the task learns one. */
 std::vector<HostTensor> initial_of_adapter(const fs::path& folder, const StepOptions& options, const BaseModel& base) {
-  LoadedAdapterWeights adapter = read_adapter(PeftConfig::read(folder), base.spec, options.model.num_labels,
-                                              base.files ? &*base.files : nullptr);
+  LoadedAdapterWeights adapter =
+      read_adapter(PeftConfig::read(folder), base.spec, options.model.num_labels, base.files ? &*base.files : nullptr);
   if (options.model.learns_tie && !adapter.config.learns_tie) adapter.values.emplace_back(DType::kF32, Shape{1});
   if (!options.model.learns_tie && adapter.config.learns_tie) adapter.values.pop_back();
   return std::move(adapter.values);
@@ -151,8 +151,7 @@ std::vector<HostTensor> initial_of_adapter(const fs::path& folder, const StepOpt
 }  // namespace
 
 std::vector<HostTensor> initial_trainable(const Recipe& recipe, const StepOptions& options, const BaseModel& base) {
-  if (recipe.lora.init_adapter)
-    return initial_of_adapter(*recipe.lora.init_adapter, options, base);
+  if (recipe.lora.init_adapter) return initial_of_adapter(*recipe.lora.init_adapter, options, base);
   const TrainableLayout layout = trainable_layout(options.model);
   std::vector<HostTensor> values;
   for (const TrainableParameter& parameter : layout.parameters)

@@ -24,8 +24,8 @@ class RewardCommands : public Cli {
     ASSERT_EQ(train("reward"), 0);
   }
   int train(const std::string& name, std::vector<std::string> more = {}) const {
-    std::vector<std::string> arguments = {"train",        file("recipe.yaml").string(),
-                                          "task=reward",  "output=" + file(name).string(),
+    std::vector<std::string> arguments = {"train", file("recipe.yaml").string(), "task=reward",
+                                          "output=" + file(name).string(),
                                           // The tiny model has a head of three labels.
                                           "model.head=fresh", "train.max_steps=4"};
     arguments.insert(arguments.end(), more.begin(), more.end());
@@ -61,8 +61,9 @@ TEST_F(RewardCommands, ProbabilitiesFollowFromTheRewardsAndTheTie) {
 }
 
 TEST_F(RewardCommands, PredictEvalAndJudgeSayRewards) {
-  ASSERT_EQ(run({"predict", "--adapter", adapter(), "--data", file("test.csv").string(), "--out", file("out.csv").string()}),
-            0);
+  ASSERT_EQ(
+      run({"predict", "--adapter", adapter(), "--data", file("test.csv").string(), "--out", file("out.csv").string()}),
+      0);
   std::istringstream lines(read_text(file("out.csv")));
   std::string line;
   std::getline(lines, line);
@@ -80,9 +81,11 @@ TEST_F(RewardCommands, PredictEvalAndJudgeSayRewards) {
 }
 
 TEST_F(RewardCommands, RankPutsTheBestFirst) {
-  write_file(file("n.jsonl"), "{\"id\": \"x\", \"prompt\": \"p\", \"responses\": [\"a\", \"b b b\", \"c\"]}\n\n"
-                              "{\"prompt\": [\"p\", \"q\"], \"responses\": [\"alone\"]}\n");
-  ASSERT_EQ(run({"rank", "--adapter", adapter(), "--data", file("n.jsonl").string(), "--out", file("r.jsonl").string()}), 0);
+  write_file(file("n.jsonl"),
+             "{\"id\": \"x\", \"prompt\": \"p\", \"responses\": [\"a\", \"b b b\", \"c\"]}\n\n"
+             "{\"prompt\": [\"p\", \"q\"], \"responses\": [\"alone\"]}\n");
+  ASSERT_EQ(
+      run({"rank", "--adapter", adapter(), "--data", file("n.jsonl").string(), "--out", file("r.jsonl").string()}), 0);
   std::istringstream lines(read_text(file("r.jsonl")));
   std::string line;
   std::getline(lines, line);
@@ -97,8 +100,9 @@ TEST_F(RewardCommands, RankPutsTheBestFirst) {
   std::getline(lines, line);
   EXPECT_EQ(nlohmann::json::parse(line)["id"], "3");
   write_file(file("bad.jsonl"), "{\"prompt\": \"p\"}\n");
-  EXPECT_THAT(error_of({"rank", "--adapter", adapter(), "--data", file("bad.jsonl").string(), "--out", file("z").string()}),
-              HasSubstr("line 1: key 'responses' is missing"));
+  EXPECT_THAT(
+      error_of({"rank", "--adapter", adapter(), "--data", file("bad.jsonl").string(), "--out", file("z").string()}),
+      HasSubstr("line 1: key 'responses' is missing"));
 }
 
 TEST_F(RewardCommands, AJudgeAndARewardAreNotTakenForEachOther) {

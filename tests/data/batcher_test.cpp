@@ -4,7 +4,6 @@
 
 #include <map>
 #include <set>
-#include <set>
 
 #include "base/random.h"
 #include "data/packing.h"
@@ -268,7 +267,8 @@ TEST(Batcher, RowsOfTwoTextsHaveBothInOneMicroBatch) {
                 const auto end = static_cast<size_t>(batch.last_index.as<int32_t>()[2 * r + second]) + 1;
                 const auto tokens = dataset.tokens(batch.row_indices[r], second == 1);
                 ASSERT_GE(end, tokens.size());
-                EXPECT_TRUE(std::equal(tokens.begin(), tokens.end(), ids.begin() + static_cast<std::ptrdiff_t>(end - tokens.size())));
+                EXPECT_TRUE(std::equal(tokens.begin(), tokens.end(),
+                                       ids.begin() + static_cast<std::ptrdiff_t>(end - tokens.size())));
                 EXPECT_EQ(batch.positions.as<int32_t>()[end - tokens.size()], 0);
                 EXPECT_TRUE(masks.insert(batch.dropout_rows.as<int32_t>()[end - 1]).second);
               }

@@ -322,8 +322,9 @@ TEST_F(AdapterFolder, OtherModulesAndHeadsAreRefusedWithTheirNames) {
   json_ = good;
   auto tensors = tensors_;
   tensors_[0].second = HostTensor(DType::kF32, {1, 8});
-  EXPECT_THAT(refusal(),
-              HasSubstr("has shape [1, 8] (one label: a reward model, opened with task=reward); this task's has [3, 8]"));
+  EXPECT_THAT(
+      refusal(),
+      HasSubstr("has shape [1, 8] (one label: a reward model, opened with task=reward); this task's has [3, 8]"));
   tensors_.erase(tensors_.begin());
   json_["task_type"] = "CAUSAL_LM";
   EXPECT_THAT(refusal(),

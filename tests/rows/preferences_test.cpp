@@ -5,7 +5,6 @@
 #include <map>
 
 #include "base/error.h"
-
 #include "data/split.h"
 #include "data/test_support.h"
 
@@ -207,18 +206,20 @@ TEST(Preferences, ChosenAndRejectedInTheLayoutsThatPeopleHave) {
     EXPECT_THAT(row.response_b, ElementsAre("bad"));
   }
   // TRL's explicit prompt: messages on both sides.
-  row = chosen_row(fmt::format(R"({{"prompt": [{{"role": "system", "content": "be brief"}}, {}], "chosen": [{}], "rejected": [{}]}})",
-                               user, says("good"), says("bad")));
+  row = chosen_row(fmt::format(
+      R"({{"prompt": [{{"role": "system", "content": "be brief"}}, {}], "chosen": [{}], "rejected": [{}]}})", user,
+      says("good"), says("bad")));
   EXPECT_THAT(row.prompt, ElementsAre("be brief\n\np"));
   EXPECT_THAT(row.response_a, ElementsAre("good"));
   // Several rounds, the last of which differs.
-  row = chosen_row(fmt::format(R"({{"chosen": [{}, {}, {}, {}], "rejected": [{}, {}, {}, {}]}})", user, says("first"), user,
-                               says("good"), user, says("first"), user, says("bad")));
+  row = chosen_row(fmt::format(R"({{"chosen": [{}, {}, {}, {}], "rejected": [{}, {}, {}, {}]}})", user, says("first"),
+                               user, says("good"), user, says("first"), user, says("bad")));
   EXPECT_THAT(row.prompt, ElementsAre("p", "p"));
   EXPECT_THAT(row.response_a, ElementsAre("first", "good"));
   EXPECT_THAT(row.response_b, ElementsAre("first", "bad"));
   // A history in the prompt.
-  row = chosen_row(fmt::format(R"({{"prompt": [{}, {}, {}], "chosen": "good", "rejected": "bad"}})", user, says("first"), user));
+  row = chosen_row(
+      fmt::format(R"({{"prompt": [{}, {}, {}], "chosen": "good", "rejected": "bad"}})", user, says("first"), user));
   EXPECT_THAT(row.response_a, ElementsAre("first", "good"));
   // Old conversations as one text.
   row = chosen_row(R"({"chosen": "\n\nHuman: p\n\nAssistant: good", "rejected": "\n\nHuman: p\n\nAssistant: bad"})");
@@ -241,14 +242,18 @@ TEST(Preferences, MessagesThatAreNoConversationAreNamed) {
     }
     return "no error";
   };
-  EXPECT_THAT(problem(R"({"chosen": [{"role": "user"}], "rejected": "b"})"), HasSubstr("'user' has a content that is no text"));
-  EXPECT_THAT(problem(R"({"chosen": [{"role": "tool", "content": "x"}], "rejected": "b"})"), HasSubstr("a message of 'tool'"));
+  EXPECT_THAT(problem(R"({"chosen": [{"role": "user"}], "rejected": "b"})"),
+              HasSubstr("'user' has a content that is no text"));
+  EXPECT_THAT(problem(R"({"chosen": [{"role": "tool", "content": "x"}], "rejected": "b"})"),
+              HasSubstr("a message of 'tool'"));
   EXPECT_THAT(problem(R"({"chosen": [3], "rejected": "b"})"), HasSubstr("expected messages"));
-  EXPECT_THAT(problem(R"({"chosen": [{"role": "user", "content": "x"}], "rejected": "b"})"), HasSubstr("the assistant says nothing"));
+  EXPECT_THAT(problem(R"({"chosen": [{"role": "user", "content": "x"}], "rejected": "b"})"),
+              HasSubstr("the assistant says nothing"));
   EXPECT_THAT(problem(R"({"prompt": "p", "chosen": "a"})"), HasSubstr("expected a key 'rejected'"));
-  EXPECT_THAT(problem(R"({"chosen": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "a"}],
-                          "rejected": [{"role": "user", "content": "y"}, {"role": "assistant", "content": "b"}]})"),
-              HasSubstr("different messages of the user"));
+  EXPECT_THAT(
+      problem(
+          R"({"chosen": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "a"}], "rejected": [{"role": "user", "content": "y"}, {"role": "assistant", "content": "b"}]})"),
+      HasSubstr("different messages of the user"));
 }
 
 TEST(Preferences, WrittenFilesReadBack) {
