@@ -1,11 +1,21 @@
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/judge_options.h"
 #include "judge/predict.h"
+#include "judge/rank.h"
 #include "report/progress.h"
 #include "report/table.h"
 
 namespace gavel {
+
+namespace {
+
+constexpr size_t kPromptsAtOnce = 256;
+
+}  // namespace
 
 void add_predict_command(CLI::App& app) {
   auto* command = app.add_subcommand("predict", "Judge the pairs of a file and write their probabilities");
@@ -35,6 +45,48 @@ void add_predict_command(CLI::App& app) {
       spdlog::info("{} rows were there from an interrupted call", format_count(result.resumed_rows));
     if (std::string line = flip_line(result.swapped_rows, result.flipped_rows); !line.empty()) spdlog::info("{}", line);
     spdlog::info("wrote {} rows to {}", format_count(result.rows), *out);
+  });
+}
+
+void add_rank_command(CLI::App& app) {
+  auto* command = app.add_subcommand("rank", "Put the answers to each prompt of a JSONL file in order, by a reward");
+  auto arguments = add_judge_options(*command);
+  auto data = std::make_shared<std::string>(), out = std::make_shared<std::string>();
+  command
+      ->add_option("--data", *data, "JSONL file: {\"prompt\": text or turns, \"responses\": [texts], \"id\": optional}")
+      ->required();
+  command->add_option("--out", *out, "JSONL to write: {\"id\", \"rewards\", \"order\": best first, \"best\": the text}")
+      ->required();
+  command->callback([=] {
+    const std::shared_ptr<const MappedFile> file = MappedFile::open(*data);
+    std::vector<Candidates> all;
+    std::string_view text = file->text();
+    for (int64_t number = 1; !text.empty(); ++number) {
+      const size_t end = std::min(text.find('\n'), text.size());
+      const std::string_view line = text.substr(0, end);
+      text.remove_prefix(std::min(end + 1, text.size()));
+      if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+      try {
+        all.push_back(candidates_of(line, number));
+      } catch (const Error& error) {
+        fail("{}: {}", *data, error.what());
+      }
+    }
+    if (all.empty()) fail("{}: the file is empty", *data);
+    Judge judge(arguments->options());
+    AtomicFile written(*out);
+    Progress progress(static_cast<int64_t>(all.size()), "rank", "prompt");
+    for (size_t begin = 0; begin < all.size(); begin += kPromptsAtOnce) {
+      const auto part = std::span(all).subspan(begin, std::min(kPromptsAtOnce, all.size() - begin));
+      const auto rewards = rewards_of(judge, part);
+      for (size_t i = 0; i < part.size(); ++i)
+        written.write(ranking_json(part[i], rewards[i]).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
+                      "\n");
+      progress.update(static_cast<int64_t>(begin + part.size()));
+    }
+    written.commit();
+    progress.finish();
+    spdlog::info("wrote {} prompts to {}", format_count(static_cast<int64_t>(all.size())), *out);
   });
 }
 

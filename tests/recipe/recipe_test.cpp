@@ -453,7 +453,8 @@ TEST(Keys, ChoicesAreValid) {
     for (const std::string& choice : key.choices) {
       Recipe recipe = parse_recipe(with_required(""), "r", {key.key + "=" + choice});
       std::string leaf = key.key.substr(key.key.rfind('.') + 1);
-      EXPECT_THAT(to_yaml(recipe), HasSubstr("  " + leaf + ": " + choice + "\n"));
+      const std::string indent = leaf == key.key ? "\n" : "  ";
+      EXPECT_THAT(to_yaml(recipe), HasSubstr(indent + leaf + ": " + choice + "\n"));
     }
   }
   EXPECT_EQ(choice_name(Truncation::kProportional), "proportional");
