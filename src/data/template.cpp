@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "chat/python_text.h"
 
 namespace gavel {
 
@@ -14,14 +15,14 @@ constexpr std::string_view kOrigin =
 constexpr std::string_view kRoundSeparator = "\n\n========\n\n";
 
 struct ChatFormat {
-  std::string_view name, mark, before, after;
+  std::string_view name, before, after;
 };
 // As the models' own templates write one user message and the generation prompt (the begin token is the
 // tokenizer's).
 constexpr std::array<ChatFormat, 2> kChatFormats = {{
-    {"llama3", "<|start_header_id|>", "<|start_header_id|>user<|end_header_id|>\n\n",
+    {"llama3", "<|start_header_id|>user<|end_header_id|>\n\n",
      "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"},
-    {"chatml", "<|im_start|>", "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"},
+    {"chatml", "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"},
 }};
 
 std::string join(const std::vector<std::string>& turns, size_t first) {
@@ -96,15 +97,44 @@ size_t Template::num_rounds(const PreferenceRow& row) {
   return std::max({row.prompt.size(), row.response_a.size(), row.response_b.size(), size_t{1}});
 }
 
-std::string Template::chat_name(std::string_view jinja) {
-  for (const ChatFormat& format : kChatFormats)
-    if (jinja.find(format.mark) != std::string_view::npos) return std::string(format.name);
-  fail("data.template: {}: write the text out, with {{prompt}}, {{response_a}} and {{response_b}}",
-       jinja.empty() ? "chat: the model has no chat template"
-                     : "the model's chat template is neither llama3 nor chatml");
+Template Template::chat(ChatTemplate chat, std::string begin_token) {
+  Template out = parse("turns");
+  out.begin_token_ = std::move(begin_token);
+  out.chat_ = std::make_shared<ChatTemplate>(std::move(chat));
+  const std::string mark = "What the judge reads";
+  std::string text = out.frame(mark).text;
+  if (text.find(mark, text.find(mark) + 1) != std::string::npos)
+    fail(
+        "data.template: chat: {}: the chat template writes a user's message more than once: write the text out in "
+        "data.template, with {{prompt}}, {{response_a}} and {{response_b}}",
+        out.chat_->source());
+  return out;
 }
 
-std::vector<Template::Piece> Template::pieces(const PreferenceRow& row, bool swap, size_t first_round) const {
+Template::Framed Template::frame(std::string content) const {
+  Framed out;
+  if (!chat_) {
+    out.begin = before_.size();
+    out.end = is_chat() ? out.begin + content.size() : out.begin;
+    out.text = before_ + content + after_;
+    return out;
+  }
+  const ChatMessage message{"user", std::move(content)};
+  out.text = chat_->render(std::span(&message, 1), true);
+  if (!begin_token_.empty() && out.text.starts_with(begin_token_)) out.text.erase(0, begin_token_.size());
+  // Many templates write a message without the white space at its ends.
+  for (std::string_view written : {std::string_view(message.content), python::strip(message.content)}) {
+    out.begin = out.text.find(written);
+    out.end = out.begin + written.size();
+    if (out.begin != std::string::npos) return out;
+  }
+  fail(
+      "data.template: chat: {}: the chat template does not write a user's message as it is: write the text out in "
+      "data.template, with {{prompt}}, {{response_a}} and {{response_b}}",
+      chat_->source());
+}
+
+std::vector<Template::Piece> Template::content_pieces(const PreferenceRow& row, bool swap, size_t first_round) const {
   const std::vector<std::string>& a = swap ? row.response_b : row.response_a;
   const std::vector<std::string>& b = swap ? row.response_a : row.response_b;
   std::vector<Piece> out;
@@ -124,7 +154,6 @@ std::vector<Template::Piece> Template::pieces(const PreferenceRow& row, bool swa
     }
   };
   using Turns = std::vector<std::string>;
-  add_words(before_);
   if (by_round_) {
     for (size_t round = first_round; round < num_rounds(row); ++round) {
       if (round > first_round) add_words(kRoundSeparator);
@@ -133,19 +162,50 @@ std::vector<Template::Piece> Template::pieces(const PreferenceRow& row, bool swa
   } else {
     add([&](const Turns& turns) { return join(turns, first_round); });
   }
-  add_words(after_);
   return out;
 }
 
+std::vector<Template::Piece> Template::pieces(const PreferenceRow& row, bool swap, size_t first_round) const {
+  std::vector<Piece> content = content_pieces(row, swap, first_round);
+  if (!is_chat()) return content;
+  std::string text;
+  for (const Piece& piece : content) text += piece.text;
+  const Framed whole = frame(text);
+  // What the format leaves out at the ends of the text, the first and last pieces lose.
+  const std::string_view written = std::string_view(whole.text).substr(whole.begin, whole.end - whole.begin);
+  size_t from = text.find(written), left = text.size() - from - written.size();
+  for (auto piece = content.begin(); from > 0; ++piece) {
+    size_t cut = std::min(from, piece->text.size());
+    piece->text.erase(0, cut);
+    from -= cut;
+  }
+  for (auto piece = content.rbegin(); left > 0; ++piece) {
+    size_t cut = std::min(left, piece->text.size());
+    piece->text.resize(piece->text.size() - cut);
+    left -= cut;
+  }
+  // Words beside words are one piece, which is encoded as a whole.
+  if (content.front().part != Part::kWords) content.insert(content.begin(), {Part::kWords, ""});
+  if (content.back().part != Part::kWords) content.push_back({Part::kWords, ""});
+  content.front().text.insert(0, whole.text, 0, whole.begin);
+  content.back().text.append(whole.text, whole.end);
+  return content;
+}
+
 std::string Template::render(const PreferenceRow& row, bool swap) const {
-  std::string out;
-  for (const Piece& piece : pieces(row, swap)) out += piece.text;
-  return out;
+  return render_framed(row, swap).text;
+}
+
+Template::Framed Template::render_framed(const PreferenceRow& row, bool swap) const {
+  std::string content;
+  for (const Piece& piece : content_pieces(row, swap, 0)) content += piece.text;
+  return frame(std::move(content));
 }
 
 std::string Template::fingerprint() const {
   std::string out = fmt::format("{}|{}|{}", by_round_ ? "turns" : "joined", before_, after_);
   for (const Piece& part : parts_) out += fmt::format("|{}:{}", static_cast<int>(part.part), part.text);
+  if (chat_) out += fmt::format("|chat|{}|{}", begin_token_, chat_->fingerprint());
   return out;
 }
 

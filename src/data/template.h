@@ -1,9 +1,11 @@
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "chat/chat_template.h"
 #include "rows/preferences.h"
 
 namespace gavel {
@@ -21,28 +23,44 @@ class Template {
    * - "origin": the reference notebook's text, turns joined with a space;
    * - "turns": the same text once per round of the conversation, rounds separated by a line of equals signs;
    * - "llama3", "chatml": the text of "turns" as a user's message in that chat format, followed by the header of the
-   *   assistant's answer;
+   *   assistant's answer (chat() is for a model's own format);
    * - a text with the placeholders {prompt}, {response_a} and {response_b}, each once; turns are joined with a space,
    *   and {{ and }} stand for braces.
    * Throws Error for an unknown name or placeholder, and for a placeholder that is not there exactly once. */
   static Template parse(std::string_view name_or_text);
 
-  /** "llama3" or "chatml": the format that a model's own chat template (Jinja) writes, told by its special tokens.
-   * Throws Error when it is neither. */
-  static std::string chat_name(std::string_view jinja);
+  /** The text of "turns" as a user's message in a model's own chat format. A rendered text that begins with `begin_token`
+   * loses it: for tokenizers that put it before every text themselves. Throws Error when the template refuses a single
+   * user's message or does not write it once. */
+  static Template chat(ChatTemplate chat, std::string begin_token);
 
   /** Number of rounds: the longest of the three lists of turns (missing turns are empty). */
   static size_t num_rounds(const PreferenceRow& row);
   /** The text in pieces, of rounds `first_round` and later; `swap` exchanges A and B. */
   std::vector<Piece> pieces(const PreferenceRow& row, bool swap, size_t first_round = 0) const;
   std::string render(const PreferenceRow& row, bool swap) const;
+
+  struct Framed {
+    std::string text;
+    /** Where the row's part of the text is, which special tokens are not to be read in: all but a chat format's words.
+     * Nowhere (0, 0) for texts that are no chat's. */
+    size_t begin = 0, end = 0;
+  };
+  Framed render_framed(const PreferenceRow& row, bool swap) const;
+  /** Whether the words are a chat format's, so that special tokens stand in them alone. */
+  bool is_chat() const { return chat_ || !before_.empty(); }
   /** Identifies the template in cache keys. */
   std::string fingerprint() const;
 
  private:
+  Framed frame(std::string content) const;
+  std::vector<Piece> content_pieces(const PreferenceRow& row, bool swap, size_t first_round) const;
+
   std::vector<Piece> parts_;    // placeholders have no text
   std::string before_, after_;  // around all rounds
   bool by_round_ = false;
+  std::shared_ptr<const ChatTemplate> chat_;
+  std::string begin_token_;
 };
 
 }  // namespace gavel

@@ -11,6 +11,9 @@ namespace gavel {
 struct TextEncoder {
   /** Appends the ids of the text, without prefix and suffix. Called from several threads at once. */
   std::function<void(std::string_view, std::vector<int32_t>&)> encode;
+  /** The same of a text whose bytes from `begin` to `end` are a stranger's: special tokens written there are text. When it
+   * is not set, encode() stands for it. */
+  std::function<void(std::string_view, size_t begin, size_t end, std::vector<int32_t>&)> encode_around;
   /** Ids the tokenizer's template puts before and after every text (Llama 3: begin of text). */
   std::vector<int32_t> prefix, suffix;
   /** Negative when the model has no pad token. */

@@ -53,6 +53,9 @@ Tokenizer load_tokenizer(const Recipe& recipe, const ModelConfig& config) {
 TextEncoder make_encoder(const Tokenizer& tokenizer) {
   TextEncoder encoder;
   encoder.encode = [tokenizer](std::string_view text, std::vector<int32_t>& ids) { tokenizer.encode(text, ids); };
+  encoder.encode_around = [tokenizer](std::string_view text, size_t begin, size_t end, std::vector<int32_t>& ids) {
+    tokenizer.encode_around(text, begin, end, ids);
+  };
   encoder.prefix = tokenizer.prefix();
   encoder.suffix = tokenizer.suffix();
   encoder.pad_id = tokenizer.pad_id().value_or(-1);

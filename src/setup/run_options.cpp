@@ -1,6 +1,8 @@
 #include "setup/run_options.h"
 
+#include "base/error.h"
 #include "base/log.h"
+#include "chat/chat_template.h"
 #include "setup/open_device.h"
 
 namespace gavel {
@@ -9,6 +11,19 @@ namespace {
 
 Kernels kernels_of(const Recipe& recipe, const DeviceTraits& device) {
   return recipe.train.kernels == Recipe::Kernels::kPlain ? Kernels() : device.kernels;
+}
+
+Template chat_text(const Tokenizer& tokenizer) {
+  if (tokenizer.chat_template().empty())
+    fail(
+        "data.template: chat: {} has no chat template (chat_template in tokenizer_config.json, chat_template.jinja, or "
+        "tokenizer.chat_template in a GGUF file): write the text out, with {{prompt}}, {{response_a}} and "
+        "{{response_b}}",
+        tokenizer.source());
+  // What the tokenizer puts before every text, the template must not write a second time.
+  const std::vector<int32_t>& prefix = tokenizer.prefix();
+  return Template::chat(ChatTemplate::parse(tokenizer.chat_template(), tokenizer.source(), tokenizer.special_tokens()),
+                        prefix.empty() ? "" : tokenizer.id_to_token(prefix.front()));
 }
 
 }  // namespace
@@ -24,8 +39,8 @@ TokenizeOptions tokenize_options(const Recipe& recipe, const Tokenizer& tokenize
                                             const TextEncoder& encoder) {
     return task->encode(row, swap, how, encoder);
   };
-  bool chat = recipe.data.text_template == "chat";
-  options.text = Template::parse(chat ? Template::chat_name(tokenizer.chat_template()) : recipe.data.text_template);
+  options.text =
+      recipe.data.text_template == "chat" ? chat_text(tokenizer) : Template::parse(recipe.data.text_template);
   options.truncation = recipe.data.truncation;
   options.max_length = recipe.data.max_length;
   options.proportional_shares = recipe.data.proportional_shares;

@@ -118,11 +118,36 @@ void encode_characters(const BpeModel& model, const PreTokenizer& pre, std::stri
 
 size_t Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids) const {
   ScratchPool::Lease lease(impl_->pool);
-  return encode(text, *lease, ids);
+  return encode(text, {}, *lease, ids);
 }
 
-size_t Tokenizer::encode(std::string_view text, EncodeScratch& scratch, std::vector<int32_t>& ids) const {
+size_t Tokenizer::encode_around(std::string_view text, size_t begin, size_t end, std::vector<int32_t>& ids) const {
+  std::string mended;
+  size_t replaced = 0;
+  if (!is_valid_utf8(text)) {
+    replaced = append_lossy(mended, text.substr(0, begin));
+    size_t first = mended.size();
+    replaced += append_lossy(mended, text.substr(begin, end - begin));
+    size_t last = mended.size();
+    replaced += append_lossy(mended, text.substr(end));
+    text = mended;
+    begin = first;
+    end = last;
+  }
+  ScratchPool::Lease lease(impl_->pool);
+  encode(text, {begin, end}, *lease, ids);
+  return replaced;
+}
+
+size_t Tokenizer::encode(std::string_view text, const Foreign& foreign, EncodeScratch& scratch,
+                         std::vector<int32_t>& ids) const {
   const Impl& impl = *impl_;
+  // A token that takes the white space before it is where its first letter is.
+  auto is_foreign = [&](std::string_view whole, size_t begin, size_t end, int32_t id) {
+    if (foreign.begin == foreign.end || !is_special(id)) return false;
+    while (begin + 1 < end && (whole[begin] == ' ' || whole[begin] == '\n' || whole[begin] == '\t')) ++begin;
+    return begin >= foreign.begin && begin < foreign.end;
+  };
   size_t replaced = 0;
   if (!is_valid_utf8(text)) {
     scratch.text.clear();
@@ -133,7 +158,8 @@ size_t Tokenizer::encode(std::string_view text, EncodeScratch& scratch, std::vec
   scratch.pieces.clear();
   impl.first.split(text, scratch.pieces);
   for (const auto& outer : scratch.pieces) {
-    if (outer.id >= 0) {
+    const bool as_text = outer.id >= 0 && is_foreign(text, outer.begin, outer.end, outer.id);
+    if (outer.id >= 0 && !as_text) {
       ids.push_back(outer.id);
       continue;
     }
@@ -152,14 +178,16 @@ size_t Tokenizer::encode(std::string_view text, EncodeScratch& scratch, std::vec
         encode_characters(impl.model, impl.pre, rest, outer.begin == 0 && begin == 0, scratch, ids);
       }
     };
-    if (impl.second.empty()) {
+    if (impl.second.empty() || as_text) {
       encode_rest(0, normal.size());
       continue;
     }
     scratch.inner.clear();
     impl.second.split(normal, scratch.inner);
     for (const auto& piece : scratch.inner) {
-      if (piece.id >= 0) {
+      // Where normalizing changed the text, a place in it is not known in the text as it was.
+      const bool known = normal.data() == part.data();
+      if (piece.id >= 0 && !(known && is_foreign(text, outer.begin + piece.begin, outer.begin + piece.end, piece.id))) {
         ids.push_back(piece.id);
       } else {
         encode_rest(piece.begin, piece.end);
@@ -217,6 +245,10 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
   std::string out;
   append_lossy(out, raw);
   return out;
+}
+
+const std::string& Tokenizer::source() const {
+  return impl_->source;
 }
 
 const std::string& Tokenizer::chat_template() const {
