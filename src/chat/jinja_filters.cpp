@@ -317,6 +317,7 @@ Value Renderer::filter_text(std::string_view name, const Value& value, CallArgum
     return Value::of(heap_.keep(titled(text)));
   }
   if (name == "indent") {
+    if (!value.is(Kind::kText)) throw Problem(fmt::format("indent of {}: expected a text", value.kind_name()));
     const Value* width = arguments.take("width");
     bool first = arguments.flag("first", false), blank = arguments.flag("blank", false);
     arguments.done();
