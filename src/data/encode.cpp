@@ -16,10 +16,17 @@ struct Section {
   std::vector<int32_t> ids;
 };
 
+void encode_text(const Template::Framed& text, const TextEncoder& encoder, std::vector<int32_t>& ids) {
+  if (!text.foreign.empty() && encoder.encode_around)
+    encoder.encode_around(text.text, text.foreign, ids);
+  else
+    encoder.encode(text.text, ids);
+}
+
 /** Pieces encoded one by one. A space before a part belongs to the part's first word, as the pre-tokenizers
  * of byte-level BPE have it, so that the ids are those of the whole text wherever words do not merge over a
  * seam. */
-std::vector<Section> encode_pieces(std::vector<Template::Piece> pieces, const TextEncoder& encoder) {
+std::vector<Section> encode_pieces(std::vector<Template::Piece> pieces, bool is_chat, const TextEncoder& encoder) {
   for (size_t i = 0; i + 1 < pieces.size(); ++i) {
     if (pieces[i].part != Part::kWords || pieces[i + 1].part == Part::kWords) continue;
     if (!pieces[i].text.ends_with(' ') || pieces[i + 1].text.empty()) continue;
@@ -29,7 +36,9 @@ std::vector<Section> encode_pieces(std::vector<Template::Piece> pieces, const Te
   std::vector<Section> sections;
   for (const auto& piece : pieces) {
     Section& section = sections.emplace_back(Section{piece.part, {}});
-    encoder.encode(piece.text, section.ids);
+    Template::Framed text{piece.text, {}};
+    if (is_chat && piece.part != Part::kWords) text.foreign.emplace_back(0, piece.text.size());
+    encode_text(text, encoder, section.ids);
   }
   return sections;
 }
@@ -40,7 +49,7 @@ std::vector<int32_t> cut_proportionally(const PreferenceRow& row, bool swap, con
   std::vector<Section> sections;
   int64_t words = 0, contents = 0;
   for (size_t first = 0; first < rounds; ++first) {
-    sections = encode_pieces(options.text.pieces(row, swap, first), encoder);
+    sections = encode_pieces(options.text.pieces(row, swap, first), options.text.is_chat(), encoder);
     words = contents = 0;
     for (const auto& section : sections)
       (section.part == Part::kWords ? words : contents) += static_cast<int64_t>(section.ids.size());
@@ -121,7 +130,7 @@ EncodedText encode_row(const PreferenceRow& row, bool swap, const EncodeOptions&
          options.max_length, fixed);
   EncodedText out;
   out.ids = encoder.prefix;
-  encoder.encode(options.text.render(row, swap), out.ids);
+  encode_text(options.text.render_framed(row, swap), encoder, out.ids);
   out.full_length = static_cast<int64_t>(out.ids.size() + encoder.suffix.size());
   if (out.full_length > options.max_length) {
     auto content = out.ids.begin() + static_cast<std::ptrdiff_t>(encoder.prefix.size());

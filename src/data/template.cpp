@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "chat/python_text.h"
 
 namespace gavel {
 
@@ -16,17 +17,17 @@ constexpr std::string_view kConversation = "User: {prompt}\n\nAssistant: {respon
 constexpr std::string_view kRoundSeparator = "\n\n========\n\n";
 
 struct ChatFormat {
-  std::string_view name, mark, before, after;
+  std::string_view name, before, after;
   /** Of a conversation's round: before the prompt, between prompt and answer, and after it. */
   std::string_view round_before, round_middle, round_after;
 };
 // As the models' own templates write one user message and the generation prompt (the begin token is the
 // tokenizer's).
 constexpr std::array<ChatFormat, 2> kChatFormats = {{
-    {"llama3", "<|start_header_id|>", "<|start_header_id|>user<|end_header_id|>\n\n",
+    {"llama3", "<|start_header_id|>user<|end_header_id|>\n\n",
      "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", "<|start_header_id|>user<|end_header_id|>\n\n",
      "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>"},
-    {"chatml", "<|im_start|>", "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n", "<|im_start|>user\n",
+    {"chatml", "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n", "<|im_start|>user\n",
      "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>\n"},
 }};
 
@@ -94,6 +95,7 @@ Template Template::parse(std::string_view text) {
   out.separator_ = kRoundSeparator;
   for (const ChatFormat& format : kChatFormats) {
     if (text != format.name) continue;
+    out.is_chat_ = true;
     out.before_ = format.before;
     out.after_ = format.after;
     text = "turns";
@@ -117,6 +119,7 @@ Template Template::parse_conversation(std::string_view text) {
   out.by_round_ = true;
   for (const ChatFormat& format : kChatFormats) {
     if (text != format.name) continue;
+    out.is_chat_ = true;
     out.parts_ = {{Part::kWords, std::string(format.round_before)},
                   {Part::kPrompt, ""},
                   {Part::kWords, std::string(format.round_middle)},
@@ -139,15 +142,82 @@ size_t Template::num_rounds(const PreferenceRow& row) {
   return std::max({row.prompt.size(), row.response_a.size(), row.response_b.size(), size_t{1}});
 }
 
-std::string Template::chat_name(std::string_view jinja) {
-  for (const ChatFormat& format : kChatFormats)
-    if (jinja.find(format.mark) != std::string_view::npos) return std::string(format.name);
-  fail("data.template: {}: write the text out, with {{prompt}}, {{response_a}} and {{response_b}}",
-       jinja.empty() ? "chat: the model has no chat template"
-                     : "the model's chat template is neither llama3 nor chatml");
+Template Template::chat(ChatTemplate chat, std::string begin_token) {
+  Template out = parse("turns");
+  out.begin_token_ = std::move(begin_token);
+  out.chat_ = std::make_shared<ChatTemplate>(std::move(chat));
+  const std::string mark = "What the judge reads";
+  std::string text = out.frame(mark).text;
+  if (text.find(mark, text.find(mark) + 1) != std::string::npos)
+    fail(
+        "data.template: chat: {}: the chat template writes a user's message more than once: write the text out in "
+        "data.template, with {{prompt}}, {{response_a}} and {{response_b}}",
+        out.chat_->source());
+  return out;
 }
 
-std::vector<Template::Piece> Template::pieces(const PreferenceRow& row, bool swap, size_t first_round) const {
+Template Template::chat_conversation(ChatTemplate chat, std::string begin_token) {
+  Template out;
+  out.conversation_ = true;
+  out.begin_token_ = std::move(begin_token);
+  out.chat_ = std::make_shared<ChatTemplate>(std::move(chat));
+  PreferenceRow row;
+  row.prompt = {"What is asked"};
+  row.response_a = {"What is answered"};
+  out.converse(row, false, 0);
+  return out;
+}
+
+Template::Framed Template::rendered(std::span<const ChatMessage> messages, bool add_generation_prompt) const {
+  Framed out;
+  out.text = chat_->render(messages, add_generation_prompt);
+  if (!begin_token_.empty() && out.text.starts_with(begin_token_)) out.text.erase(0, begin_token_.size());
+  size_t at = 0;
+  for (const ChatMessage& message : messages) {
+    // Many templates write a message without the white space at its ends.
+    const std::string_view candidates[] = {message.content, python::strip(message.content)};
+    size_t begin = std::string::npos;
+    for (std::string_view written : candidates) {
+      begin = out.text.find(written, at);
+      if (begin == std::string::npos) continue;
+      out.foreign.emplace_back(begin, begin + written.size());
+      at = begin + written.size();
+      break;
+    }
+    if (begin == std::string::npos)
+      fail(
+          "data.template: chat: {}: the chat template does not write the {}'s message as it is: write the text out in "
+          "data.template, with placeholders",
+          chat_->source(), message.role);
+  }
+  return out;
+}
+
+Template::Framed Template::frame(std::string content) const {
+  if (chat_) {
+    const ChatMessage message{"user", std::move(content)};
+    return rendered(std::span(&message, 1), true);
+  }
+  Framed out;
+  if (is_chat_) out.foreign.emplace_back(before_.size(), before_.size() + content.size());
+  out.text = before_ + content + after_;
+  return out;
+}
+
+Template::Framed Template::converse(const PreferenceRow& row, bool swap, size_t first_round) const {
+  const std::vector<std::string>& answers = swap ? row.response_b : row.response_a;
+  auto turn = [](const std::vector<std::string>& turns, size_t round) {
+    return round < turns.size() ? turns[round] : std::string();
+  };
+  std::vector<ChatMessage> messages;
+  for (size_t round = first_round; round < num_rounds(row); ++round) {
+    messages.push_back({"user", turn(row.prompt, round)});
+    messages.push_back({"assistant", turn(answers, round)});
+  }
+  return rendered(messages, false);
+}
+
+std::vector<Template::Piece> Template::content_pieces(const PreferenceRow& row, bool swap, size_t first_round) const {
   const std::vector<std::string>& a = swap ? row.response_b : row.response_a;
   const std::vector<std::string>& b = swap ? row.response_a : row.response_b;
   std::vector<Piece> out;
@@ -167,7 +237,6 @@ std::vector<Template::Piece> Template::pieces(const PreferenceRow& row, bool swa
     }
   };
   using Turns = std::vector<std::string>;
-  add_words(before_);
   if (by_round_) {
     for (size_t round = first_round; round < num_rounds(row); ++round) {
       if (round > first_round) add_words(separator_);
@@ -176,20 +245,76 @@ std::vector<Template::Piece> Template::pieces(const PreferenceRow& row, bool swa
   } else {
     add([&](const Turns& turns) { return join(turns, first_round); });
   }
-  add_words(after_);
   return out;
 }
 
+std::vector<Template::Piece> Template::pieces(const PreferenceRow& row, bool swap, size_t first_round) const {
+  if (conversation_) {
+    const Framed whole = converse(row, swap, first_round);
+    std::vector<Piece> out;
+    size_t at = 0;
+    Part part = Part::kPrompt;
+    for (const auto& [begin, end] : whole.foreign) {
+      if (begin > at) out.push_back({Part::kWords, whole.text.substr(at, begin - at)});
+      out.push_back({part, whole.text.substr(begin, end - begin)});
+      part = part == Part::kPrompt ? Part::kResponseA : Part::kPrompt;
+      at = end;
+    }
+    if (at < whole.text.size()) out.push_back({Part::kWords, whole.text.substr(at)});
+    return out;
+  }
+  std::vector<Piece> content = content_pieces(row, swap, first_round);
+  // A format whose words are among the parts has no frame around them.
+  if (!is_chat() || (!chat_ && before_.empty())) return content;
+  std::string text;
+  for (const Piece& piece : content) text += piece.text;
+  const Framed whole = frame(text);
+  const auto [begin, end] = whole.foreign.front();
+  // What the format leaves out at the ends of the text, the first and last pieces lose.
+  const std::string_view written = std::string_view(whole.text).substr(begin, end - begin);
+  size_t from = text.find(written), left = text.size() - from - written.size();
+  for (auto piece = content.begin(); from > 0; ++piece) {
+    size_t cut = std::min(from, piece->text.size());
+    piece->text.erase(0, cut);
+    from -= cut;
+  }
+  for (auto piece = content.rbegin(); left > 0; ++piece) {
+    size_t cut = std::min(left, piece->text.size());
+    piece->text.resize(piece->text.size() - cut);
+    left -= cut;
+  }
+  // Words beside words are one piece, which is encoded as a whole.
+  if (content.front().part != Part::kWords) content.insert(content.begin(), {Part::kWords, ""});
+  if (content.back().part != Part::kWords) content.push_back({Part::kWords, ""});
+  content.front().text.insert(0, whole.text, 0, begin);
+  content.back().text.append(whole.text, end);
+  return content;
+}
+
 std::string Template::render(const PreferenceRow& row, bool swap) const {
-  std::string out;
-  for (const Piece& piece : pieces(row, swap)) out += piece.text;
-  return out;
+  return render_framed(row, swap).text;
+}
+
+Template::Framed Template::render_framed(const PreferenceRow& row, bool swap) const {
+  if (conversation_) return converse(row, swap, 0);
+  if (is_chat_ && before_.empty()) {
+    Framed out;
+    for (const Piece& piece : content_pieces(row, swap, 0)) {
+      if (piece.part != Part::kWords) out.foreign.emplace_back(out.text.size(), out.text.size() + piece.text.size());
+      out.text += piece.text;
+    }
+    return out;
+  }
+  std::string content;
+  for (const Piece& piece : content_pieces(row, swap, 0)) content += piece.text;
+  return frame(std::move(content));
 }
 
 std::string Template::fingerprint() const {
   std::string out = fmt::format("{}|{}|{}", by_round_ ? "turns" : "joined", before_, after_);
   if (by_round_ && separator_ != kRoundSeparator) out += "|between:" + separator_;
   for (const Piece& part : parts_) out += fmt::format("|{}:{}", static_cast<int>(part.part), part.text);
+  if (chat_) out += fmt::format("|{}|{}|{}", conversation_ ? "rounds" : "chat", begin_token_, chat_->fingerprint());
   return out;
 }
 

@@ -295,11 +295,12 @@ void add_data(std::vector<Field>& fields) {
       "data.cells", [](auto& r) -> auto& { return r.data.cells; },
       "how text cells are read: json lists of turns; split = the reference notebook's way (escapes stay "
       "literal); text = one plain turn"));
-  fields.push_back(field("data.template", [](auto& r) -> auto& { return r.data.text_template; },
-                         "origin (the reference notebook's text), turns, chat (turns as the model's chat template "
-                         "writes them: llama3 or chatml, which "
-                         "can be named too), or a text with {prompt}, {response_a} and {response_b}",
-                         {.synonyms = {"prompt_template"}}));
+  fields.push_back(
+      field("data.template", [](auto& r) -> auto& { return r.data.text_template; },
+            "origin (the reference notebook's text), turns, chat (turns as a user's message that the "
+            "model's own chat template writes), llama3, chatml (the same in these formats), or a text with "
+            "{prompt}, {response_a} and {response_b}",
+            {.synonyms = {"prompt_template"}}));
   fields.push_back(field("data.max_length", [](auto& r) -> auto& { return r.data.max_length; }, "longest row in tokens",
                          {.limits = between(8, kManyRows), .synonyms = {"max_seq_length", "max_len"}}));
   fields.push_back(field("data.truncation", [](auto& r) -> auto& { return r.data.truncation; },

@@ -54,6 +54,8 @@ Tokenizer load_tokenizer(const Recipe& recipe, const ModelConfig& config) {
 TextEncoder make_encoder(const Tokenizer& tokenizer) {
   TextEncoder encoder;
   encoder.encode = [tokenizer](std::string_view text, std::vector<int32_t>& ids) { tokenizer.encode(text, ids); };
+  encoder.encode_around = [tokenizer](std::string_view text, std::span<const TextEncoder::ByteRange> foreign,
+                                      std::vector<int32_t>& ids) { tokenizer.encode_around(text, foreign, ids); };
   encoder.prefix = tokenizer.prefix();
   encoder.suffix = tokenizer.suffix();
   encoder.pad_id = tokenizer.pad_id().value_or(-1);

@@ -1,6 +1,8 @@
 #include "setup/run_options.h"
 
+#include "base/error.h"
 #include "base/log.h"
+#include "chat/chat_template.h"
 #include "setup/open_device.h"
 
 namespace gavel {
@@ -9,6 +11,22 @@ namespace {
 
 Kernels kernels_of(const Recipe& recipe, const DeviceTraits& device) {
   return recipe.train.kernels == Recipe::Kernels::kPlain ? Kernels() : device.kernels;
+}
+
+/** In the model's own chat format: the judged text as a user's message, or conversations. */
+Template chat_text(const Tokenizer& tokenizer, bool conversations) {
+  if (tokenizer.chat_template().empty())
+    fail(
+        "data.template: chat: {} has no chat template (chat_template in tokenizer_config.json, chat_template.jinja, or "
+        "tokenizer.chat_template in a GGUF file): write the text out, with {{prompt}}, {{response_a}} and "
+        "{{response_b}} (of a reward {{prompt}} and {{response}})",
+        tokenizer.source());
+  // What the tokenizer puts before every text, the template must not write a second time.
+  const std::vector<int32_t>& prefix = tokenizer.prefix();
+  ChatTemplate chat = ChatTemplate::parse(tokenizer.chat_template(), tokenizer.source(), tokenizer.special_tokens());
+  std::string begin_token = prefix.empty() ? "" : tokenizer.id_to_token(prefix.front());
+  return conversations ? Template::chat_conversation(std::move(chat), std::move(begin_token))
+                       : Template::chat(std::move(chat), std::move(begin_token));
 }
 
 }  // namespace
@@ -25,10 +43,12 @@ TokenizeOptions tokenize_options(const Recipe& recipe, const Tokenizer& tokenize
                                             const TextEncoder& encoder) {
     return task->encode(row, swap, how, encoder);
   };
-  bool chat = recipe.data.text_template == "chat";
-  const std::string text = chat ? Template::chat_name(tokenizer.chat_template()) : recipe.data.text_template;
-  const bool both_texts = task_of(recipe)->texts_per_row() == 2;
-  options.text = both_texts ? Template::parse_conversation(text) : Template::parse(text);
+  const bool both_texts = task_of(recipe)->texts_per_row() == 2, chat = recipe.data.text_template == "chat";
+  if (chat)
+    options.text = chat_text(tokenizer, both_texts);
+  else
+    options.text = both_texts ? Template::parse_conversation(recipe.data.text_template)
+                              : Template::parse(recipe.data.text_template);
   options.with_swapped = both_texts;
   options.truncation = recipe.data.truncation;
   options.max_length = recipe.data.max_length;

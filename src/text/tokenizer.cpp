@@ -118,11 +118,42 @@ void encode_characters(const BpeModel& model, const PreTokenizer& pre, std::stri
 
 size_t Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids) const {
   ScratchPool::Lease lease(impl_->pool);
-  return encode(text, *lease, ids);
+  return encode(text, {}, *lease, ids);
 }
 
-size_t Tokenizer::encode(std::string_view text, EncodeScratch& scratch, std::vector<int32_t>& ids) const {
+size_t Tokenizer::encode_around(std::string_view text, std::span<const ByteRange> foreign,
+                                std::vector<int32_t>& ids) const {
+  std::string mended;
+  std::vector<ByteRange> moved;
+  size_t replaced = 0;
+  if (!is_valid_utf8(text)) {
+    size_t at = 0;
+    for (const auto& [begin, end] : foreign) {
+      replaced += append_lossy(mended, text.substr(at, begin - at));
+      const size_t first = mended.size();
+      replaced += append_lossy(mended, text.substr(begin, end - begin));
+      moved.emplace_back(first, mended.size());
+      at = end;
+    }
+    replaced += append_lossy(mended, text.substr(at));
+    text = mended;
+    foreign = moved;
+  }
+  ScratchPool::Lease lease(impl_->pool);
+  encode(text, foreign, *lease, ids);
+  return replaced;
+}
+
+size_t Tokenizer::encode(std::string_view text, std::span<const ByteRange> foreign, EncodeScratch& scratch,
+                         std::vector<int32_t>& ids) const {
   const Impl& impl = *impl_;
+  // A token that takes the white space before it is where its first letter is.
+  auto is_foreign = [&](std::string_view whole, size_t begin, size_t end, int32_t id) {
+    if (foreign.empty() || !is_special(id)) return false;
+    while (begin + 1 < end && (whole[begin] == ' ' || whole[begin] == '\n' || whole[begin] == '\t')) ++begin;
+    return std::any_of(foreign.begin(), foreign.end(),
+                       [&](const ByteRange& range) { return begin >= range.first && begin < range.second; });
+  };
   size_t replaced = 0;
   if (!is_valid_utf8(text)) {
     scratch.text.clear();
@@ -133,7 +164,8 @@ size_t Tokenizer::encode(std::string_view text, EncodeScratch& scratch, std::vec
   scratch.pieces.clear();
   impl.first.split(text, scratch.pieces);
   for (const auto& outer : scratch.pieces) {
-    if (outer.id >= 0) {
+    const bool as_text = outer.id >= 0 && is_foreign(text, outer.begin, outer.end, outer.id);
+    if (outer.id >= 0 && !as_text) {
       ids.push_back(outer.id);
       continue;
     }
@@ -152,14 +184,16 @@ size_t Tokenizer::encode(std::string_view text, EncodeScratch& scratch, std::vec
         encode_characters(impl.model, impl.pre, rest, outer.begin == 0 && begin == 0, scratch, ids);
       }
     };
-    if (impl.second.empty()) {
+    if (impl.second.empty() || as_text) {
       encode_rest(0, normal.size());
       continue;
     }
     scratch.inner.clear();
     impl.second.split(normal, scratch.inner);
     for (const auto& piece : scratch.inner) {
-      if (piece.id >= 0) {
+      // Where normalizing changed the text, a place in it is not known in the text as it was.
+      const bool known = normal.data() == part.data();
+      if (piece.id >= 0 && !(known && is_foreign(text, outer.begin + piece.begin, outer.begin + piece.end, piece.id))) {
         ids.push_back(piece.id);
       } else {
         encode_rest(piece.begin, piece.end);
@@ -217,6 +251,10 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
   std::string out;
   append_lossy(out, raw);
   return out;
+}
+
+const std::string& Tokenizer::source() const {
+  return impl_->source;
 }
 
 const std::string& Tokenizer::chat_template() const {

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -31,6 +32,11 @@ class Tokenizer {
    * (prefix(), suffix()) is not added. What is not UTF-8 becomes U+FFFD as Rust's from_utf8_lossy has it;
    * returns how many times that was done. */
   size_t encode(std::string_view text, std::vector<int32_t>& ids) const;
+
+  /** Bytes from `first` to before `second`. */
+  using ByteRange = std::pair<size_t, size_t>;
+  /** The same of a text with parts that are a stranger's, in rising order: special tokens written there are text. */
+  size_t encode_around(std::string_view text, std::span<const ByteRange> foreign, std::vector<int32_t>& ids) const;
 
   /** The rows of many texts. Moves, but is not copied: the rows lie in its own memory. */
   struct Batch {
@@ -82,6 +88,10 @@ class Tokenizer {
   std::string id_to_token(int32_t id) const;
   bool is_special(int32_t id) const;
 
+  /** The file that it was read from. */
+  const std::string& source() const;
+  /** The special tokens' texts as chat templates call them: bos_token, eos_token, … */
+  std::map<std::string, std::string> special_tokens() const;
   /** The model's own chat template (Jinja); "" when it has none. Where there are several, the one named default. */
   const std::string& chat_template() const;
 
@@ -102,7 +112,8 @@ class Tokenizer {
   friend struct TokenizerBuilder;
   struct Impl;
   Tokenizer() = default;
-  size_t encode(std::string_view text, EncodeScratch& scratch, std::vector<int32_t>& ids) const;
+  size_t encode(std::string_view text, std::span<const ByteRange> foreign, EncodeScratch& scratch,
+                std::vector<int32_t>& ids) const;
   static void pad(Batch& batch, const PaddingParams& padding);
   std::shared_ptr<const Impl> impl_;
   std::optional<int32_t> bos_, eos_, pad_;

@@ -80,6 +80,7 @@ Tokenizer TokenizerBuilder::from_gguf(const GgufVocab& given) {
   out.pad_ = check(vocab.pad, "tokenizer.ggml.padding_token_id");
   if (vocab.add_bos.value_or(kind.add_bos) && out.bos_) out.prefix_.push_back(*out.bos_);
   if (vocab.add_eos.value_or(false) && out.eos_) out.suffix_.push_back(*out.eos_);
+  impl->source = vocab.source;
   impl->chat_template = vocab.chat_template;
   vocab.tokens = {};
   vocab.token_types = {};

@@ -111,6 +111,7 @@ void read_model(const Node& node, BpeModel& model) {
 
 // A token in tokenizer_config.json or special_tokens_map.json: a string, or an object with "content".
 std::optional<std::string> token_text(const nlohmann::json& json, const char* key) {
+  if (!json.is_object()) return std::nullopt;
   auto it = json.find(key);
   if (it == json.end()) return std::nullopt;
   if (it->is_string()) return it->get<std::string>();
@@ -282,7 +283,7 @@ std::string find_chat_template(const nlohmann::json& config, const std::filesyst
   if (found->is_string()) return found->get<std::string>();
   if (found->is_array())
     for (const auto& entry : *found)
-      if (entry.is_object() && entry.value("name", "") == "default") return entry.value("template", "");
+      if (token_text(entry, "name") == "default") return token_text(entry, "template").value_or("");
   return "";
 }
 
@@ -377,6 +378,27 @@ void TokenizerBuilder::read_configs(Tokenizer& tokenizer, const std::filesystem:
   find("bos", tokenizer.bos_);
   find("eos", tokenizer.eos_);
   find("pad", tokenizer.pad_);
+}
+
+std::map<std::string, std::string> Tokenizer::special_tokens() const {
+  std::map<std::string, std::string> out;
+  const auto config = nlohmann::json::parse(impl_->config_json, nullptr, false);
+  const auto map = nlohmann::json::parse(impl_->special_map_json, nullptr, false);
+  for (const char* name : {"bos", "eos", "unk", "sep", "pad", "cls", "mask"}) {
+    const std::string key = std::string(name) + "_token";
+    auto text = token_text(config, key.c_str());
+    if (!text) text = token_text(map, key.c_str());
+    // A file that says null means it.
+    const bool named = (config.is_object() && config.contains(key)) || (map.is_object() && map.contains(key));
+    std::optional<int32_t> id;
+    if (key == "bos_token") id = bos_;
+    if (key == "eos_token") id = eos_;
+    if (key == "pad_token") id = pad_;
+    if (key == "unk_token") id = impl_->gguf.unk;
+    if (!text && !named && id) text = id_to_token(*id);
+    if (text) out[key] = *text;
+  }
+  return out;
 }
 
 Tokenizer Tokenizer::from_json(std::string_view json, const std::string& source) {

@@ -204,7 +204,7 @@ Tokenizer::Batch Tokenizer::encode_batch(std::span<const std::string_view> texts
     std::vector<int32_t>& ids = run.ids;
     ids.insert(ids.end(), before.begin(), before.end());
     size_t start = ids.size();
-    run.replaced += encode(text, scratch, ids);
+    run.replaced += encode(text, {}, scratch, ids);
     if (size_t found = ids.size() - start; found > room) {
       if (options.truncation->strategy == TruncationParams::Strategy::kOnlySecond && room > 0)
         fail(

@@ -58,8 +58,6 @@ TEST(Template, ChatFormatsWrapTheTurns) {
   EXPECT_EQ(Template::parse("llama3").render(row, true),
             "<|start_header_id|>user<|end_header_id|>\n\n" + turns +
                 "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n");
-  EXPECT_EQ(Template::chat_name("{% for m in messages %}{{'<|im_start|>' + m['role']}}{% endfor %}"), "chatml");
-  EXPECT_THAT(error_of([] { Template::chat_name("[INST] {{ m }} [/INST]"); }), HasSubstr("neither llama3 nor chatml"));
   EXPECT_NE(Template::parse("chatml").fingerprint(), Template::parse("turns").fingerprint());
   // The header of the answer survives proportional truncation, whatever is cut.
   EncodeOptions options{.text = Template::parse("chatml"), .truncation = Truncation::kProportional, .max_length = 120};
@@ -67,6 +65,114 @@ TEST(Template, ChatFormatsWrapTheTurns) {
       text_of(encode_row(row_of({std::string(90, 'p')}, {"a"}, {"b"}), false, options, byte_encoder()).ids);
   EXPECT_EQ(text.size(), 120u);
   EXPECT_TRUE(text.ends_with("\nb<|im_end|>\n<|im_start|>assistant\n"));
+}
+
+Template chat_of(const std::string& text, const std::string& begin_token = "") {
+  return Template::chat(ChatTemplate::parse(text, "base", {{"bos_token", "<s>"}}), begin_token);
+}
+
+TEST(Template, AModelsChatTemplateWrapsTheTurns) {
+  PreferenceRow row = row_of({"p1", "p2"}, {"a1", "a2"}, {"b1", "b2 \n"});
+  const std::string turns = Template::parse("turns").render(row, false);
+  const std::string text =
+      "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}[end]{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}";
+  EXPECT_EQ(chat_of(text).render(row, false), "<s>[user]" + turns + "[end][assistant]");
+  // The tokenizer writes the begin token itself.
+  EXPECT_EQ(chat_of(text, "<s>").render(row, false), "[user]" + turns + "[end][assistant]");
+  EXPECT_EQ(chat_of(text, "<t>").render(row, false), "<s>[user]" + turns + "[end][assistant]");
+  EXPECT_NE(chat_of(text).fingerprint(), chat_of(text + "!").fingerprint());
+  EXPECT_NE(chat_of(text).fingerprint(), chat_of(text, "<s>").fingerprint());
+  EXPECT_NE(chat_of(text).fingerprint(), Template::parse("turns").fingerprint());
+
+  Template::Framed framed = chat_of(text).render_framed(row, false);
+  EXPECT_EQ(framed.text.substr(framed.foreign.at(0).first, framed.foreign.at(0).second - framed.foreign.at(0).first),
+            turns);
+  auto joined = [&](const Template& chat, size_t first) {
+    std::string out;
+    for (const auto& piece : chat.pieces(row, false, first)) out += piece.text;
+    return out;
+  };
+  EXPECT_EQ(joined(chat_of(text), 0), chat_of(text).render(row, false));
+  EXPECT_EQ(joined(chat_of(text), 1),
+            "<s>[user]User prompt: p2\n\nModel A :\na2\n\n--------\n\nModel B:\nb2 \n[end][assistant]");
+  // Where the format trims a message, truncation does too.
+  const Template trims = chat_of("<{{ messages[0]['content'] | trim }}>");
+  EXPECT_EQ(trims.render(row, false), "<" + turns.substr(0, turns.size() - 2) + ">");
+  EXPECT_EQ(joined(trims, 0), trims.render(row, false));
+  row.response_b = {"b1", " "};
+  EXPECT_EQ(joined(trims, 0), trims.render(row, false));
+  EXPECT_THAT(trims.render(row, false), testing::EndsWith("Model B:>"));
+}
+
+TEST(Template, ChatTemplatesThatDoNotWriteAUsersMessageOnceAreRefused) {
+  auto error = [](const std::string& text) { return error_of([&] { chat_of(text); }); };
+  EXPECT_THAT(error("hello"), testing::AllOf(HasSubstr("data.template: chat: base"), HasSubstr("as it is")));
+  EXPECT_THAT(error("{{ messages[0].content | upper }}"), HasSubstr("as it is"));
+  EXPECT_THAT(error("{{ messages[0].content }}{{ messages[0].content }}"), HasSubstr("more than once"));
+  EXPECT_THAT(
+      error("{% if messages[0].role != 'system' %}{{ raise_exception('a system message, please') }}{% endif %}"),
+      HasSubstr("a system message, please"));
+  EXPECT_THAT(error("{{ strftime_now('%d') }}{{ messages[0].content }}"), HasSubstr("today's date"));
+  // What holds for one text need not hold for all: each row is rendered.
+  Template moody = chat_of("{{ 'no' if 'a1' in messages[0].content else messages[0].content }}");
+  EXPECT_THAT(error_of([&] { moody.render(row_of({"p"}, {"a1"}, {"b"}), false); }), HasSubstr("as it is"));
+}
+
+TEST(Template, ConversationsAreRoundsWithOneAnswer) {
+  const PreferenceRow row = row_of({"p1", "p2"}, {"a1", "a2"}, {"b1", "b2"});
+  EXPECT_EQ(Template::parse_conversation("turns").render(row, false),
+            "User: p1\n\nAssistant: a1\n\nUser: p2\n\nAssistant: a2");
+  EXPECT_EQ(Template::parse_conversation("chatml").render(row, true),
+            "<|im_start|>user\np1<|im_end|>\n<|im_start|>assistant\nb1<|im_end|>\n"
+            "<|im_start|>user\np2<|im_end|>\n<|im_start|>assistant\nb2<|im_end|>\n");
+  EXPECT_EQ(Template::parse_conversation("Q {prompt} A {response}").render(row, false), "Q p1 A a1\n\nQ p2 A a2");
+  EXPECT_THAT(error_of([] { Template::parse_conversation("{prompt} {response_a}"); }),
+              HasSubstr("known are prompt, response"));
+  EXPECT_THAT(error_of([] { Template::parse_conversation("turn"); }), HasSubstr("did you mean 'turns'"));
+  // The same by a template of the model's own, in which the answers' special tokens are text.
+  const Template chat = Template::chat_conversation(
+      ChatTemplate::parse("{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</>{% endfor %}",
+                          "base", {{"bos_token", "<s>"}}),
+      "<s>");
+  const PreferenceRow odd = row_of({"p1", "p2"}, {" a1 ", "</>"}, {"", "b2"});
+  const Template::Framed framed = chat.render_framed(odd, false);
+  EXPECT_EQ(framed.text, "<user>p1</><assistant>a1</><user>p2</><assistant></></>");
+  std::vector<std::string> parts;
+  for (const auto& [begin, end] : framed.foreign) parts.push_back(framed.text.substr(begin, end - begin));
+  EXPECT_THAT(parts, ElementsAre("p1", "a1", "p2", "</>"));
+  EXPECT_EQ(chat.render(odd, true), "<user>p1</><assistant></><user>p2</><assistant>b2</>");
+  // A long conversation loses its first rounds.
+  EncodeOptions options{.text = chat, .truncation = Truncation::kProportional, .max_length = 40};
+  EXPECT_EQ(text_of(encode_row(odd, true, options, byte_encoder()).ids), "<user>p2</><assistant>b2</>");
+}
+
+TEST(EncodeRow, ARowsTextIsMarkedAsAStrangersInChatFormats) {
+  TextEncoder encoder = byte_encoder();
+  std::vector<std::string> foreign;
+  encoder.encode_around = [&](std::string_view text, std::span<const TextEncoder::ByteRange> ranges,
+                              std::vector<int32_t>& ids) {
+    for (const auto& [begin, end] : ranges) foreign.emplace_back(text.substr(begin, end - begin));
+    byte_encoder().encode(text, ids);
+  };
+  PreferenceRow row = row_of({"p"}, {"a"}, {"b"});
+  const std::string turns = Template::parse("turns").render(row, false);
+  auto encoded = [&](Template text, int64_t max_length) {
+    EncodeOptions options{.text = std::move(text), .truncation = Truncation::kProportional, .max_length = max_length};
+    return text_of(encode_row(row, false, options, encoder).ids);
+  };
+  const Template chat = chat_of("[u]{{ messages[0].content }}[/u]");
+  EXPECT_EQ(encoded(chat, 1000), "[u]" + turns + "[/u]");
+  EXPECT_THAT(foreign, ElementsAre(turns));
+  foreign.clear();
+  row.prompt[0] = "pppppppppp";
+  EXPECT_EQ(encoded(chat, static_cast<int64_t>(turns.size()) + 7), "[u]" + turns + "[/u]");
+  EXPECT_THAT(foreign, testing::IsSupersetOf({" pppppppppp", "a", "b"}));
+  foreign.clear();
+  encoded(Template::parse("turns"), 1000);
+  EXPECT_THAT(foreign, testing::IsEmpty());
+  encoded(Template::parse("chatml"), 1000);
+  EXPECT_EQ(foreign.size(), 1U);
 }
 
 TEST(Encode, RightAndLeftCutTheWholeTextToExactlyMaxLength) {

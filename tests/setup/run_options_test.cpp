@@ -1,8 +1,16 @@
 #include "setup/run_options.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/file.h"
+#include "data/encode.h"
 #include "io/expect_error.h"
+#include "setup/open_model.h"
+#include "setup/tiny_tokenizer.h"
 #include "spec/family.h"
 
 namespace gavel {
@@ -35,6 +43,102 @@ TEST(RunOptions, AFrozenHeadIsHeldAndNothingElse) {
     for (size_t i = 0; i < layout.parameters.size(); ++i)
       EXPECT_EQ(layout.parameters[i].held, freeze && i == layout.head) << layout.parameters[i].name;
   }
+}
+
+// The folders of ../shared/cases/gguf_and_chat/chat-*, with what transformers' apply_chat_template gives there.
+struct ChatCase {
+  const char* name;
+  const char* before;
+  const char* after;
+};
+
+class ChatFolders : public testing::TestWithParam<ChatCase> {};
+
+TEST_P(ChatFolders, AreRenderedAsTransformersDoes) {
+  const char* given = std::getenv("GAVEL_SHARED");
+  const std::filesystem::path shared = given ? given : std::filesystem::path(GAVEL_SOURCE_DIR) / "../shared";
+  const std::filesystem::path folder = shared / "cases" / "gguf_and_chat" / GetParam().name / "base";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no folder " << folder;
+  const Tokenizer tokenizer = Tokenizer::load(folder);
+  Recipe recipe;
+  recipe.data.text_template = "turns";
+  PreferenceRow row;
+  row.prompt = {"hi"};
+  row.response_a = {"yes"};
+  row.response_b = {"no"};
+  const std::string turns = tokenize_options(recipe, tokenizer).text.render(row, false);
+  recipe.data.text_template = "chat";
+  const TokenizeOptions options = tokenize_options(recipe, tokenizer);
+  EXPECT_EQ(options.text.render(row, false), GetParam().before + turns + GetParam().after);
+  // One begin token, where there is one: the tokenizer's or the template's.
+  const std::vector<int32_t> ids = encode_row(row, false, {.text = options.text}, make_encoder(tokenizer)).ids;
+  const auto begins = std::count(ids.begin(), ids.end(), tokenizer.bos_id().value_or(-1));
+  const bool expected = !tokenizer.prefix().empty() || std::string_view(GetParam().before).starts_with("<s>");
+  EXPECT_EQ(begins, expected ? 1 : 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, ChatFolders,
+    testing::Values(
+        ChatCase{"chat-default-system",
+                 "<|im_start|>system\nYou are a helpful AI assistant named Tiny<|im_end|>\n<|im_start|>user\n",
+                 "<|im_end|>\n<|im_start|>assistant\n"},
+        ChatCase{"chat-phi4", "<|im_start|>user<|im_sep|>", "<|im_end|><|im_start|>assistant<|im_sep|>"},
+        ChatCase{"chat-llama31-date",
+                 "<|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\nToday Date: "
+                 "26 Jul 2024\n\n<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n",
+                 "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"}),
+    [](const auto& info) {
+      std::string name = info.param.name;
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name;
+    });
+
+class ChatTokenizers : public testing::Test {
+ protected:
+  std::filesystem::path folder(const std::string& config, bool begins) {
+    const std::filesystem::path path = std::filesystem::path(GAVEL_BINARY_DIR) / "setup_test" / "chat";
+    std::filesystem::remove_all(path);
+    make_folder(path);
+    std::string json = tiny_tokenizer();
+    if (begins)
+      json.replace(
+          json.find("\"post_processor\":null"), 21,
+          R"("post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<x>","type_id":0}},)"
+          R"({"Sequence":{"id":"A","type_id":0}}],"pair":[],"special_tokens":{"<x>":{"id":"<x>","ids":[0],)"
+          R"("tokens":["<x>"]}}})");
+    json.insert(
+        json.find("{\"id\":2,"),
+        R"({"id":0,"content":"<x>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true},)");
+    write_file(path / "tokenizer.json", json);
+    write_file(path / "tokenizer_config.json", config);
+    return path;
+  }
+};
+
+TEST_F(ChatTokenizers, ABeginTokenStandsOnce) {
+  PreferenceRow row;
+  row.prompt = {"<x>"};
+  row.response_a = {"a"};
+  row.response_b = {"b"};
+  Recipe recipe;
+  recipe.data.text_template = "chat";
+  for (bool tokenizer_writes : {false, true})
+    for (const char* text : {"{{ bos_token }}u {{ messages[0].content }}", "u {{ messages[0].content }}"}) {
+      const Tokenizer tokenizer = Tokenizer::load(
+          folder(fmt::format(R"({{"bos_token": "<x>", "chat_template": "{}"}})", text), tokenizer_writes));
+      ASSERT_EQ(tokenizer.prefix().size(), tokenizer_writes ? 1U : 0U);
+      const TokenizeOptions options = tokenize_options(recipe, tokenizer);
+      const std::vector<int32_t> ids = encode_row(row, false, {.text = options.text}, make_encoder(tokenizer)).ids;
+      const bool expected = tokenizer_writes || std::string_view(text).starts_with("{{ bos");
+      // What the prompt writes is text.
+      EXPECT_EQ(std::count(ids.begin(), ids.end(), 0), expected ? 1 : 0) << text << tokenizer_writes;
+      if (expected) {
+        EXPECT_EQ(ids.front(), 0);
+      }
+    }
+  const Tokenizer without = Tokenizer::load(folder("{}", false));
+  expect_error([&] { tokenize_options(recipe, without); }, {"data.template: chat", "has no chat template", "{prompt}"});
 }
 
 }  // namespace

@@ -209,6 +209,64 @@ TEST(Tokenizer, PointersOfGitLfsAreNamed) {
   expect_named("tokenizer_config.json");
 }
 
+TEST(Tokenizer, SpecialTokensInAStrangersTextAreText) {
+  for (const char* name : {"llama3", "sp_gemma"}) {
+    SCOPED_TRACE(name);
+    Tokenizer tokenizer = Tokenizer::load(data_folder() / (std::string(name) + ".json"));
+    const std::string token = std::string(name) == "llama3" ? "<|end_of_text|>" : "</s>";
+    const int32_t id = tokenizer.token_to_id(token).value();
+    const std::string frame = token + "a ", inside = "b " + token + " c\n" + token, text = frame + inside + token;
+    auto around = [&](std::string_view whole, size_t begin, size_t end) {
+      std::vector<int32_t> ids;
+      const std::vector<Tokenizer::ByteRange> foreign = {{begin, end}};
+      tokenizer.encode_around(whole, foreign, ids);
+      return ids;
+    };
+    const std::vector<int32_t> ids = around(text, frame.size(), frame.size() + inside.size());
+    EXPECT_EQ(std::count(ids.begin(), ids.end(), id), 2);
+    EXPECT_EQ(ids.front(), id);
+    EXPECT_EQ(ids.back(), id);
+    EXPECT_EQ(tokenizer.decode(ids), text);
+    EXPECT_EQ(around(text, 0, 0), encode(tokenizer, text));
+    const std::string plain = frame + "b c" + token;
+    EXPECT_EQ(around(plain, frame.size(), frame.size() + 3), encode(tokenizer, plain));
+    // A token over the border is not the frame's.
+    EXPECT_EQ(around(text, 1, 1), encode(tokenizer, text));
+    // Places stay right where bytes before them are replaced.
+    const std::string torn = "\xFF" + text;
+    std::vector<int32_t> mended = around(torn, frame.size() + 1, frame.size() + 1 + inside.size());
+    EXPECT_EQ(std::count(mended.begin(), mended.end(), id), 2);
+  }
+}
+
+TEST(Tokenizer, TellsTheChatTemplateAndWhatItMayWrite) {
+  std::filesystem::path folder = std::filesystem::path(GAVEL_BINARY_DIR) / "text_test" / "chat";
+  std::filesystem::remove_all(folder);
+  make_folder(folder);
+  std::filesystem::copy_file(data_folder() / "llama3.json", folder / "tokenizer.json");
+  auto load = [&](const std::string& config) {
+    write_file(folder / "tokenizer_config.json", config);
+    return Tokenizer::load(folder);
+  };
+  EXPECT_EQ(load(R"({"chat_template": "a"})").chat_template(), "a");
+  EXPECT_EQ(load(R"({"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]})")
+                .chat_template(),
+            "d");
+  for (const char* other :
+       {R"({"chat_template": [{"name": 1, "template": "t"}, "default", null, []]})",
+        R"({"chat_template": [{"name": "default", "template": 1}]})", R"({"chat_template": 7})", "{}"})
+    EXPECT_EQ(load(other).chat_template(), "");
+  write_file(folder / "config.json", R"({"bos_token_id": 0, "eos_token_id": 1})");
+  write_file(folder / "special_tokens_map.json", R"({"unk_token": "u", "sep_token": {"content": "s"}})");
+  std::map<std::string, std::string> found = load(R"({"bos_token": null, "mask_token": 3})").special_tokens();
+  std::map<std::string, std::string> expected = {{"unk_token", "u"}, {"sep_token", "s"}};
+  expected["eos_token"] = load("{}").id_to_token(1);
+  EXPECT_EQ(found, expected);
+  EXPECT_EQ(load("{}").special_tokens()["bos_token"], load("{}").id_to_token(0));
+  write_file(folder / "chat_template.jinja", "f");
+  EXPECT_EQ(load(R"({"chat_template": "a"})").chat_template(), "f");
+}
+
 // ---- bad files ----
 
 std::string error_of(const std::string& json) {
