@@ -32,17 +32,22 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
 std::vector<std::string> fuzz_seeds() {
   return {
-      "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m.content | trim }}{% if loop.last %}{{ eos_token }}{% endif %}"
+      "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m.content | trim }}{% if loop.last %}{{ eos_token }}{% "
+      "endif %}"
       "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
-      "{%- set ns = namespace(a=1, b=[]) -%}\n  {%- for m in messages[1:] if m.role == 'user' %}{% set ns.a = ns.a + 1 %}"
+      "{%- set ns = namespace(a=1, b=[]) -%}\n  {%- for m in messages[1:] if m.role == 'user' %}{% set ns.a = ns.a + 1 "
+      "%}"
       "{% else %}x{%- endfor -%}{{ ns.a ~ ns.b }}",
-      "{% macro f(x, y=2) %}{{ x }}{{ y * 2 }}{% endmacro %}{{ f('a') }}{{ f(y=1, x=[1]) }}{% set t %}a{% endset %}{{ t }}",
+      "{% macro f(x, y=2) %}{{ x }}{{ y * 2 }}{% endmacro %}{{ f('a') }}{{ f(y=1, x=[1]) }}{% set t %}a{% endset %}{{ "
+      "t }}",
       "{{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') | join(', ') | upper }}",
       "{{ [1, 2.5, -3, none, true, 'a\\n\\u00e9'] | tojson(indent=2) }}{{ {'a': (1,)} }}{# c #}",
-      "{{ 'a b'.split(' ', 1)[::-1] }}{{ 'abc'[1:] }}{{ 7 // 2 ** 2 % 3 / 4 }}{{ 1 < 2 <= 3 }}{{ 'a' in 'abc' and not x }}",
+      "{{ 'a b'.split(' ', 1)[::-1] }}{{ 'abc'[1:] }}{{ 7 // 2 ** 2 % 3 / 4 }}{{ 1 < 2 <= 3 }}{{ 'a' in 'abc' and not "
+      "x }}",
       "{% if x is defined %}{% elif messages[0].content is string %}{{ messages[0].content.strip().replace('a', 'b') }}"
       "{% else %}{{ raise_exception('no') }}{% endif %}",
-      "{% generation %}{% with a = range(3) %}{% for i in a %}{% if i %}{% continue %}{% endif %}{% break %}{% endfor %}"
+      "{% generation %}{% with a = range(3) %}{% for i in a %}{% if i %}{% continue %}{% endif %}{% break %}{% endfor "
+      "%}"
       "{% endwith %}{% endgeneration %}{% filter trim | indent(2) %} x {% endfilter %}",
       "{{ dict(a=1).items() | list }}{{ messages[0].get('q', 'd') }}{{ 'Aé' | lower | length }}{{ '7' | int + 1 }}",
   };

@@ -76,7 +76,8 @@ TEST(ChatTemplate, ErrorsNameSourceLineAndReason) {
 
 // What is not looked at need not be known: real templates have branches for tools.
 TEST(ChatTemplate, OnlyWhatRunsIsRefused) {
-  EXPECT_EQ(render("{% if tools %}{{ tools | groupby('a') }}{{ 'x'.zfill(2) }}{% endif %}{{ messages[0].content }}"), "hi");
+  EXPECT_EQ(render("{% if tools %}{{ tools | groupby('a') }}{{ 'x'.zfill(2) }}{% endif %}{{ messages[0].content }}"),
+            "hi");
 }
 
 TEST(ChatTemplate, TheDateOfTheDayIsRefused) {
@@ -101,9 +102,10 @@ TEST(ChatTemplate, WhatCostsTooMuchIsAnError) {
   EXPECT_THAT(error_of("{% set ns = namespace(l=[]) %}{% for i in range(9999) %}{% set ns.l = [ns.l] %}{% endfor %}"
                        "{{ ns.l }}"),
               HasSubstr("nested too deeply"));
-  EXPECT_THAT(error_of("{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}"
-                       "{{ ns.l == [ns.l[0], ns.l[1], 1] or ns.l == [ns.l[0], ns.l[1]] }}"),
-              HasSubstr("too many steps"));
+  EXPECT_THAT(
+      error_of("{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}"
+               "{{ ns.l == [ns.l[0], ns.l[1], 1] or ns.l == [ns.l[0], ns.l[1]] }}"),
+      HasSubstr("too many steps"));
   auto nested = [](const std::string& open, const std::string& close, int times) {
     std::string out = "{{ ";
     for (int i = 0; i < times; ++i) out += open;
@@ -111,8 +113,18 @@ TEST(ChatTemplate, WhatCostsTooMuchIsAnError) {
     for (int i = 0; i < times; ++i) out += close;
     return out + " }}";
   };
-  for (auto [open, close] : {std::pair{"(", ")"}, {"[", "]"}, {"not ", ""}, {"-", ""}, {"", " + 1"}, {"", ".a"}, {"", "|abs"},
-                             {"", " if 1"}, {"{1: ", "}"}, {"f(", ")"}, {"", " is defined"}, {"1 if 1 else ", ""}})
+  for (auto [open, close] : {std::pair{"(", ")"},
+                             {"[", "]"},
+                             {"not ", ""},
+                             {"-", ""},
+                             {"", " + 1"},
+                             {"", ".a"},
+                             {"", "|abs"},
+                             {"", " if 1"},
+                             {"{1: ", "}"},
+                             {"f(", ")"},
+                             {"", " is defined"},
+                             {"1 if 1 else ", ""}})
     EXPECT_THAT(error_of(nested(open, close, 50000)), HasSubstr("the chat template, line 1")) << open << close;
   std::string ifs;
   for (int i = 0; i < 100000; ++i) ifs += "{% if 1 %}";
@@ -123,18 +135,21 @@ TEST(ChatTemplate, WhatCostsTooMuchIsAnError) {
 
 TEST(ChatTemplate, LongMessagesHaveRoom) {
   const std::vector<ChatMessage> messages = {{"user", std::string(5'000'000, 'x') + " "}};
-  EXPECT_EQ(render("{% for m in messages %}{% set c = m.content | trim %}{{ '[' + c.split('y')[-1] + ']' }}{% endfor %}",
-                   messages)
-                .size(),
-            5'000'002U);
+  EXPECT_EQ(
+      render("{% for m in messages %}{% set c = m.content | trim %}{{ '[' + c.split('y')[-1] + ']' }}{% endfor %}",
+             messages)
+          .size(),
+      5'000'002U);
 }
 
 TEST(ChatTemplate, MessagesThatAreNotUtf8AreMended) {
-  EXPECT_EQ(render("{{ messages[0].content | length }}{{ messages[0].content }}", {{"user", "a\xFFz"}}), "3a\xEF\xBF\xBDz");
+  EXPECT_EQ(render("{{ messages[0].content | length }}{{ messages[0].content }}", {{"user", "a\xFFz"}}),
+            "3a\xEF\xBF\xBDz");
 }
 
 TEST(ChatTemplate, OneTemplateServesManyThreads) {
-  const ChatTemplate chat = read("{% for m in messages %}{% macro f(x) %}{{ x | upper }}{% endmacro %}{{ f(m.content) }}{% endfor %}");
+  const ChatTemplate chat =
+      read("{% for m in messages %}{% macro f(x) %}{{ x | upper }}{% endmacro %}{{ f(m.content) }}{% endfor %}");
   std::vector<std::thread> threads;
   std::vector<std::string> found(4);
   for (size_t i = 0; i < found.size(); ++i)
@@ -146,7 +161,9 @@ TEST(ChatTemplate, OneTemplateServesManyThreads) {
 }
 
 TEST(ChatTemplate, FingerprintsTellTextsAndTokensApart) {
-  auto of = [](const char* text, const char* bos) { return ChatTemplate::parse(text, "a", {{"bos_token", bos}}).fingerprint(); };
+  auto of = [](const char* text, const char* bos) {
+    return ChatTemplate::parse(text, "a", {{"bos_token", bos}}).fingerprint();
+  };
   EXPECT_EQ(of("a", "<s>"), of("a", "<s>"));
   EXPECT_NE(of("a", "<s>"), of("b", "<s>"));
   EXPECT_NE(of("a", "<s>"), of("a", "<t>"));

@@ -74,8 +74,9 @@ Template chat_of(const std::string& text, const std::string& begin_token = "") {
 TEST(Template, AModelsChatTemplateWrapsTheTurns) {
   PreferenceRow row = row_of({"p1", "p2"}, {"a1", "a2"}, {"b1", "b2 \n"});
   const std::string turns = Template::parse("turns").render(row, false);
-  const std::string text = "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}[end]{% endfor %}"
-                           "{% if add_generation_prompt %}[assistant]{% endif %}";
+  const std::string text =
+      "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}[end]{% endfor %}"
+      "{% if add_generation_prompt %}[assistant]{% endif %}";
   EXPECT_EQ(chat_of(text).render(row, false), "<s>[user]" + turns + "[end][assistant]");
   // The tokenizer writes the begin token itself.
   EXPECT_EQ(chat_of(text, "<s>").render(row, false), "[user]" + turns + "[end][assistant]");
@@ -92,7 +93,8 @@ TEST(Template, AModelsChatTemplateWrapsTheTurns) {
     return out;
   };
   EXPECT_EQ(joined(chat_of(text), 0), chat_of(text).render(row, false));
-  EXPECT_EQ(joined(chat_of(text), 1), "<s>[user]User prompt: p2\n\nModel A :\na2\n\n--------\n\nModel B:\nb2 \n[end][assistant]");
+  EXPECT_EQ(joined(chat_of(text), 1),
+            "<s>[user]User prompt: p2\n\nModel A :\na2\n\n--------\n\nModel B:\nb2 \n[end][assistant]");
   // Where the format trims a message, truncation does too.
   const Template trims = chat_of("<{{ messages[0]['content'] | trim }}>");
   EXPECT_EQ(trims.render(row, false), "<" + turns.substr(0, turns.size() - 2) + ">");
@@ -107,8 +109,9 @@ TEST(Template, ChatTemplatesThatDoNotWriteAUsersMessageOnceAreRefused) {
   EXPECT_THAT(error("hello"), testing::AllOf(HasSubstr("data.template: chat: base"), HasSubstr("as it is")));
   EXPECT_THAT(error("{{ messages[0].content | upper }}"), HasSubstr("as it is"));
   EXPECT_THAT(error("{{ messages[0].content }}{{ messages[0].content }}"), HasSubstr("more than once"));
-  EXPECT_THAT(error("{% if messages[0].role != 'system' %}{{ raise_exception('a system message, please') }}{% endif %}"),
-              HasSubstr("a system message, please"));
+  EXPECT_THAT(
+      error("{% if messages[0].role != 'system' %}{{ raise_exception('a system message, please') }}{% endif %}"),
+      HasSubstr("a system message, please"));
   EXPECT_THAT(error("{{ strftime_now('%d') }}{{ messages[0].content }}"), HasSubstr("today's date"));
   // What holds for one text need not hold for all: each row is rendered.
   Template moody = chat_of("{{ 'no' if 'a1' in messages[0].content else messages[0].content }}");

@@ -67,14 +67,15 @@ TEST_P(ChatFolders, AreRenderedAsTransformersDoes) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, ChatFolders,
-    testing::Values(ChatCase{"chat-default-system",
-                             "<|im_start|>system\nYou are a helpful AI assistant named Tiny<|im_end|>\n<|im_start|>user\n",
-                             "<|im_end|>\n<|im_start|>assistant\n"},
-                    ChatCase{"chat-phi4", "<|im_start|>user<|im_sep|>", "<|im_end|><|im_start|>assistant<|im_sep|>"},
-                    ChatCase{"chat-llama31-date",
-                             "<s><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\nToday Date: "
-                             "26 Jul 2024\n\n<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n",
-                             "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"}),
+    testing::Values(
+        ChatCase{"chat-default-system",
+                 "<|im_start|>system\nYou are a helpful AI assistant named Tiny<|im_end|>\n<|im_start|>user\n",
+                 "<|im_end|>\n<|im_start|>assistant\n"},
+        ChatCase{"chat-phi4", "<|im_start|>user<|im_sep|>", "<|im_end|><|im_start|>assistant<|im_sep|>"},
+        ChatCase{"chat-llama31-date",
+                 "<s><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\nToday Date: "
+                 "26 Jul 2024\n\n<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n",
+                 "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"}),
     [](const auto& info) {
       std::string name = info.param.name;
       std::replace(name.begin(), name.end(), '-', '_');
@@ -89,12 +90,14 @@ class ChatTokenizers : public testing::Test {
     make_folder(path);
     std::string json = tiny_tokenizer();
     if (begins)
-      json.replace(json.find("\"post_processor\":null"), 21,
-                   R"("post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<x>","type_id":0}},)"
-                   R"({"Sequence":{"id":"A","type_id":0}}],"pair":[],"special_tokens":{"<x>":{"id":"<x>","ids":[0],)"
-                   R"("tokens":["<x>"]}}})");
-    json.insert(json.find("{\"id\":2,"),
-                R"({"id":0,"content":"<x>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true},)");
+      json.replace(
+          json.find("\"post_processor\":null"), 21,
+          R"("post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<x>","type_id":0}},)"
+          R"({"Sequence":{"id":"A","type_id":0}}],"pair":[],"special_tokens":{"<x>":{"id":"<x>","ids":[0],)"
+          R"("tokens":["<x>"]}}})");
+    json.insert(
+        json.find("{\"id\":2,"),
+        R"({"id":0,"content":"<x>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true},)");
     write_file(path / "tokenizer.json", json);
     write_file(path / "tokenizer_config.json", config);
     return path;

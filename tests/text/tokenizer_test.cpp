@@ -179,8 +179,9 @@ TEST(Tokenizer, TellsTheChatTemplateAndWhatItMayWrite) {
   EXPECT_EQ(load(R"({"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]})")
                 .chat_template(),
             "d");
-  for (const char* other : {R"({"chat_template": [{"name": 1, "template": "t"}, "default", null, []]})",
-                            R"({"chat_template": [{"name": "default", "template": 1}]})", R"({"chat_template": 7})", "{}"})
+  for (const char* other :
+       {R"({"chat_template": [{"name": 1, "template": "t"}, "default", null, []]})",
+        R"({"chat_template": [{"name": "default", "template": 1}]})", R"({"chat_template": 7})", "{}"})
     EXPECT_EQ(load(other).chat_template(), "");
   write_file(folder / "config.json", R"({"bos_token_id": 0, "eos_token_id": 1})");
   write_file(folder / "special_tokens_map.json", R"({"unk_token": "u", "sep_token": {"content": "s"}})");
