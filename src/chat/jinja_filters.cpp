@@ -68,8 +68,8 @@ Value as_integer(const Value& value, const Value& fallback) {
     std::string_view text = python::strip(value.text);
     if (text.starts_with('+')) text.remove_prefix(1);
     int64_t integer = 0;
-    const char* end = text.data() + text.size();
-    auto whole = std::from_chars(text.data(), end, integer);
+    const char *begin = text.data(), *end = begin + text.size();
+    auto whole = std::from_chars(begin, end, integer);
     if (!text.empty() && whole.ptr == end) {
       if (whole.ec != std::errc()) throw Problem("int: a number is too large");
       return Value::number(integer);
@@ -81,7 +81,7 @@ Value as_integer(const Value& value, const Value& fallback) {
           throw Problem("int of such a text is not supported");
       return fallback;
     }
-    auto part = std::from_chars(text.data(), end, real);
+    auto part = std::from_chars(begin, end, real);
     if (text.empty() || part.ptr != end || part.ec != std::errc()) return fallback;
   } else if (!value.is(Kind::kFloat)) {
     return fallback;

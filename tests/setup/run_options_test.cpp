@@ -85,7 +85,7 @@ INSTANTIATE_TEST_SUITE_P(
                  "<|im_end|>\n<|im_start|>assistant\n"},
         ChatCase{"chat-phi4", "<|im_start|>user<|im_sep|>", "<|im_end|><|im_start|>assistant<|im_sep|>"},
         ChatCase{"chat-llama31-date",
-                 "<|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\nToday Date: "
+                 "<s><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\nToday Date: "
                  "26 Jul 2024\n\n<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n",
                  "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"}),
     [](const auto& info) {
