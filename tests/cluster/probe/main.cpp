@@ -142,11 +142,11 @@ void probe_data(const ProcessGroup& group, const fs::path& folder, const std::ve
   Tokenizer tokenizer = Tokenizer::load(folder / "tokenizer.json");
   RunData data = RunDataLoader(recipe, tokenizer, Purpose::kTrain, group).get();
   const Mesh mesh{4, 1, 2};
-  StepOptions options;
-  options.model.spec = decoder_spec(built_in_shape("smollm2-135m"));
-  options.model.placement = Placement(mesh, {}, options.model.spec);
+  StepOptions step;
+  step.model.spec = decoder_spec(built_in_shape("smollm2-135m"));
+  step.model.placement = Placement(mesh, {}, step.model.spec);
   std::vector<DimensionAxes> axes;
-  for (const BatchArgument& argument : batch_arguments(options, {8, 1, 8})) axes.push_back(argument.axes);
+  for (const BatchArgument& argument : batch_arguments(step, {8, 1, 8})) axes.push_back(argument.axes);
   std::vector<int64_t> places;
   for (int64_t place = 0; place < mesh.devices(); ++place)
     if (place / 4 == group.index) places.push_back(place);
