@@ -275,6 +275,21 @@ class Lexer {
 
 }  // namespace
 
+std::string Token::described() const {
+  switch (kind) {
+    case Kind::kEnd:
+      return "the end of the template";
+    case Kind::kStatementEnd:
+      return "%}";
+    case Kind::kExpressionEnd:
+      return "}}";
+    case Kind::kData:
+      return "text";
+    default:
+      return fmt::format("'{}'", text);
+  }
+}
+
 std::vector<Token> tokenize(std::string_view source, int& line) {
   return Lexer(source, line).run();
 }

@@ -24,6 +24,8 @@ struct Token {
   std::string text;  // of kText: what it stands for
   int line = 1;
 
+  /** For messages. */
+  std::string described() const;
   bool is(Kind wanted, std::string_view spelling) const { return kind == wanted && text == spelling; }
 };
 

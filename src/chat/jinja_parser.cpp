@@ -68,13 +68,7 @@ class Parser {
   }
 
   [[noreturn]] void problem_here(std::string_view expected) {
-    const Token& token = current();
-    std::string found = token.kind == TokenKind::kEnd             ? "the end of the template"
-                        : token.kind == TokenKind::kStatementEnd  ? "%}"
-                        : token.kind == TokenKind::kExpressionEnd ? "}}"
-                        : token.kind == TokenKind::kData          ? "text"
-                                                                  : fmt::format("'{}'", token.text);
-    throw Problem(fmt::format("expected {}, found {}", expected, found));
+    throw Problem(fmt::format("expected {}, found {}", expected, current().described()));
   }
 
   void expect_operator(std::string_view text) {
@@ -322,25 +316,20 @@ class Parser {
     return left;
   }
 
-  const Node* either() {
-    Deeper deeper(*this);
-    const Node* left = both();
+  template <class Next>
+  const Node* joined(Op op, std::string_view word, Next next) {
+    const Node* left = next();
     Chain chain;
-    while (skip_name("or")) {
+    while (skip_name(word)) {
       chain();
-      left = make(Op::kOr, {left, both()});
+      left = make(op, {left, next()});
     }
     return left;
   }
 
-  const Node* both() {
-    const Node* left = negation();
-    Chain chain;
-    while (skip_name("and")) {
-      chain();
-      left = make(Op::kAnd, {left, negation()});
-    }
-    return left;
+  const Node* either() {
+    Deeper deeper(*this);
+    return joined(Op::kOr, "or", [&] { return joined(Op::kAnd, "and", [&] { return negation(); }); });
   }
 
   const Node* negation() {
@@ -432,16 +421,22 @@ class Parser {
   }
 
   const Node* number(const std::string& text, bool real) {
-    if (!real) {
-      int64_t value = 0;
-      auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-      if (error != std::errc()) throw Problem(fmt::format("the number {} is too large", text));
-      return literal(Value::number(value));
-    }
+    const char *begin = text.data(), *end = begin + text.size();
+    int64_t whole = 0;
     double value = 0;
-    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc()) throw Problem(fmt::format("the number {} is out of range", text));
-    return literal(Value::number(value));
+    if ((real ? std::from_chars(begin, end, value).ec : std::from_chars(begin, end, whole).ec) != std::errc())
+      throw Problem(fmt::format("the number {} is too large or too small", text));
+    return literal(real ? Value::number(value) : Value::number(whole));
+  }
+
+  // Values with commas between them, up to a bracket.
+  template <class One>
+  void up_to(std::string_view end, One one) {
+    while (!at_operator(end)) {
+      one();
+      if (!at_operator(end)) expect_operator(",");
+    }
+    step();
   }
 
   const Node* primary() {
@@ -477,22 +472,16 @@ class Parser {
     }
     if (skip_operator("[")) {
       Node* node = make(Op::kList);
-      while (!at_operator("]")) {
-        node->kids.push_back(expression());
-        if (!at_operator("]")) expect_operator(",");
-      }
-      step();
+      up_to("]", [&] { node->kids.push_back(expression()); });
       return node;
     }
     if (skip_operator("{")) {
       Node* node = make(Op::kDict);
-      while (!at_operator("}")) {
+      up_to("}", [&] {
         node->kids.push_back(expression());
         expect_operator(":");
         node->kids.push_back(expression());
-        if (!at_operator("}")) expect_operator(",");
-      }
-      step();
+      });
       return node;
     }
     problem_here("an expression");
@@ -543,13 +532,7 @@ class Parser {
   Arguments arguments() {
     Arguments out;
     expect_operator("(");
-    bool first = true;
-    while (!at_operator(")")) {
-      if (!first) {
-        expect_operator(",");
-        if (at_operator(")")) break;
-      }
-      first = false;
+    up_to(")", [&] {
       if (skip_operator("*")) {
         if (out.list || out.dict) throw Problem("a call with two lists of arguments");
         out.list = expression();
@@ -567,8 +550,7 @@ class Parser {
         if (out.list || out.dict || !out.named.empty()) throw Problem("an argument without a name behind one with");
         out.positional.push_back(expression());
       }
-    }
-    step();
+    });
     return out;
   }
 
