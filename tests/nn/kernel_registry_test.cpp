@@ -424,7 +424,15 @@ TEST(KernelRegistry, OnlyWhatARuleHasIsWrittenAndCounted) {
 }
 
 /** Without kernels and with the CPU's, without dropout and with it. */
-class DecomposedLinear : public testing::TestWithParam<std::tuple<bool, bool>> {};
+class DecomposedLinear : public testing::TestWithParam<std::tuple<bool, bool>> {
+ protected:
+  void SetUp() override {
+#ifdef __SANITIZE_THREAD__
+    GTEST_SKIP() << "the plugin is not built for ThreadSanitizer, which then reports its allocations";
+#endif
+    register_cpu_kernels(*pjrt::Plugin::load("cpu"));
+  }
+};
 
 TEST_P(DecomposedLinear, IsPeftsFormula) {
   const auto [kernels, dropout] = GetParam();
