@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "cli/commands.h"
+#include "cli/run_cli.h"
 
 namespace gavel {
 

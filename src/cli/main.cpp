@@ -1,4 +1,4 @@
-#include "cli/commands.h"
+#include "cli/run_cli.h"
 
 /** jemalloc reads this before main; MALLOC_CONF in the environment comes on top. The CPU plugin allocates all temporaries
  * of an execution anew with the process's malloc: memory that is kept, in huge pages, saves a tenth of a training step in

@@ -119,6 +119,7 @@ void add_serve_command(CLI::App& app) {
     // A port that is taken is told before a model is loaded and compiled.
     if (options->port != 0) Service([](std::span<const PreferenceRow>) { return std::vector<Verdict>(); }, *options);
     Judge judge(arguments->options());
+    options->rewards = judge.recipe().task == Recipe::TaskKind::kReward;
     auto rows = static_cast<int64_t>(options->queue.batch_pairs) * (arguments->swap_average > 0 ? 2 : 1);
     judge.use_shapes(serving_shapes(judge.recipe(), rows));
     const auto count = static_cast<int64_t>(judge.shapes().lengths.size() * judge.shapes().batch_sizes.size());
@@ -126,8 +127,8 @@ void add_serve_command(CLI::App& app) {
     judge.warm_up([&](int64_t ready) { spdlog::info("program {} of {} is ready", ready, count); });
     Service service([&](std::span<const PreferenceRow> pairs) { return judge.judge(pairs, arguments->swap_average); },
                     *options);
-    spdlog::info("listening on http://{}:{}/ (POST /v1/judge, GET /health, GET /metrics)", options->host,
-                 service.port());
+    spdlog::info("listening on http://{}:{}/ (POST /v1/judge{}, GET /health, GET /metrics)", options->host,
+                 service.port(), options->rewards ? ", /rerank, /score" : "");
     SignalThread signals([&] { service.stop(); });
     service.run();
     spdlog::info("stopped");

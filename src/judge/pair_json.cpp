@@ -78,19 +78,21 @@ bool is_too_deep(std::string_view text) {
 
 }  // namespace
 
-std::vector<PreferenceRow> pairs_from_json(std::string_view text, size_t most_pairs) {
-  if (is_too_deep(text))
-    fail("the JSON is nested too deeply: expected an object with prompt, response_a and response_b");
+nlohmann::json parse_shallow(std::string_view text) {
+  if (is_too_deep(text)) fail("the JSON is nested too deeply: expected texts, or lists of them, under a few keys");
   std::string mended;
   if (replace_lone_surrogates(text, mended) > 0) text = mended;
-  Json json;
   try {
-    json = Json::parse(text);
+    return Json::parse(text);
   } catch (const Json::exception& error) {
     std::string why = error.what();
     // "[json.exception.parse_error.101] parse error at line 1, column 2: …": the part in brackets is no help.
     fail("not valid JSON: {}", why.substr(why.find("] ") == std::string::npos ? 0 : why.find("] ") + 2));
   }
+}
+
+std::vector<PreferenceRow> pairs_from_json(std::string_view text, size_t most_pairs) {
+  const Json json = parse_shallow(text);
   std::vector<PreferenceRow> rows;
   if (!json.is_array()) return {pair_of(json, 1, true)};
   if (json.empty()) fail("the list holds no pair");

@@ -8,6 +8,9 @@
 
 namespace gavel {
 
+/** A text of JSON that is nested no deeper than what is asked here can be; lone surrogates become U+FFFD. Throws Error. */
+nlohmann::json parse_shallow(std::string_view text);
+
 /** Pairs to judge from JSON: one object {"prompt", "response_a", "response_b"}, each a text or a list of
  * turns (null turns are empty), with an optional "id" (text or number); or a list of such objects. Other keys
  * are refused when near to these, else ignored; lone surrogates become U+FFFD. Throws Error saying what is

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "judge/pair_json.h"
 
 namespace gavel {
 
@@ -28,7 +29,12 @@ std::vector<std::string> texts_of(const nlohmann::json& object, const char* key,
 }  // namespace
 
 Candidates candidates_of(std::string_view line, int64_t number) {
-  const auto object = nlohmann::json::parse(line, nullptr, false);
+  nlohmann::json object;
+  try {
+    object = parse_shallow(line);
+  } catch (const Error& error) {
+    fail("line {}: {}", number, error.what());
+  }
   if (!object.is_object()) fail("line {}: expected an object {{\"prompt\": …, \"responses\": […]}}", number);
   Candidates out;
   out.id = std::to_string(number);
@@ -39,10 +45,7 @@ Candidates candidates_of(std::string_view line, int64_t number) {
   return out;
 }
 
-std::vector<std::vector<double>> rewards_of(Judge& judge, std::span<const Candidates> all) {
-  if (judge.recipe().task != Recipe::TaskKind::kReward)
-    fail("answers are put in order by their rewards: this adapter is a judge of pairs, not one of task: reward");
-  // Two answers make a row; an odd one out stands on both sides.
+std::vector<PreferenceRow> candidate_rows(std::span<const Candidates> all) {
   std::vector<PreferenceRow> rows;
   for (const Candidates& candidates : all)
     for (size_t i = 0; i < candidates.responses.size(); i += 2) {
@@ -57,23 +60,37 @@ std::vector<std::vector<double>> rewards_of(Judge& judge, std::span<const Candid
       row.response_a = answers(i);
       row.response_b = answers(i + 1);
     }
-  const std::vector<Verdict> verdicts = judge.judge(rows);
+  return rows;
+}
+
+std::vector<std::vector<double>> candidate_rewards(std::span<const Candidates> all, std::span<const Verdict> verdicts) {
   std::vector<std::vector<double>> rewards;
   size_t next = 0;
   for (const Candidates& candidates : all) {
     std::vector<double>& of = rewards.emplace_back();
     for (size_t i = 0; i < candidates.responses.size(); ++i) {
-      of.push_back((*verdicts[next].rewards)[i % 2]);
+      of.push_back(verdicts[next].rewards.value()[i % 2]);
       if (i % 2 == 1 || i + 1 == candidates.responses.size()) ++next;
     }
   }
   return rewards;
 }
 
-nlohmann::ordered_json ranking_json(const Candidates& candidates, const std::vector<double>& rewards) {
+std::vector<size_t> best_first(std::span<const double> rewards) {
   std::vector<size_t> order(rewards.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return rewards[a] > rewards[b]; });
+  return order;
+}
+
+std::vector<std::vector<double>> rewards_of(Judge& judge, std::span<const Candidates> all) {
+  if (judge.recipe().task != Recipe::TaskKind::kReward)
+    fail("answers are put in order by their rewards: this adapter is a judge of pairs, not one of task: reward");
+  return candidate_rewards(all, judge.judge(candidate_rows(all)));
+}
+
+nlohmann::ordered_json ranking_json(const Candidates& candidates, const std::vector<double>& rewards) {
+  const std::vector<size_t> order = best_first(rewards);
   return {{"id", candidates.id}, {"rewards", rewards}, {"order", order}, {"best", candidates.responses[order.front()]}};
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,13 @@ struct Candidates {
 /** One line of a JSONL file: {"prompt": a text or a list of turns, "responses": [texts], "id" (optional)}. `number`: of the
  * line, for messages and as the id of a line without one. Throws Error saying what is wrong. */
 Candidates candidates_of(std::string_view line, int64_t number);
+
+/** Rows of two answers each, an odd one out standing on both sides, whose rewards are those of all candidates. */
+std::vector<PreferenceRow> candidate_rows(std::span<const Candidates> all);
+/** The rewards of all candidates, of the verdicts on candidate_rows(). */
+std::vector<std::vector<double>> candidate_rewards(std::span<const Candidates> all, std::span<const Verdict> verdicts);
+/** Indices, the largest reward first. */
+std::vector<size_t> best_first(std::span<const double> rewards);
 
 /** The reward of each answer, in their order, for each of `all`. Throws Error when the judge's task is not reward. */
 std::vector<std::vector<double>> rewards_of(Judge& judge, std::span<const Candidates> all);

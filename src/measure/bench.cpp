@@ -25,15 +25,26 @@ namespace gavel {
 
 namespace {
 
-/** One product of the scores that the rows' own tokens see of each other, over the model's layers. */
-double seen_pair_flops(const DecoderSpec& spec, const Batch& batch, const TokenizedDataset& dataset) {
+/** Tokens of each text of a batch. */
+std::vector<int64_t> text_lengths(const Batch& batch, const Batcher& batcher) {
+  const TokenizedDataset& dataset = batcher.dataset();
+  std::vector<int64_t> lengths;
+  for (size_t i = 0; i < batch.row_indices.size(); ++i) {
+    lengths.push_back(dataset.length(batch.row_indices[i], batch.swapped[i] != 0));
+    if (batcher.options().texts_per_row == 2) lengths.push_back(dataset.length(batch.row_indices[i], true));
+  }
+  return lengths;
+}
+
+/** One product of the scores that the texts' own tokens see of each other, over the model's layers. */
+double seen_pair_flops(const DecoderSpec& spec, const std::vector<int64_t>& lengths) {
   double flops = 0;
-  // The last layer's queries are the rows' last tokens alone; next to nothing.
+  // The last layer's queries are the texts' last tokens alone; next to nothing.
   for (int64_t layer = 0; layer + 1 < spec.num_hidden_layers; ++layer) {
     const AttentionSpec& attention = spec.block(layer).attention;
     double pairs = 0;
-    for (size_t i = 0; i < batch.row_indices.size(); ++i) {
-      auto length = static_cast<double>(dataset.length(batch.row_indices[i], batch.swapped[i] != 0));
+    for (int64_t tokens : lengths) {
+      const auto length = static_cast<double>(tokens);
       auto window = std::min(length, static_cast<double>(attention.sliding_window.value_or(INT64_MAX)));
       pairs += window * (window + 1) / 2 + (length - window) * window;
     }
@@ -104,7 +115,7 @@ void Bench::count(const Sent& sent, BenchResult& result) const {
     result.real_tokens += batch.num_real_tokens;
     BatchShape shape = shape_of(batch);
     const EngineProgram& program = options_.predict ? engine_.evaluation_program(shape) : engine_.train_program(shape);
-    const double of_one_product = seen_pair_flops(step.model.spec, batch, batcher_.dataset());
+    const double of_one_product = seen_pair_flops(step.model.spec, text_lengths(batch, batcher_));
     for (const auto& [op, stated] : program.flops) {
       const KernelDefinition* kernel = step.model.kernels.find(op);
       const int products = kernel == nullptr ? 0 : kernel->products_per_seen_pair;

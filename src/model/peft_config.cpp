@@ -14,6 +14,13 @@ namespace gavel {
 namespace fs = std::filesystem;
 using Json = ConfigKeys::Json;
 
+namespace {
+
+/** As lora.r has it; what a config claims beyond it would take memory before its tensors are looked at. */
+constexpr int64_t kLargestRank = 65536;
+
+}  // namespace
+
 std::span<const KnownKey> known_adapter_keys() {
   using enum KeyUse;
   static constexpr KnownKey kKeys[] = {
@@ -80,7 +87,8 @@ class PeftConfig::Reader {
     c.base_model_ = keys_.text("base_model_name_or_path", "");
     c.task_type_ = keys_.text("task_type", "");
     c.r_ = keys_.integer("r");
-    if (c.r_ < 1) fail("{}: r is {}, expected a positive rank", name_, c.r_);
+    if (c.r_ < 1 || c.r_ > kLargestRank)
+      fail("{}: r is {}, expected a positive rank up to {}", name_, c.r_, kLargestRank);
     c.lora_alpha_ = keys_.number("lora_alpha", 8);
     c.lora_dropout_ = keys_.number("lora_dropout", 0);
     c.use_rslora_ = keys_.boolean("use_rslora", false);
@@ -98,8 +106,9 @@ class PeftConfig::Reader {
     c.ranks_ = patterns("rank_pattern");
     c.alphas_ = patterns("alpha_pattern");
     for (const Pattern& rank : c.ranks_)
-      if (rank.value < 1 || rank.value != std::floor(rank.value))
-        fail("{}: rank_pattern has the rank {}, expected a positive whole number", name_, rank.value);
+      if (!(rank.value >= 1 && rank.value <= kLargestRank) || rank.value != std::floor(rank.value))
+        fail("{}: rank_pattern has the rank {}, expected a positive whole number up to {}", name_, rank.value,
+             kLargestRank);
     return c;
   }
 

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "judge/pair_json.h"
+#include "serve/forms.h"
 #include "serve/service_metrics.h"
 
 namespace gavel {
@@ -51,9 +51,10 @@ struct Service::State {
         page(service_page(options.name, !options.token.empty())) {}
 
   void add_routes();
-  void judge(const httplib::Request& request, httplib::Response& response, const httplib::ContentReader& read);
+  void judge(const QuestionForm& form, const httplib::Request& request, httplib::Response& response,
+             const httplib::ContentReader& read);
   std::string read_body(const httplib::ContentReader& read, Clock::time_point start, bool& whole);
-  std::string answer(const std::string& body, Clock::time_point start);
+  std::string answer(const QuestionForm& form, const std::string& body, Clock::time_point start);
   void check_token(const httplib::Request& request) const;
 
   ServiceOptions options;
@@ -155,17 +156,17 @@ std::string Service::State::read_body(const httplib::ContentReader& read, Clock:
   return body;
 }
 
-std::string Service::State::answer(const std::string& body, Clock::time_point start) {
-  std::vector<PreferenceRow> rows;
+std::string Service::State::answer(const QuestionForm& form, const std::string& body, Clock::time_point start) {
+  if (form.needs_rewards && !options.rewards)
+    throw Refusal{404, fmt::format("{} is for rewards; this judge reads pairs: POST /v1/judge", form.path)};
+  Question question;
   try {
-    rows = pairs_from_json(body, options.max_pairs);
+    question = form.read(body, options.max_pairs, options.name);
   } catch (const Error& error) {
     throw Refusal{400, error.what()};
   }
-  bool is_list =
-      body.find_first_not_of(" \t\r\n") != std::string::npos && body[body.find_first_not_of(" \t\r\n")] == '[';
   auto deadline = start + options.answer_timeout;
-  auto future = queue.submit(rows, deadline);
+  auto future = queue.submit(std::move(question.rows), deadline);
   if (!future) throw Refusal{429, "too many pairs are waiting; try again in a moment"};
   if (future->wait_until(deadline) != std::future_status::ready) throw Refusal{504, "the judge did not answer in time"};
   std::vector<Verdict> verdicts;
@@ -176,13 +177,10 @@ std::string Service::State::answer(const std::string& body, Clock::time_point st
   } catch (const std::exception& error) {
     throw Refusal{500, fmt::format("the judge failed: {}", error.what())};
   }
-  if (!is_list) return dump(verdict_json(rows[0], verdicts[0])) + "\n";
-  Json list = Json::array();
-  for (size_t i = 0; i < rows.size(); ++i) list.push_back(verdict_json(rows[i], verdicts[i]));
-  return dump(list) + "\n";
+  return dump(question.answer(verdicts)) + "\n";
 }
 
-void Service::State::judge(const httplib::Request& request, httplib::Response& response,
+void Service::State::judge(const QuestionForm& form, const httplib::Request& request, httplib::Response& response,
                            const httplib::ContentReader& read) {
   auto start = Clock::now();
   struct Active {
@@ -202,7 +200,7 @@ void Service::State::judge(const httplib::Request& request, httplib::Response& r
     if (head.refusal) throw *head.refusal;
     touched = true;
     std::string body = read_body(read, start, whole);
-    response.set_content(answer(body, start), "application/json");
+    response.set_content(answer(form, body, start), "application/json");
     response.status = 200;
   } catch (const Refusal& refusal) {
     answer_error(response, refusal.status, refusal.why);
@@ -222,8 +220,19 @@ void Service::State::judge(const httplib::Request& request, httplib::Response& r
 }
 
 void Service::State::add_routes() {
-  server.Post("/v1/judge", [this](const httplib::Request& request, httplib::Response& response,
-                                  const httplib::ContentReader& read) { judge(request, response, read); });
+  auto other_method = [](const httplib::Request&, httplib::Response& response) {
+    answer_error(response, 405, "POST a JSON question here");
+    response.set_header("Allow", "POST");
+  };
+  for (const QuestionForm& form : question_forms()) {
+    server.Post(form.path, [this, &form](const httplib::Request& request, httplib::Response& response,
+                                         const httplib::ContentReader& read) { judge(form, request, response, read); });
+    server.Get(form.path, other_method);
+    server.Put(form.path, other_method);
+    server.Patch(form.path, other_method);
+    server.Delete(form.path, other_method);
+    server.Options(form.path, other_method);
+  }
   server.Get("/", [this](const httplib::Request&, httplib::Response& response) {
     response.set_header(
         "Content-Security-Policy",
@@ -246,15 +255,6 @@ void Service::State::add_routes() {
       answer_error(response, refusal.status, refusal.why);
     }
   });
-  auto other_method = [](const httplib::Request&, httplib::Response& response) {
-    answer_error(response, 405, "POST a JSON pair here");
-    response.set_header("Allow", "POST");
-  };
-  server.Get("/v1/judge", other_method);
-  server.Put("/v1/judge", other_method);
-  server.Patch("/v1/judge", other_method);
-  server.Delete("/v1/judge", other_method);
-  server.Options("/v1/judge", other_method);
   server.set_error_handler(httplib::Server::HandlerWithResponse([](const httplib::Request&,
                                                                    httplib::Response& response) {
     if (response.body.empty() && !response.content_provider_)

@@ -21,13 +21,15 @@ struct ServiceOptions {
   /** Time for a request's body to arrive, and for its answer. */
   std::chrono::milliseconds body_timeout{10000}, answer_timeout{60000};
   BatchQueueOptions queue;
+  /** Whether the judge has rewards, which some forms of questions need. */
+  bool rewards = false;
   /** What stands on the page. */
   std::string name = "judge";
 };
 
 /** A small HTTP service around a judge (docs/judging.md, "gavel serve"):
  *   GET /            a page to paste a prompt and two answers into
- *   POST /v1/judge   a pair, or a list of pairs, as pairs_from_json() takes them; answers as verdict_json() gives them
+ *   POST             the questions of forms.h: /v1/judge, and of a reward /rerank and /score
  *   GET /health      {"status": "ok"}; 503 while stopping
  *   GET /metrics     Prometheus text
  * Errors are {"error": TEXT} with 400, 401, 404, 405, 408 (the body was too slow), 411, 413, 415, 429 (too much at

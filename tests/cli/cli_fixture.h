@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/file.h"
-#include "cli/commands.h"
+#include "cli/run_cli.h"
 #include "rows/sample.h"
 #include "setup/test_support.h"
 #include "setup/tiny_tokenizer.h"

@@ -108,7 +108,7 @@ TEST_F(RewardCommands, RankPutsTheBestFirst) {
 TEST_F(RewardCommands, AJudgeAndARewardAreNotTakenForEachOther) {
   ASSERT_EQ(run({"train", file("recipe.yaml").string(), "train.max_steps=1", "train.warmup_steps=0"}), 0);
   EXPECT_THAT(error_of({"rank", "--adapter", file("run").string(), "--data", file("test.csv").string(), "--out", "z"}),
-              HasSubstr("line 1: expected an object"));
+              HasSubstr("line 1: not valid JSON"));
   EXPECT_THAT(error_of({"judge", "--adapter", adapter(), "--prompt", "p", "--a", "x", "--b", "y", "task=judge"}),
               HasSubstr("one label: a reward model, opened with task=reward"));
   EXPECT_THAT(error_of({"train", file("recipe.yaml").string(), "task=reward", "data.swap=both"}),

@@ -8,7 +8,7 @@
 #include <sstream>
 
 #include "base/file.h"
-#include "cli/commands.h"
+#include "cli/run_cli.h"
 #include "setup/test_support.h"
 #include "text/tokenizer.h"
 

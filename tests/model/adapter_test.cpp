@@ -319,6 +319,9 @@ TEST_F(AdapterFolder, OtherModulesAndHeadsAreRefusedWithTheirNames) {
   EXPECT_THAT(with(R"({"target_modules": "q_proj("})"), HasSubstr("target_modules: the regular expression"));
   EXPECT_THAT(with(R"({"peft_type": "IA3"})"), HasSubstr("peft_type is 'IA3', expected LORA"));
   EXPECT_THAT(with(R"({"r": 0})"), HasSubstr("r is 0, expected a positive rank"));
+  EXPECT_THAT(with(R"({"r": 1000000000})"), HasSubstr("expected a positive rank up to 65536"));
+  EXPECT_THAT(with(R"({"rank_pattern": {"q_proj": 1e300}})"),
+              HasSubstr("expected a positive whole number up to 65536"));
   json_ = good;
   auto tensors = tensors_;
   tensors_[0].second = HostTensor(DType::kF32, {1, 8});

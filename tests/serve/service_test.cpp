@@ -30,6 +30,7 @@ std::vector<Verdict> by_length(std::span<const PreferenceRow> rows) {
     Verdict verdict;
     double a = static_cast<double>(row.response_a[0].size()), b = static_cast<double>(row.response_b[0].size());
     verdict.probabilities = {a / (a + b + 1), b / (a + b + 1), 1 / (a + b + 1)};
+    verdict.rewards = {a, b};
     verdict.length = verdict.full_length = 7;
     verdicts.push_back(verdict);
   }
@@ -118,6 +119,47 @@ TEST_F(ServiceTest, AnswersPairsListsHealthMetricsAndThePage) {
   EXPECT_THAT(metrics, HasSubstr("gavel_requests_total{status=\"200\"} 2"));
   EXPECT_THAT(metrics, HasSubstr("gavel_pairs_total 3"));
   EXPECT_THAT(metrics, HasSubstr("gavel_request_seconds_bucket{le=\"+Inf\"} 2"));
+}
+
+TEST_F(ServiceTest, RewardsRerankAndScore) {
+  ServiceOptions options;
+  options.rewards = true;
+  options.name = "runs/reward";
+  start(options);
+  auto ask = [&](const char* path, const std::string& body) {
+    auto found = client().Post(path, body, "application/json");
+    return std::pair(found->status, Json::parse(found->body));
+  };
+  for (const char* path : {"/rerank", "/v1/rerank"}) {
+    auto [status, json] = ask(
+        path,
+        R"({"model": "x", "query": "q", "documents": ["bb", {"text": "cccc"}, "a"], "top_n": 2, "return_documents": true})");
+    EXPECT_EQ(status, 200);
+    EXPECT_EQ(json["model"], "runs/reward");
+    ASSERT_EQ(json["results"].size(), 2U);
+    EXPECT_EQ(json["results"][0]["index"], 1);
+    EXPECT_EQ(json["results"][0]["relevance_score"], 4);
+    EXPECT_EQ(json["results"][0]["document"]["text"], "cccc");
+    EXPECT_EQ(json["results"][1]["index"], 0);
+  }
+  auto [status, json] = ask("/score", R"({"text_1": "q", "text_2": ["a", "bbb", "cc"]})");
+  EXPECT_EQ(status, 200);
+  EXPECT_EQ(json["data"][1], (Json{{"index", 1}, {"object", "score"}, {"score", 3}}));
+  EXPECT_EQ(ask("/v1/score", R"({"text_1": ["p", "q"], "text_2": ["a", "bbb"]})").second["data"].size(), 2U);
+  for (const auto& [body, part] : std::vector<std::pair<std::string, std::string>>{
+           {R"({"text_1": ["p", "q"], "text_2": "a"})", "has 2 texts and 'text_2' 1"},
+           {R"({"text_1": "p"})", "'text_2' is missing"},
+           {R"({"text_1": "p", "text_2": []})", "is an empty list"},
+           {R"([1])", "expected an object, found array"}})
+    EXPECT_THAT(ask("/score", body).second["error"].get<std::string>(), HasSubstr(part)) << body;
+  EXPECT_EQ(ask("/rerank", R"({"query": "q", "documents": ["a"], "top_n": 0})").first, 400);
+  std::string many = R"({"query": "q", "documents": ["a")";
+  for (int i = 0; i < 200; ++i) many += ",\"a\"";
+  EXPECT_THAT(ask("/rerank", many + "]}").second["error"].get<std::string>(), HasSubstr("at most 128 answers"));
+  EXPECT_EQ(client().Get("/rerank")->status, 405);
+  stop();
+  start();
+  EXPECT_EQ(ask("/rerank", R"({"query": "q", "documents": ["a"]})").first, 404);
 }
 
 TEST_F(ServiceTest, MalformedRequestsAreRefusedAndTheServiceLivesOn) {
