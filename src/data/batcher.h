@@ -67,7 +67,8 @@ struct Batch {
   /** i32 [batch, length]: the text's index in the optimizer step (0 on padding), the same for every batching
    * kind, so that dropout masks do not depend on it. */
   HostTensor dropout_rows;
-  /** i32 [rows * texts_per_row], a row's texts side by side: flat index into batch * length of the token the head reads: the rightmost of the row that
+  /** i32 [rows * texts_per_row], a row's texts side by side: flat index into batch * length of the token the head
+   * reads: the rightmost of the text that
    * differs from pad_id, the row's first when all are pads, as transformers 5 has it
    * (LlamaForSequenceClassification); with a negative pad_id the row's last. 0 for filler rows. */
   HostTensor last_index;

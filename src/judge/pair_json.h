@@ -17,7 +17,8 @@ nlohmann::json parse_shallow(std::string_view text);
  * wrong, and with which pair; also for an empty list or more than `most_pairs`. */
 std::vector<PreferenceRow> pairs_from_json(std::string_view text, size_t most_pairs);
 
-/** {"id", "verdict": "A" | "B" | "tie", "probabilities": {"A", "B", "tie"}, "tokens", "truncated", of a reward "rewards": {"A", "B"},
+/** {"id", "verdict": "A" | "B" | "tie", "probabilities": {"A", "B", "tie"}, "tokens", "truncated", of a reward
+ * "rewards": {"A", "B"},
  * and with swap averaging "agrees": whether both orders led to the same outcome}. */
 nlohmann::ordered_json verdict_json(const PreferenceRow& row, const Verdict& verdict);
 

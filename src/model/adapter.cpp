@@ -54,14 +54,12 @@ void check_other_modules(const PeftConfig& config, const DecoderSpec& spec) {
     if (config.targets(module))
       fail(
           "{}: target_modules has '{}', which is no linear of a layer: Gavel adapts {}; merge the adapter into its "
-          "base "
-          "with PEFT and train on that",
+          "base with PEFT and train on that",
           config.path().string(), module, fmt::join(spec.linear_names(), ", "));
     if (module != head && config.saves(module))
       fail(
           "{}: modules_to_save has '{}', so the adapter brings a whole module of its own; Gavel trains adapters and "
-          "the "
-          "head alone: merge the adapter into its base with PEFT and train on that",
+          "the head alone: merge the adapter into its base with PEFT and train on that",
           config.path().string(), module);
   }
 }
@@ -139,8 +137,7 @@ class AdapterTensors {
       if (const std::string name = std::string(kPeftPrefix) + tensor.name; has(name))
         fail(
             "{}: it holds '{}' {}, in place of the base's {}; Gavel trains adapters and the head alone: merge the "
-            "adapter "
-            "into its base with PEFT (merge_and_unload) and train on that",
+            "adapter into its base with PEFT (merge_and_unload) and train on that",
             path_.string(), name, to_string(shape(name)), to_string(tensor.spec.shape));
     const std::string& name = *unread_.begin();
     fail("{}: tensor '{}' {} has no place in this base model with the adapter's configuration ({} such tensors)",

@@ -40,7 +40,8 @@ LoraConfig adapter_settings(const PeftConfig& config, const DecoderSpec& spec);
  * what is there, and with one scaling, what differs from it being in B. `base` is needed where use_dora is on a linear of
  * some layers alone: in the others the magnitudes are the base's. Throws Error when a tensor is missing, has no place, or
  * is of another shape than this base model calls for, when the adapter holds what Gavel leaves as it is in the base
- * (embeddings, norms, biases), or when its head does not have `num_labels` outputs. With one output, reward.json beside the adapter gives the logit of
+ * (embeddings, norms, biases), or when its head does not have `num_labels` outputs. With one output, reward.json
+ * beside the adapter gives the logit of
  * ties; without that file, as in rewards of other tools, there is none. */
 LoadedAdapterWeights read_adapter(const PeftConfig& config, const DecoderSpec& spec, int64_t num_labels,
                                   const ModelFiles* base = nullptr);

@@ -8,7 +8,8 @@
 
 namespace gavel {
 
-/** Writes base + scaling * B A (with use_dora each row scaled to its magnitude), and the head as score.weight, as a folder that transformers opens as the family's
+/** Writes base + scaling * B A (with use_dora each row scaled to its magnitude), and the head as score.weight, as a
+ * folder that transformers opens as the family's
  * …ForSequenceClassification with no adapter. Sums are made in float32 from the base as a judge holds it
  * (`held`: bfloat16 or float32), then written in `dtype`: with float32 the logits are the judge's own up to
  * rounding. */
@@ -27,7 +28,8 @@ enum class AverageMethod : uint8_t {
 /** "exact" or "factors". */
 AverageMethod parse_average_method(std::string_view name);
 
-/** One adapter (of a model `spec`) whose update of every weight is the mean of the given ones' (kExact: "model soups", Wortsman
+/** One adapter (of a model `spec`) whose update of every weight is the mean of the given ones' (kExact: "model
+ * soups", Wortsman
  * et al., 2022), and the mean of the heads. Its scaling is 1. Throws when target modules, labels or shapes
  * differ, or with use_dora, whose updates have no mean of that form. */
 LoadedAdapterWeights average_adapters(const DecoderSpec& spec, const std::vector<LoadedAdapterWeights>& adapters,

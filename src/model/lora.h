@@ -60,7 +60,8 @@ struct TrainableLayout {
   int64_t num_labels(const std::vector<HostTensor>& values) const { return values.at(head).shape().at(0); }
 };
 
-/** Adapters in the order of BlockSpec::linears (A, B, magnitude), then the head, then with `learns_tie` the tie's logit. Throws when a target module is unknown
+/** Adapters in the order of BlockSpec::linears (A, B, magnitude), then the head, then with `learns_tie` the tie's
+ * logit. Throws when a target module is unknown
  * or the rank is not positive. */
 TrainableLayout trainable_layout(const DecoderSpec& spec, const LoraConfig& lora, int64_t num_labels,
                                  bool learns_tie = false);

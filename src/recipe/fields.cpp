@@ -225,8 +225,7 @@ void add_model(std::vector<Field>& fields) {
   fields.push_back(field(
       "model.head", [](auto& r) -> auto& { return r.model.head; },
       "what the head starts from: base = the base's own score.weight, fresh = random numbers; auto = the base's where "
-      "it has "
-      "one"));
+      "it has one"));
   fields.push_back(field(
       "model.random_init", [](auto& r) -> auto& { return r.model.random_init; },
       "shapes from config.json and random weights, for speed runs without a model"));
@@ -252,8 +251,7 @@ void add_lora(std::vector<Field>& fields) {
       "train the adapters alone: the head stays what it starts from"));
   fields.push_back(field("lora.init_adapter", [](auto& r) -> auto& { return r.lora.init_adapter; },
                          "an adapter folder to start from (Gavel's or PEFT's), whose rank, scaling and targets are "
-                         "then taken; null = PEFT's "
-                         "fresh start",
+                         "then taken; null = PEFT's fresh start",
                          {.synonyms = {"adapter"}}));
 }
 

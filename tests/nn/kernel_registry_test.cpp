@@ -339,7 +339,9 @@ std::vector<KernelCase> all_cases() {
   return cases;
 }
 
-class RegisteredKernel : public testing::TestWithParam<KernelCase> {
+/** A test that runs programs with the CPU's kernels. */
+template <class Case>
+class WithCpuKernels : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
 #ifdef __SANITIZE_THREAD__
@@ -347,6 +349,10 @@ class RegisteredKernel : public testing::TestWithParam<KernelCase> {
 #endif
     register_cpu_kernels(*pjrt::Plugin::load("cpu"));
   }
+};
+
+class RegisteredKernel : public WithCpuKernels<KernelCase> {
+ protected:
   void compare(const Sizes& sizes, const Mesh& mesh) {
     for (DType dtype : {DType::kF32, DType::kBF16}) {
       SCOPED_TRACE(dtype_name(dtype));
@@ -424,15 +430,7 @@ TEST(KernelRegistry, OnlyWhatARuleHasIsWrittenAndCounted) {
 }
 
 /** Without kernels and with the CPU's, without dropout and with it. */
-class DecomposedLinear : public testing::TestWithParam<std::tuple<bool, bool>> {
- protected:
-  void SetUp() override {
-#ifdef __SANITIZE_THREAD__
-    GTEST_SKIP() << "the plugin is not built for ThreadSanitizer, which then reports its allocations";
-#endif
-    register_cpu_kernels(*pjrt::Plugin::load("cpu"));
-  }
-};
+class DecomposedLinear : public WithCpuKernels<std::tuple<bool, bool>> {};
 
 TEST_P(DecomposedLinear, IsPeftsFormula) {
   const auto [kernels, dropout] = GetParam();
