@@ -59,6 +59,7 @@ Judge::Judge(const JudgeOptions& options) : adapter_(options.adapter) {
   std::shared_ptr<pjrt::Client> client = open_device(recipe_);
   StepOptions step = step_options(recipe_, loaded.files.spec(), *client);
   step.model.lora = loaded.weights.config.lora;
+  step.model.prefixes = false;  // its batches are padded
   engine_ = std::make_unique<Engine>(client, step, compile_cache_folder());
   engine_->load_frozen(loaded.files);
   engine_->set_trainable(loaded.weights.values);

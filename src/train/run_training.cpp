@@ -233,11 +233,13 @@ class TrainingRun {
     if (data.shared_prompts > 0)
       spdlog::warn("{} validation rows have a prompt that training sees too: their figures will look too good",
                    data.shared_prompts);
-    const BatchOptions options = batch_options(recipe_, engine_->traits(), mesh_);
+    const BatchOptions options = batch_options(recipe_, engine_->traits(), mesh_, &base_->spec);
     train_.emplace(data.train.tokens, options);
     if (data.valid) valid_.emplace(data.valid->tokens, judging_options(options));
     spdlog::info("batching {}: {} steps of {} rows an epoch, {:.1f} % padding", choice_name(recipe_.data.batching),
                  train_->steps_per_epoch(), train_->rows_per_step(), 100 * train_->waste().wasted());
+    if (double shared = train_->shared(); shared > 0)
+      spdlog::info("prompts: both texts of a row hold them once, which saves {:.1f} % of the tokens", 100 * shared);
     total_steps_ = recipe_.train.max_steps.value_or(recipe_.train.epochs * train_->steps_per_epoch());
     check_schedule(recipe_, total_steps_);
   }
