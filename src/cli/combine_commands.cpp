@@ -18,6 +18,20 @@ void refuse_full(const fs::path& folder) {
       fail("--out: {} holds {} already; choose another folder or remove it", folder.string(), name);
 }
 
+/** Throws Error unless the two read rows in the same way: the mean of their weights would be that of judges of other texts. */
+void check_read_alike(const std::string& folder, const Recipe& recipe, const std::string& first_folder, const Recipe& first) {
+  const auto values = recipe_values(recipe), others = recipe_values(first);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const auto& [key, value] = values[i];
+    const std::string& other = others.at(i).second;
+    for (std::string_view reading : {"task", "reward.ties", "data.template", "data.max_length", "data.truncation",
+                                     "data.proportional_shares", "model.dtype", "model.num_labels"})
+      if (key == reading && value != other)
+        fail("average: {} of {} is {}, of {} it is {}; a mean needs judges that read their texts in the same way", key,
+             folder, value, first_folder, other);
+  }
+}
+
 }  // namespace
 
 void add_merge_command(CLI::App& app) {
@@ -37,7 +51,9 @@ void add_merge_command(CLI::App& app) {
     JudgeOptions options{*adapter, std::nullopt, {}, true};
     if (!model->empty()) options.model = *model;
     LoadedAdapter loaded = load_adapter(options);
-    merge_adapter(loaded.files, loaded.recipe.model.dtype, loaded.weights, *out,
+    // Without a recipe nothing says that the base was ever held in less than its file has.
+    const DType held = loaded.has_own_recipe ? loaded.recipe.model.dtype : DType::kF32;
+    merge_adapter(loaded.files, held, loaded.weights, *out,
                   *dtype == "float32" ? DType::kF32 : DType::kBF16);
     loaded.tokenizer.save(*out);
     if (loaded.temperature != 1)
@@ -77,6 +93,7 @@ void add_average_command(CLI::App& app) {
             "{}: its base model is {}, that of {} is {}; adapters of different models have no mean (--model "
             "when they are the same)",
             folder, loaded.recipe.model.path, adapters->front(), first->recipe.model.path);
+      if (first) check_read_alike(folder, loaded.recipe, adapters->front(), first->recipe);
       all.push_back(loaded.weights);
       if (!first) first = std::move(loaded);
     }

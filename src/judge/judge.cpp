@@ -95,7 +95,10 @@ Judgement Judge::judge_once(std::vector<PreferenceRow> rows, std::vector<Verdict
       (*lengths)[i].length = batcher.dataset().length(static_cast<int64_t>(i));
       (*lengths)[i].full_length = batcher.dataset().full_length(static_cast<int64_t>(i));
     }
-  return judge_dataset(*engine_, batcher, done);
+  return judge_dataset(*engine_, batcher, done, [&](int64_t row) {
+    const PreferenceRow& pair = rows[static_cast<size_t>(row)];
+    return pair.source_row > 0 ? fmt::format("row {} (id {})", pair.source_row, pair.id) : fmt::format("pair {}", pair.id);
+  });
 }
 
 std::vector<Verdict> Judge::judge(std::span<const PreferenceRow> rows, double swap_average, const RowsDone& done) {

@@ -1,5 +1,7 @@
 #include "judge/load_adapter.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "judge/calibration.h"
 #include "setup/open_model.h"
@@ -32,6 +34,7 @@ Recipe recipe_of(const JudgeOptions& options, const PeftConfig& adapter) {
 
 LoadedAdapter load_adapter(const JudgeOptions& options) {
   const PeftConfig adapter = PeftConfig::read(options.adapter);
+  const bool has_own_recipe = fs::exists(options.adapter / "recipe.yaml");
   Recipe recipe = recipe_of(options, adapter);
   double temperature = 1;
   if (options.use_temperature)
@@ -45,16 +48,19 @@ LoadedAdapter load_adapter(const JudgeOptions& options) {
   // An adapter without a recipe does not ask for texts as long as the default's.
   if (auto longest = files->spec().longest_text(); longest && *longest < recipe.data.max_length &&
                                                    recipe.data.max_length == Recipe().data.max_length &&
-                                                   !fs::exists(options.adapter / "recipe.yaml")) {
+                                                   !has_own_recipe) {
     spdlog::info("data.max_length is {}: the rope of {} is computed no further", *longest, recipe.model.path);
     recipe.data.max_length = *longest;
   }
+  // Whoever trained an adapter without a recipe read the base as its file has it.
+  const bool asked = std::ranges::any_of(options.overrides, [](std::string_view o) { return o.starts_with("model.dtype="); });
+  if (!has_own_recipe && !asked && files->holds_float32()) recipe.model.dtype = DType::kF32;
   // Before the tokenizer: a vocabulary that was made larger is told of by the adapter's embeddings.
   LoadedAdapterWeights weights = read_adapter(adapter, files->spec(), task_of(recipe)->num_labels(), &*files);
   if (recipe.task == Recipe::TaskKind::kReward)
     recipe.reward.ties = weights.config.learns_tie ? Recipe::RewardTies::kDavidson : Recipe::RewardTies::kNone;
   Tokenizer tokenizer = load_tokenizer(recipe, config);
-  return {std::move(recipe), std::move(*files), std::move(tokenizer), std::move(weights), temperature};
+  return {std::move(recipe), has_own_recipe, std::move(*files), std::move(tokenizer), std::move(weights), temperature};
 }
 
 }  // namespace gavel

@@ -25,8 +25,10 @@ struct JudgeOptions {
 
 /** All that belongs to a trained judge, read and checked; nothing is on a device yet. */
 struct LoadedAdapter {
-  /** The one beside the adapter, else (an adapter that PEFT saved) the defaults; with JudgeOptions' overrides. */
+  /** The one beside the adapter, else (an adapter that PEFT saved) the defaults, with weights held in float32 if the base
+   * has such; with JudgeOptions' overrides. */
   Recipe recipe;
+  bool has_own_recipe = false;
   ModelFiles files;
   Tokenizer tokenizer;
   LoadedAdapterWeights weights;

@@ -240,8 +240,20 @@ class TrainingRun {
                  train_->steps_per_epoch(), train_->rows_per_step(), 100 * train_->waste().wasted());
     if (double shared = train_->shared(); shared > 0)
       spdlog::info("prompts: both texts of a row hold them once, which saves {:.1f} % of the tokens", 100 * shared);
+    warn_of_long_rows();
     total_steps_ = recipe_.train.max_steps.value_or(recipe_.train.epochs * train_->steps_per_epoch());
     check_schedule(recipe_, total_steps_);
+  }
+
+  /** Positions that the model never saw give no error, but nothing to rely on either. */
+  void warn_of_long_rows() const {
+    if (!base_->files) return;
+    const int64_t most = base_->files->config().max_position_embeddings;
+    const std::vector<int64_t> lengths = train_->dataset().lengths();
+    if (auto longer = std::ranges::count_if(lengths, [&](int64_t length) { return length > most; }); longer > 0)
+      spdlog::warn("{} of {} rows have more tokens than the {} positions that {} was made for (max_position_embeddings): set "
+                   "data.max_length={}",
+                   longer, lengths.size(), most, recipe_.model.path, most);
   }
 
   /** What training begins with: a checkpoint's tensors, or fresh ones. */
