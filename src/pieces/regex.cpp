@@ -1,20 +1,17 @@
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include "pieces/regex.h"
 
 #include <fmt/format.h>
-#include <pcre2.h>
 
 #include <algorithm>
 #include <array>
+#include <stdexcept>
 
 #include "base/error.h"
-#include "pieces/unicode.h"
+#include "pieces/regex_engines.h"
 
 namespace gavel {
-namespace {
 
-constexpr size_t kJitStackBytes = 64 << 20;        // reserved, not used until needed
-constexpr uint32_t kLeastMatchLimit = 10'000'000;  // PCRE2's own default
+namespace detail {
 
 std::string class_ranges(CharClass kind, bool negated) {
   std::string out;
@@ -35,17 +32,65 @@ std::string class_ranges(CharClass kind, bool negated) {
   return out;
 }
 
-// Replaces \p{L}, \p{N}, \s, \P{..}, \S by explicit ranges, inside and outside of brackets.
-std::string with_own_classes(std::string_view pattern) {
+bool same_in_both_engines(std::string_view pattern) {
+  // What GPT-2's and its successors' patterns are made of. Without them letters under (?i), which may stand for several.
+  constexpr std::string_view kEndings = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+  constexpr std::array<std::string_view, 13> kEscapes = {"\\p{L}", "\\p{N}", "\\P{L}", "\\P{N}", "\\s", "\\S", "\\r",
+                                                         "\\n",    "\\t",    "\\\\",    "\\.",    "\\/", "\\-"};
+  bool in_class = false;
+  for (size_t i = 0; i < pattern.size();) {
+    const std::string_view rest = pattern.substr(i);
+    const auto starts_with = [&](std::string_view text) { return rest.starts_with(text); };
+    if (rest.front() == '\\') {
+      const auto* escape = std::ranges::find_if(kEscapes, starts_with);
+      if (escape == kEscapes.end()) return false;
+      i += escape->size();
+    } else if (in_class) {
+      if (rest.front() == '[' || rest.front() == '&') return false;  // nested classes, intersections, [:names:]
+      in_class = rest.front() != ']';
+      ++i;
+    } else if (rest.front() == '[') {
+      in_class = true;
+      i += starts_with("[^") ? 2 : 1;
+      if (i < pattern.size() && pattern[i] == ']') return false;  // a bracket in the class, or an empty class
+    } else if (starts_with(kEndings)) {
+      i += kEndings.size();
+    } else if (starts_with("(?")) {
+      if (!starts_with("(?:") && !starts_with("(?=") && !starts_with("(?!")) return false;
+      i += 3;
+    } else if (rest.front() == '}') {
+      // An interval with + or ? behind it is possessive or lazy in one engine, repeated in the other.
+      if (i + 1 < pattern.size() && (pattern[i + 1] == '+' || pattern[i + 1] == '?')) return false;
+      ++i;
+    } else if (rest.front() == '{') {
+      // Only as an interval that both know: {n}, {n,} or {n,m}.
+      const size_t end = rest.find('}');
+      const std::string_view inside = rest.substr(1, end == std::string_view::npos ? 0 : end - 1);
+      const size_t comma = std::min(inside.find(','), inside.size());
+      const auto digits = [](std::string_view text) { return std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; }); };
+      if (comma == 0 || !digits(inside.substr(0, comma)) || (comma < inside.size() && !digits(inside.substr(comma + 1))))
+        return false;
+      i += end;
+    } else {
+      if (rest.front() == '^' || rest.front() == '$') return false;  // of a line, or of the text
+      ++i;
+    }
+  }
+  return true;
+}
+
+}  // namespace detail
+
+namespace {
+
+/** \p{L}, \p{N}, \s, \P{..}, \S as explicit ranges. In brackets they stand in brackets of their own where the engine `nests`
+ * such; else the pattern must be one of same_in_both_engines. */
+std::string with_own_classes(std::string_view pattern, bool nests) {
   std::string out;
-  int depth = 0;  // inside [...]; Oniguruma nests classes, PCRE2 does not, and the error is then PCRE2's
+  bool in_class = false;
   for (size_t i = 0; i < pattern.size(); ++i) {
     char c = pattern[i];
-    if (c == '[' && depth == 0) {
-      ++depth;
-    } else if (c == ']' && depth > 0 && i > 0 && pattern[i - 1] != '[') {
-      --depth;
-    }
+    if (!nests && (c == '[' || c == ']')) in_class = c == '[';
     if (c != '\\' || i + 1 >= pattern.size()) {
       out += c;
       continue;
@@ -74,36 +119,17 @@ std::string with_own_classes(std::string_view pattern) {
       ++i;
       continue;
     }
-    std::string ranges = class_ranges(name->kind, name->negated);
-    out += depth > 0 ? ranges : "[" + ranges + "]";
+    const std::string ranges = detail::class_ranges(name->kind, name->negated);
+    out += in_class ? ranges : fmt::format("[{}]", ranges);
     i += name->text.size() - 1;
   }
   return out;
 }
 
-std::string pcre2_text(int code) {
-  PCRE2_UCHAR8 buffer[256];
-  pcre2_get_error_message(code, buffer, sizeof buffer);
-  return reinterpret_cast<const char*>(buffer);
-}
-
 }  // namespace
 
-/** Outside the unnamed namespace, since the members of Impl have it as a type. */
-template <auto Free>
-struct Freed {
-  template <class T>
-  void operator()(T* p) const {
-    Free(p);
-  }
-};
-
 struct RegexScratch::Impl {
-  std::unique_ptr<pcre2_match_context, Freed<pcre2_match_context_free>> context{pcre2_match_context_create(nullptr)};
-  std::unique_ptr<pcre2_jit_stack, Freed<pcre2_jit_stack_free>> stack{
-      pcre2_jit_stack_create(32 << 10, kJitStackBytes, nullptr)};
-  std::unique_ptr<pcre2_match_data, Freed<pcre2_match_data_free>> data{pcre2_match_data_create(1, nullptr)};
-  Impl() { pcre2_jit_stack_assign(context.get(), nullptr, stack.get()); }
+  std::unique_ptr<detail::RegexSearch> pcre2, oniguruma;
 };
 
 RegexScratch::RegexScratch() = default;
@@ -112,20 +138,25 @@ RegexScratch::RegexScratch(RegexScratch&&) noexcept = default;
 RegexScratch& RegexScratch::operator=(RegexScratch&&) noexcept = default;
 
 struct Regex::Impl {
-  std::unique_ptr<pcre2_code, Freed<pcre2_code_free>> code;
+  bool in_pcre2 = false;
+  std::unique_ptr<detail::RegexEngine> engine;
 };
 
 Regex::Regex(const std::string& pattern, const std::string& source)
     : pattern_(pattern), source_(source), impl_(std::make_unique<Impl>()) {
-  std::string own = with_own_classes(pattern);
-  int error = 0;
-  size_t offset = 0;
-  impl_->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(own.data()), own.size(),
-                                  PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr));
-  if (!impl_->code)
-    fail("{}: the regular expression '{}' is not known to PCRE2: {}", source, pattern, pcre2_text(error));
-  // Without a just-in-time compiler for this machine the interpreter runs instead.
-  pcre2_jit_compile(impl_->code.get(), PCRE2_JIT_COMPLETE);
+  if (detail::same_in_both_engines(pattern)) {
+    try {
+      impl_->engine = detail::pcre2_engine(with_own_classes(pattern, false));
+      impl_->in_pcre2 = true;
+    } catch (const std::runtime_error&) {
+      // What PCRE2 refuses, such as a repeated repetition, Oniguruma may know.
+    }
+  }
+  try {
+    if (!impl_->engine) impl_->engine = detail::oniguruma_engine(with_own_classes(pattern, true));
+  } catch (const std::runtime_error& error) {
+    fail("{}: the regular expression '{}' is not known to {}", source, pattern, error.what());
+  }
 }
 
 Regex::~Regex() = default;
@@ -135,29 +166,19 @@ Regex& Regex::operator=(Regex&&) noexcept = default;
 void Regex::find_all(std::string_view text, RegexScratch& scratch,
                      std::vector<std::pair<size_t, size_t>>& matches) const {
   if (!scratch.impl_) scratch.impl_ = std::make_unique<RegexScratch::Impl>();
-  pcre2_match_data* data = scratch.impl_->data.get();
-  pcre2_match_context* context = scratch.impl_->context.get();
-  // Repeated groups take some steps a byte, so a long text may take more; patterns that need far more still
-  // end.
-  auto limit = static_cast<uint32_t>(std::clamp<size_t>(text.size() * 16, kLeastMatchLimit, UINT32_MAX));
-  pcre2_set_match_limit(context, limit);
-  pcre2_set_depth_limit(context, limit);
+  auto& search = impl_->in_pcre2 ? scratch.impl_->pcre2 : scratch.impl_->oniguruma;
+  if (!search) search = impl_->engine->new_search();
   size_t at = 0;
   size_t last_end = SIZE_MAX;
   while (at <= text.size()) {
-    auto match = [&](uint32_t more) {
-      return pcre2_match(impl_->code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at,
-                         PCRE2_NO_UTF_CHECK | more, data, context);
-    };
-    int rc = match(0);
-    // The interpreter keeps its backtracking points on the heap.
-    if (rc == PCRE2_ERROR_JIT_STACKLIMIT) rc = match(PCRE2_NO_JIT);
-    if (rc == PCRE2_ERROR_NOMATCH) return;
-    if (rc < 0)
+    detail::MatchRange range;
+    try {
+      if (!impl_->engine->find(text, at, *search, range)) return;
+    } catch (const std::runtime_error& error) {
       fail("{}: the regular expression '{}' failed on a text of {} bytes: {}", source_, pattern_, text.size(),
-           pcre2_text(rc));
-    const size_t* range = pcre2_get_ovector_pointer(data);
-    size_t begin = range[0], end = range[1];
+           error.what());
+    }
+    const auto [begin, end] = range;
     bool empty = end <= begin;
     if (!empty || last_end != begin) matches.emplace_back(begin, std::max(begin, end));
     last_end = std::max(begin, end);

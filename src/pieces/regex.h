@@ -22,12 +22,13 @@ class RegexScratch {
   std::unique_ptr<Impl> impl_;
 };
 
-/** A pattern run by PCRE2 with its just-in-time compiler, in UTF and UCP mode. \p{L}, \p{N}, \s and their
- * negations stand for the classes of pieces/unicode.h, whatever Unicode version PCRE2 was built with; other
- * properties are PCRE2's own. Immutable; may be used by several threads at once. */
+/** A pattern in Oniguruma's syntax, as `tokenizers` runs it. One that is made of what means the same in PCRE2 runs there,
+ * with its just-in-time compiler, any other in Oniguruma itself. \p{L}, \p{N}, \s and their negations stand for the
+ * classes of pieces/unicode.h, whatever Unicode version the engine was built with; other properties are Oniguruma's own.
+ * Immutable; may be used by several threads at once. */
 class Regex {
  public:
-  /** Throws Error naming `source` when the pattern is not one that PCRE2 knows. */
+  /** Throws Error naming `source` when the pattern is not one that the engine knows. */
   Regex(const std::string& pattern, const std::string& source);
   ~Regex();
   Regex(Regex&&) noexcept;
@@ -37,7 +38,7 @@ class Regex {
 
   /** Appends the byte ranges of all matches in `text` (valid UTF-8), left to right without overlaps; an empty
    * match is stepped over by one character and is not repeated at the end of the match before it. Throws
-   * Error when the pattern needs more backtracking than PCRE2's limit. */
+   * Error when the pattern needs more backtracking than a limit that grows with the text. */
   void find_all(std::string_view text, RegexScratch& scratch, std::vector<std::pair<size_t, size_t>>& matches) const;
 
  private:

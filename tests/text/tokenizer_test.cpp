@@ -325,7 +325,7 @@ TEST(Tokenizer, BadJsonIsAnErrorThatNamesThePart) {
            {"/pre_tokenizer",
             R"({"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": "("},
               "behavior": "Isolated", "invert": false}, {"type": "ByteLevel", "add_prefix_space": false}]})",
-            "not known to PCRE2"},
+            "not known to Oniguruma"},
            {"/pre_tokenizer",
             R"({"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": "a"},
               "behavior": "Odd", "invert": false}]})",

@@ -1,0 +1,84 @@
+// Else its header makes a macro of UChar, which ICU has as a type.
+#define ONIG_ESCAPE_UCHAR_COLLISION 1
+#include <oniguruma.h>
+
+#include <algorithm>
+#include <mutex>
+#include <stdexcept>
+#include <type_traits>
+
+#include "pieces/regex_engines.h"
+
+namespace gavel::detail {
+
+namespace {
+
+constexpr unsigned long kMatchRetries = 10'000'000;    // Oniguruma's own default for one place
+constexpr unsigned long kSearchRetries = 100'000'000;  // a second or two for all places of a search
+
+std::string oniguruma_text(int code, OnigErrorInfo* info = nullptr) {
+  OnigUChar buffer[ONIG_MAX_ERROR_MESSAGE_LEN];
+  const int size = onig_error_code_to_str(buffer, code, info);
+  return {reinterpret_cast<const char*>(buffer), static_cast<size_t>(size)};
+}
+
+const OnigUChar* bytes_of(std::string_view text) {
+  return reinterpret_cast<const OnigUChar*>(text.data());
+}
+
+struct OnigurumaSearch : RegexSearch {
+  OnigRegion* region = onig_region_new();
+  OnigMatchParam* limits = onig_new_match_param();
+  OnigurumaSearch() = default;
+  OnigurumaSearch(const OnigurumaSearch&) = delete;
+  OnigurumaSearch& operator=(const OnigurumaSearch&) = delete;
+  ~OnigurumaSearch() override {
+    onig_region_free(region, 1);
+    onig_free_match_param(limits);
+  }
+};
+
+class OnigurumaEngine : public RegexEngine {
+ public:
+  explicit OnigurumaEngine(const std::string& pattern) {
+    static std::once_flag once;
+    std::call_once(once, [] {
+      OnigEncoding encodings[] = {ONIG_ENCODING_UTF8};
+      onig_initialize(encodings, 1);
+    });
+    OnigErrorInfo info{};
+    const int status = onig_new(&code_, bytes_of(pattern), bytes_of(pattern) + pattern.size(), ONIG_OPTION_NONE,
+                                ONIG_ENCODING_UTF8, ONIG_SYNTAX_ONIGURUMA, &info);
+    if (status != ONIG_NORMAL) throw std::runtime_error("Oniguruma: " + oniguruma_text(status, &info));
+  }
+  OnigurumaEngine(const OnigurumaEngine&) = delete;
+  OnigurumaEngine& operator=(const OnigurumaEngine&) = delete;
+  ~OnigurumaEngine() override { onig_free(code_); }
+
+  std::unique_ptr<RegexSearch> new_search() const override { return std::make_unique<OnigurumaSearch>(); }
+
+  bool find(std::string_view text, size_t at, RegexSearch& search, MatchRange& range) const override {
+    auto& own = static_cast<OnigurumaSearch&>(search);
+    onig_initialize_match_param(own.limits);
+    onig_set_retry_limit_in_match_of_match_param(own.limits, std::max<unsigned long>(kMatchRetries, 16 * text.size()));
+    onig_set_retry_limit_in_search_of_match_param(own.limits, std::max<unsigned long>(kSearchRetries, 64 * text.size()));
+    const OnigUChar *begin = bytes_of(text), *end = begin + text.size();
+    const int found =
+        onig_search_with_param(code_, begin, end, begin + at, end, own.region, ONIG_OPTION_NONE, own.limits);
+    if (found == ONIG_MISMATCH) return false;
+    if (found < 0) throw std::runtime_error(oniguruma_text(found));
+    range = {static_cast<size_t>(own.region->beg[0]), static_cast<size_t>(own.region->end[0])};
+    return true;
+  }
+
+ private:
+  regex_t* code_ = nullptr;
+};
+
+}  // namespace
+
+std::unique_ptr<RegexEngine> oniguruma_engine(const std::string& pattern) {
+  return std::make_unique<OnigurumaEngine>(pattern);
+}
+
+}  // namespace gavel::detail
