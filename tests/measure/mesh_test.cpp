@@ -211,7 +211,7 @@ TEST(MeshTraining, SplitAdaptersAreGatheredOnTheDevices) {
   std::vector<const ShardedArray*> arguments;
   bool split = false;
   for (size_t i = 0; i < specs.size(); ++i) {
-    values.push_back(initial_value(specs[i], 0.2, i));
+    values.push_back(initial_value(specs[i], {}, 0.2, i));
     auto numbers = values.back().as_mutable<float>();
     for (size_t k = 0; k < numbers.size(); ++k) numbers[k] = static_cast<float>(k + i);
     arrays.push_back(devices.to_devices(values.back(), axes[i]));

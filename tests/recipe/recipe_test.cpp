@@ -451,7 +451,9 @@ TEST(Keys, ChoicesAreValid) {
   for (const RecipeKey& key : recipe_keys()) {
     if (key.type != "choice" || key.key == "data.format") continue;
     for (const std::string& choice : key.choices) {
-      Recipe recipe = parse_recipe(with_required(""), "r", {key.key + "=" + choice});
+      std::vector<std::string> settings = {key.key + "=" + choice};
+      if (choice == "labels") settings.insert(settings.end(), {"data.question=default", "data.truncation=left"});
+      Recipe recipe = parse_recipe(with_required(""), "r", settings);
       std::string leaf = key.key.substr(key.key.rfind('.') + 1);
       const std::string indent = leaf == key.key ? "\n" : "  ";
       EXPECT_THAT(to_yaml(recipe), HasSubstr(indent + leaf + ": " + choice + "\n"));
