@@ -95,6 +95,11 @@ TrainableLayout trainable_layout(const DecoderSpec& spec, const LoraConfig& lora
   return layout;
 }
 
+int64_t movable_elements(const TrainableParameter& parameter, const LoraConfig& lora) {
+  if (!parameter.stacked || lora.layers_to_transform.empty()) return num_elements(parameter.shape);
+  return num_elements(parameter.tensor.shape) * static_cast<int64_t>(lora.layers_to_transform.size());
+}
+
 HostTensor initial_value(const TrainableParameter& parameter, const LoraConfig& lora, double initializer_range,
                          uint64_t seed) {
   HostTensor out(DType::kF32, parameter.shape);

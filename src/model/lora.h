@@ -69,6 +69,9 @@ struct TrainableLayout {
 TrainableLayout trainable_layout(const DecoderSpec& spec, const LoraConfig& lora, int64_t num_labels,
                                  bool learns_tie = false);
 
+/** Numbers of a parameter that can move: of a stacked one those of the layers with adapters. */
+int64_t movable_elements(const TrainableParameter& parameter, const LoraConfig& lora);
+
 /** PEFT's start: A uniform in ±1/sqrt(in) (Kaiming with a = sqrt(5)) and zero in layers without adapters, B zero; the head
  * normal with initializer_range, as transformers makes a new classification head. float32, a pure function of the seed.
  * Throws for a magnitude, which starts from the base's weights: row_lengths(). */

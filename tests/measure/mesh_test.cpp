@@ -197,6 +197,19 @@ TEST(MeshTraining, AFrozenHeadMayBeSplitToo) {
   for (size_t i = 0; i < found.size(); ++i) ASSERT_EQ(found[i], start_value(i)) << i;
 }
 
+TEST(MeshTraining, RatesThatDifferAndHeadOnlyStepsAreTheSameOnAMesh) {
+  auto rules = parse_rules("lora_A$: [null, fsdp]\nlora_B$: [fsdp, null]\n", "rules");
+  for (LayerForm form : {LayerForm::kScan, LayerForm::kUnrolled}) {
+    StepOptions step = small_options(Kernels(), form, 0);
+    step.rates = {3, 4, 0.5, 1};
+    for (int64_t accumulation : {1, 2}) {
+      Result one = train(step, {}, {}, Batching::kPadded, 8, accumulation);
+      expect_same(one, train(step, {2, 2, 2}, rules, Batching::kPadded, 8, accumulation),
+                  form == LayerForm::kScan ? "scan" : "unrolled");
+    }
+  }
+}
+
 /** What several processes run before a checkpoint: each then holds all on its first device. */
 TEST(MeshTraining, SplitAdaptersAreGatheredOnTheDevices) {
   StepOptions step = small_options(Kernels(), LayerForm::kScan, 0);
