@@ -285,8 +285,7 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
   const bool head_only = step < options_.rates.head_only_steps;
   const StepOptions& options = head_only ? head_only_options_ : options_;
   Arrays rates;  // one array, or none
-  if (!options_.rates.alike())
-    rates.push_back(devices_.to_devices(rates_.values(options_.adam, step, learning_rate)));
+  if (!options_.rates.alike()) rates.push_back(devices_.to_devices(rates_.values(options_.adam, step, learning_rate)));
 
   if (micro_batches.size() == 1) {
     const EngineProgram& step_program = train_program(shape_of(micro_batches[0]), head_only);
@@ -308,9 +307,8 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
   ShardedArray sums = devices_.to_devices(HostTensor(DType::kF32, {static_cast<int64_t>(Stat::kCount)}));
   for (const Batch& micro : micro_batches) {
     BatchShape shape = shape_of(micro);
-    const EngineProgram& accumulate =
-        compiled(key_of(head_only ? "accumulate-head" : "accumulate", shape),
-                 [&] { return accumulate_program(options, shape); });
+    const EngineProgram& accumulate = compiled(key_of(head_only ? "accumulate-head" : "accumulate", shape),
+                                               [&] { return accumulate_program(options, shape); });
     Arrays batch = upload(micro, key);
     Arguments arguments;
     for (const auto* group : {&frozen_, &trainable_, &gradients}) append(arguments, *group);
@@ -323,8 +321,7 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
     sums = std::move(outputs[at]);
     if (traits_.is_host) first(sums).wait();  // the plugin takes the memory of whatever is sent at once
   }
-  const EngineProgram& apply =
-      compiled(head_only ? "apply-head" : "apply", [&] { return apply_program(options); });
+  const EngineProgram& apply = compiled(head_only ? "apply-head" : "apply", [&] { return apply_program(options); });
   Arguments arguments;
   for (const auto* group : {&trainable_, &m_, &v_, &gradients}) append(arguments, *group);
   arguments.push_back(&stats_);

@@ -47,7 +47,9 @@ class ProgramBuilder {
 
   Value declare_scalars() { return declare_vector("scalars", static_cast<int64_t>(StepScalar::kCount)); }
   /** The argument of a RateTable; none where all rates are alike. */
-  Value declare_rates() { return options_.rates.alike() ? Value() : declare_vector("rates", table_of(options_).size()); }
+  Value declare_rates() {
+    return options_.rates.alike() ? Value() : declare_vector("rates", table_of(options_).size());
+  }
   Value declare_stats(const char* name) { return declare_vector(name, static_cast<int64_t>(Stat::kCount)); }
 
   void declare_batch(const BatchShape& shape) {

@@ -43,8 +43,8 @@ std::vector<UpdateRates> RateTable::update_rates(const AdamW& adam, const Value&
   for (const Entry& entry : entries_) {
     const auto count = static_cast<int64_t>(entry.factors.size());
     Value shrink = mul(part(entry.start, count), adam.weight_decay);
-    rates.push_back({sub(full_like(shrink, 1), shrink), part(entry.start + count, count),
-                     part(entry.start + 2 * count, 1)});
+    rates.push_back(
+        {sub(full_like(shrink, 1), shrink), part(entry.start + count, count), part(entry.start + 2 * count, 1)});
   }
   return rates;
 }

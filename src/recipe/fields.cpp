@@ -316,9 +316,10 @@ void add_data(std::vector<Field>& fields) {
             {.synonyms = {"prompt_template"}}));
   fields.push_back(field("data.max_length", [](auto& r) -> auto& { return r.data.max_length; }, "longest row in tokens",
                          {.limits = between(8, kManyRows), .synonyms = {"max_seq_length", "max_len"}}));
-  fields.push_back(field("data.question", [](auto& r) -> auto& { return r.data.question; },
-                         "a question at the end of the judged text, for model.head: labels; default = which answer is "
-                         "better, to be answered with A, B or tie; null = none"));
+  fields.push_back(field(
+      "data.question", [](auto& r) -> auto& { return r.data.question; },
+      "a question at the end of the judged text, for model.head: labels; default = which answer is "
+      "better, to be answered with A, B or tie; null = none"));
   fields.push_back(field("data.truncation", [](auto& r) -> auto& { return r.data.truncation; },
                          "what gives way in longer rows: the end, the start, or prompt, A and B in shares",
                          {.synonyms = {"truncation_side"}}));

@@ -73,8 +73,10 @@ std::vector<int32_t> ids_of(const Tokenizer& tokenizer, const Template::Framed& 
 
 std::vector<AnswerToken> answer_tokens(const Recipe& recipe, const Tokenizer& tokenizer) {
   if (!tokenizer.suffix().empty())
-    fail("model.head: labels: the tokenizer ends every text with '{}', behind which no answer comes: set model.head=shares",
-         tokenizer.id_to_token(tokenizer.suffix().front()));
+    fail(
+        "model.head: labels: the tokenizer ends every text with '{}', behind which no answer comes: set "
+        "model.head=shares",
+        tokenizer.id_to_token(tokenizer.suffix().front()));
   PreferenceRow row;
   row.prompt = {"Why?"};
   row.response_a = {"So."};
@@ -89,7 +91,8 @@ std::vector<AnswerToken> answer_tokens(const Recipe& recipe, const Tokenizer& to
     const std::vector<int32_t> ids = ids_of(tokenizer, text, (line_end ? "" : " ") + std::string(answer));
     if (ids.size() <= before.size() || !std::equal(before.begin(), before.end(), ids.begin()))
       fail(
-          "model.head: labels: '{}' behind the text changes the tokens before it: let data.template or data.question end "
+          "model.head: labels: '{}' behind the text changes the tokens before it: let data.template or data.question "
+          "end "
           "otherwise, such as with a colon",
           answer);
     const int32_t id = ids[before.size()];

@@ -152,11 +152,10 @@ std::vector<HostTensor> initial_trainable(const Recipe& recipe, const StepOption
   const TrainableLayout layout = trainable_layout(options.model);
   std::vector<HostTensor> values;
   for (const TrainableParameter& parameter : layout.parameters)
-    values.push_back(
-        parameter.tensor.role == TensorRole::kAdapterMagnitude
-            ? HostTensor()
-            : initial_value(parameter, options.model.lora, base.spec.initializer_range,
-                            static_cast<uint64_t>(recipe.train.seed)));
+    values.push_back(parameter.tensor.role == TensorRole::kAdapterMagnitude
+                         ? HostTensor()
+                         : initial_value(parameter, options.model.lora, base.spec.initializer_range,
+                                         static_cast<uint64_t>(recipe.train.seed)));
   for (const auto& adapter : layout.adapters)
     if (adapter.magnitude) values[*adapter.magnitude] = base_magnitudes(adapter.weight, options, base);
   if (auto head = initial_head(recipe, options.model.num_labels, base)) values[layout.head] = *std::move(head);

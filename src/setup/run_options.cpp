@@ -116,8 +116,13 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
   options.task = task_of(recipe);
   options.model.spec = spec;
   const Recipe::Lora& lora = recipe.lora;
-  options.model.lora = {lora.r,          lora.lora_alpha, lora.lora_dropout, lora.target_modules,
-                        lora.use_rslora, lora.use_dora,   lora.layers_to_transform.value_or(std::vector<int64_t>())};
+  options.model.lora = {lora.r,
+                        lora.lora_alpha,
+                        lora.lora_dropout,
+                        lora.target_modules,
+                        lora.use_rslora,
+                        lora.use_dora,
+                        lora.layers_to_transform.value_or(std::vector<int64_t>())};
   options.model.freeze_head = lora.freeze_head;
   options.model.num_labels = options.task->num_labels();
   options.model.learns_tie = options.task->learns_tie();

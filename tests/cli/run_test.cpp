@@ -195,10 +195,9 @@ TEST_F(Run, AFrozenHeadIsSavedAsItStartedAndStaysSoWhenResumed) {
 }
 
 TEST_F(Run, RatesOfTheirOwnGoOnBitForBitFromWithinTheHeadsSteps) {
-  const std::vector<std::string> settings = {"train.head_learning_rate=0.02", "train.head_only_steps=5",
-                                             "lora.lora_plus_ratio=4",        "lora.layer_decay=0.5",
-                                             "lora.layers_to_transform=[1]",  "model.head=shares",
-                                             "train.keep_last=100"};
+  const std::vector<std::string> settings = {
+      "train.head_learning_rate=0.02", "train.head_only_steps=5", "lora.lora_plus_ratio=4", "lora.layer_decay=0.5",
+      "lora.layers_to_transform=[1]",  "model.head=shares",       "train.keep_last=100"};
   auto with = [&](std::vector<std::string> more) {
     more.insert(more.begin(), settings.begin(), settings.end());
     return more;
@@ -228,8 +227,9 @@ TEST_F(Run, RatesOfTheirOwnGoOnBitForBitFromWithinTheHeadsSteps) {
     ASSERT_EQ(train(name, with({"--resume"})), 0);
     expect_same(name, "whole");
   }
-  EXPECT_THAT(error("whole", {"--resume"}), AllOf(HasSubstr("train.head_only_steps: 5 → 0"), HasSubstr("lora.layer_decay"),
-                                                  HasSubstr("lora.layers_to_transform: [1] → null")));
+  EXPECT_THAT(error("whole", {"--resume"}),
+              AllOf(HasSubstr("train.head_only_steps: 5 → 0"), HasSubstr("lora.layer_decay"),
+                    HasSubstr("lora.layers_to_transform: [1] → null")));
 }
 
 TEST_F(Run, KilledAtRandomMomentsAndResumedIsTheSame) {

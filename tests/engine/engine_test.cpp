@@ -466,6 +466,23 @@ TEST(Engine, FillerRowsCountForNothing) {
     for (size_t j = 0; j < a[i].as<float>().size(); ++j) EXPECT_NEAR(a[i].as<float>()[j], b[i].as<float>()[j], 1e-6);
 }
 
+TEST(Programs, AStepOfTheHeadAloneHasNoBackwardPassThroughTheLayers) {
+  StepOptions head = tiny_options();
+  head.model.freeze_adapters = true;
+  const BatchShape shape{4, 12, 4};
+  // Beside the forward pass, the product for the head's three rows of 24.
+  EXPECT_EQ(train_step_program(head, shape).flops, evaluate_program(head, shape).flops + 2.0 * 4 * 3 * 24);
+}
+
+TEST(Programs, RatesChangeNoTextButTheirOwnArgument) {
+  StepOptions one = tiny_options(), other = one;
+  one.rates = {3, 4, 0.5, 0};
+  other.rates = {5, 16, 0.9, 7};
+  const BatchShape shape{4, 12, 4};
+  EXPECT_EQ(train_step_program(one, shape).text, train_step_program(other, shape).text);
+  EXPECT_EQ(apply_program(one).text, apply_program(other).text);
+}
+
 TEST(Programs, TextIsTheSameEveryTime) {
   StepOptions options = tiny_options(0.1);
   BatchShape shape{4, 12, 4};

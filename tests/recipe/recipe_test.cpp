@@ -147,7 +147,8 @@ TEST(Recipe, WhereAHeadCanNotStartIsSaid) {
     return std::string("no error");
   };
   const std::string labels = "model.head=labels", shares = "model.head=shares", asks = "data.question=default",
-                    left = "data.truncation=left", plus = R"(data.template="{prompt} {response_a} {response_b} Which?")";
+                    left = "data.truncation=left",
+                    plus = R"(data.template="{prompt} {response_a} {response_b} Which?")";
   EXPECT_EQ(error({labels, asks, left}), "no error");
   EXPECT_EQ(error({labels, plus}), "no error");
   EXPECT_EQ(error({shares}), "no error");
@@ -158,7 +159,8 @@ TEST(Recipe, WhereAHeadCanNotStartIsSaid) {
   EXPECT_THAT(error({asks, left, "task=reward"}), HasSubstr("data.question: is asked of task: judge"));
   EXPECT_THAT(error({shares, "lora.freeze_head=true"}), HasSubstr("lora.freeze_head: a head of zeros"));
   EXPECT_THAT(error({shares, "lora.init_adapter=a"}), HasSubstr("expected auto with lora.init_adapter"));
-  EXPECT_THAT(error({"train.head_learning_rate=1", "lora.freeze_head=true"}), HasSubstr("train.head_learning_rate: is"));
+  EXPECT_THAT(error({"train.head_learning_rate=1", "lora.freeze_head=true"}),
+              HasSubstr("train.head_learning_rate: is"));
   EXPECT_THAT(error({"train.head_only_steps=1", "lora.freeze_head=true"}), HasSubstr("train.head_only_steps: is"));
   EXPECT_THAT(error({"train.head_learning_rate=1", "train.learning_rate=0"}), HasSubstr("train.learning_rate above 0"));
   EXPECT_THAT(error({"lora.layers_to_transform=[1]", "lora.use_dora=true"}), HasSubstr("is not for lora.use_dora"));

@@ -30,8 +30,8 @@ class InitialHead : public testing::Test {
   fs::path model() const { return scratch_.path() / "model"; }
   Recipe recipe(std::vector<std::string> settings = {}) const {
     // Behind a line's end the tiny tokenizer's answers begin with letters, behind a word all with a space.
-    settings.insert(settings.begin(), {"model.path=" + model().string(), "data.train=t", "output=o", "model.head=labels",
-                                       R"(data.template="{prompt} {response_a} {response_b}\n")"});
+    settings.insert(settings.begin(), {"model.path=" + model().string(), "data.train=t", "output=o",
+                                       "model.head=labels", R"(data.template="{prompt} {response_a} {response_b}\n")"});
     return parse_recipe("", "test", settings);
   }
   /** Gives the model a language model's head of these rows. */
@@ -109,11 +109,11 @@ TEST_F(InitialHead, WhatCanNotBeTakenIsRefused) {
  * probabilities of them there, by tools/compare_label_head.py's way. */
 TEST(InitialHeadOfSmolLm2, GivesTheLanguageModelsProbabilities) {
   if (!is_fetched_model("smollm2-135m-instruct")) GTEST_SKIP() << "the set-up has not fetched the model";
-  const Recipe wanted = parse_recipe(
-      "", "test",
-      {"model.path=smollm2-135m-instruct", "data.train=t", "output=o", "model.head=labels", "data.question=default",
-       "data.truncation=left", "model.dtype=float32", "model.compute_dtype=float32", "train.kernels=plain",
-       "train.layers=scan"});
+  const Recipe wanted =
+      parse_recipe("", "test",
+                   {"model.path=smollm2-135m-instruct", "data.train=t", "output=o", "model.head=labels",
+                    "data.question=default", "data.truncation=left", "model.dtype=float32",
+                    "model.compute_dtype=float32", "train.kernels=plain", "train.layers=scan"});
   const BaseModel base = open_base_model(wanted);
   std::vector<int32_t> ids;
   for (const AnswerToken& answer : answer_tokens(wanted, base.tokenizer)) ids.push_back(answer.id);
