@@ -6,8 +6,10 @@ the result is committed, so only a change of the golden itself needs this. LABEL
 tests/train/golden_two_labels has 2. FAMILY (llama) is llama or smollm3: tests/train/golden_smollm3. With DORA (dora) the
 adapters have magnitudes: tests/train/golden_dora. With REWARD (reward) two texts make a row, with one label each: the loss is
 Bradley-Terry's with Davidson's ties (LABELS 3; 2: without ties, and rewards are centred as TRL does), whose logit is a
-parameter: tests/train/golden_reward, tests/train/golden_reward_qwen3 (2 labels).
-usage: make_golden.py FOLDER [LABELS] [FAMILY] [dora | reward]
+parameter: tests/train/golden_reward, tests/train/golden_reward_qwen3 (2 labels). With RATES (rates) AdamW has a group of
+parameters for the head, each layer's lora_A and each layer's lora_B, two steps are the head's alone, and the lowest layer
+has no adapters: tests/train/golden_rates.
+usage: make_golden.py FOLDER [LABELS] [FAMILY] [dora | reward | rates]
 """
 import json
 import math
@@ -22,11 +24,12 @@ import transformers
 STEPS, BATCH, LENGTH = 4, 3, 12  # of a reward 6 steps
 LABELS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
 FAMILY = sys.argv[3] if len(sys.argv) > 3 else "llama"
-DORA, REWARD = sys.argv[4:] == ["dora"], sys.argv[4:] == ["reward"]
-STEPS = 6 if REWARD else STEPS
+DORA, REWARD, RATES = (sys.argv[4:] == [kind] for kind in ("dora", "reward", "rates"))
+STEPS = 6 if REWARD or RATES else STEPS
+HEAD, LORA_B, LAYER_DECAY, HEAD_ONLY_STEPS = (3.0, 4.0, 0.5, 2) if RATES else (1.0, 1.0, 1.0, 0)
 TEXTS = 2 * BATCH if REWARD else BATCH
 CENTER = 0.01 if REWARD and LABELS == 2 else 0.0
-CLASS, MORE = {"llama": ("Llama", {"num_hidden_layers": 2}),
+CLASS, MORE = {"llama": ("Llama", {"num_hidden_layers": 3 if RATES else 2}),
                # Of two layers one has no positions.
                "qwen3": ("Qwen3", {"num_hidden_layers": 2}),
                "smollm3": ("SmolLM3", {"num_hidden_layers": 3, "no_rope_layer_interval": 2})}[FAMILY]
@@ -46,7 +49,8 @@ config.save_pretrained(out)
 model.save_pretrained(out)
 
 lora = LoraConfig(r=2, lora_alpha=6, lora_dropout=0.0, bias="none", task_type=TaskType.SEQ_CLS,
-                  target_modules=["q_proj", "v_proj", "o_proj", "gate_proj", "down_proj"], use_dora=DORA)
+                  target_modules=["q_proj", "v_proj", "o_proj", "gate_proj", "down_proj"], use_dora=DORA,
+                  layers_to_transform=[1, 2] if RATES else None)
 model = get_peft_model(model, lora)
 for name, parameter in model.named_parameters():
     if "lora_B" in name:
@@ -89,23 +93,41 @@ def loss_of(outputs, labels):
     return loss + CENTER * (outputs[:, LABELS:].sum(-1) ** 2).mean() if CENTER else loss
 
 
+def factor_of(name):
+    """A parameter's rate over the step's: LoRA+ and layer-wise decay, the head by itself."""
+    if ".layers." not in name:
+        return HEAD
+    layer = int(name.split(".layers.")[1].split(".")[0])
+    return (LORA_B if "lora_B" in name else 1.0) * LAYER_DECAY ** (config.num_hidden_layers - 1 - layer)
+
+
 (out / "recipe.json").write_text(json.dumps(
-    ({"task": "reward", "center_rewards_coefficient": CENTER} if REWARD else {}) | {"optimizer": "AdamW", "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01, "lr_per_step": rates}, indent=1))
+    ({"task": "reward", "center_rewards_coefficient": CENTER} if REWARD else {}) |
+    ({"rates": {"head": HEAD, "lora_b": LORA_B, "layer_decay": LAYER_DECAY, "head_only_steps": HEAD_ONLY_STEPS}}
+     if RATES else {}) | {"optimizer": "AdamW", "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01, "lr_per_step": rates}, indent=1))
 
 trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
 if REWARD and LABELS == 3:
     trained["tie"] = tie
-optimizer = torch.optim.AdamW(trained.values(), lr=peak, weight_decay=0.01)
+groups = {}
+for name, parameter in trained.items():
+    groups.setdefault(factor_of(name), []).append(parameter)
+optimizer = torch.optim.AdamW([{"params": some, "factor": factor} for factor, some in groups.items()], lr=peak,
+                              weight_decay=0.01)
 expected, logits, losses = {}, [], []
 for step in range(STEPS):
     for group in optimizer.param_groups:
-        group["lr"] = rates[step]
+        group["lr"] = rates[step] * group["factor"]
     optimizer.zero_grad()
     found = outputs_of(model(input_ids=ids[step].long(), attention_mask=mask[step].long()).logits)
     loss = loss_of(found, labels[step])
     loss.backward()
     if step == 0:
         expected |= {f"grad.{n}": p.grad.clone() for n, p in trained.items()}
+    if step < HEAD_ONLY_STEPS:
+        for name, parameter in trained.items():
+            if ".layers." in name:
+                parameter.grad = None  # AdamW then passes it over, and does not count the step
     optimizer.step()
     logits.append(found.detach())
     losses.append(loss.detach())

@@ -138,6 +138,12 @@ Template Template::parse_conversation(std::string_view text) {
   return out;
 }
 
+Template Template::with_question(std::string_view question) const {
+  Template out = *this;
+  out.question_ = fmt::format("{}{}{}", kRoundSeparator, question, is_chat() ? "" : "\n\nAnswer:");
+  return out;
+}
+
 size_t Template::num_rounds(const PreferenceRow& row) {
   return std::max({row.prompt.size(), row.response_a.size(), row.response_b.size(), size_t{1}});
 }
@@ -245,6 +251,7 @@ std::vector<Template::Piece> Template::content_pieces(const PreferenceRow& row, 
   } else {
     add([&](const Turns& turns) { return join(turns, first_round); });
   }
+  add_words(question_);
   return out;
 }
 
@@ -314,6 +321,7 @@ std::string Template::fingerprint() const {
   std::string out = fmt::format("{}|{}|{}", by_round_ ? "turns" : "joined", before_, after_);
   if (by_round_ && separator_ != kRoundSeparator) out += "|between:" + separator_;
   for (const Piece& part : parts_) out += fmt::format("|{}:{}", static_cast<int>(part.part), part.text);
+  if (!question_.empty()) out += "|asked:" + question_;
   if (chat_) out += fmt::format("|{}|{}|{}", conversation_ ? "rounds" : "chat", begin_token_, chat_->fingerprint());
   return out;
 }

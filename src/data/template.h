@@ -47,6 +47,10 @@ class Template {
   /** As parse_conversation, the messages of each round written by the model's own chat template. */
   static Template chat_conversation(ChatTemplate chat, std::string begin_token);
 
+  /** The template with a question behind the text of parse() or chat(). A model's next token is then its answer: a chat's
+   * user asks it, any other text ends with "Answer:". */
+  Template with_question(std::string_view question) const;
+
   /** Number of rounds: the longest of the three lists of turns (missing turns are empty). */
   static size_t num_rounds(const PreferenceRow& row);
   /** The text in pieces, of rounds `first_round` and later; `swap` exchanges A and B. */
@@ -80,6 +84,7 @@ class Template {
   bool is_chat_ = false;       // the words are a chat format's
   bool conversation_ = false;  // chat_ writes rounds of messages
   std::string separator_;      // between rounds
+  std::string question_;       // words behind all rounds
   std::shared_ptr<const ChatTemplate> chat_;
   std::string begin_token_;
 };

@@ -59,10 +59,14 @@ Engine::Engine(std::shared_ptr<pjrt::Client> client, StepOptions options, std::f
     : devices_(std::move(client), options.model.placement.mesh()),
       traits_(device_traits(devices_.client())),
       options_(std::move(options)),
+      head_only_options_(options_),
+      rates_(options_.rates, trainable_layout(options_.model).parameters),
       // A cached program is one process's; with several, all must compile or none.
       cache_(devices_.is_whole() ? std::move(cache) : std::filesystem::path()),
       trained_(trainable_layout(options_.model).parameters),
-      trainable_axes_(trainable_axes(options_.model)) {}
+      trainable_axes_(trainable_axes(options_.model)) {
+  head_only_options_.model.freeze_adapters = true;
+}
 
 ShardedArray Engine::place_frozen(const FrozenParameter& parameter,
                                   const std::function<HostTensor(size_t layer)>& read) {
@@ -221,7 +225,12 @@ const EngineProgram& Engine::compiled(const std::string& key, Make make) {
 }
 
 const EngineProgram& Engine::train_program(const BatchShape& shape) {
-  return compiled(key_of("train", shape), [&] { return train_step_program(options_, shape); });
+  return train_program(shape, false);
+}
+
+const EngineProgram& Engine::train_program(const BatchShape& shape, bool head_only) {
+  return compiled(key_of(head_only ? "train-head" : "train", shape),
+                  [&] { return train_step_program(head_only ? head_only_options_ : options_, shape); });
 }
 
 const EngineProgram& Engine::evaluation_program(const BatchShape& shape) {
@@ -276,14 +285,19 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
   if (micro_batches.empty()) fail("engine: a step without batches");
   ShardedArray scalars = upload_scalars(step_scalars(options_.adam, step, learning_rate, total_weight));
   uint32_t key = dropout_key(seed, step);
+  const bool head_only = step < options_.rates.head_only_steps;
+  const StepOptions& options = head_only ? head_only_options_ : options_;
+  Arrays rates;  // one array, or none
+  if (!options_.rates.alike()) rates.push_back(devices_.to_devices(rates_.values(options_.adam, step, learning_rate)));
 
   if (micro_batches.size() == 1) {
-    const EngineProgram& step_program = train_program(shape_of(micro_batches[0]));
+    const EngineProgram& step_program = train_program(shape_of(micro_batches[0]), head_only);
     Arrays batch = upload(micro_batches[0], key);
     Arguments arguments;
     for (const auto* group : {&frozen_, &trainable_, &m_, &v_}) append(arguments, *group);
     arguments.push_back(&stats_);
     arguments.push_back(&scalars);
+    append(arguments, rates);
     append(arguments, batch);
     auto outputs = execute(step_program, arguments);
     return keep_trained(outputs);
@@ -296,8 +310,8 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
   ShardedArray sums = devices_.to_devices(HostTensor(DType::kF32, {static_cast<int64_t>(Stat::kCount)}));
   for (const Batch& micro : micro_batches) {
     BatchShape shape = shape_of(micro);
-    const EngineProgram& accumulate =
-        compiled(key_of("accumulate", shape), [&] { return accumulate_program(options_, shape); });
+    const EngineProgram& accumulate = compiled(key_of(head_only ? "accumulate-head" : "accumulate", shape),
+                                               [&] { return accumulate_program(options, shape); });
     Arrays batch = upload(micro, key);
     Arguments arguments;
     for (const auto* group : {&frozen_, &trainable_, &gradients}) append(arguments, *group);
@@ -310,12 +324,13 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
     sums = std::move(outputs[at]);
     if (traits_.is_host) first(sums).wait();  // the plugin takes the memory of whatever is sent at once
   }
-  const EngineProgram& apply = compiled("apply", [&] { return apply_program(options_); });
+  const EngineProgram& apply = compiled(head_only ? "apply-head" : "apply", [&] { return apply_program(options); });
   Arguments arguments;
   for (const auto* group : {&trainable_, &m_, &v_, &gradients}) append(arguments, *group);
   arguments.push_back(&stats_);
   arguments.push_back(&sums);
   arguments.push_back(&scalars);
+  append(arguments, rates);
   auto outputs = execute(apply, arguments);
   return keep_trained(outputs);
 }

@@ -92,7 +92,7 @@ class Engine {
 
   /** Sends one optimizer step over the micro-batches (with just one, as a single fused program) and returns before the
    * device is done. `step` counts from 0; `total_weight`: rows of all micro-batches, by which the loss divides; `seed`:
-   * of the dropout. */
+   * of the dropout. In the first RateOptions::head_only_steps the programs are others, without adapters' gradients. */
   PendingStats train_step(std::span<const Batch> micro_batches, int64_t step, double learning_rate, double total_weight,
                           uint64_t seed);
   /** Sends a forward pass and returns before the device is done. */
@@ -117,6 +117,7 @@ class Engine {
   /** One frozen parameter on the devices; read(layer) gives its tensors, in turn when it is stacked. */
   ShardedArray place_frozen(const FrozenParameter& parameter, const std::function<HostTensor(size_t layer)>& read);
   ShardedArray upload_scalars(const StepScalars& scalars) const;
+  const EngineProgram& train_program(const BatchShape& shape, bool head_only);
   Arrays upload(const Batch& batch, uint32_t dropout_key) const;
   PendingStats keep_trained(Arrays& outputs);
   Arrays execute(const EngineProgram& program, const std::vector<const ShardedArray*>& arguments);
@@ -127,7 +128,8 @@ class Engine {
 
   DeviceMesh devices_;
   DeviceTraits traits_;
-  StepOptions options_;
+  StepOptions options_, head_only_options_;
+  RateTable rates_;
   std::filesystem::path cache_;
   std::vector<TrainableParameter> trained_;
   std::vector<DimensionAxes> trainable_axes_;

@@ -23,16 +23,21 @@ HostTensor to_tensor(const StepScalars& s) {
   return HostTensor::from<float>(values, {static_cast<int64_t>(values.size())});
 }
 
-AdamState adamw_update(const AdamW& adam, const AdamState& state, const std::vector<Value>& gradients,
-                       const Value& scalars) {
+UpdateRates update_rates(const AdamW& adam, const Value& scalars) {
   Value shrink = mul(element(scalars, StepScalar::kLearningRate), adam.weight_decay);
   Value decay = sub(full(scalars.graph(), DType::kF32, {}, 1), shrink);
-  Value step_size = element(scalars, StepScalar::kStepSize),
-        root_correction = element(scalars, StepScalar::kRootCorrection);
+  return {decay, element(scalars, StepScalar::kStepSize), element(scalars, StepScalar::kRootCorrection)};
+}
+
+AdamState adamw_update(const AdamW& adam, const AdamState& state, const std::vector<Value>& gradients,
+                       const std::vector<UpdateRates>& rates) {
   AdamState next;
   for (size_t i = 0; i < gradients.size(); ++i) {
     const Value& g = gradients[i];
-    auto spread = [&](const Value& s) { return broadcast_scalar(s, g.shape()); };
+    auto spread = [&](const Value& s) {
+      return s.rank() == 0 ? broadcast_scalar(s, g.shape()) : broadcast(s, g.shape(), {0});
+    };
+    const auto& [decay, step_size, root_correction] = rates.size() == 1 ? rates.front() : rates.at(i);
     Value m = add(mul(state.m[i], adam.beta1), mul(g, 1 - adam.beta1));
     Value v = add(mul(state.v[i], adam.beta2), mul(mul(g, g), 1 - adam.beta2));
     Value denominator = add(div(sqrt(v), spread(root_correction)), adam.epsilon);

@@ -47,9 +47,19 @@ struct AdamState {
   std::vector<Value> parameters, m, v;
 };
 
-/** The state after one step. `scalars` has StepScalar's elements. */
+/** What one tensor's update depends on beside its gradient; float32, each a scalar or one number for each layer of a
+ * stacked tensor. */
+struct UpdateRates {
+  Value decay;            // what a weight keeps: 1 - learning rate * weight decay
+  Value step_size;        // learning rate / (1 - beta1^t)
+  Value root_correction;  // sqrt(1 - beta2^t)
+};
+/** Of the elements of `scalars`, for all tensors. */
+UpdateRates update_rates(const AdamW& adam, const Value& scalars);
+
+/** The state after one step. `rates`: one for each tensor, or one for all. */
 AdamState adamw_update(const AdamW& adam, const AdamState& state, const std::vector<Value>& gradients,
-                       const Value& scalars);
+                       const std::vector<UpdateRates>& rates);
 
 /** sqrt of the sum of squares over all gradients, a float32 scalar. */
 Value global_norm(const std::vector<Value>& gradients);

@@ -22,6 +22,10 @@ Value stats_of(const Value& loss_sum, const Value& correct, const Value& gradien
   return stack({loss_sum, correct, gradient_norm, applied});
 }
 
+RateTable table_of(const StepOptions& options) {
+  return {options.rates, trainable_layout(options.model).parameters};
+}
+
 /** The arguments that a program declares, in the order that programs.h promises. */
 class ProgramBuilder {
  public:
@@ -42,6 +46,10 @@ class ProgramBuilder {
   }
 
   Value declare_scalars() { return declare_vector("scalars", static_cast<int64_t>(StepScalar::kCount)); }
+  /** The argument of a RateTable; none where all rates are alike. */
+  Value declare_rates() {
+    return options_.rates.alike() ? Value() : declare_vector("rates", table_of(options_).size());
+  }
   Value declare_stats(const char* name) { return declare_vector(name, static_cast<int64_t>(Stat::kCount)); }
 
   void declare_batch(const BatchShape& shape) {
@@ -142,10 +150,17 @@ Value is_finite(const Value& scalar) {
   return compare(Compare::kLe, abs(scalar), full_like(scalar, std::numeric_limits<float>::max()));
 }
 
+/** How each trained tensor is updated. `rates`: of declare_rates(). */
+std::vector<UpdateRates> update_rates(const StepOptions& options, const Value& scalars, const Value& rates) {
+  if (!rates) return {update_rates(options.adam, scalars)};
+  return table_of(options).update_rates(options.adam, rates);
+}
+
 /** Clips if asked, and updates what is not held, unless the step is a bad one: then the old state goes on. Returns the
  * outputs trainable…, m…, v…, STATS. */
 std::vector<Value> update(const StepOptions& options, const AdamState& state, std::vector<Value> gradients,
-                          const Value& scalars, const Value& loss_sum, const Value& correct, const Value& previous) {
+                          const Value& scalars, const Value& rates, const Value& loss_sum, const Value& correct,
+                          const Value& previous) {
   Value norm = global_norm(gradients);
   Value good = bit_and(is_finite(loss_sum), is_finite(norm));
   if (options.max_loss > 0) {
@@ -156,7 +171,7 @@ std::vector<Value> update(const StepOptions& options, const AdamState& state, st
   if (!options.skip_nonfinite)
     good = bit_and(good, compare(Compare::kNe, element(previous, Stat::kApplied), full_like(norm, 0)));
   if (options.max_grad_norm > 0) gradients = clip_by_norm(gradients, norm, options.max_grad_norm);
-  AdamState next = adamw_update(options.adam, state, gradients, scalars);
+  AdamState next = adamw_update(options.adam, state, gradients, update_rates(options, scalars, rates));
   const std::vector<TrainableParameter> parameters = trainable_layout(options.model).parameters;
   std::vector<Value> outputs;
   auto keep = [&](const std::vector<Value>& fresh, const std::vector<Value>& old) {
@@ -206,9 +221,11 @@ ProgramText train_step_program(const StepOptions& options, const BatchShape& sha
   builder.declare_frozen();
   AdamState state{builder.declare_trainable(""), builder.declare_trainable("m."), builder.declare_trainable("v.")};
   Value previous = builder.declare_stats("previous"), scalars = builder.declare_scalars();
+  const Value rates = builder.declare_rates();
   builder.declare_batch(shape);
   auto [gradients, loss_sum, logits] = builder.backward(state.parameters, scalars);
-  std::vector<Value> outputs = update(options, state, gradients, scalars, loss_sum, builder.correct(logits), previous);
+  std::vector<Value> outputs =
+      update(options, state, gradients, scalars, rates, loss_sum, builder.correct(logits), previous);
   std::vector<Value> donated = state.parameters;
   append(donated, state.m);
   append(donated, state.v);
@@ -237,8 +254,9 @@ ProgramText apply_program(const StepOptions& options) {
   std::vector<Value> gradients = builder.declare_trainable("gradient.");
   Value previous = builder.declare_stats("previous"), sums = builder.declare_stats("sums");
   Value scalars = builder.declare_scalars();
+  const Value rates = builder.declare_rates();
   Value correct = element(sums, Stat::kCorrect), loss_sum = element(sums, Stat::kLossSum);
-  std::vector<Value> outputs = update(options, state, gradients, scalars, loss_sum, correct, previous);
+  std::vector<Value> outputs = update(options, state, gradients, scalars, rates, loss_sum, correct, previous);
   std::vector<Value> donated = state.parameters;
   append(donated, state.m);
   append(donated, state.v);

@@ -6,6 +6,7 @@
 #include "data/batcher.h"
 #include "emit/module.h"
 #include "engine/optimizer.h"
+#include "engine/rates.h"
 #include "model/decoder.h"
 #include "task/task.h"
 
@@ -51,6 +52,7 @@ struct StepOptions {
   ModelOptions model;
   std::shared_ptr<const Task> task = judging_task();
   AdamW adam;
+  RateOptions rates;
   double label_smoothing = 0;
   double max_grad_norm = 0;  // 0: gradients are not clipped
   /** A step is bad when its loss or gradient norm is not finite, or its mean loss is above max_loss (0: no limit). A
@@ -71,10 +73,10 @@ std::vector<BatchArgument> batch_arguments(const StepOptions& options, const Bat
 //   gather:      (neither frozen arguments nor others)             → trainable…, whole on each device
 // BATCH: input_ids, positions, segment_ids, dropout_rows i32 [batch, length], last_index i32 [rows * texts of a row],
 // labels f32 [rows, targets], weights f32 [rows], dropout_key ui32 []. logits: f32 [rows, outputs of the task].
-// `scalars` and STATS: f32, with the
-// elements of StepScalar and Stat. `previous` is the STATS of the step before; `sums` is shaped like STATS and has its
-// first two elements, summed over the micro-batches so far. What is written over (trainable, m, v, gradients) is
-// donated.
+// `scalars` and STATS: f32, with the elements of StepScalar and Stat. Where rates are not alike (RateOptions), the argument
+// of RateTable follows `scalars` in train_step and apply. `previous` is the STATS of the step before; `sums` is shaped like
+// STATS and has its first two elements, summed over the micro-batches so far. What is written over (trainable, m, v,
+// gradients) is donated.
 ProgramText train_step_program(const StepOptions& options, const BatchShape& shape);
 ProgramText accumulate_program(const StepOptions& options, const BatchShape& shape);
 ProgramText apply_program(const StepOptions& options);

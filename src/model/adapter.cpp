@@ -82,9 +82,26 @@ std::vector<Branches> checked_branches(const PeftConfig& config, const DecoderSp
   return all;
 }
 
+/** The layers that all linears have adapters in; empty when these are all layers or not the same for all, and with
+ * magnitudes, which every layer has here. */
+std::vector<int64_t> common_layers(const PeftConfig& config, const std::vector<Branches>& all) {
+  auto layers_of = [](const Branches& branches) {
+    std::vector<int64_t> layers;
+    for (size_t layer = 0; layer < branches.layers.size(); ++layer)
+      if (branches.layers[layer]) layers.push_back(static_cast<int64_t>(layer));
+    return layers;
+  };
+  const std::vector<int64_t> first = layers_of(all.front());
+  if (config.use_dora() || first.size() == all.front().layers.size()) return {};
+  for (const Branches& branches : all)
+    if (layers_of(branches) != first) return {};
+  return first;
+}
+
 /** The settings that hold for all of an adapter's parts, whose ranks and scalings may differ. */
 LoraConfig common_settings(const PeftConfig& config, const std::vector<Branches>& all) {
   LoraConfig lora{config.r(), config.lora_alpha(), config.lora_dropout(), {}, config.use_rslora(), config.use_dora()};
+  lora.layers_to_transform = common_layers(config, all);
   std::vector<PeftConfig::Branch> distinct;
   for (const Branches& branches : all) {
     lora.target_modules.push_back(branches.linear->name);
@@ -200,7 +217,8 @@ void save_adapter(const fs::path& folder, const DecoderSpec& spec, const Adapter
            "train.learning_rate, or set train.max_grad_norm",
            (folder / kWeightsName).string(), parameter.name);
     for (size_t layer = 0; layer < parameter.peft_names.size(); ++layer)
-      tensors.emplace_back(parameter.peft_names[layer], parameter.stacked ? row(values[i], layer) : values[i]);
+      if (!parameter.stacked || adapter.lora.adapts(static_cast<int64_t>(layer)))
+        tensors.emplace_back(parameter.peft_names[layer], parameter.stacked ? row(values[i], layer) : values[i]);
   }
   const LoraConfig& lora = adapter.lora;
   Json json;
@@ -212,7 +230,7 @@ void save_adapter(const fs::path& folder, const DecoderSpec& spec, const Adapter
   json["inference_mode"] = true;
   json["init_lora_weights"] = true;
   json["layers_pattern"] = nullptr;
-  json["layers_to_transform"] = nullptr;
+  json["layers_to_transform"] = lora.layers_to_transform.empty() ? Json() : Json(lora.layers_to_transform);
   json["lora_alpha"] = lora.lora_alpha;
   json["lora_dropout"] = lora.lora_dropout;
   json["modules_to_save"] = {"classifier", "score"};

@@ -145,6 +145,8 @@ LoadedAdapterWeights average_adapters(const DecoderSpec& spec, const std::vector
   out.config = first.config;
   out.config.lora.r = 0;
   for (const auto& adapter : adapters) {
+    if (adapter.config.lora.layers_to_transform != first.config.lora.layers_to_transform)
+      out.config.lora.layers_to_transform.clear();
     scalings.push_back(adapter.config.lora.scaling());
     shares.push_back(scalings.back() / static_cast<double>(adapters.size()));
     out.config.lora.r += adapter.config.lora.r;

@@ -219,6 +219,8 @@ class DecoderBuilder {
       for (const TensorSpec* tensor : block.tensors())
         values.set(*tensor, frozen_.at(name_in_layer(tensor->name, layer)));
       for (const auto& adapter : layout_.adapters) {
+        // Below the lowest adapted layer nothing then flows back.
+        if (!options_.lora.adapts(layer)) break;
         std::vector<Value> parts;
         for (size_t part : adapter.parts()) parts.push_back(by_layer.at(part).at(static_cast<size_t>(layer)));
         values.set_adapter(adapter.linear, parts);
@@ -358,6 +360,8 @@ std::vector<FrozenParameter> frozen_parameters(const ModelOptions& options) {
 TrainableLayout trainable_layout(const ModelOptions& options) {
   TrainableLayout layout = trainable_layout(options.spec, options.lora, options.num_labels, options.learns_tie);
   layout.parameters[layout.head].held = options.freeze_head;
+  for (const auto& adapter : layout.adapters)
+    for (size_t part : adapter.parts()) layout.parameters[part].held = options.freeze_adapters;
   return layout;
 }
 

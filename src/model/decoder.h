@@ -19,6 +19,7 @@ struct ModelOptions {
   DecoderSpec spec;
   LoraConfig lora;
   bool freeze_head = false;           // the head is not trained
+  bool freeze_adapters = false;       // the adapters are not
   int64_t num_labels = 3;             // outputs of the head
   bool learns_tie = false;            // there is a logit of ties among what is trained
   DType dtype = DType::kF32;          // how base weights are held
@@ -46,7 +47,7 @@ struct FrozenParameter {
  * stacked. */
 std::vector<FrozenParameter> frozen_parameters(const ModelOptions& options);
 
-/** With freeze_head, its head is held. */
+/** With freeze_head its head is held, with freeze_adapters all else but the head and the tie. */
 TrainableLayout trainable_layout(const ModelOptions& options);
 
 /** One line per axis that a parameter of the model could not be split over. */

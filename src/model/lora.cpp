@@ -18,6 +18,11 @@ bool LoraConfig::targets(std::string_view module) const {
   return std::find(target_modules.begin(), target_modules.end(), module) != target_modules.end();
 }
 
+bool LoraConfig::adapts(int64_t layer) const {
+  return layers_to_transform.empty() ||
+         std::binary_search(layers_to_transform.begin(), layers_to_transform.end(), layer);
+}
+
 namespace {
 
 /** `part`: "lora_A", "lora_B" or "lora_magnitude_vector", which PEFT writes without ".weight". */
@@ -59,6 +64,10 @@ TrainableLayout trainable_layout(const DecoderSpec& spec, const LoraConfig& lora
       fail("lora.target_modules: '{}' is not a linear of a {} layer{}", target, spec.model_type,
            did_you_mean(target, names));
   if (lora.r < 1 && !lora.target_modules.empty()) fail("lora.r: expected a positive rank, found {}", lora.r);
+  for (int64_t layer : lora.layers_to_transform)
+    if (layer >= spec.num_hidden_layers)
+      fail("lora.layers_to_transform: there is no layer {}: the model has the layers 0 to {}", layer,
+           spec.num_hidden_layers - 1);
 
   TrainableLayout layout;
   auto add = [&](TrainableParameter parameter) {
@@ -86,7 +95,13 @@ TrainableLayout trainable_layout(const DecoderSpec& spec, const LoraConfig& lora
   return layout;
 }
 
-HostTensor initial_value(const TrainableParameter& parameter, double initializer_range, uint64_t seed) {
+int64_t movable_elements(const TrainableParameter& parameter, const LoraConfig& lora) {
+  if (!parameter.stacked || lora.layers_to_transform.empty()) return num_elements(parameter.shape);
+  return num_elements(parameter.tensor.shape) * static_cast<int64_t>(lora.layers_to_transform.size());
+}
+
+HostTensor initial_value(const TrainableParameter& parameter, const LoraConfig& lora, double initializer_range,
+                         uint64_t seed) {
   HostTensor out(DType::kF32, parameter.shape);
   auto values = out.as_mutable<float>();
   uint64_t stream = seed;
@@ -94,8 +109,10 @@ HostTensor initial_value(const TrainableParameter& parameter, double initializer
   switch (parameter.tensor.role) {
     case TensorRole::kAdapterA: {
       double bound = 1.0 / std::sqrt(static_cast<double>(parameter.shape.back()));
+      const auto of_layer = static_cast<size_t>(num_elements(parameter.tensor.shape));
       for (size_t i = 0; i < values.size(); ++i)
-        values[i] = static_cast<float>(bound * (2 * random_uniform(stream, i) - 1));
+        if (lora.adapts(static_cast<int64_t>(i / of_layer)))
+          values[i] = static_cast<float>(bound * (2 * random_uniform(stream, i) - 1));
       break;
     }
     case TensorRole::kAdapterB:

@@ -21,9 +21,12 @@ struct LoraConfig {
    * for each feature of y (Liu et al., "DoRA", 2024). The lengths count as constants in gradients, as in PEFT, which
    * also gives dropout(x) to W in what m / length differs from 1. */
   bool use_dora = false;
+  /** Layers that have adapters, rising; empty = all. In the others A and B are zero, and stay so. */
+  std::vector<int64_t> layers_to_transform;
 
   double scaling() const;
   bool targets(std::string_view module) const;
+  bool adapts(int64_t layer) const;
 };
 
 /** What training changes. Adapters of all layers are held as one tensor [layers, …]. */
@@ -32,7 +35,8 @@ struct TrainableParameter {
   TensorSpec tensor;  // of one layer: [r, in], [out, r], [out] for a magnitude, or [num_labels, hidden]
   bool stacked = false;
   Shape shape;  // the tensor's, [layers, …] when stacked
-  /** The names that PEFT writes to adapter_model.safetensors, one per layer (one in all for the head). */
+  /** The names that PEFT writes to adapter_model.safetensors, one per layer (one in all for the head), also of layers that
+   * LoraConfig::layers_to_transform leaves out. */
   std::vector<std::string> peft_names;
   /** Stays at its start, without gradient and decay. It is among the trained all the same, so that state, checkpoints
    * and adapter files are the same lists whatever is held. */
@@ -61,15 +65,18 @@ struct TrainableLayout {
 };
 
 /** Adapters in the order of BlockSpec::linears (A, B, magnitude), then the head, then with `learns_tie` the tie's
- * logit. Throws when a target module is unknown
- * or the rank is not positive. */
+ * logit. Throws when a target module or a layer is unknown or the rank is not positive. */
 TrainableLayout trainable_layout(const DecoderSpec& spec, const LoraConfig& lora, int64_t num_labels,
                                  bool learns_tie = false);
 
-/** PEFT's start: A uniform in ±1/sqrt(in) (Kaiming with a = sqrt(5)), B zero; the head normal with
- * initializer_range, as transformers makes a new classification head. float32, a pure function of the seed. Throws for a
- * magnitude, which starts from the base's weights: row_lengths(). */
-HostTensor initial_value(const TrainableParameter& parameter, double initializer_range, uint64_t seed);
+/** Numbers of a parameter that can move: of a stacked one those of the layers with adapters. */
+int64_t movable_elements(const TrainableParameter& parameter, const LoraConfig& lora);
+
+/** PEFT's start: A uniform in ±1/sqrt(in) (Kaiming with a = sqrt(5)) and zero in layers without adapters, B zero; the head
+ * normal with initializer_range, as transformers makes a new classification head. float32, a pure function of the seed.
+ * Throws for a magnitude, which starts from the base's weights: row_lengths(). */
+HostTensor initial_value(const TrainableParameter& parameter, const LoraConfig& lora, double initializer_range,
+                         uint64_t seed);
 
 /** The length of each row of a weight [out, in], float32 [out]: what a magnitude is while B A is zero. */
 HostTensor row_lengths(const HostTensor& weight);

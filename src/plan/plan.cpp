@@ -282,7 +282,7 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options) {
                     recipe.train.batch_size, shape.sequences, plan.mesh.batch_parts()));
   for (const FrozenParameter& p : frozen_parameters(step.model)) plan.parameters += num_elements(p.shape);
   for (const TrainableParameter& p : trainable_layout(step.model).parameters)
-    (p.held ? plan.parameters : plan.trained) += num_elements(p.shape);
+    (p.held ? plan.parameters : plan.trained) += movable_elements(p, step.model.lora);
   plan.parameters += plan.trained;
 
   compile_step(compiler, step, shape, recipe.train.gradient_accumulation, plan);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <set>
 
 #include "base/error.h"
 
@@ -193,6 +194,27 @@ std::string read_value(const RawValue& raw, const Limits& limits, std::array<dou
   return "";
 }
 
+std::string read_value(const RawValue& raw, const Limits& limits, std::vector<int64_t>& out) {
+  if (raw.kind != Kind::kList || raw.items.empty())
+    return fmt::format("expected a list of whole numbers and ranges such as [8, 10-29], found {}",
+                       raw.kind == Kind::kList ? "an empty list" : describe(raw));
+  std::set<int64_t> values;
+  for (const RawValue& item : raw.items) {
+    const size_t dash = item.text.find('-', 1);
+    RawValue first = item, last = item;
+    if (item.kind == Kind::kPlain && dash != std::string::npos) {
+      first.text = item.text.substr(0, dash);
+      last.text = item.text.substr(dash + 1);
+    }
+    int64_t from = 0, to = 0;
+    if (!read_value(first, limits, from).empty() || !read_value(last, limits, to).empty() || from > to)
+      return "in the list: " + expected("whole numbers or a range of them", limits, item);
+    for (int64_t value = from; value <= to; ++value) values.insert(value);
+  }
+  out.assign(values.begin(), values.end());
+  return "";
+}
+
 std::string read_choice(const RawValue& raw, const std::vector<std::string>& names, size_t& index) {
   bool scalar = raw.kind == Kind::kPlain || raw.kind == Kind::kQuoted;
   auto found = scalar ? std::find(names.begin(), names.end(), raw.text) : names.end();
@@ -249,6 +271,10 @@ std::string write_value(const std::vector<std::string>& value) {
 
 std::string write_value(const std::array<double, 3>& value) {
   return fmt::format("[{}, {}, {}]", value[0], value[1], value[2]);
+}
+
+std::string write_value(const std::vector<int64_t>& value) {
+  return fmt::format("[{}]", fmt::join(value, ", "));
 }
 
 }  // namespace gavel::detail

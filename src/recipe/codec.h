@@ -34,6 +34,8 @@ std::string read_value(const RawValue& raw, const Limits& limits, std::string& o
 std::string read_value(const RawValue& raw, const Limits& limits, std::variant<double, std::string>& out);
 std::string read_value(const RawValue& raw, const Limits& limits, std::vector<std::string>& out);
 std::string read_value(const RawValue& raw, const Limits& limits, std::array<double, 3>& out);
+/** Whole numbers and ranges of them ("8-29"), which come out sorted, each once. */
+std::string read_value(const RawValue& raw, const Limits& limits, std::vector<int64_t>& out);
 
 template <class T>
 std::string read_value(const RawValue& raw, const Limits& limits, std::optional<T>& out) {
@@ -59,6 +61,7 @@ std::string write_value(const std::string& value);
 std::string write_value(const std::variant<double, std::string>& value);
 std::string write_value(const std::vector<std::string>& value);
 std::string write_value(const std::array<double, 3>& value);
+std::string write_value(const std::vector<int64_t>& value);
 
 template <class T>
 std::string write_value(const std::optional<T>& value) {

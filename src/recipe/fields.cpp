@@ -61,7 +61,8 @@ const Choices<Swap>& choices_of(Swap) {
 }
 const Choices<Recipe::Head>& choices_of(Recipe::Head) {
   using enum Recipe::Head;
-  static const Choices<Recipe::Head> table = {{kAuto, "auto"}, {kBase, "base"}, {kFresh, "fresh"}};
+  static const Choices<Recipe::Head> table = {
+      {kAuto, "auto"}, {kBase, "base"}, {kFresh, "fresh"}, {kShares, "shares"}, {kLabels, "labels"}};
   return table;
 }
 const Choices<Recipe::Schedule>& choices_of(Recipe::Schedule) {
@@ -137,6 +138,10 @@ struct TypeName<std::variant<double, std::string>> {
 template <>
 struct TypeName<std::vector<std::string>> {
   static constexpr std::string_view value = "list of names";
+};
+template <>
+struct TypeName<std::vector<int64_t>> {
+  static constexpr std::string_view value = "list of numbers";
 };
 template <>
 struct TypeName<std::array<double, 3>> {
@@ -224,8 +229,9 @@ void add_model(std::vector<Field>& fields) {
             {.limits = between(2, 3)}));
   fields.push_back(field(
       "model.head", [](auto& r) -> auto& { return r.model.head; },
-      "what the head starts from: base = the base's own score.weight, fresh = random numbers; auto = the base's where "
-      "it has one"));
+      "what the head starts from: base = the base's own score.weight, fresh = random numbers, shares = zeros (equal "
+      "probabilities), labels = the language model's rows for the answers to data.question; auto = the base's where it "
+      "has one, else fresh"));
   fields.push_back(field(
       "model.random_init", [](auto& r) -> auto& { return r.model.random_init; },
       "shapes from config.json and random weights, for speed runs without a model"));
@@ -253,6 +259,15 @@ void add_lora(std::vector<Field>& fields) {
                          "an adapter folder to start from (Gavel's or PEFT's), whose rank, scaling and targets are "
                          "then taken; null = PEFT's fresh start",
                          {.synonyms = {"adapter"}}));
+  fields.push_back(field("lora.lora_plus_ratio", [](auto& r) -> auto& { return r.lora.lora_plus_ratio; },
+                         "learning rate of lora_B over that of lora_A (LoRA+)",
+                         {.limits = above(0), .synonyms = {"loraplus_lr_ratio", "lora_plus"}}));
+  fields.push_back(field("lora.layer_decay", [](auto& r) -> auto& { return r.lora.layer_decay; },
+                         "the learning rate of each layer's adapters over that of the layer above",
+                         {.limits = {.min = 0, .max = 1, .above_min = true}, .synonyms = {"layerwise_lr_decay"}}));
+  fields.push_back(field("lora.layers_to_transform", [](auto& r) -> auto& { return r.lora.layers_to_transform; },
+                         "layers that get adapters, counted from 0: a list such as [8, 9] or [8-29]; null = all",
+                         {.limits = between(0, 65535), .synonyms = {"layers", "lora_layers"}}));
 }
 
 void add_data(std::vector<Field>& fields) {
@@ -301,6 +316,10 @@ void add_data(std::vector<Field>& fields) {
             {.synonyms = {"prompt_template"}}));
   fields.push_back(field("data.max_length", [](auto& r) -> auto& { return r.data.max_length; }, "longest row in tokens",
                          {.limits = between(8, kManyRows), .synonyms = {"max_seq_length", "max_len"}}));
+  fields.push_back(field(
+      "data.question", [](auto& r) -> auto& { return r.data.question; },
+      "a question at the end of the judged text, for model.head: labels; default = which answer is "
+      "better, to be answered with A, B or tie; null = none"));
   fields.push_back(field("data.truncation", [](auto& r) -> auto& { return r.data.truncation; },
                          "what gives way in longer rows: the end, the start, or prompt, A and B in shares",
                          {.synonyms = {"truncation_side"}}));
@@ -353,6 +372,12 @@ void add_train(std::vector<Field>& fields) {
       {.limits = between(1, kManyRows), .synonyms = {"gradient_accumulation_steps", "accumulation", "grad_accum"}}));
   fields.push_back(field("train.learning_rate", [](auto& r) -> auto& { return r.train.learning_rate; },
                          "peak learning rate", {.limits = at_least(0), .synonyms = {"lr"}}));
+  fields.push_back(field("train.head_learning_rate", [](auto& r) -> auto& { return r.train.head_learning_rate; },
+                         "peak learning rate of the head; null = train.learning_rate",
+                         {.limits = at_least(0), .synonyms = {"head_lr"}}));
+  fields.push_back(field("train.head_only_steps", [](auto& r) -> auto& { return r.train.head_only_steps; },
+                         "first steps that train the head alone, while the adapters stay as they start",
+                         {.limits = between(0, kManySteps)}));
   fields.push_back(field("train.weight_decay", [](auto& r) -> auto& { return r.train.weight_decay; },
                          "AdamW's decoupled weight decay", {.limits = at_least(0), .synonyms = {"wd"}}));
   fields.push_back(field("train.adam_beta1", [](auto& r) -> auto& { return r.train.adam_beta1; },

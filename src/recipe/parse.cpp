@@ -144,6 +144,8 @@ class Parser {
     check_mesh();
     check_evaluations();
     check_task();
+    check_start();
+    check_rates();
     if (problems_.empty() && recipe_.train.max_steps) {
       try {
         check_schedule(recipe_, *recipe_.train.max_steps);
@@ -235,6 +237,47 @@ class Parser {
       problem(place("data.swap"), "data.swap",
               fmt::format("expected none with task: reward, which reads each answer by itself; found {}",
                           choice_name(recipe_.data.swap)));
+  }
+
+  /** What the head starts from, and the question that its labels answer. */
+  void check_start() {
+    using enum Recipe::Head;
+    const Recipe::Head head = recipe_.model.head;
+    const bool reward = recipe_.task == Recipe::TaskKind::kReward, own = head == kShares || head == kLabels;
+    const bool asks = recipe_.data.question.has_value();
+    const std::string at = place("model.head");
+    if (head == kLabels && reward)
+      problem(at, "model.head", "labels are the answers A, B and tie of task: judge; with task: reward use shares");
+    else if (head == kLabels && !asks && recipe_.data.text_template.find('{') == std::string::npos)
+      problem(at, "model.head",
+              "labels needs a text that ends with a question: set data.question=default, or one of your own");
+    if (own && recipe_.lora.init_adapter)
+      problem(at, "model.head",
+              fmt::format("expected auto with lora.init_adapter, whose head is taken; found {}", choice_name(head)));
+    if (head == kShares && recipe_.lora.freeze_head)
+      problem(place("lora.freeze_head"), "lora.freeze_head", "a head of zeros (model.head: shares) has to be trained");
+    if (asks && reward)
+      problem(place("data.question"), "data.question", "is asked of task: judge; a reward's text ends with its answer");
+    if (asks && recipe_.data.truncation == Truncation::kRight)
+      problem(place("data.question", "data.truncation"), "data.question",
+              "stands at the text's end, which data.truncation: right cuts off: set data.truncation=proportional or "
+              "left");
+  }
+
+  void check_rates() {
+    const Recipe::Train& train = recipe_.train;
+    for (auto [key, set] : {std::pair{"train.head_learning_rate", train.head_learning_rate.has_value()},
+                            {"train.head_only_steps", train.head_only_steps > 0}})
+      if (set && recipe_.lora.freeze_head)
+        problem(place(key, "lora.freeze_head"), key, "is of a head that is trained, found lora.freeze_head: true");
+    // The head's rate follows the schedule as a multiple of the other.
+    if (train.head_learning_rate && train.learning_rate == 0)
+      problem(place("train.head_learning_rate"), "train.head_learning_rate",
+              "needs a train.learning_rate above 0; to train the head alone set train.head_only_steps to the run's "
+              "steps");
+    if (recipe_.lora.layers_to_transform && recipe_.lora.use_dora)
+      problem(place("lora.layers_to_transform"), "lora.layers_to_transform",
+              "is not for lora.use_dora: true, which trains magnitudes in all layers");
   }
 
   void check_columns() {

@@ -21,7 +21,7 @@ struct Recipe {
   enum class RewardTies : uint8_t { kDavidson, kNone };
   enum class ComputeType : uint8_t { kAuto, kBFloat16, kFloat32 };
   /** What the head starts from; kAuto = the base's own where it has one, else kFresh. */
-  enum class Head : uint8_t { kAuto, kBase, kFresh };
+  enum class Head : uint8_t { kAuto, kBase, kFresh, kShares, kLabels };
   enum class Schedule : uint8_t { kCosine, kLinear, kConstant };
   enum class Layers : uint8_t { kAuto, kScan, kUnrolled };
   enum class Kernels : uint8_t { kAuto, kPlain };
@@ -56,6 +56,9 @@ struct Recipe {
     bool use_dora = false;
     bool freeze_head = false;
     std::optional<std::string> init_adapter;
+    double lora_plus_ratio = 1;
+    double layer_decay = 1;
+    std::optional<std::vector<int64_t>> layers_to_transform;
     bool operator==(const Lora&) const = default;
   } lora;
 
@@ -78,6 +81,8 @@ struct Recipe {
     Cells cells = Cells::kJson;
     /** "origin", "turns", "chat", "llama3", "chatml", or a text with {prompt}, {response_a} and {response_b}. */
     std::string text_template = "origin";
+    /** "default", or a text; none = the text ends with the answers. */
+    std::optional<std::string> question;
     int64_t max_length = 1024;
     Truncation truncation = Truncation::kRight;
     std::array<double, 3> proportional_shares = {0.2, 0.4, 0.4};
@@ -99,6 +104,8 @@ struct Recipe {
     int64_t batch_size = 16;
     int64_t gradient_accumulation = 1;
     double learning_rate = 5e-5;
+    std::optional<double> head_learning_rate;
+    int64_t head_only_steps = 0;
     double weight_decay = 0.01;
     double adam_beta1 = 0.9;
     double adam_beta2 = 0.999;

@@ -9,6 +9,7 @@
 #include "io/model_path.h"
 #include "model/adapter.h"
 #include "rows/cleaning.h"
+#include "setup/initial_head.h"
 #include "spec/family.h"
 
 namespace gavel {
@@ -71,6 +72,20 @@ void load_weights(Engine& engine, const Recipe& recipe, const BaseModel& base) {
     engine.random_frozen(static_cast<uint64_t>(recipe.train.seed));
 }
 
+namespace {
+
+std::string said(const auto& value) {
+  return fmt::format("{}", value);
+}
+std::string said(const std::vector<std::string>& names) {
+  return fmt::format("[{}]", fmt::join(names, ", "));
+}
+std::string said(const std::optional<std::vector<int64_t>>& layers) {
+  return layers ? fmt::format("[{}]", fmt::join(*layers, ", ")) : "null";
+}
+
+}  // namespace
+
 Recipe with_adapter_settings(const Recipe& recipe) {
   if (!recipe.lora.init_adapter) return recipe;
   const fs::path folder = *recipe.lora.init_adapter;
@@ -80,13 +95,12 @@ Recipe with_adapter_settings(const Recipe& recipe) {
   Recipe out = recipe;
   auto take = [&]<class T>(const char* key, T& setting, const T& value) {
     if (setting == value) return;
-    if constexpr (std::is_same_v<T, std::vector<std::string>>)
-      spdlog::info("lora.init_adapter has {} [{}], which is taken in place of the recipe's [{}]", key,
-                   fmt::join(value, ", "), fmt::join(setting, ", "));
-    else
-      spdlog::info("lora.init_adapter has {} {}, which is taken in place of the recipe's {}", key, value, setting);
+    spdlog::info("lora.init_adapter has {} {}, which is taken in place of the recipe's {}", key, said(value),
+                 said(setting));
     setting = value;
   };
+  const std::vector<int64_t>& layers = found.layers_to_transform;
+  take("layers_to_transform", out.lora.layers_to_transform, layers.empty() ? std::nullopt : std::optional(layers));
   // The order of names has no meaning.
   auto sorted = [](std::vector<std::string> names) {
     std::sort(names.begin(), names.end());
@@ -102,25 +116,6 @@ Recipe with_adapter_settings(const Recipe& recipe) {
 }
 
 namespace {
-
-/** The base's head where model.head asks for it and it is there. */
-std::optional<HostTensor> head_of_base(const Recipe& recipe, const StepOptions& options, const BaseModel& base) {
-  using enum Recipe::Head;
-  const TensorSpec head = head_spec(base.spec, options.model.num_labels);
-  std::vector<std::string> names = base.files ? base.files->names() : std::vector<std::string>();
-  const bool there = std::find(names.begin(), names.end(), head.name) != names.end();
-  if (recipe.model.head == kBase && !there)
-    fail("model.head: base, but {} has no '{}': set model.head=fresh", recipe.model.path, head.name);
-  if (recipe.model.head == kFresh || !there) return std::nullopt;
-  if (const Shape& found = base.files->shape(head.name); found != head.shape)
-    fail(
-        "model.head: '{}' of {} has shape {}{}, this task's head has {}: set model.head=fresh to start from a random "
-        "one",
-        head.name, recipe.model.path, to_string(found), found.front() == 1 ? " (a reward model's)" : "",
-        to_string(head.shape));
-  spdlog::info("the head starts from '{}' of the base", head.name);
-  return base.files->read(head.name, DType::kF32);
-}
 
 /** The lengths of a weight's rows in all layers, [layers, out]: magnitudes that leave the base as it is. */
 HostTensor base_magnitudes(const TensorSpec& weight, const StepOptions& options, const BaseModel& base) {
@@ -157,13 +152,13 @@ std::vector<HostTensor> initial_trainable(const Recipe& recipe, const StepOption
   const TrainableLayout layout = trainable_layout(options.model);
   std::vector<HostTensor> values;
   for (const TrainableParameter& parameter : layout.parameters)
-    values.push_back(
-        parameter.tensor.role == TensorRole::kAdapterMagnitude
-            ? HostTensor()
-            : initial_value(parameter, base.spec.initializer_range, static_cast<uint64_t>(recipe.train.seed)));
+    values.push_back(parameter.tensor.role == TensorRole::kAdapterMagnitude
+                         ? HostTensor()
+                         : initial_value(parameter, options.model.lora, base.spec.initializer_range,
+                                         static_cast<uint64_t>(recipe.train.seed)));
   for (const auto& adapter : layout.adapters)
     if (adapter.magnitude) values[*adapter.magnitude] = base_magnitudes(adapter.weight, options, base);
-  if (auto head = head_of_base(recipe, options, base)) values[layout.head] = *std::move(head);
+  if (auto head = initial_head(recipe, options.model.num_labels, base)) values[layout.head] = *std::move(head);
   return values;
 }
 

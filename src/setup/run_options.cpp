@@ -41,6 +41,12 @@ bool shares_prefixes(const Recipe& recipe, const DecoderSpec* spec) {
   });
 }
 
+std::string question_of(const Recipe& recipe) {
+  if (recipe.data.question != "default") return *recipe.data.question;
+  return recipe.model.num_labels == 2 ? "Which answer is better? Reply with A or B."
+                                      : "Which answer is better? Reply with A, B or tie.";
+}
+
 }  // namespace
 
 std::shared_ptr<const Task> task_of(const Recipe& recipe) {
@@ -61,6 +67,7 @@ TokenizeOptions tokenize_options(const Recipe& recipe, const Tokenizer& tokenize
   else
     options.text = both_texts ? Template::parse_conversation(recipe.data.text_template)
                               : Template::parse(recipe.data.text_template);
+  if (recipe.data.question) options.text = options.text.with_question(question_of(recipe));
   options.with_swapped = both_texts;
   options.truncation = recipe.data.truncation;
   options.max_length = recipe.data.max_length;
@@ -123,8 +130,13 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
   options.task = task_of(recipe);
   options.model.spec = spec;
   const Recipe::Lora& lora = recipe.lora;
-  options.model.lora = {lora.r,          lora.lora_alpha, lora.lora_dropout, lora.target_modules,
-                        lora.use_rslora, lora.use_dora};
+  options.model.lora = {lora.r,
+                        lora.lora_alpha,
+                        lora.lora_dropout,
+                        lora.target_modules,
+                        lora.use_rslora,
+                        lora.use_dora,
+                        lora.layers_to_transform.value_or(std::vector<int64_t>())};
   options.model.freeze_head = lora.freeze_head;
   options.model.num_labels = options.task->num_labels();
   options.model.learns_tie = options.task->learns_tie();
@@ -159,6 +171,11 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
   }
   options.adam = {recipe.train.adam_beta1, recipe.train.adam_beta2, recipe.train.adam_epsilon,
                   recipe.train.weight_decay};
+  if (recipe.train.head_learning_rate)
+    options.rates.head = *recipe.train.head_learning_rate / recipe.train.learning_rate;
+  options.rates.lora_b = lora.lora_plus_ratio;
+  options.rates.layer_decay = lora.layer_decay;
+  options.rates.head_only_steps = recipe.train.head_only_steps;
   options.label_smoothing = recipe.train.label_smoothing;
   options.max_grad_norm = recipe.train.max_grad_norm.value_or(0);
   options.max_loss = recipe.train.max_loss.value_or(0);

@@ -41,7 +41,7 @@ Json about_data(const std::string& path, const TokenizedDataset& dataset) {
 ParameterCounts count_parameters(const ModelOptions& model) {
   ParameterCounts counts;
   for (const TrainableParameter& parameter : trainable_layout(model).parameters)
-    (parameter.held ? counts.frozen : counts.trained) += num_elements(parameter.shape);
+    (parameter.held ? counts.frozen : counts.trained) += movable_elements(parameter, model.lora);
   for (const FrozenParameter& parameter : frozen_parameters(model)) counts.frozen += num_elements(parameter.shape);
   return counts;
 }
@@ -50,7 +50,7 @@ std::string trainable_table(const ModelOptions& model) {
   std::vector<std::vector<std::string>> rows;
   for (const TrainableParameter& parameter : trainable_layout(model).parameters) {
     if (parameter.held) continue;
-    const int64_t all = num_elements(parameter.shape), each = num_elements(parameter.tensor.shape);
+    const int64_t all = movable_elements(parameter, model.lora), each = num_elements(parameter.tensor.shape);
     rows.push_back({parameter.name, to_string(parameter.tensor.shape), format_count(each), format_count(all / each),
                     format_count(all)});
   }

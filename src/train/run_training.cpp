@@ -12,6 +12,7 @@
 #include "judge/evaluate.h"
 #include "report/loss_plot.h"
 #include "report/table.h"
+#include "setup/initial_head.h"
 #include "setup/open_device.h"
 #include "setup/open_model.h"
 #include "setup/run_data.h"
@@ -276,8 +277,12 @@ class TrainingRun {
   TrainingEnd train() {
     rewind_folder(folder_, saved_);
     write_file(folder_.file("recipe.yaml"), layout_.recipe);
-    record_.emplace(folder_.file("run.json"),
-                    about_run(recipe_, engine_->options(), *client_, *train_, validation(), total_steps_));
+    nlohmann::ordered_json about =
+        about_run(recipe_, engine_->options(), *client_, *train_, validation(), total_steps_);
+    if (recipe_.model.head == Recipe::Head::kLabels)
+      for (const AnswerToken& answer : answer_tokens(recipe_, base_->tokenizer))
+        about["model"]["head_tokens"][answer.answer] = {{"id", answer.id}, {"token", answer.token}};
+    record_.emplace(folder_.file("run.json"), about);
     const RunState begin = saved_ ? saved_->state : RunState{};
     if (saved_) record_->add_resume(begin.step);
     record_->write("running", begin);

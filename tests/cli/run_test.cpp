@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <csignal>
+#include <cstring>
 #include <random>
 #include <thread>
 
@@ -191,6 +192,44 @@ TEST_F(Run, AFrozenHeadIsSavedAsItStartedAndStaysSoWhenResumed) {
   ASSERT_EQ(train("again", with({from_trained})), 0);
   EXPECT_EQ(floats(weights("again").back()), floats(weights("trained").back()));
   EXPECT_NE(floats(weights("again").front()), floats(weights("trained").front()));
+}
+
+TEST_F(Run, RatesOfTheirOwnGoOnBitForBitFromWithinTheHeadsSteps) {
+  const std::vector<std::string> settings = {
+      "train.head_learning_rate=0.02", "train.head_only_steps=5", "lora.lora_plus_ratio=4", "lora.layer_decay=0.5",
+      "lora.layers_to_transform=[1]",  "model.head=shares",       "train.keep_last=100"};
+  auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), settings.begin(), settings.end());
+    return more;
+  };
+  ASSERT_EQ(train("whole", with({})), 0);
+  // Rows of zeros: every outcome is as likely, whatever the labels.
+  EXPECT_NEAR(metric(rows("whole").front(), "log_loss"), std::log(3.0), 1e-6);
+  auto weights = [&](int64_t step) {
+    return read_adapter(PeftConfig::read(checkpoints("whole").path(step)), ModelFiles::open(model()).spec(), 3).values;
+  };
+  auto differ = [&](int64_t one, int64_t other, size_t tensor) {
+    const HostTensor a = weights(one)[tensor], b = weights(other)[tensor];
+    return std::memcmp(a.data(), b.data(), a.bytes()) != 0;
+  };
+  const size_t head = weights(2).size() - 1;
+  EXPECT_TRUE(differ(2, 4, head));
+  for (size_t tensor = 0; tensor < head; ++tensor) {
+    EXPECT_FALSE(differ(2, 5, tensor)) << tensor;
+    EXPECT_TRUE(differ(5, 8, tensor)) << tensor;
+  }
+  for (int64_t step : {4, 6}) {
+    const std::string name = fmt::format("from-{}", step);
+    fs::copy(file("whole"), file(name), fs::copy_options::recursive);
+    for (int64_t later : checkpoints(name).steps())
+      if (later > step) fs::remove_all(checkpoints(name).path(later));
+    fs::remove(file(name) / "adapter_model.safetensors");
+    ASSERT_EQ(train(name, with({"--resume"})), 0);
+    expect_same(name, "whole");
+  }
+  EXPECT_THAT(error("whole", {"--resume"}),
+              AllOf(HasSubstr("train.head_only_steps: 5 → 0"), HasSubstr("lora.layer_decay"),
+                    HasSubstr("lora.layers_to_transform: [1] → null")));
 }
 
 TEST_F(Run, KilledAtRandomMomentsAndResumedIsTheSame) {

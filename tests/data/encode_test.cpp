@@ -38,6 +38,33 @@ TEST(Template, TurnsGoesRoundByRound) {
             "User prompt: p2\n\nModel A :\na2\n\n--------\n\nModel B:\n");
 }
 
+TEST(Template, AQuestionStandsAtTheEnd) {
+  PreferenceRow row = row_of({"p1", "p2"}, {"a1", "a2"}, {"b1", "b2"});
+  for (const char* name : {"origin", "turns", "{prompt} {response_a} {response_b}"}) {
+    Template plain = Template::parse(name), asks = plain.with_question("Which?");
+    EXPECT_EQ(asks.render(row, true), plain.render(row, true) + "\n\n========\n\nWhich?\n\nAnswer:");
+    EXPECT_NE(asks.fingerprint(), plain.fingerprint());
+    EXPECT_NE(asks.fingerprint(), plain.with_question("What?").fingerprint());
+  }
+  // In a chat the user asks, and the assistant's turn begins.
+  EXPECT_EQ(Template::parse("chatml").with_question("Which?").render(row, false),
+            "<|im_start|>user\n" + Template::parse("turns").render(row, false) +
+                "\n\n========\n\nWhich?<|im_end|>\n<|im_start|>assistant\n");
+}
+
+TEST(Encode, AQuestionIsNotCutOff) {
+  EncodeOptions options;
+  options.text = Template::parse("{prompt}{response_a}{response_b}").with_question("Which?");
+  options.max_length = 40;
+  const PreferenceRow row = row_of({std::string(100, 'p')}, {std::string(100, 'a')}, {std::string(100, 'b')});
+  for (Truncation truncation : {Truncation::kLeft, Truncation::kProportional}) {
+    options.truncation = truncation;
+    const std::string text = text_of(encode_row(row, false, options, byte_encoder()).ids);
+    EXPECT_EQ(text.size(), 40u);
+    EXPECT_TRUE(text.ends_with("b\n\n========\n\nWhich?\n\nAnswer:")) << text;
+  }
+}
+
 TEST(Template, OwnTextsWithPlaceholders) {
   EXPECT_EQ(
       Template::parse("{{Q}} {prompt} [A] {response_a} [B] {response_b}!").render(row_of({"p"}, {"a"}, {"b"}), true),

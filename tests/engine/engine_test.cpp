@@ -397,9 +397,114 @@ TEST(Engine, AFrozenHeadTakesNoPartInTheGradientsNorm) {
   EXPECT_NEAR(sums.gradient_norm, std::sqrt(squares), 1e-5 * std::sqrt(squares));
 }
 
-TEST(Engine, StateGoesToTheHostAndBackBitForBit) {
+/** With the head's weights zero, as model.head: shares has it. */
+std::vector<HostTensor> equal_shares(const StepOptions& step) {
+  std::vector<HostTensor> start = golden_adapter(step.model.spec).values;
+  const size_t head = trainable_layout(step.model).head;
+  start[head] = HostTensor(DType::kF32, start[head].shape());
+  return start;
+}
+
+TEST(Engine, AHeadOfZerosGivesEqualSharesAndMovesBeforeTheAdapters) {
+  Batcher batcher(rows(24, 12), options_of(Batching::kPadded, 8, 1, 12));
+  StepOptions step = tiny_options();
+  step.adam.weight_decay = 0;
+  const size_t head = trainable_layout(step.model).head;
+  const std::vector<HostTensor> start = equal_shares(step);
+  Engine engine = tiny_engine(step);
+  engine.set_trainable(start);
+  const StepBatches first = batcher.step(0);
+  // Nothing that the adapters do changes zeros.
+  const std::vector<HostTensor> gradients = engine.gradients(first.micro[0], 0).first;
+  for (size_t i = 0; i < gradients.size(); ++i)
+    EXPECT_EQ(same_bits(gradients[i], HostTensor(DType::kF32, gradients[i].shape())), i != head) << i;
+  const auto sums = engine.train_step(first.micro, 0, 1e-2, 8, 0).get();
+  EXPECT_NEAR(sums.loss / 8, std::log(3.0), 1e-6);
+  std::vector<HostTensor> now = engine.trainable();
+  for (size_t i = 0; i < start.size(); ++i) EXPECT_EQ(same_bits(now[i], start[i]), i != head) << i;
+  engine.train_step(batcher.step(1).micro, 1, 1e-2, 8, 0);
+  now = engine.trainable();
+  for (size_t i = 0; i < start.size(); ++i) EXPECT_FALSE(same_bits(now[i], start[i])) << i;
+}
+
+TEST(Engine, HeadOnlyStepsLeaveAdaptersAndTheirMomentsAsTheyAre) {
+  for (int64_t accumulation : {1, 2}) {
+    Batcher batcher(rows(24, 12), options_of(Batching::kPadded, 8 / accumulation, accumulation, 12));
+    StepOptions step = tiny_options(0.1);
+    step.rates.head_only_steps = 2;
+    step.adam.weight_decay = 0.5;
+    const size_t head = trainable_layout(step.model).head;
+    const std::vector<HostTensor> start = golden_adapter(step.model.spec).values;
+    Engine engine = tiny_engine(step);
+    auto go = [&](int64_t i) {
+      StepBatches batches = batcher.step(i);
+      EXPECT_TRUE(engine.train_step(batches.micro, i, 1e-2, static_cast<double>(batches.num_rows), 11).get().applied);
+      return engine.state();
+    };
+    for (int64_t i = 0; i < 2; ++i) {
+      const TrainedState state = go(i);
+      for (size_t k = 0; k < start.size(); ++k) {
+        const HostTensor zeros(DType::kF32, start[k].shape());
+        EXPECT_EQ(same_bits(state.weights[k], start[k]), k != head) << k;
+        EXPECT_EQ(same_bits(state.m[k], zeros) && same_bits(state.v[k], zeros), k != head) << k;
+      }
+    }
+    const TrainedState state = go(2);
+    for (size_t k = 0; k < start.size(); ++k) EXPECT_FALSE(same_bits(state.weights[k], start[k])) << k;
+  }
+}
+
+TEST(Engine, MicroBatchesEqualOneLargeBatchWithRatesThatDiffer) {
+  TokenizedDataset data = rows(24, 12);
+  StepOptions step = tiny_options();
+  step.rates = {0.5, 2, 0.25, 1};
+  Trained whole = train(step, Batcher(data, options_of(Batching::kPadded, 8, 1, 12)), 3);
+  Trained parts = train(step, Batcher(data, options_of(Batching::kPadded, 2, 4, 12)), 3);
+  EXPECT_LT(largest_difference(whole, parts), kSame);
+}
+
+/** Of each layer, whether any of its values is not zero. */
+std::vector<bool> layers_with_values(const HostTensor& stacked) {
+  std::vector<bool> any;
+  const size_t layers = static_cast<size_t>(stacked.shape()[0]), size = stacked.as<float>().size() / layers;
+  for (size_t layer = 0; layer < layers; ++layer) {
+    auto values = stacked.as<float>().subspan(layer * size, size);
+    any.push_back(std::any_of(values.begin(), values.end(), [](float value) { return value != 0; }));
+  }
+  return any;
+}
+
+TEST(Engine, LayersWithoutAdaptersStayWithoutAndCostNoGradients) {
+  Batcher batcher(rows(24, 12), options_of(Batching::kPadded, 8, 1, 12));
+  std::vector<Trained> trained;
+  for (LayerForm form : {LayerForm::kUnrolled, LayerForm::kScan}) {
+    StepOptions step = tiny_options(0.1);
+    step.model.form = form;
+    step.model.lora.layers_to_transform = {1};
+    step.adam.weight_decay = 0.5;
+    std::vector<HostTensor> start;
+    for (const TrainableParameter& parameter : trainable_layout(step.model).parameters)
+      start.push_back(initial_value(parameter, step.model.lora, 0.02, 9));
+    Engine engine = tiny_engine(step);
+    engine.set_trainable(start);
+    for (int64_t i = 0; i < 3; ++i) engine.train_step(batcher.step(i).micro, i, 1e-2, 8, 11);
+    trained.push_back({engine.trainable(), {}});
+    for (const auto& adapter : trainable_layout(step.model).adapters)
+      for (size_t part : adapter.parts())
+        EXPECT_EQ(layers_with_values(trained.back().weights[part]), (std::vector<bool>{false, true}));
+  }
+  EXPECT_LT(largest_difference(trained[0], trained[1]), kSame);
+  StepOptions all = tiny_options(), upper = all;
+  upper.model.lora.layers_to_transform = {1};
+  EXPECT_LT(gradients_program(upper, {4, 12, 4}).flops, gradients_program(all, {4, 12, 4}).flops);
+}
+
+class EngineState : public testing::TestWithParam<RateOptions> {};
+
+TEST_P(EngineState, GoesToTheHostAndBackBitForBit) {
   Batcher batcher(rows(24, 12), options_of(Batching::kPadded, 8, 1, 12));
   StepOptions step = tiny_options(0.1);
+  step.rates = GetParam();
   Engine first = tiny_engine(step);
   auto go = [&](Engine& engine, int64_t i) {
     StepBatches batches = batcher.step(i);
@@ -419,6 +524,9 @@ TEST(Engine, StateGoesToTheHostAndBackBitForBit) {
   EXPECT_THROW(second.set_state(state), Error);
 }
 
+INSTANTIATE_TEST_SUITE_P(Rates, EngineState, testing::Values(RateOptions{}, RateOptions{3, 4, 0.5, 1}),
+                         [](const auto& info) { return info.param.alike() ? "Alike" : "Different"; });
+
 TEST(Engine, FillerRowsCountForNothing) {
   TokenizedDataset data = rows(5, 12);
   BatchOptions options = options_of(Batching::kPadded, 8, 1, 12);
@@ -431,6 +539,23 @@ TEST(Engine, FillerRowsCountForNothing) {
   auto a = engine.gradients(filled, 0).first, b = engine.gradients(exact, 0).first;
   for (size_t i = 0; i < a.size(); ++i)
     for (size_t j = 0; j < a[i].as<float>().size(); ++j) EXPECT_NEAR(a[i].as<float>()[j], b[i].as<float>()[j], 1e-6);
+}
+
+TEST(Programs, AStepOfTheHeadAloneHasNoBackwardPassThroughTheLayers) {
+  StepOptions head = tiny_options();
+  head.model.freeze_adapters = true;
+  const BatchShape shape{4, 12, 4};
+  // Beside the forward pass, the product for the head's three rows of 24.
+  EXPECT_EQ(train_step_program(head, shape).flops, evaluate_program(head, shape).flops + 2.0 * 4 * 3 * 24);
+}
+
+TEST(Programs, RatesChangeNoTextButTheirOwnArgument) {
+  StepOptions one = tiny_options(), other = one;
+  one.rates = {3, 4, 0.5, 0};
+  other.rates = {5, 16, 0.9, 7};
+  const BatchShape shape{4, 12, 4};
+  EXPECT_EQ(train_step_program(one, shape).text, train_step_program(other, shape).text);
+  EXPECT_EQ(apply_program(one).text, apply_program(other).text);
 }
 
 TEST(Programs, TextIsTheSameEveryTime) {

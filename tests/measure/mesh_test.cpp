@@ -197,6 +197,18 @@ TEST(MeshTraining, AFrozenHeadMayBeSplitToo) {
   for (size_t i = 0; i < found.size(); ++i) ASSERT_EQ(found[i], start_value(i)) << i;
 }
 
+TEST(MeshTraining, RatesThatDifferAndHeadOnlyStepsAreTheSameOnAMesh) {
+  auto rules = parse_rules("lora_A$: [null, fsdp]\nlora_B$: [fsdp, null]\n", "rules");
+  for (auto [form, accumulation] : {std::pair(LayerForm::kScan, 2), std::pair(LayerForm::kUnrolled, 1)}) {
+    StepOptions step = small_options(Kernels(), form, 0);
+    // None above the step's, which expect_same's tolerance is a share of.
+    step.rates = {0.75, 0.5, 0.25, 1};
+    Result one = train(step, {}, {}, Batching::kPadded, 8, accumulation);
+    expect_same(one, train(step, {2, 2, 2}, rules, Batching::kPadded, 8, accumulation),
+                form == LayerForm::kScan ? "scan" : "unrolled");
+  }
+}
+
 /** What several processes run before a checkpoint: each then holds all on its first device. */
 TEST(MeshTraining, SplitAdaptersAreGatheredOnTheDevices) {
   StepOptions step = small_options(Kernels(), LayerForm::kScan, 0);
@@ -211,7 +223,7 @@ TEST(MeshTraining, SplitAdaptersAreGatheredOnTheDevices) {
   std::vector<const ShardedArray*> arguments;
   bool split = false;
   for (size_t i = 0; i < specs.size(); ++i) {
-    values.push_back(initial_value(specs[i], 0.2, i));
+    values.push_back(initial_value(specs[i], {}, 0.2, i));
     auto numbers = values.back().as_mutable<float>();
     for (size_t k = 0; k < numbers.size(); ++k) numbers[k] = static_cast<float>(k + i);
     arrays.push_back(devices.to_devices(values.back(), axes[i]));

@@ -40,6 +40,12 @@ TEST_P(GoldenParity, AdaptersWithMagnitudesInBothForms) {
   expect_parity(fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden_dora", GetParam());
 }
 
+/** Of torch.optim.AdamW with groups of parameters: the head's rate, LoRA+, layer-wise decay, steps of the head alone; and
+ * of PEFT's layers_to_transform. */
+TEST_P(GoldenParity, RatesThatDifferInBothForms) {
+  expect_parity(fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden_rates", GetParam());
+}
+
 TEST_P(GoldenParity, RewardsInBothForms) {
   for (const char* name : {"golden_reward", "golden_reward_qwen3"})
     expect_parity(fs::path(GAVEL_SOURCE_DIR) / "tests/train" / name, GetParam());

@@ -240,6 +240,29 @@ TEST_F(AdapterFolder, WhatIsSavedIsReadBackTheSame) {
     EXPECT_EQ(std::memcmp(again.values[i].data(), adapter.values[i].data(), adapter.values[i].bytes()), 0);
 }
 
+TEST_F(AdapterFolder, LayersWithoutAdaptersAreSavedWithout) {
+  LoraConfig lora;
+  lora.target_modules = {"q_proj", "down_proj"};
+  lora.layers_to_transform = {1, 2};
+  std::vector<HostTensor> values;
+  for (const TrainableParameter& parameter : trainable_layout(spec_, lora, 3).parameters)
+    values.push_back(initial_value(parameter, lora, 0.02, 3));
+  auto is_zero = [](float value) { return value == 0; };
+  const auto lowest = of_layer(values[0], 0), next = of_layer(values[0], 1);
+  EXPECT_TRUE(std::all_of(lowest.begin(), lowest.end(), is_zero));
+  EXPECT_TRUE(std::none_of(next.begin(), next.end(), is_zero));
+  save_adapter(folder_, spec_, {lora, "base"}, values);
+  // A, B of two linears in two layers, and the head.
+  EXPECT_EQ(SafetensorsFile::open(folder_ / "adapter_model.safetensors")->tensors().size(), 9u);
+  EXPECT_EQ(AdapterJson::parse(read_text(folder_ / "adapter_config.json"))["layers_to_transform"], AdapterJson({1, 2}));
+  const LoadedAdapterWeights again = read_adapter(PeftConfig::read(folder_), spec_, 3);
+  EXPECT_EQ(again.config.lora.layers_to_transform, lora.layers_to_transform);
+  for (size_t i = 0; i < values.size(); ++i)
+    EXPECT_EQ(std::memcmp(again.values[i].data(), values[i].data(), values[i].bytes()), 0) << i;
+  lora.layers_to_transform = {3};
+  EXPECT_THROW(trainable_layout(spec_, lora, 3), Error);
+}
+
 TEST_F(AdapterFolder, DoraOnSomeLayersNeedsTheBase) {
   json_["use_dora"] = true;
   json_["layers_to_transform"] = {1};

@@ -103,6 +103,22 @@ output: runs/a
   EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe);
 }
 
+TEST(Recipe, LayersAreNumbersAndRanges) {
+  auto layers = [](const std::string& text) {
+    return parse_recipe(with_required("lora: {layers_to_transform: " + text + "}"), "r").lora.layers_to_transform;
+  };
+  EXPECT_EQ(layers("null"), std::nullopt);
+  EXPECT_EQ(layers("[3]"), (std::vector<int64_t>{3}));
+  EXPECT_EQ(layers("[8-10, 2, 9]"), (std::vector<int64_t>{2, 8, 9, 10}));
+  for (const char* bad : {"[]", "8-10", "[10-8]", "[-1]", "[1-]", "[1.5]", "[a-b]", "[0-70000]"})
+    EXPECT_THAT(error_of(with_required(std::string("lora: {layers_to_transform: ") + bad + "}")),
+                HasSubstr("lora.layers_to_transform"))
+        << bad;
+  Recipe recipe = parse_recipe(with_required(""), "r", {"lora.layers_to_transform=[4-6]"});
+  EXPECT_EQ(recipe.lora.layers_to_transform, (std::vector<int64_t>{4, 5, 6}));
+  EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe);
+}
+
 TEST(Recipe, AHeadHasTheLabelsThatATaskKnows) {
   auto parse = [](const std::string& labels) {
     return parse_recipe("", "r.yaml", {"model.path=m", "data.train=t", "output=o", "model.num_labels=" + labels});
@@ -117,6 +133,39 @@ TEST(Recipe, AHeadHasTheLabelsThatATaskKnows) {
       EXPECT_THAT(error.what(), HasSubstr("model.num_labels: expected an integer from 2 to 3"));
     }
   }
+}
+
+/** Settings that contradict each other, as one line of the command line each. */
+TEST(Recipe, WhereAHeadCanNotStartIsSaid) {
+  auto error = [](std::vector<std::string> settings) {
+    settings.insert(settings.begin(), {"model.path=m", "data.train=t", "output=o"});
+    try {
+      parse_recipe("", "r", settings);
+    } catch (const Error& found) {
+      return std::string(found.what());
+    }
+    return std::string("no error");
+  };
+  const std::string labels = "model.head=labels", shares = "model.head=shares", asks = "data.question=default",
+                    left = "data.truncation=left",
+                    plus = R"(data.template="{prompt} {response_a} {response_b} Which?")";
+  EXPECT_EQ(error({labels, asks, left}), "no error");
+  EXPECT_EQ(error({labels, plus}), "no error");
+  EXPECT_EQ(error({shares}), "no error");
+  EXPECT_EQ(error({shares, "task=reward"}), "no error");
+  EXPECT_THAT(error({labels}), HasSubstr("model.head: labels needs a text that ends with a question"));
+  EXPECT_THAT(error({labels, asks}), HasSubstr("data.truncation: right cuts off"));
+  EXPECT_THAT(error({labels, "task=reward"}), HasSubstr("model.head: labels are the answers A, B and tie"));
+  EXPECT_THAT(error({asks, left, "task=reward"}), HasSubstr("data.question: is asked of task: judge"));
+  EXPECT_THAT(error({shares, "lora.freeze_head=true"}), HasSubstr("lora.freeze_head: a head of zeros"));
+  EXPECT_THAT(error({shares, "lora.init_adapter=a"}), HasSubstr("expected auto with lora.init_adapter"));
+  EXPECT_THAT(error({"train.head_learning_rate=1", "lora.freeze_head=true"}),
+              HasSubstr("train.head_learning_rate: is"));
+  EXPECT_THAT(error({"train.head_only_steps=1", "lora.freeze_head=true"}), HasSubstr("train.head_only_steps: is"));
+  EXPECT_THAT(error({"train.head_learning_rate=1", "train.learning_rate=0"}), HasSubstr("train.learning_rate above 0"));
+  EXPECT_THAT(error({"lora.layers_to_transform=[1]", "lora.use_dora=true"}), HasSubstr("is not for lora.use_dora"));
+  EXPECT_THAT(error({"lora.lora_plus_ratio=0"}), HasSubstr("expected a number above 0"));
+  EXPECT_THAT(error({"lora.layer_decay=1.1"}), HasSubstr("from 0 to 1"));
 }
 
 struct BadCase {
@@ -451,7 +500,9 @@ TEST(Keys, ChoicesAreValid) {
   for (const RecipeKey& key : recipe_keys()) {
     if (key.type != "choice" || key.key == "data.format") continue;
     for (const std::string& choice : key.choices) {
-      Recipe recipe = parse_recipe(with_required(""), "r", {key.key + "=" + choice});
+      std::vector<std::string> settings = {key.key + "=" + choice};
+      if (choice == "labels") settings.insert(settings.end(), {"data.question=default", "data.truncation=left"});
+      Recipe recipe = parse_recipe(with_required(""), "r", settings);
       std::string leaf = key.key.substr(key.key.rfind('.') + 1);
       const std::string indent = leaf == key.key ? "\n" : "  ";
       EXPECT_THAT(to_yaml(recipe), HasSubstr(indent + leaf + ": " + choice + "\n"));

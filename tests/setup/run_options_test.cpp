@@ -45,6 +45,26 @@ TEST(RunOptions, AFrozenHeadIsHeldAndNothingElse) {
   }
 }
 
+TEST(RunOptions, RatesAndLayersArrive) {
+  const DecoderSpec spec = decoder_spec(built_in_shape("smollm2-135m"));
+  Recipe recipe;
+  recipe.train.kernels = Recipe::Kernels::kPlain;
+  EXPECT_TRUE(step_options(recipe, spec, DeviceTraits()).rates.alike());
+  EXPECT_TRUE(step_options(recipe, spec, DeviceTraits()).model.lora.layers_to_transform.empty());
+  recipe.train.learning_rate = 1e-4;
+  recipe.train.head_learning_rate = 5e-4;
+  recipe.train.head_only_steps = 7;
+  recipe.lora.lora_plus_ratio = 16;
+  recipe.lora.layer_decay = 0.9;
+  recipe.lora.layers_to_transform = {{8, 9}};
+  const StepOptions step = step_options(recipe, spec, DeviceTraits());
+  EXPECT_DOUBLE_EQ(step.rates.head, 5);
+  EXPECT_EQ(step.rates.head_only_steps, 7);
+  EXPECT_EQ(step.rates.lora_b, 16);
+  EXPECT_EQ(step.rates.layer_decay, 0.9);
+  EXPECT_EQ(step.model.lora.layers_to_transform, (std::vector<int64_t>{8, 9}));
+}
+
 // The folders of ../shared/cases/gguf_and_chat/chat-*, with what transformers' apply_chat_template gives there.
 struct ChatCase {
   const char* name;
