@@ -11,7 +11,7 @@ namespace gavel {
 
 namespace {
 
-constexpr uint64_t kMagic = 0x314b4f544c564147;  // "GAVLTOK1"
+constexpr uint64_t kMagic = 0x324b4f544c564147;  // "GAVLTOK2"
 // The checksum goes over pieces of this size, so that writer and reader agree.
 constexpr size_t kPiece = size_t{1} << 20;
 
@@ -120,6 +120,13 @@ LoadedDataset parse_meta(std::string_view meta, std::span<const int32_t> tokens,
     reader.get(entry.dropped);
     reader.get(entry.first_rows);
   }
+  uint64_t num_labels = 0;
+  reader.get(num_labels);
+  for (uint64_t i = 0; i < num_labels; ++i) {
+    std::string label;
+    reader.get(label);
+    reader.get(report.unknown_labels[label]);
+  }
   bool has_labels = false;
   reader.get(has_labels);
   if (!reader.at_end()) throw Error("bytes are left over");
@@ -186,6 +193,11 @@ void TokenFileWriter::commit(const DatasetParts& parts, const LoadedDataset& res
     meta.put(entry.occurrences);
     meta.put(entry.dropped);
     meta.put(entry.first_rows);
+  }
+  meta.put(static_cast<uint64_t>(rest.report.unknown_labels.size()));
+  for (const auto& [label, rows] : rest.report.unknown_labels) {
+    meta.put(label);
+    meta.put(rows);
   }
   meta.put(rest.has_labels);
   Footer footer;

@@ -34,6 +34,7 @@ std::string read_value(const RawValue& raw, const Limits& limits, std::string& o
 std::string read_value(const RawValue& raw, const Limits& limits, std::variant<double, std::string>& out);
 std::string read_value(const RawValue& raw, const Limits& limits, std::vector<std::string>& out);
 std::string read_value(const RawValue& raw, const Limits& limits, std::array<double, 3>& out);
+std::string read_value(const RawValue& raw, const Limits& limits, DataFiles& out);
 
 template <class T>
 std::string read_value(const RawValue& raw, const Limits& limits, std::optional<T>& out) {
@@ -50,6 +51,10 @@ std::string read_value(const RawValue& raw, const Limits& limits, std::optional<
 /** Sets `index` to the place of the choice among `names` and returns "", or returns what was expected and found. */
 std::string read_choice(const RawValue& raw, const std::vector<std::string>& names, size_t& index);
 
+/** Reads a choice by the names that its setting has. Defined for the choices that a file of data.train may have of its own. */
+template <class Choice>
+std::string read_named_choice(const RawValue& raw, Choice& choice);
+
 // Each write_value gives the value as YAML.
 std::string write_value(bool value);
 std::string write_value(int64_t value);
@@ -59,6 +64,7 @@ std::string write_value(const std::string& value);
 std::string write_value(const std::variant<double, std::string>& value);
 std::string write_value(const std::vector<std::string>& value);
 std::string write_value(const std::array<double, 3>& value);
+std::string write_value(const DataFiles& value);
 
 template <class T>
 std::string write_value(const std::optional<T>& value) {

@@ -110,6 +110,18 @@ template std::string_view choice_name(Recipe::Resume);
 
 namespace detail {
 
+template <class Choice>
+std::string read_named_choice(const RawValue& raw, Choice& choice) {
+  std::vector<std::string> names;
+  for (const auto& [value, name] : choices_of(Choice{})) names.push_back(name);
+  size_t index = 0;
+  std::string problem = read_choice(raw, names, index);
+  if (problem.empty()) choice = choices_of(Choice{})[index].first;
+  return problem;
+}
+template std::string read_named_choice(const RawValue&, Format&);
+template std::string read_named_choice(const RawValue&, Cells&);
+
 namespace {
 
 template <class T>
@@ -137,6 +149,10 @@ struct TypeName<std::variant<double, std::string>> {
 template <>
 struct TypeName<std::vector<std::string>> {
   static constexpr std::string_view value = "list of names";
+};
+template <>
+struct TypeName<DataFiles> {
+  static constexpr std::string_view value = "file or list of files";
 };
 template <>
 struct TypeName<std::array<double, 3>> {
@@ -257,7 +273,8 @@ void add_lora(std::vector<Field>& fields) {
 
 void add_data(std::vector<Field>& fields) {
   fields.push_back(field("data.train", [](auto& r) -> auto& { return r.data.train; },
-                         "CSV or JSONL file of judged pairs",
+                         "CSV, JSONL or Parquet file of judged pairs, a pattern, or a list of such; {path, weight, rows, "
+                         "format, cells} says how a file of a list is taken",
                          {.synonyms = {"path", "file", "train_file", "train_path"}, .required = true}));
   fields.push_back(field(
       "data.valid", [](auto& r) -> auto& { return r.data.valid; },
@@ -270,6 +287,11 @@ void add_data(std::vector<Field>& fields) {
   fields.push_back(field("data.fold", [](auto& r) -> auto& { return r.data.fold; },
                          "with data.folds: the fold for validation, counted from 0",
                          {.limits = between(0, kManyRows)}));
+  fields.push_back(field("data.exclude", [](auto& r) -> auto& { return r.data.exclude; },
+                         "files whose prompts are kept out of train; null = none"));
+  fields.push_back(field(
+      "data.exclude_valid_prompts", [](auto& r) -> auto& { return r.data.exclude_valid_prompts; },
+      "keep the prompts of the file in data.valid out of train"));
   fields.push_back(field(
       "data.format", [](auto& r) -> auto& { return r.data.format; },
       "column names of lmsys or wsdm files; chosen = prompt, chosen, rejected; generic = as data.columns says"));
@@ -286,6 +308,13 @@ void add_data(std::vector<Field>& fields) {
   column(
       "winner", [](auto& r) -> auto& { return r.data.columns.winner; },
       "the winner's name instead of three probabilities (model_a, model_b, tie; a, b)");
+  auto spelling = [&fields](const char* name, auto get, const char* meaning) {
+    fields.push_back(field(std::string("data.spellings.") + name, get,
+                           fmt::format("what the column winner says when {}, beside the known spellings", meaning)));
+  };
+  spelling("a", [](auto& r) -> auto& { return r.data.spellings.a; }, "A wins");
+  spelling("b", [](auto& r) -> auto& { return r.data.spellings.b; }, "B wins");
+  spelling("tie", [](auto& r) -> auto& { return r.data.spellings.tie; }, "it is a tie");
   fields.push_back(field("data.fraction", [](auto& r) -> auto& { return r.data.fraction; },
                          "share of the rows to use, from the file's start",
                          {.limits = {.min = 0, .max = 1, .above_min = true}}));
@@ -327,6 +356,9 @@ void add_data(std::vector<Field>& fields) {
       "rows that fill no whole batch: drop the file's last (as the reference notebook) or the epoch's last"));
   fields.push_back(field(
       "data.drop_duplicates", [](auto& r) -> auto& { return r.data.drop_duplicates; }, "drop later copies of a row"));
+  fields.push_back(field("data.max_dropped", [](auto& r) -> auto& { return r.data.max_dropped; },
+                         "largest share of a file's rows that may be dropped because they can't be learnt from",
+                         {.limits = between(0, 1)}));
   fields.push_back(field(
       "data.strict", [](auto& r) -> auto& { return r.data.strict; },
       "an odd cell is an error instead of a counted repair"));

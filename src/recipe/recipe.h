@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "recipe/data_files.h"
 #include "rows/choices.h"
 
 namespace gavel {
@@ -65,15 +66,25 @@ struct Recipe {
     bool operator==(const Columns&) const = default;
   };
 
+  /** What the column `winner` says, beside the spellings that are known. */
+  struct Spellings {
+    std::vector<std::string> a, b, tie;
+    bool operator==(const Spellings&) const = default;
+  };
+
   struct Data {
-    std::string train;
+    DataFiles train;
     /** A share of train (0 = none), or a file. */
     std::variant<double, std::string> valid = 0.05;
     /** With folds, fold number `fold` (from 0) of train is for validation, whatever the share in `valid`. */
     std::optional<int64_t> folds;
     int64_t fold = 0;
+    /** Rows with prompts of these files are left out of train, and with the next also those with prompts of `valid`. */
+    std::optional<DataFiles> exclude;
+    bool exclude_valid_prompts = false;
     Format format = Format::kLmsys;
     Columns columns;
+    Spellings spellings;
     double fraction = 1.0;
     Cells cells = Cells::kJson;
     /** "origin", "turns", "chat", "llama3", "chatml", or a text with {prompt}, {response_a} and {response_b}. */
@@ -87,6 +98,7 @@ struct Recipe {
     Swap swap = Swap::kNone;
     bool drop_before_shuffle = false;
     bool drop_duplicates = false;
+    double max_dropped = 0.05;
     bool strict = false;
     bool cache = true;
     bool operator==(const Data&) const = default;
@@ -138,6 +150,9 @@ struct Recipe {
 
   bool operator==(const Recipe&) const = default;
 };
+
+/** Whether a file is read as data.columns says. */
+bool reads_generic(const Recipe& recipe);
 
 /** A choice as the recipe spells it, such as "bucketed". Defined for Recipe's enums, those of rows/choices.h, and
  * DType. */

@@ -38,7 +38,7 @@ std::string to_yaml(const Recipe& recipe) {
   for (const Field& field : detail::recipe_fields()) {
     std::string own = detail::section_of(field.info.key);
     // Only generic files may name columns, see parse_recipe.
-    if (own == "data.columns" && recipe.data.format != Format::kGeneric) continue;
+    if (own == "data.columns" && !reads_generic(recipe)) continue;
     if (own != section && !section.starts_with(own + ".") && !own.empty())
       text += fmt::format("{}{}:\n", indent(detail::section_of(own)), detail::leaf_of(own));
     section = own;

@@ -17,7 +17,7 @@ enum class Format : uint8_t {
 
 /** How a text cell becomes turns. */
 enum class Cells : uint8_t {
-  kJson,   // a JSON list of strings and nulls; a null turn is an empty string
+  kJson,   // a list of strings and nulls in JSON, or as Python or NumPy print it; a null turn is an empty string
   kSplit,  // the reference notebook's way: strip [ and ], split on ",", strip quotes; escapes stay literal
   kText,   // the whole cell is one turn
 };

@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -43,10 +44,19 @@ struct CleaningReport {
   int64_t rows_read = 0;
   int64_t rows_kept = 0;
   std::array<Entry, kNumOddities> entries;
+  /** Labels that are not known, as the file has them, with their rows; of the others beyond the first kMostLabels none is
+   * named. */
+  static constexpr size_t kMostLabels = 100;
+  std::map<std::string, int64_t> unknown_labels;
 
   const Entry& operator[](Oddity oddity) const { return entries[static_cast<size_t>(oddity)]; }
   /** Counts a row with this oddity, which it has in `occurrences` places; `drops`: the row is dropped for it. */
   void count(Oddity oddity, int64_t row, int64_t occurrences, bool drops);
+  void count_unknown_label(const std::string& label);
+  /** Rows dropped because they can't be learnt from; second copies are dropped by wish. */
+  int64_t unusable_rows() const;
+  /** Counts those of another file too; its rows are not named. */
+  void add(const CleaningReport& other);
   /** Lines for the terminal: rows read and kept, then one line per oddity met. */
   std::string format() const;
 };

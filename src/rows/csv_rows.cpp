@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "rows/labels.h"
 #include "rows/row_source.h"
 
 namespace gavel {
@@ -45,17 +46,7 @@ class CsvRows final : public RowSource {
       if (out.not_json.empty()) out.not_json = fmt::format("column '{}': {}", names_[i + 1], why);
     }
     detail::finish_texts(turns[0], turns[1], turns[2], out);
-    if (options_.format == Format::kChosen) {
-      detail::set_label(1, 0, 0, out);
-    } else if (has(Column::kWinner)) {
-      std::array<double, 3> label{-1, -1, -1};
-      detail::winner_label(text(Column::kWinner), label);
-      detail::set_label(label[0], label[1], label[2], out);
-    } else if (has(Column::kLabelA)) {
-      double a = detail::parse_probability(text(Column::kLabelA));
-      double b = detail::parse_probability(text(Column::kLabelB));
-      detail::set_label(a, b, detail::parse_probability(text(Column::kLabelTie)), out);
-    }
+    take_label(raw, out);
     out.row.prompt = std::move(turns[0].texts);
     out.row.response_a = std::move(turns[1].texts);
     out.row.response_b = std::move(turns[2].texts);
@@ -71,6 +62,26 @@ class CsvRows final : public RowSource {
   }
 
  private:
+  void take_label(const RawRow& raw, ParsedRow& out) const {
+    std::string scratch;
+    auto text = [&](Column column) { return raw.cells[static_cast<size_t>(column)].text(scratch); };
+    if (options_.format == Format::kChosen) {
+      detail::set_label({1, 0, 0}, "", out);
+    } else if (has(Column::kWinner)) {
+      std::string_view winner = text(Column::kWinner);
+      detail::set_label(detail::winner_label(winner, options_.spellings), winner, out);
+    } else if (has(Column::kLabelA)) {
+      std::array<double, 3> label{};
+      std::string spelled;
+      for (size_t i = 0; i < 3; ++i) {
+        std::string_view share = text(static_cast<Column>(static_cast<size_t>(Column::kLabelA) + i));
+        label[i] = detail::parse_probability(share);
+        spelled += fmt::format("{}{}", i > 0 ? ", " : "", share);
+      }
+      detail::set_label(label, spelled, out);
+    }
+  }
+
   bool has(Column column) const { return index_[static_cast<size_t>(column)] >= 0; }
 
   std::shared_ptr<const MappedFile> file_;

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "rows/labels.h"
 
 namespace gavel {
 
@@ -12,14 +13,21 @@ namespace {
 
 namespace dom = simdjson::dom;
 
-/** A list of strings and nulls, or a string (with cells: json it may hold a JSON list itself). */
+/** The value of a key; of a key that is there twice the last, as other parsers have it. */
+bool find_key(dom::object object, std::string_view key, dom::element& value) {
+  bool found = false;
+  for (auto field : object)
+    if (field.key == key) {
+      value = field.value;
+      found = true;
+    }
+  return found;
+}
+
+/** A list of strings and nulls, or a string. */
 std::string take_turns(dom::element value, Cells cells, Turns& out) {
   std::string_view text;
-  if (value.get(text) == simdjson::SUCCESS) {
-    if (cells != Cells::kJson) return parse_cell(text, cells, out);
-    if (!text.starts_with('[') || !parse_cell(text, Cells::kJson, out).empty()) parse_cell(text, Cells::kText, out);
-    return "";
-  }
+  if (value.get(text) == simdjson::SUCCESS) return parse_cell(text, cells, out);
   dom::array list;
   if (value.is_null()) {
     out.texts.emplace_back();
@@ -53,10 +61,11 @@ std::string take_messages(dom::array list, Turns& prompt, Turns& answers) {
   for (dom::element item : list) {
     dom::object message;
     std::string_view role, content;
-    if (item.get(message) != simdjson::SUCCESS || message.at_key("role").get(role) != simdjson::SUCCESS)
-      return "expected messages, each an object with 'role' and 'content'";
     dom::element value;
-    if (message.at_key("content").get(value) != simdjson::SUCCESS ||
+    if (item.get(message) != simdjson::SUCCESS || !find_key(message, "role", value) ||
+        value.get(role) != simdjson::SUCCESS)
+      return "expected messages, each an object with 'role' and 'content'";
+    if (!find_key(message, "content", value) ||
         (!value.is_null() && value.get(content) != simdjson::SUCCESS))
       return fmt::format("a message of '{}' has a content that is no text", role);
     if (role == "assistant" || role == "model" || role == "gpt") {
@@ -82,7 +91,7 @@ std::string take_chosen(dom::object object, const std::array<std::string, kNumCo
                         std::array<Turns, 3>& turns) {
   dom::array messages;
   dom::element value;
-  if (object.at_key(names[1]).get(value) == simdjson::SUCCESS) {
+  if (find_key(object, names[1], value)) {
     Turns answers;
     if (value.get(messages) != simdjson::SUCCESS) {
       take_turns(value, Cells::kText, turns[0]);
@@ -93,7 +102,7 @@ std::string take_chosen(dom::object object, const std::array<std::string, kNumCo
     turns[1].texts = turns[2].texts = answers.texts;
   }
   for (size_t i : {1, 2}) {
-    if (object.at_key(names[i + 1]).get(value) != simdjson::SUCCESS) continue;  // told of by the caller
+    if (!find_key(object, names[i + 1], value)) continue;  // told of by the caller
     if (value.get(messages) != simdjson::SUCCESS) {
       Turns text;
       if (std::string why = take_turns(value, Cells::kText, text); !why.empty())
@@ -119,28 +128,133 @@ std::string take_chosen(dom::object object, const std::array<std::string, kNumCo
   return "";
 }
 
-void take_label(dom::object object, const std::array<std::string, kNumColumns>& names, ParsedRow& out) {
-  std::array<double, 3> label{-1, -1, -1};
+/** A label as a text: numbers and truth values as JSON writes them, "" for null. */
+std::string label_text(dom::element value) {
+  std::string_view text;
+  if (value.get(text) == simdjson::SUCCESS) return std::string(text);
+  return value.is_null() ? "" : simdjson::minify(value);
+}
+
+void take_label(dom::object object, const std::array<std::string, kNumColumns>& names, const ReadOptions& options,
+                ParsedRow& out) {
+  dom::element value;
   const std::string& winner = names[static_cast<size_t>(Column::kWinner)];
   if (!winner.empty()) {
-    std::string_view text;
-    if (object.at_key(winner).get(text) == simdjson::SUCCESS) detail::winner_label(text, label);
-  } else {
-    for (size_t i = 0; i < 3; ++i) {
-      dom::element value;
-      if (object.at_key(names[static_cast<size_t>(Column::kLabelA) + i]).get(value) != simdjson::SUCCESS) continue;
+    const std::string text = find_key(object, winner, value) ? label_text(value) : "";
+    detail::set_label(detail::winner_label(text, options.spellings), text, out);
+    return;
+  }
+  std::array<double, 3> label{-1, -1, -1};
+  std::string spelled;
+  for (size_t i = 0; i < 3; ++i) {
+    std::string share;
+    if (find_key(object, names[static_cast<size_t>(Column::kLabelA) + i], value)) {
       double number = 0;
-      std::string_view text;
-      bool flag = false;
-      if (value.get(number) == simdjson::SUCCESS)
-        label[i] = number;
-      else if (value.get(flag) == simdjson::SUCCESS)
-        label[i] = flag ? 1 : 0;
-      else if (value.get(text) == simdjson::SUCCESS)
-        label[i] = detail::parse_probability(text);
+      share = label_text(value);
+      label[i] = value.get(number) == simdjson::SUCCESS ? number : detail::parse_probability(share);
+    }
+    spelled += (i > 0 ? ", " : "") + share;
+  }
+  detail::set_label(label, spelled, out);
+}
+
+/** With cells: json, strings are lists of turns when all of a row's are: an answer that is a list by itself is a text. */
+Cells string_cells(dom::object object, const std::array<std::string, kNumColumns>& names, Cells cells) {
+  if (cells != Cells::kJson) return cells;
+  for (size_t i = 0; i < 3; ++i) {
+    dom::element value;
+    std::string_view text;
+    Turns turns;
+    if (find_key(object, names[i + 1], value) && value.get(text) == simdjson::SUCCESS &&
+        (!text.starts_with('[') || !parse_cell(text, Cells::kJson, turns).empty()))
+      return Cells::kText;
+  }
+  return Cells::kJson;
+}
+
+/** The text of the last value of a key in an object that is known to be valid JSON, or "" where the key is written with
+ * escapes: numbers keep all their digits. */
+std::string_view raw_value(std::string_view object, std::string_view wanted) {
+  std::string_view found, key;
+  size_t start = 0, string_start = 0;
+  int depth = 0;
+  bool in_string = false, after_colon = false;
+  for (size_t i = 0; i < object.size(); ++i) {
+    const char c = object[i];
+    if (in_string) {
+      if (c == '\\') {
+        ++i;
+      } else if (c == '"') {
+        in_string = false;
+        if (depth == 1 && !after_colon) key = object.substr(string_start, i - string_start);
+      }
+    } else if (c == '"') {
+      in_string = true;
+      string_start = i + 1;
+    } else if (c == ':' && depth == 1) {
+      after_colon = true;
+      start = i + 1;
+    } else {
+      if (c == '{' || c == '[') ++depth;
+      if (c == '}' || c == ']') --depth;
+      const bool ends = (c == ',' && depth == 1) || (c == '}' && depth == 0);
+      if (!ends) continue;
+      if (after_colon && key == wanted) found = object.substr(start, i - start);
+      after_colon = false;
     }
   }
-  detail::set_label(label[0], label[1], label[2], out);
+  const size_t begin = found.find_first_not_of(" \t\r\n");
+  return begin == std::string_view::npos ? "" : found.substr(begin, found.find_last_not_of(" \t\r\n") + 1 - begin);
+}
+
+std::string take_id(dom::element id, std::string_view line, std::string_view key) {
+  std::string_view text;
+  if (id.get(text) == simdjson::SUCCESS) return std::string(text);
+  std::string_view raw;
+  if (id.type() == dom::element_type::DOUBLE) raw = raw_value(line, key);
+  return raw.empty() ? simdjson::minify(id) : std::string(raw);
+}
+
+/** A copy with what Python writes and JSON parsers refuse: NaN and infinities become null, and integers beyond 64 bits texts.
+ * False when there are none. */
+bool replace_unknown_numbers(std::string_view json, std::string& out) {
+  constexpr size_t kDigits = 19;  // as many as 2^63 - 1 has
+  bool any = false, in_string = false;
+  out.clear();
+  for (size_t i = 0; i < json.size();) {
+    const std::string_view rest = json.substr(i);
+    if (!in_string) {
+      size_t skip = 0;
+      for (std::string_view word : {"NaN", "-Infinity", "Infinity"})
+        if (rest.starts_with(word)) skip = word.size();
+      const size_t number = skip > 0 ? 0 : std::min(rest.find_first_not_of("+-.0123456789eE"), rest.size());
+      const std::string_view text = rest.substr(0, number);
+      const bool large = text.size() >= kDigits && text.find_first_of(".eE") == std::string_view::npos;
+      if (skip > 0) out += "null";
+      if (large) out += fmt::format("\"{}\"", text);
+      if (!large) out += text;
+      any = any || skip > 0 || large;
+      i += std::max(skip, number);
+      if (skip + number > 0) continue;
+    }
+    if (in_string && json[i] == '\\' && i + 1 < json.size())
+      out.push_back(json[i++]);
+    else if (json[i] == '"')
+      in_string = !in_string;
+    out.push_back(json[i++]);
+  }
+  return any;
+}
+
+/** Parses the text of an object; `scratch` holds it where replace_unknown_numbers() was needed. */
+simdjson::error_code parse_object(dom::parser& parser, std::string_view& text, std::string& scratch, dom::object& out) {
+  dom::element root;
+  simdjson::error_code error = parser.parse(text.data(), text.size()).get(root);
+  if (error && replace_unknown_numbers(text, scratch)) {
+    text = scratch;
+    error = parser.parse(text.data(), text.size()).get(root);
+  }
+  return error ? error : root.get(out);
 }
 
 }  // namespace
@@ -149,6 +263,19 @@ std::string json_excerpt(std::string_view line) {
   std::string out;
   append_lossy(out, line.substr(0, 40));
   return fmt::format("'{}{}'", out, line.size() > 40 ? "…" : "");
+}
+
+std::optional<std::vector<std::string>> json_keys(std::string_view line) {
+  std::string valid, repaired, scratch;
+  append_lossy(valid, line);
+  if (replace_lone_surrogates(valid, repaired) > 0) valid = repaired;
+  dom::parser parser;
+  dom::object object;
+  std::string_view text = valid;
+  if (parse_object(parser, text, scratch, object)) return std::nullopt;
+  std::vector<std::string> keys;
+  for (auto field : object) keys.emplace_back(field.key);
+  return keys;
 }
 
 JsonRowParser::JsonRowParser(std::string path, const ReadOptions& options, bool has_labels)
@@ -168,33 +295,29 @@ void JsonRowParser::parse(const RawRow& raw, ParsedRow& out) const {
     line = repaired;
   }
   out.row.source_row = raw.row;
-  dom::element root;
   dom::object object;
-  if (auto error = parser.parse(line.data(), line.size()).get(root)) {
+  std::string scratch;
+  if (auto error = parse_object(parser, line, scratch, object)) {
     out.broken = fmt::format("{}: row {}: expected a JSON object on each line, found {}: {}", path_, raw.row,
                              json_excerpt(line), simdjson::error_message(error));
     return;
   }
-  if (root.get(object) != simdjson::SUCCESS) {
-    out.broken =
-        fmt::format("{}: row {}: expected a JSON object on each line, found {}", path_, raw.row, json_excerpt(line));
-    return;
-  }
+  const Cells cells = string_cells(object, names_, options_.cells);
   std::array<Turns, 3> turns;
   for (size_t i = 0; i < 3; ++i) {
     const std::string& column = names_[i + 1];
     dom::element value;
     const bool chosen = options_.format == Format::kChosen;
-    if (object.at_key(column).get(value) != simdjson::SUCCESS) {
+    if (!find_key(object, column, value)) {
       if (chosen && i == 0) continue;  // the prompt may be in the conversations
       std::vector<std::string> keys;
       for (auto field : object) keys.emplace_back(field.key);
-      out.broken = fmt::format("{}: row {}: expected a key '{}', found {}{}", path_, raw.row, column,
-                               fmt::join(keys, ", "), did_you_mean(column, keys));
+      out.broken = fmt::format("{}: row {}: expected a key '{}', found {}{}: {}", path_, raw.row, column,
+                               fmt::join(keys, ", "), did_you_mean(column, keys), detail::format_hint(keys));
       return;
     }
     if (chosen) continue;
-    std::string why = take_turns(value, options_.cells, turns[i]);
+    std::string why = take_turns(value, cells, turns[i]);
     if (why.empty()) continue;
     count(Oddity::kNotJson, 1);
     if (out.not_json.empty()) out.not_json = fmt::format("key '{}': {}", column, why);
@@ -205,14 +328,11 @@ void JsonRowParser::parse(const RawRow& raw, ParsedRow& out) const {
   }
   detail::finish_texts(turns[0], turns[1], turns[2], out);
   out.row.id = std::to_string(raw.row);
-  if (dom::element id; !names_[0].empty() && object.at_key(names_[0]).get(id) == simdjson::SUCCESS) {
-    std::string_view text;
-    out.row.id = id.get(text) == simdjson::SUCCESS ? std::string(text) : simdjson::minify(id);
-  }
+  if (dom::element id; !names_[0].empty() && find_key(object, names_[0], id)) out.row.id = take_id(id, line, names_[0]);
   if (options_.format == Format::kChosen)
-    detail::set_label(1, 0, 0, out);
+    detail::set_label({1, 0, 0}, "", out);
   else if (has_labels_)
-    take_label(object, names_, out);
+    take_label(object, names_, options_, out);
   out.row.prompt = std::move(turns[0].texts);
   out.row.response_a = std::move(turns[1].texts);
   out.row.response_b = std::move(turns[2].texts);

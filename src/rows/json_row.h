@@ -1,7 +1,9 @@
 #pragma once
 #include <array>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "rows/row_source.h"
 
@@ -22,6 +24,9 @@ class JsonRowParser {
   std::array<std::string, kNumColumns> names_;
   bool has_labels_;
 };
+
+/** The keys of a JSON object; nothing when the text is none. */
+std::optional<std::vector<std::string>> json_keys(std::string_view line);
 
 /** The start of a line, quoted, for messages. */
 std::string json_excerpt(std::string_view line);

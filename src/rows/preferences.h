@@ -44,10 +44,16 @@ enum class Ties : uint8_t {
   kHalfEach,  // half a vote for A and half for B
 };
 
+/** What a column `winner` says in a file of its own ways, beside the spellings that are known. */
+struct Spellings {
+  std::vector<std::string> a, b, tie;
+};
+
 struct ReadOptions {
   Format format = Format::kLmsys;
   /** For Format::kGeneric alone. */
   Columns columns;
+  Spellings spellings;
   Ties ties = Ties::kOutcome;
   /** Format::kWsdm and kChosen always read plain text. */
   Cells cells = Cells::kJson;
@@ -56,6 +62,9 @@ struct ReadOptions {
   bool strict = false;
   /** Drop second and later copies of a row (same texts and label). */
   bool drop_duplicates = false;
+  /** With Purpose::kTrain: the largest share of the rows that may be dropped for oddities (second copies are dropped by wish,
+   * and don't count), and that may have invalid UTF-8, before it is an Error. */
+  double max_dropped = 1;
   /** Look for rows that repeat or contradict earlier ones, which takes some tens of bytes of memory a row. */
   bool find_repeats = true;
 };

@@ -3,9 +3,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
-#include <limits>
 
 #include "base/error.h"
 
@@ -18,6 +15,8 @@ std::array<std::string, kNumColumns> column_names(const ReadOptions& options) {
   bool some = !c.label_a.empty() || !c.label_b.empty() || !c.label_tie.empty();
   bool all = !c.label_a.empty() && !c.label_b.empty() && !c.label_tie.empty();
   if (some && !all) fail("columns: label_a, label_b and label_tie must be named together");
+  if (!some && c.winner.empty() && options.purpose == Purpose::kTrain && options.format == Format::kGeneric)
+    fail("columns: votes are needed: name data.columns.winner, or label_a, label_b and label_tie");
   if (some && !c.winner.empty()) fail("columns: name either winner or label_a, label_b and label_tie, not both");
   return {c.id, c.prompt, c.response_a, c.response_b, c.label_a, c.label_b, c.label_tie, c.winner};
 }
@@ -25,8 +24,8 @@ std::array<std::string, kNumColumns> column_names(const ReadOptions& options) {
 ColumnIndex find_columns(const std::string& path, const std::array<std::string, kNumColumns>& names,
                          const ReadOptions& options, const std::vector<std::string>& header) {
   auto missing = [&](const std::string& column) {
-    fail("{}: expected a column '{}', found {}{}: check data.format, or name the columns with data.columns", path,
-         column, fmt::join(header, ", "), did_you_mean(column, header));
+    fail("{}: expected a column '{}', found {}{}: {}", path, column, fmt::join(header, ", "),
+         did_you_mean(column, header), format_hint(header));
   };
   ColumnIndex index;
   index.fill(-1);
@@ -52,6 +51,18 @@ ColumnIndex find_columns(const std::string& path, const std::array<std::string, 
   return index;
 }
 
+std::string format_hint(const std::vector<std::string>& header) {
+  auto has_all = [&](std::initializer_list<std::string_view> names) {
+    return std::all_of(names.begin(), names.end(),
+                       [&](auto name) { return std::find(header.begin(), header.end(), name) != header.end(); });
+  };
+  if (has_all({"prompt", "response_a", "response_b", "winner"})) return "the columns are those of data.format: wsdm";
+  if (has_all({"prompt", "response_a", "response_b", "winner_model_a", "winner_model_b", "winner_tie"}))
+    return "the columns are those of data.format: lmsys";
+  if (has_all({"chosen", "rejected"})) return "the columns are those of data.format: chosen";
+  return "check data.format, or name the columns with data.columns";
+}
+
 bool labels_found(const ColumnIndex& index) {
   return index[static_cast<size_t>(Column::kLabelA)] >= 0 || index[static_cast<size_t>(Column::kWinner)] >= 0;
 }
@@ -67,42 +78,6 @@ void finish_texts(const Turns& prompt, const Turns& a, const Turns& b, ParsedRow
     count(Oddity::kEmptyResponse, a.empty_text() + b.empty_text());
   if (prompt.texts.size() != a.texts.size() || prompt.texts.size() != b.texts.size()) count(Oddity::kUnequalTurns, 1);
   if (a.texts == b.texts) count(Oddity::kIdentical, 1);
-}
-
-double parse_probability(std::string_view text) {
-  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
-  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
-  if (text == "true" || text == "True" || text == "TRUE") return 1;
-  if (text == "false" || text == "False" || text == "FALSE") return 0;
-  double value = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::numeric_limits<double>::quiet_NaN();
-  return value;
-}
-
-void set_label(double a, double b, double tie, ParsedRow& out) {
-  double sum = a + b + tie;
-  // Negated comparisons, so that NaN counts as bad.
-  if (!(a >= 0 && b >= 0 && tie >= 0) || !(sum > 0) || !std::isfinite(sum)) {
-    ++out.occurrences[static_cast<size_t>(Oddity::kBadLabel)];
-    return;
-  }
-  // Shares written with three digits are no oddity.
-  if (std::abs(sum - 1) > 2e-3) ++out.occurrences[static_cast<size_t>(Oddity::kLabelSum)];
-  out.row.label = {static_cast<float>(a / sum), static_cast<float>(b / sum), static_cast<float>(tie / sum)};
-  out.row.has_label = true;
-}
-
-bool winner_label(std::string_view winner, std::array<double, 3>& label) {
-  if (winner == "model_a" || winner == "a" || winner == "A")
-    label = {1, 0, 0};
-  else if (winner == "model_b" || winner == "b" || winner == "B")
-    label = {0, 1, 0};
-  else if (winner == "tie" || winner == "tie (bothbad)" || winner == "both")
-    label = {0, 0, 1};
-  else
-    return false;
-  return true;
 }
 
 }  // namespace gavel::detail

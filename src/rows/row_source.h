@@ -26,8 +26,9 @@ struct ParsedRow {
   PreferenceRow row;
   std::array<int64_t, kNumOddities> occurrences{};
   PairFingerprint pair;
-  std::string not_json;  // why a cell is no JSON list of strings; "" when all are
-  std::string broken;    // text of the Error when the file's structure is broken here, else ""
+  std::string not_json;       // why a cell is no JSON list of strings; "" when all are
+  std::string unknown_label;  // the label as the file has it when it is none that is known
+  std::string broken;         // text of the Error when the file's structure is broken here, else ""
 };
 
 /** Gives the rows of a file in order, unparsed, and parses any of them. */
@@ -64,18 +65,13 @@ using ColumnIndex = std::array<std::ptrdiff_t, kNumColumns>;
  * and label columns that are there in part or, with Purpose::kTrain, not at all. */
 ColumnIndex find_columns(const std::string& path, const std::array<std::string, kNumColumns>& names,
                          const ReadOptions& options, const std::vector<std::string>& header);
+/** What to do about a column that is not in `header`: the format that has such columns, if one has. */
+std::string format_hint(const std::vector<std::string>& header);
 /** Whether the file has label columns. */
 bool labels_found(const ColumnIndex& index);
 
 /** Counts in `out` the oddities of a row's parsed texts. */
 void finish_texts(const Turns& prompt, const Turns& a, const Turns& b, ParsedRow& out);
-
-/** A number, or true/false; NaN when it is neither. */
-double parse_probability(std::string_view text);
-/** Sets the label from three probabilities, divided by their sum; counts what is odd about them. */
-void set_label(double a, double b, double tie, ParsedRow& out);
-/** "model_a", "A", "tie", … as one-hot probabilities; false when unknown. */
-bool winner_label(std::string_view winner, std::array<double, 3>& label);
 
 }  // namespace detail
 }  // namespace gavel

@@ -226,7 +226,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"columns_without_generic", "columns: {prompt: q}", {"data.columns: is for data.format: generic only"}},
         BadCase{"generic_without_columns",
                 "format: generic",
-                {"r.yaml:4: data.columns", "prompt, response_a and response_b", "winner"}},
+                {"r.yaml:4: data.columns", "prompt, response_a and response_b"}},
         BadCase{"generic_both_labels",
                 "format: generic\n  columns: {prompt: a, response_a: b, response_b: c, winner: d, label_a: e}",
                 {"either the column winner, or"}},

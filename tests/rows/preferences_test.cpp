@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "data/split.h"
 #include "data/test_support.h"
 
@@ -171,7 +172,8 @@ TEST(Preferences, JsonLines) {
   EXPECT_EQ(data.rows[0].id, "5");
   EXPECT_THAT(data.rows[0].prompt, ElementsAre("p", ""));
   EXPECT_THAT(data.rows[0].response_a, ElementsAre("plain"));
-  EXPECT_THAT(data.rows[0].response_b, ElementsAre("x", "y"));
+  // A string is a list of turns only where all of the row's are.
+  EXPECT_THAT(data.rows[0].response_b, ElementsAre("[\"x\",\"y\"]"));
   EXPECT_EQ(rows_with(data, Oddity::kBothNull), 1);
   EXPECT_EQ(rows_with(data, Oddity::kLoneSurrogate), 1);
   EXPECT_EQ(rows_with(data, Oddity::kInvalidUtf8), 1);
@@ -272,6 +274,122 @@ TEST(Preferences, WrittenFilesReadBack) {
   }
 }
 
+TEST(Preferences, WinnersAreReadInTheSpellingsThatPeopleHave) {
+  TempFolder folder;
+  const std::string header = "prompt,response_a,response_b,winner\n";
+  auto label = [&](const std::string& winner, Spellings more = {}) {
+    auto path = folder.write("w.csv", header + "p,a,b," + winner + "\n");
+    ReadOptions options{.format = Format::kWsdm, .spellings = std::move(more), .purpose = Purpose::kPredict};
+    PreferenceRow row = read_preferences(path, options).rows.at(0);
+    return row.has_label ? row.label : std::array<float, 3>{};
+  };
+  using Label = std::array<float, 3>;
+  for (const char* a : {"model_a", "Model A", "A", "[[A]]", "MODEL-A", "model_1", "Response 1", "first", "left"})
+    EXPECT_EQ(label(a), (Label{1, 0, 0})) << a;
+  for (const char* b : {"model_b", "b", "model_2", "answer_b", "Second", "RIGHT", " model_b "})
+    EXPECT_EQ(label(b), (Label{0, 1, 0})) << b;
+  for (const char* tie : {"tie", "Tie", "TIE", "draw", "both_bad", "bothbad", "tie (bothbad)", "tie(bothbad)", "Both Bad",
+                          "tie (both bad)", "equal"})
+    EXPECT_EQ(label(tie), (Label{0, 0, 1})) << tie;
+  // Which answer a number means differs from file to file; nobody's name is a vote.
+  for (const char* unknown : {"0", "1", "2", "", "None", "nan", "gpt-4", "model_0", "model_c", "-", "()"})
+    EXPECT_EQ(label(unknown), Label{}) << unknown;
+  const Spellings numbers{.a = {"1"}, .b = {"2"}, .tie = {"0", "Unentschieden"}};
+  EXPECT_EQ(label("1", numbers), (Label{1, 0, 0}));
+  EXPECT_EQ(label("2.0", numbers), (Label{0, 1, 0}));  // as pandas writes a 2 beside a gap
+  EXPECT_EQ(label("0", numbers), (Label{0, 0, 1}));
+  EXPECT_EQ(label("unentschieden", numbers), (Label{0, 0, 1}));
+  EXPECT_EQ(label("3", numbers), Label{});
+}
+
+TEST(Preferences, TooManyUnusableRowsAreAnErrorThatNamesThem) {
+  TempFolder folder;
+  std::string text = "id,prompt,response_a,response_b,winner\n";
+  for (int row = 0; row < 37; ++row) text += fmt::format("{0},p{0},a,b,model_a\n", row);
+  auto path = folder.write("w.csv", text + "37,p,a,b,better\n38,q,a,b,worse\n39,r,a,b,better\n");
+  ReadOptions options{.format = Format::kWsdm, .max_dropped = 0.07};
+  const std::string error = error_of([&] { read_preferences(path, options); });
+  EXPECT_THAT(error, HasSubstr("w.csv: 3 of 40 rows (7.5 %) can't be learnt from"));
+  EXPECT_THAT(error, HasSubstr("more than data.max_dropped=0.07 allows"));
+  EXPECT_THAT(error, HasSubstr("labels that are not known: 'better' (2), 'worse' (1)"));
+  EXPECT_THAT(error, HasSubstr("data.spellings"));
+  // At the limit it is a matter of the report, as before; copies that are dropped by wish do not count.
+  options.max_dropped = 0.075;
+  options.drop_duplicates = true;
+  PreferenceData data = read_preferences(path, options);
+  EXPECT_EQ(data.rows.size(), 37u);
+  EXPECT_EQ(data.report.unusable_rows(), 3);
+  EXPECT_THAT(data.report.unknown_labels, ElementsAre(testing::Pair("better", 2), testing::Pair("worse", 1)));
+  EXPECT_THAT(data.report.format(), HasSubstr("labels that are not known: 'better' (2), 'worse' (1)"));
+  for (int copies = 0; copies < 40; ++copies) text += "0,p0,a,b,model_a\n";
+  options.max_dropped = 0;
+  EXPECT_EQ(read_preferences(folder.write("d.csv", text), options).report[Oddity::kDuplicate].dropped, 40);
+  // Null answers count too.
+  const std::string header = lmsys("1,x,y,\"[\"\"p\"\"]\",[null],[null],1,0,0\n");
+  EXPECT_THAT(error_of([&] {
+                read_preferences(folder.write("n.csv", header + "2,x,y,\"[\"\"p\"\"]\",\"[\"\"a\"\"]\",[null],1,0,0\n"),
+                                 {.max_dropped = 0.4});
+              }),
+              HasSubstr("both responses null"));
+}
+
+TEST(Preferences, JsonAsPythonAndArraysWriteIt) {
+  TempFolder folder;
+  auto read = [&](std::string_view text, std::string_view name = "a.json") {
+    return read_preferences(folder.write(std::string(name), text), {.format = Format::kWsdm, .max_dropped = 0}).rows;
+  };
+  // Of a key that is there twice the last counts, as for pandas and Python.
+  auto rows = read(R"({"id":1,"prompt":"first","prompt":"p","response_a":"a","response_b":"b","winner":"tie","winner":"b"})");
+  EXPECT_THAT(rows.at(0).prompt, ElementsAre("p"));
+  EXPECT_THAT(rows.at(0).label, ElementsAre(0, 1, 0));
+  // Ids keep all their digits.
+  for (const char* id : {"123456789012345678901234567890", "18446744073709551615", "-9223372036854775808", "1e3", "12.50"}) {
+    rows = read(fmt::format(R"({{"x": [{{"id": 5}}], "s": "\"id\": 4,", "id" : {} , "prompt":"p","response_a":"a",)"
+                            R"("response_b":"b","winner":"a","n":NaN,"m":[-Infinity]}})",
+                            id));
+    EXPECT_EQ(rows.at(0).id, id);
+  }
+  // Texts that look like what is replaced stay.
+  rows = read(R"({"prompt":"NaN, \"NaN\" 12345678901234567890123","response_a":"Infinity","response_b":"b","winner":"a","n":NaN})");
+  EXPECT_THAT(rows.at(0).prompt, ElementsAre("NaN, \"NaN\" 12345678901234567890123"));
+  EXPECT_THAT(rows.at(0).response_a, ElementsAre("Infinity"));
+  // An array of objects, on lines or not.
+  const std::string row = R"({"prompt":"p]}","response_a":"a\"{","response_b":"b","winner":"a"})";
+  rows = read(" [\n" + row + ",\n" + row + "]\n");
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_THAT(rows[1].response_a, ElementsAre("a\"{"));
+  EXPECT_EQ(rows[1].source_row, 2);
+  auto error = [&](const std::string& text) { return error_of([&] { read(text, "x.jsonl"); }); };
+  EXPECT_THAT(error("[" + row + " " + row + "]"), HasSubstr("x.jsonl: row 2 of the JSON array: expected a comma or ]"));
+  EXPECT_THAT(error("[" + row + ", 3]"), HasSubstr("row 2 of the JSON array: expected an object, found '3]'"));
+  EXPECT_THAT(error("[" + row + ", {\"prompt\": 1"), HasSubstr("row 2 of the JSON array: expected the object's end"));
+  EXPECT_THAT(error("[" + row), HasSubstr("expected a comma or ], found the file's end"));
+  EXPECT_THAT(error("[" + row + "] x"), HasSubstr("expected the file's end after the array"));
+  EXPECT_THAT(error("[]"), HasSubstr("the file is empty"));
+}
+
+TEST(Preferences, GzipFilesAreReadWhole) {
+  TempFolder folder;
+  std::string text = "id,prompt,response_a,response_b,winner\n";
+  for (int row = 0; row < 3000; ++row) text += fmt::format("{0},p{0},a{1},b,model_a\n", row, mix64(static_cast<uint64_t>(row)));
+  folder.write("w.csv", text.substr(0, 50000));
+  folder.write("x.csv", text.substr(50000));
+  const std::string name = (folder / "w.csv").string(), more = (folder / "x.csv").string();
+  // Two members, as `cat a.gz b.gz` makes them.
+  if (std::system(fmt::format("gzip {0} {1} && cat {1}.gz >> {0}.gz", name, more).c_str()) != 0)
+    GTEST_SKIP() << "gzip is not here";
+  ReadOptions options{.format = Format::kWsdm};
+  PreferenceData data = read_preferences(name + ".gz", options);
+  EXPECT_EQ(data.rows.size(), 3000u);
+  EXPECT_EQ(data.rows.back().id, "2999");
+  std::string packed = read_text(name + ".gz");
+  EXPECT_THAT(error_of([&] { read_preferences(folder.write("t.csv.gz", packed.substr(0, packed.size() - 2000)), options); }),
+              HasSubstr("t.csv.gz: the gzip file ends early"));
+  packed[packed.size() / 2] ^= 0x55;
+  EXPECT_THAT(error_of([&] { read_preferences(folder.write("d.csv.gz", packed), options); }),
+              HasSubstr("d.csv.gz: a damaged gzip file"));
+}
+
 TEST(Preferences, ATieCanCountHalfForEach) {
   TempFolder folder;
   auto path = folder.write("a.csv",
@@ -341,10 +459,7 @@ TEST(RealData, ArenaAndShortAreReadWhole) {
 TEST(RealData, MixedSourcesAreReadWhole) {
   auto packed = shared_file("data/mixed.csv.gz");
   if (packed.empty()) GTEST_SKIP() << "shared data is not here (GAVEL_SHARED)";
-  TempFolder folder;
-  std::string command = "gzip -dc '" + packed.string() + "' > '" + (folder / "mixed.csv").string() + "'";
-  if (std::system(command.c_str()) != 0) GTEST_SKIP() << "gzip is not here";
-  PreferenceData data = read_preferences(folder / "mixed.csv", {});
+  PreferenceData data = read_preferences(packed, {});
   EXPECT_GT(data.rows.size(), 15000u);
   EXPECT_EQ(rows_with(data, Oddity::kNotJson), 0);
 }

@@ -1,0 +1,107 @@
+#include "rows/labels.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <limits>
+
+#include "base/utf8.h"
+
+namespace gavel::detail {
+
+namespace {
+
+// Without letters' case, blanks, _, - and brackets. Numbers are not among them: 0 is the first answer in one file and a tie
+// in the next.
+constexpr std::string_view kFirst[] = {"a",       "modela",    "model1",     "responsea",  "response1", "answera",
+                                       "answer1", "assistanta", "assistant1", "winnermodela", "first",     "left"};
+constexpr std::string_view kSecond[] = {"b",       "modelb",    "model2",     "responseb",  "response2", "answerb",
+                                        "answer2", "assistantb", "assistant2", "winnermodelb", "second",    "right"};
+constexpr std::string_view kTie[] = {"tie",        "tied",       "draw",    "equal",      "same",       "both",
+                                     "bothgood",   "bothbad",    "tiebothbad", "tiebothgood", "winnertie", "nopreference"};
+
+constexpr size_t kMostLetters = 40;  // of a label in messages
+
+std::string_view trimmed(std::string_view text) {
+  const size_t begin = text.find_first_not_of(" \t\r\n");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t\r\n") + 1 - begin);
+}
+
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+/** As the tables above have it. */
+std::string plain_spelling(std::string_view text) {
+  std::string out;
+  for (char c : trimmed(text))
+    if (std::string_view(" _-()[]").find(c) == std::string_view::npos) out.push_back(lower(c));
+  return out;
+}
+
+/** Of a spelling that a recipe gives: case does not count, and 1.0, which pandas makes of a 1 beside a gap, is 1. */
+std::string given_spelling(std::string_view text) {
+  text = trimmed(text);
+  const double number = parse_probability(text);
+  if (!text.empty() && std::isfinite(number) && std::abs(number) < 1e15 && number == std::floor(number) &&
+      text.find_first_not_of("+-.0123456789eE") == std::string_view::npos)
+    return std::to_string(static_cast<int64_t>(number));
+  std::string out;
+  for (char c : text) out.push_back(lower(c));
+  return out;
+}
+
+}  // namespace
+
+double parse_probability(std::string_view text) {
+  text = trimmed(text);
+  if (text == "true" || text == "True" || text == "TRUE") return 1;
+  if (text == "false" || text == "False" || text == "FALSE") return 0;
+  double value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::numeric_limits<double>::quiet_NaN();
+  return value;
+}
+
+void set_label(const std::array<double, 3>& label, std::string_view spelled, ParsedRow& out) {
+  const auto [a, b, tie] = label;
+  double sum = a + b + tie;
+  // Negated comparisons, so that NaN counts as bad.
+  if (!(a >= 0 && b >= 0 && tie >= 0) || !(sum > 0) || !std::isfinite(sum)) {
+    ++out.occurrences[static_cast<size_t>(Oddity::kBadLabel)];
+    out.unknown_label = shown_label(spelled);
+    return;
+  }
+  // Shares written with three digits are no oddity.
+  if (std::abs(sum - 1) > 2e-3) ++out.occurrences[static_cast<size_t>(Oddity::kLabelSum)];
+  out.row.label = {static_cast<float>(a / sum), static_cast<float>(b / sum), static_cast<float>(tie / sum)};
+  out.row.has_label = true;
+}
+
+std::array<double, 3> winner_label(std::string_view winner, const Spellings& more) {
+  auto among = [](const auto& names, const std::string& name, auto&& spelling) {
+    return std::any_of(std::begin(names), std::end(names),
+                       [&](const auto& known) { return spelling(known) == name; });
+  };
+  const std::string given = given_spelling(winner);
+  if (among(more.a, given, given_spelling)) return {1, 0, 0};
+  if (among(more.b, given, given_spelling)) return {0, 1, 0};
+  if (among(more.tie, given, given_spelling)) return {0, 0, 1};
+  const std::string plain = plain_spelling(winner);
+  auto as_it_is = [](std::string_view known) { return known; };
+  if (among(kFirst, plain, as_it_is)) return {1, 0, 0};
+  if (among(kSecond, plain, as_it_is)) return {0, 1, 0};
+  if (among(kTie, plain, as_it_is)) return {0, 0, 1};
+  return {-1, -1, -1};
+}
+
+std::string shown_label(std::string_view spelled) {
+  spelled = trimmed(spelled);
+  if (spelled.empty()) return "(empty)";
+  std::string out;
+  append_lossy(out, spelled.substr(0, kMostLetters));
+  return spelled.size() > kMostLetters ? out + "…" : out;
+}
+
+}  // namespace gavel::detail
