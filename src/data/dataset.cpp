@@ -1,5 +1,7 @@
 #include "data/dataset.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/parallel.h"
 
@@ -34,6 +36,14 @@ int64_t TokenizedDataset::full_length(int64_t row) const {
 
 int64_t TokenizedDataset::source_row(int64_t row) const {
   return parts_->source_rows[at(row)];
+}
+
+std::pair<size_t, int64_t> TokenizedDataset::source(int64_t row) const {
+  const int64_t number = source_row(row);
+  const auto& before = parts_->rows_before;
+  const auto file = std::lower_bound(before.begin(), before.end(), number);
+  if (file == before.begin()) return {0, number};
+  return {static_cast<size_t>(file - before.begin()) - 1, number - *(file - 1)};
 }
 
 std::array<float, 3> TokenizedDataset::label(int64_t row, bool swap) const {
@@ -97,7 +107,7 @@ void DatasetBuilder::add(std::span<const PreferenceRow> rows) {
     for (size_t i = 0; i < part.size(); ++i) {
       add_tokens(std::move(block[i].text.ids), part[i].has_label ? part[i].label : std::array<float, 3>{},
                  std::move(block[i].swapped.ids));
-      parts_.source_rows.back() = part[i].source_row;
+      parts_.source_rows.back() = part[i].source_row + (parts_.rows_before.empty() ? 0 : parts_.rows_before.back());
       parts_.full_lengths.back() = block[i].text.full_length;
     }
   }

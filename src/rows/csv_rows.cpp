@@ -55,6 +55,7 @@ class CsvRows final : public RowSource {
   bool has_labels() const override { return options_.format == Format::kChosen || detail::labels_found(index_); }
 
   size_t offset() const override { return reader_.offset(); }
+  size_t size() const override { return file_->bytes().size(); }
 
   void release() override {
     file_->release(released_, reader_.offset() - released_);

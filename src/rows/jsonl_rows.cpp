@@ -44,6 +44,7 @@ class JsonlRows final : public RowSource {
   bool has_labels() const override { return has_labels_; }
 
   size_t offset() const override { return position_; }
+  size_t size() const override { return text_.size(); }
 
   void release() override {
     file_->release(released_, position_ - released_);

@@ -70,6 +70,7 @@ class ParquetRows final : public RowSource {
   bool has_labels() const override { return has_labels_; }
   // Rows are spread over the columns' places in the file: there is no position before the end.
   size_t offset() const override { return at_end_ ? size_ : 0; }
+  size_t size() const override { return size_; }
   void release() override {}
 
  private:

@@ -41,8 +41,9 @@ class RowSource {
   virtual void parse(const RawRow& raw, ParsedRow& out) const = 0;
   /** Whether the file has label columns. */
   virtual bool has_labels() const = 0;
-  /** Bytes of the file that have been read. */
+  /** Bytes of the file that have been read, and all of them. */
   virtual size_t offset() const = 0;
+  virtual size_t size() const = 0;
   /** Tells that the rows given so far are no longer needed, so that the system can take their memory. */
   virtual void release() = 0;
 };

@@ -36,7 +36,7 @@ struct RowStream::State {
   ReadOptions options;
   std::unique_ptr<RowSource> source;
   CleaningReport report;
-  RepeatFinder repeats;
+  std::shared_ptr<RepeatFinder> repeats;
   std::vector<RawRow> raw;
   std::vector<ParsedRow> parsed;
   std::string not_json;  // why the first cell that is no list is none
@@ -54,7 +54,7 @@ struct RowStream::State {
     }
     // Without label columns there is nothing to compare but texts, and no label to be wrong.
     if (options.find_repeats || options.drop_duplicates) {
-      auto repeat = repeats.add(row.pair, row.row.label);
+      auto repeat = repeats->add(row.pair, row.row.label);
       occurrences[static_cast<size_t>(Oddity::kDuplicate)] = repeat.duplicate;
       occurrences[static_cast<size_t>(Oddity::kContradictory)] = repeat.contradictory;
     }
@@ -112,10 +112,12 @@ struct RowStream::State {
   }
 };
 
-RowStream::RowStream(const std::filesystem::path& path, const ReadOptions& options)
+RowStream::RowStream(const std::filesystem::path& path, const ReadOptions& options,
+                     std::shared_ptr<RepeatFinder> repeats)
     : state_(std::make_unique<State>()) {
   state_->path = path;
   state_->options = options;
+  state_->repeats = repeats ? std::move(repeats) : std::make_shared<RepeatFinder>();
   // These files hold plain text; read as JSON no row would be left.
   if (options.format == Format::kWsdm || options.format == Format::kChosen) state_->options.cells = Cells::kText;
   state_->source = detail::open_rows(path, state_->options);
@@ -150,6 +152,10 @@ bool RowStream::has_labels() const {
 
 int64_t RowStream::bytes_read() const {
   return static_cast<int64_t>(state_->source->offset());
+}
+
+int64_t RowStream::bytes() const {
+  return static_cast<int64_t>(state_->source->size());
 }
 
 const CleaningReport& RowStream::report() const {
