@@ -32,6 +32,10 @@ int64_t TokenizedDataset::full_length(int64_t row) const {
   return parts_->full_lengths[at(row)];
 }
 
+float TokenizedDataset::weight(int64_t row) const {
+  return parts_->weights[at(row)];
+}
+
 int64_t TokenizedDataset::source_row(int64_t row) const {
   return parts_->source_rows[at(row)];
 }
@@ -97,6 +101,7 @@ void DatasetBuilder::add(std::span<const PreferenceRow> rows) {
     for (size_t i = 0; i < part.size(); ++i) {
       add_tokens(std::move(block[i].text.ids), part[i].has_label ? part[i].label : std::array<float, 3>{},
                  std::move(block[i].swapped.ids));
+      parts_.weights.back() = part[i].weight;
       parts_.source_rows.back() = part[i].source_row;
       parts_.full_lengths.back() = block[i].text.full_length;
     }
@@ -119,6 +124,7 @@ void DatasetBuilder::add_tokens(std::vector<int32_t> tokens, std::array<float, 3
   append(tokens);
   if (options_.with_swapped) append(swapped);
   parts_.labels.push_back(label);
+  parts_.weights.push_back(1);
   parts_.source_rows.push_back(static_cast<int64_t>(parts_.labels.size()));
 }
 

@@ -22,6 +22,7 @@ struct DatasetParts {
   /** Start of each text's tokens, rows * variants of them and one more at the end. */
   std::vector<int64_t> offsets{0};
   std::vector<std::array<float, 3>> labels;
+  std::vector<float> weights;
   std::vector<int64_t> source_rows, full_lengths;
 };
 
@@ -39,6 +40,8 @@ class TokenizedDataset {
   int64_t full_length(int64_t row) const;
   /** {A, B, tie}; all zero when the row has no label. */
   std::array<float, 3> label(int64_t row, bool swap = false) const;
+  /** How much the row counts in training's loss. */
+  float weight(int64_t row) const;
   int64_t source_row(int64_t row) const;
   bool has_swapped() const { return parts_->variants == 2; }
   int32_t pad_id() const { return parts_->pad_id; }

@@ -286,6 +286,9 @@ void add_data(std::vector<Field>& fields) {
   column(
       "winner", [](auto& r) -> auto& { return r.data.columns.winner; },
       "the winner's name instead of three probabilities (model_a, model_b, tie; a, b)");
+  column(
+      "weight", [](auto& r) -> auto& { return r.data.columns.weight; },
+      "how much a row counts in the training loss, in a file of any format; null = all the same");
   fields.push_back(field("data.fraction", [](auto& r) -> auto& { return r.data.fraction; },
                          "share of the rows to use, from the file's start",
                          {.limits = {.min = 0, .max = 1, .above_min = true}}));

@@ -29,6 +29,7 @@ constexpr std::array<OddityText, kNumOddities> kTexts = {{
     {"duplicate", "duplicate rows", "kept"},
     {"identical_answers", "identical answers", "kept"},
     {"contradictory_label", "contradictory labels", "kept"},
+    {"zero_weight", "rows of weight 0", "kept"},
 }};
 
 uint64_t folded_product(uint64_t a, uint64_t b) {

@@ -24,8 +24,9 @@ enum class Oddity : uint8_t {
   kDuplicate,      // same texts and label as an earlier row (A and B exchanged counts too); kept unless asked otherwise
   kIdentical,      // both answers are the same text; kept
   kContradictory,  // same texts as an earlier row (A and B exchanged counts too), another label; kept
+  kZeroWeight,     // the row's weight is 0; dropped in training
 };
-inline constexpr size_t kNumOddities = 12;
+inline constexpr size_t kNumOddities = 13;
 
 /** For people: "both responses null", … */
 std::string_view oddity_name(Oddity oddity);

@@ -56,6 +56,9 @@ class CsvRows final : public RowSource {
       double b = detail::parse_probability(text(Column::kLabelB));
       detail::set_label(a, b, detail::parse_probability(text(Column::kLabelTie)), out);
     }
+    if (has(Column::kWeight))
+      detail::set_weight(file_->path().string(), names_[static_cast<size_t>(Column::kWeight)], text(Column::kWeight),
+                         out);
     out.row.prompt = std::move(turns[0].texts);
     out.row.response_a = std::move(turns[1].texts);
     out.row.response_b = std::move(turns[2].texts);

@@ -213,6 +213,15 @@ void JsonRowParser::parse(const RawRow& raw, ParsedRow& out) const {
     detail::set_label(1, 0, 0, out);
   else if (has_labels_)
     take_label(object, names_, out);
+  if (const std::string& weight = names_[static_cast<size_t>(Column::kWeight)]; !weight.empty()) {
+    dom::element value;
+    std::string_view text;
+    // Of a row without the key the text is empty, which is no weight.
+    std::string written;
+    if (object.at_key(weight).get(value) == simdjson::SUCCESS)
+      written = value.get(text) == simdjson::SUCCESS ? std::string(text) : simdjson::minify(value);
+    detail::set_weight(path_, weight, written, out);
+  }
   out.row.prompt = std::move(turns[0].texts);
   out.row.response_a = std::move(turns[1].texts);
   out.row.response_b = std::move(turns[2].texts);

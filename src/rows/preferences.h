@@ -19,6 +19,8 @@ struct PreferenceRow {
   /** Probabilities of A wins, B wins, tie; sums to 1 when has_label. */
   std::array<float, 3> label{};
   bool has_label = false;
+  /** How much the row counts in training's loss; not negative. */
+  float weight = 1;
   /** Counted from 1: the row after the header (CSV), the line that is not blank (JSONL), or the row (Parquet). */
   int64_t source_row = 0;
 };
@@ -31,6 +33,7 @@ struct Columns {
   std::string id, prompt, response_a, response_b;
   std::string label_a, label_b, label_tie;
   std::string winner;
+  std::string weight;
 };
 
 enum class Purpose : uint8_t {
@@ -46,7 +49,7 @@ enum class Ties : uint8_t {
 
 struct ReadOptions {
   Format format = Format::kLmsys;
-  /** For Format::kGeneric alone. */
+  /** For Format::kGeneric alone, but for `weight`, which files of any format can have. Only Purpose::kTrain reads weights. */
   Columns columns;
   Ties ties = Ties::kOutcome;
   /** Format::kWsdm and kChosen always read plain text. */

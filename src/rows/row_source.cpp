@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/utf8.h"
 
 namespace gavel::detail {
 
@@ -19,7 +20,9 @@ std::array<std::string, kNumColumns> column_names(const ReadOptions& options) {
   bool all = !c.label_a.empty() && !c.label_b.empty() && !c.label_tie.empty();
   if (some && !all) fail("columns: label_a, label_b and label_tie must be named together");
   if (some && !c.winner.empty()) fail("columns: name either winner or label_a, label_b and label_tie, not both");
-  return {c.id, c.prompt, c.response_a, c.response_b, c.label_a, c.label_b, c.label_tie, c.winner};
+  // Weights belong to training alone.
+  const std::string weight = options.purpose == Purpose::kTrain ? options.columns.weight : "";
+  return {c.id, c.prompt, c.response_a, c.response_b, c.label_a, c.label_b, c.label_tie, c.winner, weight};
 }
 
 ColumnIndex find_columns(const std::string& path, const std::array<std::string, kNumColumns>& names,
@@ -34,21 +37,20 @@ ColumnIndex find_columns(const std::string& path, const std::array<std::string, 
   for (size_t c = 0; c < kNumColumns; ++c) {
     if (names[c].empty()) continue;
     auto found = std::find(header.begin(), header.end(), names[c]);
-    bool is_label = c >= static_cast<size_t>(Column::kLabelA);
-    labels_wanted += is_label;
+    labels_wanted += is_label(c);
     if (found != header.end()) {
       index[c] = found - header.begin();
-      labels_found += is_label;
+      labels_found += is_label(c);
       if (std::find(found + 1, header.end(), names[c]) != header.end())
         fail("{}: the header names the column '{}' twice", path, names[c]);
     } else if (c >= static_cast<size_t>(options.format == Format::kChosen ? Column::kResponseA : Column::kPrompt) &&
-               c <= static_cast<size_t>(Column::kResponseB)) {
+               !is_label(c)) {
       missing(names[c]);
     }
   }
   if (labels_found < labels_wanted && (labels_found > 0 || options.purpose == Purpose::kTrain))
-    for (size_t c = static_cast<size_t>(Column::kLabelA); c < kNumColumns; ++c)
-      if (!names[c].empty() && index[c] < 0) missing(names[c]);
+    for (size_t c = 0; c < kNumColumns; ++c)
+      if (is_label(c) && !names[c].empty() && index[c] < 0) missing(names[c]);
   return index;
 }
 
@@ -91,6 +93,22 @@ void set_label(double a, double b, double tie, ParsedRow& out) {
   if (std::abs(sum - 1) > 2e-3) ++out.occurrences[static_cast<size_t>(Oddity::kLabelSum)];
   out.row.label = {static_cast<float>(a / sum), static_cast<float>(b / sum), static_cast<float>(tie / sum)};
   out.row.has_label = true;
+}
+
+void set_weight(const std::string& path, const std::string& column, std::string_view text, ParsedRow& out) {
+  const double number = parse_probability(text);
+  const auto weight = static_cast<float>(number);
+  // Negated, so that NaN is refused too.
+  if (!(number >= 0 && std::isfinite(weight))) {
+    std::string shown;
+    append_lossy(shown, text.substr(0, 40));
+    out.broken = fmt::format(
+        "{}: row {}: '{}' is the row's weight (data.columns.weight): expected a number of 0 or more, found '{}'", path,
+        out.row.source_row, column, shown);
+    return;
+  }
+  out.row.weight = weight;
+  if (weight == 0) ++out.occurrences[static_cast<size_t>(Oddity::kZeroWeight)];
 }
 
 bool winner_label(std::string_view winner, std::array<double, 3>& label) {

@@ -10,8 +10,11 @@
 namespace gavel {
 
 /** The columns of Columns, as indices. */
-enum class Column : uint8_t { kId, kPrompt, kResponseA, kResponseB, kLabelA, kLabelB, kLabelTie, kWinner };
-inline constexpr size_t kNumColumns = 8;
+enum class Column : uint8_t { kId, kPrompt, kResponseA, kResponseB, kLabelA, kLabelB, kLabelTie, kWinner, kWeight };
+inline constexpr size_t kNumColumns = 9;
+constexpr bool is_label(size_t column) {
+  return column >= static_cast<size_t>(Column::kLabelA) && column <= static_cast<size_t>(Column::kWinner);
+}
 
 /** A row as found in the file, not yet parsed: views that stay valid until the RowSource's next next_rows() or
  * release(). */
@@ -74,6 +77,9 @@ void finish_texts(const Turns& prompt, const Turns& a, const Turns& b, ParsedRow
 double parse_probability(std::string_view text);
 /** Sets the label from three probabilities, divided by their sum; counts what is odd about them. */
 void set_label(double a, double b, double tie, ParsedRow& out);
+/** Sets the row's weight from a cell's text; where that is no weight, ParsedRow::broken. `path` and `column` are for the
+ * message. */
+void set_weight(const std::string& path, const std::string& column, std::string_view text, ParsedRow& out);
 /** "model_a", "A", "tie", … as one-hot probabilities; false when unknown. */
 bool winner_label(std::string_view winner, std::array<double, 3>& label);
 

@@ -32,10 +32,19 @@ TokenizedRows select(const LoadedDataset& data, const std::vector<int64_t>& rows
   return out;
 }
 
-/** The files a recipe reads. */
-std::vector<fs::path> data_files(const Recipe& recipe) {
-  std::vector<fs::path> files{recipe.data.train};
-  if (const auto* valid = std::get_if<std::string>(&recipe.data.valid)) files.emplace_back(*valid);
+/** A file that a recipe reads, and how. */
+struct DataFile {
+  fs::path path;
+  ReadOptions options;
+};
+
+/** That of the training rows, and that of the validation rows if they have one. */
+std::vector<DataFile> data_files(const Recipe& recipe, Purpose purpose) {
+  std::vector<DataFile> files{{recipe.data.train, read_options(recipe, purpose)}};
+  if (const auto* valid = std::get_if<std::string>(&recipe.data.valid)) {
+    files.emplace_back(*valid, files.front().options);
+    files.back().options.columns.weight.clear();  // every row of it counts alike
+  }
   return files;
 }
 
@@ -55,9 +64,9 @@ std::string describe_data(const Recipe& recipe, const RunData& data) {
 
 RunDataLoader::RunDataLoader(const Recipe& recipe, const Tokenizer& tokenizer, Purpose purpose,
                              const ProcessGroup& group) {
-  for (const fs::path& file : data_files(recipe)) {
-    RowStream check(file, read_options(recipe, purpose));
-    total_bytes_ += static_cast<int64_t>(fs::file_size(file));
+  for (const DataFile& file : data_files(recipe, purpose)) {
+    RowStream check(file.path, file.options);
+    total_bytes_ += static_cast<int64_t>(fs::file_size(file.path));
   }
   result_ = std::async(std::launch::async,
                        [this, recipe, purpose, group, options = tokenize_options(recipe, tokenizer),
@@ -78,18 +87,18 @@ RunData RunDataLoader::load(const Recipe& recipe, Purpose purpose, TokenizeOptio
   std::optional<fs::path> cache;
   if (recipe.data.cache) cache = token_cache_folder();
   int64_t bytes_before = 0;
-  auto read = [&](const fs::path& file) {
-    LoadedDataset loaded =
-        load_dataset(file, read_options(recipe, purpose), options, encoder, cache, [&](int64_t bytes) {
-          if (stop_) throw Error("reading was stopped");
-          done_bytes_ = bytes_before + bytes;
-        });
-    bytes_before += static_cast<int64_t>(fs::file_size(file));
+  auto read = [&](const DataFile& file) {
+    LoadedDataset loaded = load_dataset(file.path, file.options, options, encoder, cache, [&](int64_t bytes) {
+      if (stop_) throw Error("reading was stopped");
+      done_bytes_ = bytes_before + bytes;
+    });
+    bytes_before += static_cast<int64_t>(fs::file_size(file.path));
     return loaded;
   };
+  const std::vector<DataFile> files = data_files(recipe, purpose);
   const bool both_texts = options.with_swapped;
   options.with_swapped = both_texts || recipe.data.swap != Swap::kNone;
-  LoadedDataset data = read(recipe.data.train);
+  LoadedDataset data = read(files.front());
   const int64_t used = fraction_count(data.dataset.num_rows(), recipe.data.fraction);
   std::span keys(data.keys.data(), static_cast<size_t>(used));
   RunData out{select(data, first_rows(used)), std::nullopt, data.report, std::nullopt, 0, data.from_cache};
@@ -100,9 +109,9 @@ RunData RunDataLoader::load(const Recipe& recipe, Purpose purpose, TokenizeOptio
   };
   if (recipe.data.folds) {
     set_aside(fold_split(keys, *recipe.data.folds, recipe.data.fold, seed));
-  } else if (const auto* file = std::get_if<std::string>(&recipe.data.valid)) {
+  } else if (files.size() > 1) {
     options.with_swapped = both_texts;
-    LoadedDataset valid = read(*file);
+    LoadedDataset valid = read(files.back());
     out.shared_prompts = count_shared_prompts(keys, valid.keys);
     out.valid = select(valid, first_rows(valid.dataset.num_rows()));
     out.valid_report = valid.report;

@@ -305,7 +305,7 @@ class TrainingRun {
     TrainingResult result;
     result.steps = state.step;
     result.seconds = state.elapsed_seconds;
-    result.final_loss = state.loss_sum / static_cast<double>(std::max<int64_t>(1, state.rows));
+    result.final_loss = state.mean_loss();
     result.valid_log_loss = loop_->valid_log_loss();
     result.valid_accuracy = loop_->valid_accuracy();
     if (end == TrainingEnd::kInterrupted) {

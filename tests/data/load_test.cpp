@@ -41,6 +41,7 @@ void expect_same(const LoadedDataset& a, const LoadedDataset& b) {
       ASSERT_TRUE(std::equal(x.begin(), x.end(), y.begin(), y.end()));
     }
     EXPECT_EQ(a.dataset.label(row), b.dataset.label(row));
+    EXPECT_EQ(a.dataset.weight(row), b.dataset.weight(row));
     EXPECT_EQ(a.dataset.source_row(row), b.dataset.source_row(row));
     EXPECT_EQ(a.dataset.full_length(row), b.dataset.full_length(row));
     EXPECT_EQ(a.keys[static_cast<size_t>(row)].prompt_hash, b.keys[static_cast<size_t>(row)].prompt_hash);
@@ -108,6 +109,39 @@ TEST(TokenCache, IsUsedOnceItIsThereAndOnlyForTheSameThing) {
   EXPECT_TRUE(load("x", options_for_test()).from_cache);
   EXPECT_FALSE(load("", options_for_test()).from_cache) << "a tokenizer without a name is never cached";
   EXPECT_EQ(load("", options_for_test()).dataset.num_rows(), 120);
+}
+
+TEST(TokenCache, KeepsWeightsAndKnowsTheirColumn) {
+  TempFolder folder;
+  const fs::path file =
+      folder.write("a.csv", "prompt,response_a,response_b,winner,w,v\np,a,b,tie,0.5,1\nq,a,b,tie,2,3\nr,a,b,tie,1,1\n");
+  ReadOptions read{.format = Format::kWsdm};
+  auto load = [&](const std::string& column) {
+    read.columns.weight = column;
+    return load_dataset(file, read, options_for_test(), named_encoder("x"), folder / "cache");
+  };
+  LoadedDataset first = load("w"), second = load("w");
+  EXPECT_TRUE(second.from_cache);
+  expect_same(first, second);
+  EXPECT_EQ(second.dataset.weight(0), 0.5f);
+  TokenizedDataset part = second.dataset.subset(std::vector<int64_t>{2, 1});
+  EXPECT_EQ(part.weight(1), 2);
+  LoadedDataset other = load("v");
+  EXPECT_FALSE(other.from_cache);
+  EXPECT_EQ(other.dataset.weight(1), 3);
+  EXPECT_EQ(load("").dataset.weight(1), 1);
+  // Rows and their exchanges have the same weight, and what fills a batch up has none.
+  BatchOptions options;
+  options.batch_size = 4;
+  options.max_length = 150;
+  options.swap = Swap::kBoth;
+  options.shuffle = options.drop_last = false;
+  StepBatches last = Batcher(first.dataset, options).step(1);
+  auto weights = last.micro.at(0).weights.as<float>();
+  EXPECT_EQ(std::vector<float>(weights.begin(), weights.end()), (std::vector<float>{1, 1, 0, 0}));
+  StepBatches step = Batcher(first.dataset, options).step(0);
+  EXPECT_EQ(step.weight, 5);
+  EXPECT_EQ(step.num_rows, 4);
 }
 
 TEST(TokenCache, TornAndDamagedFilesAreMadeAnew) {

@@ -103,6 +103,12 @@ output: runs/a
   EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe);
 }
 
+TEST(Recipe, AnyFormatCanHaveWeights) {
+  Recipe recipe = parse_recipe("", "r.yaml", {"model.path=m", "data.train=t", "output=o", "data.columns.weight=w"});
+  EXPECT_EQ(recipe.data.columns.weight, "w");
+  EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe);
+}
+
 TEST(Recipe, AHeadHasTheLabelsThatATaskKnows) {
   auto parse = [](const std::string& labels) {
     return parse_recipe("", "r.yaml", {"model.path=m", "data.train=t", "output=o", "model.num_labels=" + labels});
