@@ -364,7 +364,7 @@ Batch Batcher::build(const Layout& layout) const {
   for (const Item& item : layout.rows) {
     auto label = dataset_.label(item.row, item.swap);
     std::copy_n(label.begin(), count, labels.begin() + static_cast<std::ptrdiff_t>(row * count));
-    weights[row] = 1;
+    weights[row] = dataset_.weight(item.row);
     batch.row_indices.push_back(item.row);
     batch.swapped.push_back(item.swap ? 1 : 0);
     ++row;
@@ -380,6 +380,7 @@ StepBatches Batcher::step(int64_t step) const {
   for (const Layout& layout : lay_out(step_items(*plan, step % steps_))) {
     out.micro.push_back(build(layout));
     out.num_rows += out.micro.back().num_rows;
+    for (float weight : out.micro.back().weights.as<float>()) out.weight += weight;
   }
   return out;
 }

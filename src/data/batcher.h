@@ -74,7 +74,7 @@ struct Batch {
   HostTensor last_index;
   /** f32 [rows, num_labels]; zero for filler rows and rows without a label. */
   HostTensor labels;
-  /** f32 [rows]: 1, and 0 for filler rows. */
+  /** f32 [rows]: the dataset's weight of each row, and 0 for filler rows. */
   HostTensor weights;
   int64_t num_rows = 0;         // real rows
   int64_t num_tokens = 0;       // batch * length
@@ -87,8 +87,10 @@ struct Batch {
 /** The micro-batches of one optimizer step. */
 struct StepBatches {
   std::vector<Batch> micro;
-  /** Real rows of all of them: the loss divides by this. */
+  /** Real rows of all of them. */
   int64_t num_rows = 0;
+  /** Sum of their weights, num_rows when each is 1: the loss divides by this. */
+  double weight = 0;
 };
 
 /** The sizes that a program is compiled for. */

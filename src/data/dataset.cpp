@@ -34,6 +34,11 @@ int64_t TokenizedDataset::full_length(int64_t row) const {
   return parts_->full_lengths[at(row)];
 }
 
+float TokenizedDataset::weight(int64_t row) const {
+  const float own = parts_->weights[at(row)];
+  return file_weights_ == nullptr ? own : own * file_weights_->at(source(row).first);
+}
+
 int64_t TokenizedDataset::source_row(int64_t row) const {
   return parts_->source_rows[at(row)];
 }
@@ -61,6 +66,13 @@ std::vector<int64_t> TokenizedDataset::lengths() const {
 std::vector<int64_t> TokenizedDataset::full_lengths() const {
   std::vector<int64_t> out;
   for (int64_t row = 0; row < num_rows(); ++row) out.push_back(full_length(row));
+  return out;
+}
+
+TokenizedDataset TokenizedDataset::with_file_weights(std::vector<float> factors) const {
+  TokenizedDataset out = *this;
+  if (std::any_of(factors.begin(), factors.end(), [](float factor) { return factor != 1; }))
+    out.file_weights_ = std::make_shared<const std::vector<float>>(std::move(factors));
   return out;
 }
 
@@ -107,6 +119,7 @@ void DatasetBuilder::add(std::span<const PreferenceRow> rows) {
     for (size_t i = 0; i < part.size(); ++i) {
       add_tokens(std::move(block[i].text.ids), part[i].has_label ? part[i].label : std::array<float, 3>{},
                  std::move(block[i].swapped.ids));
+      parts_.weights.back() = part[i].weight;
       parts_.source_rows.back() = part[i].source_row + (parts_.rows_before.empty() ? 0 : parts_.rows_before.back());
       parts_.full_lengths.back() = block[i].text.full_length;
     }
@@ -129,6 +142,7 @@ void DatasetBuilder::add_tokens(std::vector<int32_t> tokens, std::array<float, 3
   append(tokens);
   if (options_.with_swapped) append(swapped);
   parts_.labels.push_back(label);
+  parts_.weights.push_back(1);
   parts_.source_rows.push_back(static_cast<int64_t>(parts_.labels.size()));
 }
 

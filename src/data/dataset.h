@@ -22,6 +22,7 @@ struct DatasetParts {
   /** Start of each text's tokens, rows * variants of them and one more at the end. */
   std::vector<int64_t> offsets{0};
   std::vector<std::array<float, 3>> labels;
+  std::vector<float> weights;
   /** Rows of several files are counted on from one to the next. */
   std::vector<int64_t> source_rows, full_lengths;
   /** For each file the source rows of those before it; empty = one file. */
@@ -42,6 +43,8 @@ class TokenizedDataset {
   int64_t full_length(int64_t row) const;
   /** {A, B, tie}; all zero when the row has no label. */
   std::array<float, 3> label(int64_t row, bool swap = false) const;
+  /** How much the row counts in training's loss. */
+  float weight(int64_t row) const;
   /** The row's number in the file it came from, counted on over the files where there are several. */
   int64_t source_row(int64_t row) const;
   /** The place of that file in the list of files, and the row's number in it. */
@@ -50,6 +53,8 @@ class TokenizedDataset {
   int32_t pad_id() const { return parts_->pad_id; }
   std::vector<int64_t> lengths() const;
   std::vector<int64_t> full_lengths() const;
+  /** The same with a factor on the weights of each file's rows. */
+  TokenizedDataset with_file_weights(std::vector<float> factors) const;
   /** The given rows in the given order, sharing the tokens. */
   TokenizedDataset subset(std::span<const int64_t> rows) const;
 
@@ -58,6 +63,7 @@ class TokenizedDataset {
 
   std::shared_ptr<const DatasetParts> parts_;
   std::shared_ptr<const std::vector<int64_t>> index_;  // of a subset
+  std::shared_ptr<const std::vector<float>> file_weights_;
 };
 
 struct TokenizeOptions : EncodeOptions {

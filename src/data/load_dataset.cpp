@@ -100,11 +100,11 @@ std::string read_settings(const DataSource& source) {
   const Columns& c = read.columns;
   const Spellings& s = read.spellings;
   // The name's end can decide how the file is read.
-  return fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", static_cast<int>(read.format),
+  return fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", static_cast<int>(read.format),
                      static_cast<int>(read.cells), static_cast<int>(read.purpose), static_cast<int>(read.ties),
                      read.strict, read.drop_duplicates, read.max_dropped, c.id, c.prompt, c.response_a, c.response_b,
-                     c.label_a, c.label_b, c.label_tie, c.winner, fmt::join(s.a, "\n"), fmt::join(s.b, "\n"),
-                     fmt::join(s.tie, "\n"), source.path.filename().string());
+                     c.label_a, c.label_b, c.label_tie, c.winner, c.weight, fmt::join(s.a, "\n"), fmt::join(s.b, "\n"),
+                     fmt::join(s.tie, "\n"), source.path.stem().extension().string() + source.path.extension().string());
 }
 
 }  // namespace

@@ -308,6 +308,9 @@ void add_data(std::vector<Field>& fields) {
   column(
       "winner", [](auto& r) -> auto& { return r.data.columns.winner; },
       "the winner's name instead of three probabilities (model_a, model_b, tie; a, b)");
+  column(
+      "weight", [](auto& r) -> auto& { return r.data.columns.weight; },
+      "how much a row counts in the training loss, in a file of any format; null = all the same");
   auto spelling = [&fields](const char* name, auto get, const char* meaning) {
     fields.push_back(field(std::string("data.spellings.") + name, get,
                            fmt::format("what the column winner says when {}, beside the known spellings", meaning)));

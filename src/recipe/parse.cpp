@@ -266,10 +266,12 @@ class Parser {
     const Recipe::Columns& columns = recipe_.data.columns;
     std::string at = place("data.format", "data.columns.prompt", "data.columns.response_a");
     if (!reads_generic(recipe_)) {
-      if (columns != Recipe::Columns{})
-        problem(
-            at, "data.columns",
-            fmt::format("is for data.format: generic only, found data.format: {}", choice_name(recipe_.data.format)));
+      Recipe::Columns of_generic = columns;
+      of_generic.weight.reset();
+      if (of_generic != Recipe::Columns{})
+        problem(at, "data.columns",
+                fmt::format("is for data.format: generic only (but for data.columns.weight), found data.format: {}",
+                            choice_name(recipe_.data.format)));
       return;
     }
     if (!columns.prompt || !columns.response_a || !columns.response_b)

@@ -60,9 +60,9 @@ struct Recipe {
     bool operator==(const Lora&) const = default;
   } lora;
 
-  /** Column names of a file of format generic. */
+  /** Column names of a file of format generic; `weight` of any file. */
   struct Columns {
-    std::optional<std::string> id, prompt, response_a, response_b, label_a, label_b, label_tie, winner;
+    std::optional<std::string> id, prompt, response_a, response_b, label_a, label_b, label_tie, winner, weight;
     bool operator==(const Columns&) const = default;
   };
 

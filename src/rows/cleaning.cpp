@@ -30,6 +30,7 @@ constexpr std::array<OddityText, kNumOddities> kTexts = {{
     {"duplicate", "duplicate rows", "kept"},
     {"identical_answers", "identical answers", "kept"},
     {"contradictory_label", "contradictory labels", "kept"},
+    {"zero_weight", "rows of weight 0", "kept"},
 }};
 
 /** "'x' (12), 'y' (3), …", the most frequent first. */
@@ -78,7 +79,7 @@ void CleaningReport::count_unknown_label(const std::string& label) {
 int64_t CleaningReport::unusable_rows() const {
   int64_t rows = 0;
   for (const Entry& entry : entries) rows += entry.dropped;
-  return rows - (*this)[Oddity::kDuplicate].dropped;
+  return rows - (*this)[Oddity::kDuplicate].dropped - (*this)[Oddity::kZeroWeight].dropped;
 }
 
 void CleaningReport::add(const CleaningReport& other) {

@@ -25,8 +25,9 @@ enum class Oddity : uint8_t {
   kDuplicate,      // same texts and label as an earlier row (A and B exchanged counts too); kept unless asked otherwise
   kIdentical,      // both answers are the same text; kept
   kContradictory,  // same texts as an earlier row (A and B exchanged counts too), another label; kept
+  kZeroWeight,     // the row's weight is 0; dropped in training
 };
-inline constexpr size_t kNumOddities = 12;
+inline constexpr size_t kNumOddities = 13;
 
 /** For people: "both responses null", … */
 std::string_view oddity_name(Oddity oddity);
@@ -53,7 +54,7 @@ struct CleaningReport {
   /** Counts a row with this oddity, which it has in `occurrences` places; `drops`: the row is dropped for it. */
   void count(Oddity oddity, int64_t row, int64_t occurrences, bool drops);
   void count_unknown_label(const std::string& label);
-  /** Rows dropped because they can't be learnt from; second copies are dropped by wish. */
+  /** Rows dropped because they can't be learnt from; second copies and those of weight 0 are dropped by wish. */
   int64_t unusable_rows() const;
   /** Counts those of another file too; its rows are not named. */
   void add(const CleaningReport& other);

@@ -47,6 +47,9 @@ class CsvRows final : public RowSource {
     }
     detail::finish_texts(turns[0], turns[1], turns[2], out);
     take_label(raw, out);
+    if (has(Column::kWeight))
+      detail::set_weight(file_->path().string(), names_[static_cast<size_t>(Column::kWeight)], text(Column::kWeight),
+                         out);
     out.row.prompt = std::move(turns[0].texts);
     out.row.response_a = std::move(turns[1].texts);
     out.row.response_b = std::move(turns[2].texts);

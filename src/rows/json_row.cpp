@@ -333,6 +333,11 @@ void JsonRowParser::parse(const RawRow& raw, ParsedRow& out) const {
     detail::set_label({1, 0, 0}, "", out);
   else if (has_labels_)
     take_label(object, names_, options_, out);
+  if (const std::string& weight = names_[static_cast<size_t>(Column::kWeight)]; !weight.empty()) {
+    dom::element value;
+    // Of a row without the key the text is empty, which is no weight.
+    detail::set_weight(path_, weight, find_key(object, weight, value) ? label_text(value) : "", out);
+  }
   out.row.prompt = std::move(turns[0].texts);
   out.row.response_a = std::move(turns[1].texts);
   out.row.response_b = std::move(turns[2].texts);

@@ -131,8 +131,8 @@ class JsonlRows final : public RowSource {
     const std::vector<std::string>& keys = *first_keys;
     int wanted = 0, found = 0;
     std::string absent;
-    for (size_t c = static_cast<size_t>(Column::kLabelA); c < kNumColumns; ++c) {
-      if (names_[c].empty()) continue;
+    for (size_t c = 0; c < kNumColumns; ++c) {
+      if (!is_label(c) || names_[c].empty()) continue;
       ++wanted;
       if (std::find(keys.begin(), keys.end(), names_[c]) != keys.end())
         ++found;

@@ -79,6 +79,22 @@ void set_label(const std::array<double, 3>& label, std::string_view spelled, Par
   out.row.has_label = true;
 }
 
+void set_weight(const std::string& path, const std::string& column, std::string_view text, ParsedRow& out) {
+  const double number = parse_probability(text);
+  const auto weight = static_cast<float>(number);
+  // Negated, so that NaN is refused too.
+  if (!(number >= 0 && std::isfinite(weight))) {
+    std::string shown;
+    append_lossy(shown, text.substr(0, 40));
+    out.broken = fmt::format(
+        "{}: row {}: '{}' is the row's weight (data.columns.weight): expected a number of 0 or more, found '{}'", path,
+        out.row.source_row, column, shown);
+    return;
+  }
+  out.row.weight = weight;
+  if (weight == 0) ++out.occurrences[static_cast<size_t>(Oddity::kZeroWeight)];
+}
+
 std::array<double, 3> winner_label(std::string_view winner, const Spellings& more) {
   auto among = [](const auto& names, const std::string& name, auto&& spelling) {
     return std::any_of(std::begin(names), std::end(names),

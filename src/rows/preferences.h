@@ -19,6 +19,8 @@ struct PreferenceRow {
   /** Probabilities of A wins, B wins, tie; sums to 1 when has_label. */
   std::array<float, 3> label{};
   bool has_label = false;
+  /** How much the row counts in training's loss; not negative. */
+  float weight = 1;
   /** Counted from 1: the row after the header (CSV), the line that is not blank (JSONL), or the row (Parquet). */
   int64_t source_row = 0;
 };
@@ -31,6 +33,7 @@ struct Columns {
   std::string id, prompt, response_a, response_b;
   std::string label_a, label_b, label_tie;
   std::string winner;
+  std::string weight;
 };
 
 enum class Purpose : uint8_t {
@@ -51,7 +54,7 @@ struct Spellings {
 
 struct ReadOptions {
   Format format = Format::kLmsys;
-  /** For Format::kGeneric alone. */
+  /** For Format::kGeneric alone, but for `weight`, which files of any format can have. Only Purpose::kTrain reads weights. */
   Columns columns;
   Spellings spellings;
   Ties ties = Ties::kOutcome;
@@ -62,8 +65,7 @@ struct ReadOptions {
   bool strict = false;
   /** Drop second and later copies of a row (same texts and label). */
   bool drop_duplicates = false;
-  /** With Purpose::kTrain: the largest share of the rows that may be dropped for oddities (second copies are dropped by wish,
-   * and don't count), and that may have invalid UTF-8, before it is an Error. */
+  /** With Purpose::kTrain: the largest share of the rows that may be dropped for oddities (CleaningReport::unusable_rows()), and that may have invalid UTF-8, before it is an Error. */
   double max_dropped = 1;
   /** Look for rows that repeat or contradict earlier ones, which takes some tens of bytes of memory a row. */
   bool find_repeats = true;

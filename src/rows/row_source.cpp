@@ -18,7 +18,9 @@ std::array<std::string, kNumColumns> column_names(const ReadOptions& options) {
   if (!some && c.winner.empty() && options.purpose == Purpose::kTrain && options.format == Format::kGeneric)
     fail("columns: votes are needed: name data.columns.winner, or label_a, label_b and label_tie");
   if (some && !c.winner.empty()) fail("columns: name either winner or label_a, label_b and label_tie, not both");
-  return {c.id, c.prompt, c.response_a, c.response_b, c.label_a, c.label_b, c.label_tie, c.winner};
+  // Weights belong to training alone.
+  const std::string weight = options.purpose == Purpose::kTrain ? options.columns.weight : "";
+  return {c.id, c.prompt, c.response_a, c.response_b, c.label_a, c.label_b, c.label_tie, c.winner, weight};
 }
 
 ColumnIndex find_columns(const std::string& path, const std::array<std::string, kNumColumns>& names,
@@ -33,21 +35,20 @@ ColumnIndex find_columns(const std::string& path, const std::array<std::string, 
   for (size_t c = 0; c < kNumColumns; ++c) {
     if (names[c].empty()) continue;
     auto found = std::find(header.begin(), header.end(), names[c]);
-    bool is_label = c >= static_cast<size_t>(Column::kLabelA);
-    labels_wanted += is_label;
+    labels_wanted += is_label(c);
     if (found != header.end()) {
       index[c] = found - header.begin();
-      labels_found += is_label;
+      labels_found += is_label(c);
       if (std::find(found + 1, header.end(), names[c]) != header.end())
         fail("{}: the header names the column '{}' twice", path, names[c]);
     } else if (c >= static_cast<size_t>(options.format == Format::kChosen ? Column::kResponseA : Column::kPrompt) &&
-               c <= static_cast<size_t>(Column::kResponseB)) {
+               !is_label(c)) {
       missing(names[c]);
     }
   }
   if (labels_found < labels_wanted && (labels_found > 0 || options.purpose == Purpose::kTrain))
-    for (size_t c = static_cast<size_t>(Column::kLabelA); c < kNumColumns; ++c)
-      if (!names[c].empty() && index[c] < 0) missing(names[c]);
+    for (size_t c = 0; c < kNumColumns; ++c)
+      if (is_label(c) && !names[c].empty() && index[c] < 0) missing(names[c]);
   return index;
 }
 

@@ -10,8 +10,11 @@
 namespace gavel {
 
 /** The columns of Columns, as indices. */
-enum class Column : uint8_t { kId, kPrompt, kResponseA, kResponseB, kLabelA, kLabelB, kLabelTie, kWinner };
-inline constexpr size_t kNumColumns = 8;
+enum class Column : uint8_t { kId, kPrompt, kResponseA, kResponseB, kLabelA, kLabelB, kLabelTie, kWinner, kWeight };
+inline constexpr size_t kNumColumns = 9;
+constexpr bool is_label(size_t column) {
+  return column >= static_cast<size_t>(Column::kLabelA) && column <= static_cast<size_t>(Column::kWinner);
+}
 
 /** A row as found in the file, not yet parsed: views that stay valid until the RowSource's next next_rows() or
  * release(). */

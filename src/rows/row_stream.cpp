@@ -108,7 +108,7 @@ struct RowStream::State {
   bool drops_row(Oddity oddity) const {
     if (options.purpose == Purpose::kPredict) return false;
     return oddity == Oddity::kBothNull || oddity == Oddity::kNotJson || oddity == Oddity::kBadLabel ||
-           (oddity == Oddity::kDuplicate && options.drop_duplicates);
+           oddity == Oddity::kZeroWeight || (oddity == Oddity::kDuplicate && options.drop_duplicates);
   }
 };
 

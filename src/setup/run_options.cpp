@@ -62,7 +62,7 @@ ReadOptions read_options(const Recipe& recipe, Purpose purpose) {
   const Recipe::Columns& c = recipe.data.columns;
   options.columns = {c.id.value_or(""),         c.prompt.value_or(""),  c.response_a.value_or(""),
                      c.response_b.value_or(""), c.label_a.value_or(""), c.label_b.value_or(""),
-                     c.label_tie.value_or(""),  c.winner.value_or("")};
+                     c.label_tie.value_or(""),  c.winner.value_or(""),  c.weight.value_or("")};
   options.spellings = {recipe.data.spellings.a, recipe.data.spellings.b, recipe.data.spellings.tie};
   options.cells = recipe.data.cells;
   options.max_dropped = recipe.data.max_dropped;

@@ -94,6 +94,47 @@ TEST(Preferences, EachOddityIsCounted) {
   EXPECT_FALSE(all.rows[5].has_label);
 }
 
+TEST(Preferences, WeightsAreAColumnOfAnyFormat) {
+  TempFolder folder;
+  ReadOptions options{.format = Format::kWsdm};
+  options.columns.weight = "w";
+  auto read = [&](const std::string& name, const std::string& text) {
+    return read_preferences(folder.write(name, text), options);
+  };
+  const std::string header = "id,prompt,response_a,response_b,winner,w\n";
+  PreferenceData data = read("a.csv", header + "1,p,a,b,model_a,0.5\n2,p,c,d,tie,0\n3,q,a,b,model_b,2e1\n");
+  ASSERT_EQ(data.rows.size(), 2u);
+  EXPECT_EQ(data.rows[0].weight, 0.5f);
+  EXPECT_EQ(data.rows[1].weight, 20);
+  EXPECT_EQ(data.report[Oddity::kZeroWeight].dropped, 1);
+  EXPECT_THAT(data.report[Oddity::kZeroWeight].first_rows, ElementsAre(2));
+
+  const std::string row = R"({"prompt": "p", "chosen": "a", "rejected": "b")";
+  options.format = Format::kChosen;
+  data = read("a.jsonl", row + ", \"w\": 3}\n" + row + ", \"w\": \"0.25\"}\n");
+  EXPECT_EQ(data.rows.at(0).weight, 3);
+  EXPECT_EQ(data.rows.at(1).weight, 0.25f);
+  EXPECT_THAT(error_of([&] { read("b.jsonl", row + ", \"w\": 1}\n" + row + "}\n"); }),
+              HasSubstr("b.jsonl: row 2: 'w' is the row's weight (data.columns.weight): expected a number of 0 or "
+                        "more, found ''"));
+  EXPECT_THAT(error_of([&] { read("c.jsonl", row + ", \"w\": [1]}\n"); }), HasSubstr("found '[1]'"));
+
+  options.format = Format::kWsdm;
+  for (const char* bad : {"-1", "nan", "", "inf", "x", "1e40"})
+    EXPECT_THAT(error_of([&] { read("b.csv", header + "1,p,a,b,tie,1\n2,p,a,b,tie," + bad + "\n"); }),
+                HasSubstr(fmt::format("b.csv: row 2: 'w' is the row's weight (data.columns.weight): expected a number "
+                                      "of 0 or more, found '{}'",
+                                      bad)));
+  EXPECT_THAT(error_of([&] { read("c.csv", header + "1,p,a,b,tie,0\n2,q,a,b,tie,0\n"); }),
+              HasSubstr("no row is left after cleaning:\n2 rows read, 0 kept\n  rows of weight 0"));
+  EXPECT_THAT(error_of([&] { read("d.csv", "id,prompt,response_a,response_b,winner\n1,p,a,b,tie\n"); }),
+              HasSubstr("d.csv: expected a column 'w'"));
+  // Nothing is weighed in prediction.
+  options.purpose = Purpose::kPredict;
+  EXPECT_EQ(read("e.csv", header + "1,p,a,b,tie,-1\n").rows.at(0).weight, 1);
+  EXPECT_EQ(read("d.csv", "id,prompt,response_a,response_b,winner\n1,p,a,b,tie\n").rows.size(), 1u);
+}
+
 TEST(Preferences, FilesWithoutLabelsAreForPredictionOnly) {
   TempFolder folder;
   auto path = folder.write("test.csv", "id,prompt,response_a,response_b\n1,\"[\"\"p\"\"]\",\"[\"\"a\"\"]\",[null]\n");
