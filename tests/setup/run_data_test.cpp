@@ -91,7 +91,7 @@ TEST_F(RunDataTest, AListOfFilesIsReadAsOne) {
   RunData other = load({list, "data.valid=0", "train.seed=7"});
   EXPECT_TRUE(other.from_cache);
   EXPECT_NE(source_rows(other.train), source_rows(data.train));
-  EXPECT_THAT(describe_data(recipe({list}), data), AllOf(HasSubstr("more-1.csv"), HasSubstr("20 of them are taken")));
+  EXPECT_THAT(describe_data(recipe({list}), data), testing::AllOf(HasSubstr("more-1.csv"), HasSubstr("20 of them are taken")));
   // A split goes over all files, and no prompt is on both sides.
   RunData split = load({list, "data.valid=0.25"});
   EXPECT_EQ(split.train.tokens.num_rows() + split.valid->tokens.num_rows(), 140);
