@@ -40,11 +40,9 @@ struct DataFile {
 
 /** That of the training rows, and that of the validation rows if they have one. */
 std::vector<DataFile> data_files(const Recipe& recipe, Purpose purpose) {
-  std::vector<DataFile> files{{recipe.data.train, read_options(recipe, purpose)}};
-  if (const auto* valid = std::get_if<std::string>(&recipe.data.valid)) {
-    files.emplace_back(*valid, files.front().options);
-    files.back().options.columns.weight.clear();  // every row of it counts alike
-  }
+  std::vector<DataFile> files{{recipe.data.train, training_read_options(recipe, purpose)}};
+  if (const auto* valid = std::get_if<std::string>(&recipe.data.valid))
+    files.emplace_back(*valid, read_options(recipe, purpose));
   return files;
 }
 

@@ -62,12 +62,18 @@ ReadOptions read_options(const Recipe& recipe, Purpose purpose) {
   const Recipe::Columns& c = recipe.data.columns;
   options.columns = {c.id.value_or(""),         c.prompt.value_or(""),  c.response_a.value_or(""),
                      c.response_b.value_or(""), c.label_a.value_or(""), c.label_b.value_or(""),
-                     c.label_tie.value_or(""),  c.winner.value_or(""),  c.weight.value_or("")};
+                     c.label_tie.value_or(""),  c.winner.value_or(""),  ""};
   options.cells = recipe.data.cells;
   options.ties = task_of(recipe)->ties();
   options.purpose = purpose;
   options.strict = recipe.data.strict;
   options.drop_duplicates = recipe.data.drop_duplicates;
+  return options;
+}
+
+ReadOptions training_read_options(const Recipe& recipe, Purpose purpose) {
+  ReadOptions options = read_options(recipe, purpose);
+  options.columns.weight = recipe.data.columns.weight.value_or("");
   return options;
 }
 
