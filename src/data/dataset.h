@@ -22,7 +22,7 @@ struct DatasetParts {
   /** Start of each text's tokens, rows * variants of them and one more at the end. */
   std::vector<int64_t> offsets{0};
   std::vector<std::array<float, 3>> labels;
-  std::vector<float> weights;
+  std::vector<float> weights, margins, scores;
   std::vector<int64_t> source_rows, full_lengths;
 };
 
@@ -42,6 +42,10 @@ class TokenizedDataset {
   std::array<float, 3> label(int64_t row, bool swap = false) const;
   /** How much the row counts in training's loss. */
   float weight(int64_t row) const;
+  /** By how much the better answer's reward is to be ahead in training. */
+  float margin(int64_t row) const;
+  /** Of a single answer; NaN when the row has none. */
+  float score(int64_t row) const;
   int64_t source_row(int64_t row) const;
   bool has_swapped() const { return parts_->variants == 2; }
   int32_t pad_id() const { return parts_->pad_id; }

@@ -11,7 +11,10 @@ class CsvRows final : public RowSource {
  public:
   CsvRows(std::shared_ptr<const MappedFile> file, const ReadOptions& options)
       : file_(std::move(file)), options_(options), reader_(file_->text(), file_->path().string()) {
-    names_ = detail::column_names(options_);
+    if (options_.format == Format::kRanked || options_.format == Format::kHelpSteer3)
+      fail("{}: a row of this data.format holds lists, which cells of CSV can't: give JSONL or Parquet",
+           file_->path().string());
+    names_ = detail::column_names(options_, reader_.header());
     index_ = detail::find_columns(file_->path().string(), names_, options_, reader_.header());
   }
 
@@ -44,9 +47,14 @@ class CsvRows final : public RowSource {
       ++out.occurrences[static_cast<size_t>(Oddity::kNotJson)];
       if (out.not_json.empty()) out.not_json = fmt::format("column '{}': {}", names_[i + 1], why);
     }
-    detail::finish_texts(turns[0], turns[1], turns[2], out);
+    if (options_.format == Format::kScored)
+      detail::take_texts(std::move(turns[0]), std::move(turns[1]), out);
+    else
+      detail::take_texts(std::move(turns[0]), std::move(turns[1]), std::move(turns[2]), out);
     if (options_.format == Format::kChosen) {
       detail::set_label(1, 0, 0, out);
+    } else if (options_.format == Format::kScored) {
+      // A score, below.
     } else if (has(Column::kWinner)) {
       std::array<double, 3> label{-1, -1, -1};
       detail::winner_label(text(Column::kWinner), label);
@@ -56,12 +64,9 @@ class CsvRows final : public RowSource {
       double b = detail::parse_probability(text(Column::kLabelB));
       detail::set_label(a, b, detail::parse_probability(text(Column::kLabelTie)), out);
     }
-    if (has(Column::kWeight))
-      detail::set_weight(file_->path().string(), names_[static_cast<size_t>(Column::kWeight)], text(Column::kWeight),
-                         out);
-    out.row.prompt = std::move(turns[0].texts);
-    out.row.response_a = std::move(turns[1].texts);
-    out.row.response_b = std::move(turns[2].texts);
+    detail::set_numbers(
+        file_->path().string(), names_, options_,
+        [&](Column column) { return has(column) ? std::string(text(column)) : std::string(); }, out);
   }
 
   bool has_labels() const override { return options_.format == Format::kChosen || detail::labels_found(index_); }
@@ -79,7 +84,7 @@ class CsvRows final : public RowSource {
   std::shared_ptr<const MappedFile> file_;
   ReadOptions options_;
   CsvReader reader_;
-  std::array<std::string, kNumColumns> names_;
+  detail::ColumnNames names_;
   detail::ColumnIndex index_{};
   std::vector<CsvField> fields_;
   size_t released_ = 0;

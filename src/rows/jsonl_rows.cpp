@@ -17,11 +17,13 @@ namespace dom = simdjson::dom;
 class JsonlRows final : public RowSource {
  public:
   JsonlRows(std::shared_ptr<const MappedFile> file, const ReadOptions& options)
-      : file_(std::move(file)), options_(options), names_(detail::column_names(options)) {
+      : file_(std::move(file)), options_(options) {
     text_ = file_->text();
     if (text_.starts_with("\xEF\xBB\xBF")) position_ = 3;
-    find_labels();
-    parser_.emplace(path(), options_, has_labels_);
+    const std::vector<std::string> keys = first_keys();
+    names_ = detail::column_names(options_, keys);
+    find_labels(keys);
+    parser_.emplace(path(), options_, names_, has_labels_);
   }
 
   bool next_rows(size_t bytes, std::vector<RawRow>& rows) override {
@@ -60,8 +62,7 @@ class JsonlRows final : public RowSource {
     return false;
   }
 
-  /** Labels are there when the first line has their keys. */
-  void find_labels() {
+  std::vector<std::string> first_keys() {
     size_t start = position_;
     RawRow first;
     if (!next_line(first.line)) fail("{}: the file is empty: expected a JSON object on each line", path());
@@ -76,6 +77,11 @@ class JsonlRows final : public RowSource {
       fail("{}: row 1: expected a JSON object on each line, found {}", path(), json_excerpt(line));
     std::vector<std::string> keys;
     for (auto field : object) keys.emplace_back(field.key);
+    return keys;
+  }
+
+  /** Labels are there when the first line has their keys. */
+  void find_labels(const std::vector<std::string>& keys) {
     int wanted = 0, found = 0;
     std::string absent;
     for (size_t c = 0; c < kNumColumns; ++c) {
@@ -96,7 +102,7 @@ class JsonlRows final : public RowSource {
 
   std::shared_ptr<const MappedFile> file_;
   ReadOptions options_;
-  std::array<std::string, kNumColumns> names_;
+  detail::ColumnNames names_;
   std::string_view text_;
   size_t position_ = 0, released_ = 0;
   int64_t row_ = 0;

@@ -6,27 +6,49 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "base/error.h"
 #include "base/utf8.h"
 
 namespace gavel::detail {
 
-std::array<std::string, kNumColumns> column_names(const ReadOptions& options) {
-  const Columns c = options.format == Format::kGeneric ? options.columns : standard_columns(options.format);
-  if (c.prompt.empty() || c.response_a.empty() || c.response_b.empty())
+ColumnNames column_names(const ReadOptions& options, const std::vector<std::string>& header) {
+  auto there = [&](std::string_view name) { return std::find(header.begin(), header.end(), name) != header.end(); };
+  Columns c = options.format == Format::kGeneric ? options.columns : standard_columns(options.format);
+  if (options.format == Format::kScored && !options.columns.score.empty()) c.winner = options.columns.score;
+  if (options.format == Format::kRanked) {
+    if (there("completions")) {
+      c.prompt = "instruction";
+      c.response_a = c.response_b = c.winner = "completions";
+    } else if (there("ranks") && !there("scores")) {
+      c.winner = "ranks";
+    }
+  }
+  if (c.prompt.empty() || c.response_a.empty() || (c.response_b.empty() && options.format != Format::kScored))
     fail("columns: prompt, response_a and response_b must all be named for the format 'generic'");
   bool some = !c.label_a.empty() || !c.label_b.empty() || !c.label_tie.empty();
   bool all = !c.label_a.empty() && !c.label_b.empty() && !c.label_tie.empty();
   if (some && !all) fail("columns: label_a, label_b and label_tie must be named together");
   if (some && !c.winner.empty()) fail("columns: name either winner or label_a, label_b and label_tie, not both");
-  // Weights belong to training alone.
-  const std::string weight = options.purpose == Purpose::kTrain ? options.columns.weight : "";
-  return {c.id, c.prompt, c.response_a, c.response_b, c.label_a, c.label_b, c.label_tie, c.winner, weight};
+  ColumnNames names = {c.id,        c.prompt, c.response_a, c.response_b, c.label_a, c.label_b,
+                       c.label_tie, c.winner, "",           "",           "",        ""};
+  if (options.purpose == Purpose::kTrain) {
+    names[static_cast<size_t>(Column::kWeight)] = options.columns.weight;
+    names[static_cast<size_t>(Column::kMargin)] = options.columns.margin;
+    if (options.format == Format::kChosen && options.score_margin > 0) {
+      names[static_cast<size_t>(Column::kScoreA)] = "score_chosen";
+      names[static_cast<size_t>(Column::kScoreB)] = "score_rejected";
+    }
+  }
+  return names;
 }
 
-ColumnIndex find_columns(const std::string& path, const std::array<std::string, kNumColumns>& names,
-                         const ReadOptions& options, const std::vector<std::string>& header) {
+bool prompt_is_optional(Format format) {
+  return format == Format::kChosen || format == Format::kScored || format == Format::kRanked;
+}
+
+ColumnIndex find_columns(const std::string& path, const ColumnNames& names, const ReadOptions& options, const std::vector<std::string>& header) {
   auto missing = [&](const std::string& column) {
     fail("{}: expected a column '{}', found {}{}: check data.format, or name the columns with data.columns", path,
          column, fmt::join(header, ", "), did_you_mean(column, header));
@@ -43,7 +65,7 @@ ColumnIndex find_columns(const std::string& path, const std::array<std::string, 
       labels_found += is_label(c);
       if (std::find(found + 1, header.end(), names[c]) != header.end())
         fail("{}: the header names the column '{}' twice", path, names[c]);
-    } else if (c >= static_cast<size_t>(options.format == Format::kChosen ? Column::kResponseA : Column::kPrompt) &&
+    } else if (c >= static_cast<size_t>(prompt_is_optional(options.format) ? Column::kResponseA : Column::kPrompt) &&
                !is_label(c)) {
       missing(names[c]);
     }
@@ -58,17 +80,59 @@ bool labels_found(const ColumnIndex& index) {
   return index[static_cast<size_t>(Column::kLabelA)] >= 0 || index[static_cast<size_t>(Column::kWinner)] >= 0;
 }
 
-void finish_texts(const Turns& prompt, const Turns& a, const Turns& b, ParsedRow& out) {
-  auto count = [&](Oddity oddity, int64_t n) { out.occurrences[static_cast<size_t>(oddity)] += n; };
-  count(Oddity::kNullTurn, prompt.null_turns + a.null_turns + b.null_turns);
-  count(Oddity::kLoneSurrogate, prompt.lone_surrogates + a.lone_surrogates + b.lone_surrogates);
-  count(Oddity::kInvalidUtf8, prompt.invalid_utf8 + a.invalid_utf8 + b.invalid_utf8);
+namespace {
+
+void count_oddity(ParsedRow& out, Oddity oddity, int64_t places) {
+  out.occurrences[static_cast<size_t>(oddity)] += places;
+}
+
+void count_repairs(const Turns& turns, ParsedRow& out) {
+  count_oddity(out, Oddity::kNullTurn, turns.null_turns);
+  count_oddity(out, Oddity::kLoneSurrogate, turns.lone_surrogates);
+  count_oddity(out, Oddity::kInvalidUtf8, turns.invalid_utf8);
+}
+
+/** A number that a cell must hold; without one ParsedRow::broken is set. */
+std::optional<float> number_of(const std::string& path, const std::string& column, std::string_view what,
+                               std::string_view text, double least, double most, ParsedRow& out) {
+  const double number = parse_probability(text);
+  const auto found = static_cast<float>(number);
+  // Negated, so that NaN is refused too.
+  if (number >= least && number <= most && std::isfinite(found)) return found;
+  std::string shown;
+  append_lossy(shown, text.substr(0, 40));
+  const bool bounded = std::isfinite(most);
+  out.broken = fmt::format("{}: row {}: '{}' is {}: expected a number{}, found '{}'", path, out.row.source_row, column,
+                           what,
+                           bounded                 ? fmt::format(" from {} to {}", least, most)
+                           : std::isfinite(least) ? fmt::format(" of {} or more", least)
+                                                   : "",
+                           shown);
+  return std::nullopt;
+}
+
+}  // namespace
+
+void take_texts(Turns prompt, Turns a, Turns b, ParsedRow& out) {
+  for (const Turns* turns : {&prompt, &a, &b}) count_repairs(*turns, out);
   if (a.all_null && b.all_null)
-    count(Oddity::kBothNull, 1);
+    count_oddity(out, Oddity::kBothNull, 1);
   else if (a.empty_text() || b.empty_text())
-    count(Oddity::kEmptyResponse, a.empty_text() + b.empty_text());
-  if (prompt.texts.size() != a.texts.size() || prompt.texts.size() != b.texts.size()) count(Oddity::kUnequalTurns, 1);
-  if (a.texts == b.texts) count(Oddity::kIdentical, 1);
+    count_oddity(out, Oddity::kEmptyResponse, a.empty_text() + b.empty_text());
+  if (prompt.texts.size() != a.texts.size() || prompt.texts.size() != b.texts.size())
+    count_oddity(out, Oddity::kUnequalTurns, 1);
+  if (a.texts == b.texts) count_oddity(out, Oddity::kIdentical, 1);
+  out.row.prompt = std::move(prompt.texts);
+  out.row.response_a = std::move(a.texts);
+  out.row.response_b = std::move(b.texts);
+}
+
+void take_texts(Turns prompt, Turns answer, ParsedRow& out) {
+  for (const Turns* turns : {&prompt, &answer}) count_repairs(*turns, out);
+  if (answer.empty_text()) count_oddity(out, Oddity::kEmptyResponse, 1);
+  if (prompt.texts.size() != answer.texts.size()) count_oddity(out, Oddity::kUnequalTurns, 1);
+  out.row.prompt = std::move(prompt.texts);
+  out.row.response_a = std::move(answer.texts);
 }
 
 double parse_probability(std::string_view text) {
@@ -95,20 +159,44 @@ void set_label(double a, double b, double tie, ParsedRow& out) {
   out.row.has_label = true;
 }
 
-void set_weight(const std::string& path, const std::string& column, std::string_view text, ParsedRow& out) {
-  const double number = parse_probability(text);
-  const auto weight = static_cast<float>(number);
-  // Negated, so that NaN is refused too.
-  if (!(number >= 0 && std::isfinite(weight))) {
-    std::string shown;
-    append_lossy(shown, text.substr(0, 40));
-    out.broken = fmt::format(
-        "{}: row {}: '{}' is the row's weight (data.columns.weight): expected a number of 0 or more, found '{}'", path,
-        out.row.source_row, column, shown);
-    return;
+void set_numbers(const std::string& path, const ColumnNames& names, const ReadOptions& options,
+                 const std::function<std::string(Column)>& cell, ParsedRow& out) {
+  constexpr double kAny = std::numeric_limits<double>::infinity();
+  auto name_of = [&](Column column) -> const std::string& { return names[static_cast<size_t>(column)]; };
+  auto take = [&](Column column, std::string_view what, double least, double most) {
+    return number_of(path, name_of(column), what, cell(column), least, most, out);
+  };
+  if (!name_of(Column::kWeight).empty())
+    if (auto weight = take(Column::kWeight, "the row's weight (data.columns.weight)", 0, kAny)) {
+      out.row.weight = *weight;
+      if (*weight == 0) count_oddity(out, Oddity::kZeroWeight, 1);
+    }
+  if (!name_of(Column::kMargin).empty())
+    if (auto margin = take(Column::kMargin, "the pair's margin (data.columns.margin)", 0, kAny))
+      out.row.margin = *margin;
+  if (!name_of(Column::kScoreA).empty()) {
+    auto chosen = take(Column::kScoreA, "a score (reward.score_margin)", -kAny, kAny);
+    auto rejected =
+        chosen ? take(Column::kScoreB, "a score (reward.score_margin)", -kAny, kAny) : std::optional<float>();
+    // An answer that was chosen against its score has no margin.
+    if (chosen && rejected)
+      out.row.margin = static_cast<float>(options.score_margin * std::max(0.0, double{*chosen} - double{*rejected}));
   }
-  out.row.weight = weight;
-  if (weight == 0) ++out.occurrences[static_cast<size_t>(Oddity::kZeroWeight)];
+  if (options.format == Format::kScored) {
+    const std::string text = cell(Column::kWinner);
+    if (!std::isfinite(parse_probability(text)))
+      count_oddity(out, Oddity::kBadLabel, 1);
+    else if (auto score = number_of(path, name_of(Column::kWinner), "the answer's score", text,
+                                    options.unit_scores ? 0 : -kAny, options.unit_scores ? 1 : kAny, out))
+      out.row.score = *score;
+  }
+}
+
+void set_label_of_scores(double a, double b, const ReadOptions& options, ParsedRow& out) {
+  if (!std::isfinite(a) || !std::isfinite(b)) return count_oddity(out, Oddity::kBadLabel, 1);
+  set_label(a > b, a < b, a == b, out);
+  if (options.purpose == Purpose::kTrain && options.score_margin > 0)
+    out.row.margin = static_cast<float>(options.score_margin * std::abs(a - b));
 }
 
 bool winner_label(std::string_view winner, std::array<double, 3>& label) {
