@@ -2,7 +2,7 @@
 
 #include "base/file.h"
 #include "cli/commands.h"
-#include "rows/sample.h"
+#include "sample/sample.h"
 #include "setup/data_summary.h"
 #include "setup/open_model.h"
 

@@ -39,6 +39,14 @@ float TokenizedDataset::weight(int64_t row) const {
   return file_weights_ == nullptr ? own : own * file_weights_->at(source(row).first);
 }
 
+float TokenizedDataset::margin(int64_t row) const {
+  return parts_->margins[at(row)];
+}
+
+float TokenizedDataset::score(int64_t row) const {
+  return parts_->scores[at(row)];
+}
+
 int64_t TokenizedDataset::source_row(int64_t row) const {
   return parts_->source_rows[at(row)];
 }
@@ -120,6 +128,8 @@ void DatasetBuilder::add(std::span<const PreferenceRow> rows) {
       add_tokens(std::move(block[i].text.ids), part[i].has_label ? part[i].label : std::array<float, 3>{},
                  std::move(block[i].swapped.ids));
       parts_.weights.back() = part[i].weight;
+      parts_.margins.back() = part[i].margin;
+      parts_.scores.back() = part[i].score;
       parts_.source_rows.back() = part[i].source_row + (parts_.rows_before.empty() ? 0 : parts_.rows_before.back());
       parts_.full_lengths.back() = block[i].text.full_length;
     }
@@ -142,7 +152,10 @@ void DatasetBuilder::add_tokens(std::vector<int32_t> tokens, std::array<float, 3
   append(tokens);
   if (options_.with_swapped) append(swapped);
   parts_.labels.push_back(label);
-  parts_.weights.push_back(1);
+  const PreferenceRow usual;
+  parts_.weights.push_back(usual.weight);
+  parts_.margins.push_back(usual.margin);
+  parts_.scores.push_back(usual.score);
   parts_.source_rows.push_back(static_cast<int64_t>(parts_.labels.size()));
 }
 

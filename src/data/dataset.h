@@ -22,7 +22,7 @@ struct DatasetParts {
   /** Start of each text's tokens, rows * variants of them and one more at the end. */
   std::vector<int64_t> offsets{0};
   std::vector<std::array<float, 3>> labels;
-  std::vector<float> weights;
+  std::vector<float> weights, margins, scores;
   /** Rows of several files are counted on from one to the next. */
   std::vector<int64_t> source_rows, full_lengths;
   /** For each file the source rows of those before it; empty = one file. */
@@ -45,6 +45,10 @@ class TokenizedDataset {
   std::array<float, 3> label(int64_t row, bool swap = false) const;
   /** How much the row counts in training's loss. */
   float weight(int64_t row) const;
+  /** By how much the better answer's reward is to be ahead in training. */
+  float margin(int64_t row) const;
+  /** Of a single answer; NaN when the row has none. */
+  float score(int64_t row) const;
   /** The row's number in the file it came from, counted on over the files where there are several. */
   int64_t source_row(int64_t row) const;
   /** The place of that file in the list of files, and the row's number in it. */

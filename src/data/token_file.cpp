@@ -124,7 +124,7 @@ LoadedDataset parse_meta(std::string_view meta, std::span<const int32_t> tokens,
   reader.get(parts.pad_id);
   reader.get(parts.offsets);
   reader.get(parts.labels);
-  reader.get(parts.weights);
+  for (auto* numbers : {&parts.weights, &parts.margins, &parts.scores}) reader.get(*numbers);
   reader.get(parts.source_rows);
   reader.get(parts.full_lengths);
   reader.get(parts.rows_before);
@@ -136,7 +136,8 @@ LoadedDataset parse_meta(std::string_view meta, std::span<const int32_t> tokens,
   reader.get(num_ids);
   const size_t rows = parts.labels.size();
   if ((parts.variants != 1 && parts.variants != 2) || num_ids != rows || keys.size() != rows || turns.size() != rows ||
-      parts.weights.size() != rows || parts.source_rows.size() != rows || parts.full_lengths.size() != rows ||
+      parts.weights.size() != rows || parts.margins.size() != rows || parts.scores.size() != rows ||
+      parts.source_rows.size() != rows || parts.full_lengths.size() != rows ||
       parts.offsets.size() != rows * static_cast<size_t>(parts.variants) + 1)
     throw Error("the rows' data do not fit each other");
   int64_t last = 0;
@@ -211,7 +212,7 @@ void TokenFileWriter::commit(const DatasetParts& parts, const LoadedDataset& res
   meta.put(parts.pad_id);
   meta.put(parts.offsets);
   meta.put(parts.labels);
-  meta.put(parts.weights);
+  for (const auto* numbers : {&parts.weights, &parts.margins, &parts.scores}) meta.put(*numbers);
   meta.put(parts.source_rows);
   meta.put(parts.full_lengths);
   meta.put(parts.rows_before);

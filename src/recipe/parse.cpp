@@ -260,6 +260,39 @@ class Parser {
       problem(place("data.swap"), "data.swap",
               fmt::format("expected none with task: reward, which reads each answer by itself; found {}",
                           choice_name(recipe_.data.swap)));
+    check_reward();
+  }
+
+  void check_reward() {
+    const Recipe::Reward& reward = recipe_.reward;
+    const Recipe::Data& data = recipe_.data;
+    const bool single = recipe_.task == Recipe::TaskKind::kReward && reward.loss != Recipe::RewardLoss::kPairs;
+    if (recipe_.task != Recipe::TaskKind::kReward)
+      for (auto [key, set] : {std::pair{"reward.loss", reward.loss != Recipe::RewardLoss::kPairs},
+                              {"reward.score_margin", reward.score_margin > 0},
+                              {"data.columns.margin", data.columns.margin.has_value()}})
+        if (set) problem(place(key), key, "is for task: reward");
+    if (data.format == Format::kScored && !single)
+      problem(place("data.format"), "data.format",
+              "scored is for task: reward with reward.loss: regression or bce; pairs of answers have another format");
+    if (data.columns.score && data.format != Format::kScored)
+      problem(place("data.columns.score"), "data.columns.score", "is for data.format: scored");
+    if (single) {
+      const std::string why = fmt::format("has no meaning with reward.loss: {}", choice_name(reward.loss));
+      if (data.columns.margin) problem(place("data.columns.margin"), "data.columns.margin", why);
+      if (reward.score_margin > 0) problem(place("reward.score_margin"), "reward.score_margin", why);
+      if (reward.center_coefficient > 0) problem(place("reward.center_coefficient"), "reward.center_coefficient", why);
+      if (recipe_.train.label_smoothing > 0) problem(place("train.label_smoothing"), "train.label_smoothing", why);
+    }
+    if (reward.score_margin > 0) {
+      if (data.columns.margin)
+        problem(place("reward.score_margin", "data.columns.margin"), "reward.score_margin",
+                "gives margins, and so does data.columns.margin: set one of them");
+      if (data.format != Format::kChosen && data.format != Format::kRanked && data.format != Format::kHelpSteer3)
+        problem(place("reward.score_margin"), "reward.score_margin",
+                fmt::format("needs scores of answers (data.format: chosen, ranked or helpsteer3), found data.format: {}",
+                            choice_name(data.format)));
+    }
   }
 
   void check_columns() {
@@ -268,9 +301,11 @@ class Parser {
     if (!reads_generic(recipe_)) {
       Recipe::Columns of_generic = columns;
       of_generic.weight.reset();
+      of_generic.margin.reset();
+      of_generic.score.reset();
       if (of_generic != Recipe::Columns{})
         problem(at, "data.columns",
-                fmt::format("is for data.format: generic only (but for data.columns.weight), found data.format: {}",
+                fmt::format("is for data.format: generic only (but for weight, margin and score), found data.format: {}",
                             choice_name(recipe_.data.format)));
       return;
     }

@@ -20,6 +20,7 @@ namespace gavel {
 struct Recipe {
   enum class TaskKind : uint8_t { kJudge, kReward };
   enum class RewardTies : uint8_t { kDavidson, kNone };
+  enum class RewardLoss : uint8_t { kPairs, kRegression, kBce };
   enum class ComputeType : uint8_t { kAuto, kBFloat16, kFloat32 };
   /** What the head starts from; kAuto = the base's own where it has one, else kFresh. */
   enum class Head : uint8_t { kAuto, kBase, kFresh };
@@ -32,8 +33,10 @@ struct Recipe {
   TaskKind task = TaskKind::kJudge;
 
   struct Reward {
+    RewardLoss loss = RewardLoss::kPairs;
     RewardTies ties = RewardTies::kDavidson;
     double center_coefficient = 0;
+    double score_margin = 0;
     bool operator==(const Reward&) const = default;
   } reward;
 
@@ -60,9 +63,9 @@ struct Recipe {
     bool operator==(const Lora&) const = default;
   } lora;
 
-  /** Column names of a file of format generic; `weight` of any file. */
+  /** Column names of a file of format generic; `weight` and `margin` of any, `score` of format scored. */
   struct Columns {
-    std::optional<std::string> id, prompt, response_a, response_b, label_a, label_b, label_tie, winner, weight;
+    std::optional<std::string> id, prompt, response_a, response_b, label_a, label_b, label_tie, winner, weight, margin, score;
     bool operator==(const Columns&) const = default;
   };
 

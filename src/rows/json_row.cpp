@@ -6,6 +6,8 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "rows/labels.h"
+#include "rows/messages.h"
+#include "rows/ranked_row.h"
 
 namespace gavel {
 
@@ -13,153 +15,50 @@ namespace {
 
 namespace dom = simdjson::dom;
 
-/** The value of a key; of a key that is there twice the last, as other parsers have it. */
-bool find_key(dom::object object, std::string_view key, dom::element& value) {
-  bool found = false;
-  for (auto field : object)
-    if (field.key == key) {
-      value = field.value;
-      found = true;
-    }
-  return found;
-}
-
-/** A list of strings and nulls, or a string. */
-std::string take_turns(dom::element value, Cells cells, Turns& out) {
-  std::string_view text;
-  if (value.get(text) == simdjson::SUCCESS) return parse_cell(text, cells, out);
-  dom::array list;
-  if (value.is_null()) {
-    out.texts.emplace_back();
-    ++out.null_turns;
-  } else if (value.get(list) == simdjson::SUCCESS) {
-    for (dom::element item : list) {
-      if (item.is_null()) {
-        ++out.null_turns;
-        out.texts.emplace_back();
-      } else if (item.get(text) == simdjson::SUCCESS) {
-        out.texts.emplace_back(text);
-      } else {
-        out = Turns();
-        out.texts.push_back(simdjson::minify(value));
-        return "expected a list of strings and nulls";
-      }
-    }
-  } else {
-    out.texts.push_back(simdjson::minify(value));
-    return "expected a string or a list of strings";
-  }
-  out.all_null = out.null_turns > 0 && out.null_turns == static_cast<int64_t>(out.texts.size());
-  return "";
-}
-
-/** Messages of a conversation: a system's text stands before the first user's, and the assistant's messages are the answers.
- * `answers` gets as many turns as there are assistant's messages. */
-std::string take_messages(dom::array list, Turns& prompt, Turns& answers) {
-  std::string system;
-  std::string_view last;
-  for (dom::element item : list) {
-    dom::object message;
-    std::string_view role, content;
-    dom::element value;
-    if (item.get(message) != simdjson::SUCCESS || !find_key(message, "role", value) ||
-        value.get(role) != simdjson::SUCCESS)
-      return "expected messages, each an object with 'role' and 'content'";
-    if (!find_key(message, "content", value) ||
-        (!value.is_null() && value.get(content) != simdjson::SUCCESS))
-      return fmt::format("a message of '{}' has a content that is no text", role);
-    if (role == "assistant" || role == "model" || role == "gpt") {
-      if (last == "assistant") return "two messages of the assistant follow each other";
-      answers.texts.emplace_back(content);
-      last = "assistant";
-    } else if (role == "user" || role == "human" || role == "prompter") {
-      if (last == "user") return "two messages of the user follow each other";
-      prompt.texts.push_back(system.empty() ? std::string(content) : system + "\n\n" + std::string(content));
-      system.clear();
-      last = "user";
-    } else if (role == "system" && last.empty()) {
-      system = content;
-    } else {
-      return fmt::format("a message of '{}', which is neither the user's nor the assistant's", role);
-    }
-  }
-  return "";
-}
-
-/** Format::kChosen: texts, or lists of messages. Answers that are whole conversations bring the prompt's turns themselves. */
-std::string take_chosen(dom::object object, const std::array<std::string, kNumColumns>& names,
-                        std::array<Turns, 3>& turns) {
-  dom::array messages;
+/** Format::kChosen and those like it: texts, or lists of messages. Answers that are whole conversations bring the prompt's
+ * turns themselves. */
+std::string take_conversations(dom::object object, const detail::ColumnNames& names,
+                               std::array<Turns, 3>& turns) {
   dom::element value;
   if (find_key(object, names[1], value)) {
     Turns answers;
-    if (value.get(messages) != simdjson::SUCCESS) {
-      take_turns(value, Cells::kText, turns[0]);
-    } else if (std::string why = take_messages(messages, turns[0], answers); !why.empty()) {
-      return fmt::format("key '{}': {}", names[1], why);
-    }
+    if (std::string why = take_prompt(value, names[1], turns[0], answers); !why.empty()) return why;
     // A prompt that goes over several rounds has answers that both conversations share.
     turns[1].texts = turns[2].texts = answers.texts;
   }
   for (size_t i : {1, 2}) {
     if (!find_key(object, names[i + 1], value)) continue;  // told of by the caller
-    if (value.get(messages) != simdjson::SUCCESS) {
-      Turns text;
-      if (std::string why = take_turns(value, Cells::kText, text); !why.empty())
-        return fmt::format("key '{}': {}", names[i + 1], why);
-      turns[i].texts.insert(turns[i].texts.end(), text.texts.begin(), text.texts.end());
-      turns[i].null_turns += text.null_turns;
-      continue;
-    }
-    Turns prompt, answers;
-    if (std::string why = take_messages(messages, prompt, answers); !why.empty())
-      return fmt::format("key '{}': {}", names[i + 1], why);
-    if (answers.texts.empty()) return fmt::format("key '{}': the assistant says nothing", names[i + 1]);
-    if (prompt.texts.empty()) {
-      turns[i].texts.insert(turns[i].texts.end(), answers.texts.begin(), answers.texts.end());
-      continue;
-    }
-    if (i == 2 && turns[1].texts.size() == answers.texts.size() && prompt.texts != turns[0].texts)
+    Turns prompt;
+    if (std::string why = take_answer(value, names[i + 1], prompt, turns[i]); !why.empty()) return why;
+    if (prompt.texts.empty()) continue;
+    if (i == 2 && turns[1].texts.size() == turns[2].texts.size() && prompt.texts != turns[0].texts)
       return fmt::format("'{}' and '{}' have different messages of the user", names[2], names[3]);
     turns[0].texts = std::move(prompt.texts);
-    turns[i].texts = std::move(answers.texts);
   }
   if (turns[0].texts.empty()) turns[0].texts.emplace_back();
   return "";
 }
 
-/** A label as a text: numbers and truth values as JSON writes them, "" for null. */
-std::string label_text(dom::element value) {
-  std::string_view text;
-  if (value.get(text) == simdjson::SUCCESS) return std::string(text);
-  return value.is_null() ? "" : simdjson::minify(value);
-}
-
-void take_label(dom::object object, const std::array<std::string, kNumColumns>& names, const ReadOptions& options,
+void take_label(dom::object object, const detail::ColumnNames& names, const ReadOptions& options,
                 ParsedRow& out) {
-  dom::element value;
   const std::string& winner = names[static_cast<size_t>(Column::kWinner)];
   if (!winner.empty()) {
-    const std::string text = find_key(object, winner, value) ? label_text(value) : "";
+    const std::string text = text_of_key(object, winner);
     detail::set_label(detail::winner_label(text, options.spellings), text, out);
     return;
   }
   std::array<double, 3> label{-1, -1, -1};
   std::string spelled;
   for (size_t i = 0; i < 3; ++i) {
-    std::string share;
-    if (find_key(object, names[static_cast<size_t>(Column::kLabelA) + i], value)) {
-      double number = 0;
-      share = label_text(value);
-      label[i] = value.get(number) == simdjson::SUCCESS ? number : detail::parse_probability(share);
-    }
+    const std::string share = text_of_key(object, names[static_cast<size_t>(Column::kLabelA) + i]);
+    label[i] = detail::parse_probability(share);
     spelled += (i > 0 ? ", " : "") + share;
   }
   detail::set_label(label, spelled, out);
 }
 
 /** With cells: json, strings are lists of turns when all of a row's are: an answer that is a list by itself is a text. */
-Cells string_cells(dom::object object, const std::array<std::string, kNumColumns>& names, Cells cells) {
+Cells string_cells(dom::object object, const detail::ColumnNames& names, Cells cells) {
   if (cells != Cells::kJson) return cells;
   for (size_t i = 0; i < 3; ++i) {
     dom::element value;
@@ -247,7 +146,7 @@ bool replace_unknown_numbers(std::string_view json, std::string& out) {
 }
 
 /** Parses the text of an object; `scratch` holds it where replace_unknown_numbers() was needed. */
-simdjson::error_code parse_object(dom::parser& parser, std::string_view& text, std::string& scratch, dom::object& out) {
+simdjson::error_code read_object(dom::parser& parser, std::string_view& text, std::string& scratch, dom::object& out) {
   dom::element root;
   simdjson::error_code error = parser.parse(text.data(), text.size()).get(root);
   if (error && replace_unknown_numbers(text, scratch)) {
@@ -272,14 +171,14 @@ std::optional<std::vector<std::string>> json_keys(std::string_view line) {
   dom::parser parser;
   dom::object object;
   std::string_view text = valid;
-  if (parse_object(parser, text, scratch, object)) return std::nullopt;
+  if (read_object(parser, text, scratch, object)) return std::nullopt;
   std::vector<std::string> keys;
   for (auto field : object) keys.emplace_back(field.key);
   return keys;
 }
 
-JsonRowParser::JsonRowParser(std::string path, const ReadOptions& options, bool has_labels)
-    : path_(std::move(path)), options_(options), names_(detail::column_names(options)), has_labels_(has_labels) {}
+JsonRowParser::JsonRowParser(std::string path, const ReadOptions& options, detail::ColumnNames names, bool has_labels)
+    : path_(std::move(path)), options_(options), names_(std::move(names)), has_labels_(has_labels) {}
 
 void JsonRowParser::parse(const RawRow& raw, ParsedRow& out) const {
   auto count = [&](Oddity oddity, int64_t n) { out.occurrences[static_cast<size_t>(oddity)] += n; };
@@ -297,50 +196,60 @@ void JsonRowParser::parse(const RawRow& raw, ParsedRow& out) const {
   out.row.source_row = raw.row;
   dom::object object;
   std::string scratch;
-  if (auto error = parse_object(parser, line, scratch, object)) {
+  if (auto error = read_object(parser, line, scratch, object)) {
     out.broken = fmt::format("{}: row {}: expected a JSON object on each line, found {}: {}", path_, raw.row,
                              json_excerpt(line), simdjson::error_message(error));
     return;
   }
-  const Cells cells = string_cells(object, names_, options_.cells);
-  std::array<Turns, 3> turns;
-  for (size_t i = 0; i < 3; ++i) {
-    const std::string& column = names_[i + 1];
+  parse_object(object, line, out);
+}
+
+void JsonRowParser::parse_object(dom::object object, std::string_view line, ParsedRow& out) const {
+  const Format format = options_.format;
+  for (size_t c = static_cast<size_t>(Column::kPrompt); c <= static_cast<size_t>(Column::kResponseB); ++c) {
     dom::element value;
-    const bool chosen = options_.format == Format::kChosen;
-    if (!find_key(object, column, value)) {
-      if (chosen && i == 0) continue;  // the prompt may be in the conversations
-      std::vector<std::string> keys;
-      for (auto field : object) keys.emplace_back(field.key);
-      out.broken = fmt::format("{}: row {}: expected a key '{}', found {}{}: {}", path_, raw.row, column,
-                               fmt::join(keys, ", "), did_you_mean(column, keys), detail::format_hint(keys));
-      return;
-    }
-    if (chosen) continue;
-    std::string why = take_turns(value, cells, turns[i]);
-    if (why.empty()) continue;
-    count(Oddity::kNotJson, 1);
-    if (out.not_json.empty()) out.not_json = fmt::format("key '{}': {}", column, why);
+    if (names_[c].empty() || find_key(object, names_[c], value)) continue;
+    if (c == static_cast<size_t>(Column::kPrompt) && detail::prompt_is_optional(format)) continue;
+    std::vector<std::string> keys;
+    for (auto field : object) keys.emplace_back(field.key);
+    out.broken = fmt::format("{}: row {}: expected a key '{}', found {}{}: {}", path_, out.row.source_row, names_[c],
+                             fmt::join(keys, ", "), did_you_mean(names_[c], keys), detail::format_hint(keys));
+    return;
   }
-  if (options_.format == Format::kChosen) {
-    out.not_json = take_chosen(object, names_, turns);
-    if (!out.not_json.empty()) count(Oddity::kNotJson, 1);
-  }
-  detail::finish_texts(turns[0], turns[1], turns[2], out);
-  out.row.id = std::to_string(raw.row);
+  out.row.id = std::to_string(out.row.source_row);
   if (dom::element id; !names_[0].empty() && find_key(object, names_[0], id)) out.row.id = take_id(id, line, names_[0]);
-  if (options_.format == Format::kChosen)
+  detail::set_numbers(
+      path_, names_, options_,
+      [&](Column column) { return text_of_key(object, names_[static_cast<size_t>(column)]); }, out);
+  if (!out.broken.empty()) return;
+  if (format == Format::kRanked) return take_ranked(object, names_, options_, has_labels_, out);
+
+  std::array<Turns, 3> turns;
+  if (format == Format::kChosen || format == Format::kHelpSteer3 || format == Format::kScored) {
+    out.not_json = take_conversations(object, names_, turns);
+  } else {
+    const Cells cells = string_cells(object, names_, options_.cells);
+    for (size_t i = 0; i < 3; ++i) {
+      dom::element value;
+      find_key(object, names_[i + 1], value);
+      std::string why = take_turns(value, cells, turns[i]);
+      if (why.empty()) continue;
+      ++out.occurrences[static_cast<size_t>(Oddity::kNotJson)];
+      if (out.not_json.empty()) out.not_json = fmt::format("key '{}': {}", names_[i + 1], why);
+    }
+  }
+  if (!out.not_json.empty() && out.occurrences[static_cast<size_t>(Oddity::kNotJson)] == 0)
+    ++out.occurrences[static_cast<size_t>(Oddity::kNotJson)];
+  if (format == Format::kScored) return detail::take_texts(std::move(turns[0]), std::move(turns[1]), out);
+  detail::take_texts(std::move(turns[0]), std::move(turns[1]), std::move(turns[2]), out);
+  if (format == Format::kChosen)
     detail::set_label({1, 0, 0}, "", out);
+  else if (has_labels_ && format == Format::kHelpSteer3)
+    // Below 0: the first answer is the better one.
+    detail::set_label_of_scores(
+        -detail::parse_probability(text_of_key(object, names_[static_cast<size_t>(Column::kWinner)])), 0, options_, out);
   else if (has_labels_)
     take_label(object, names_, options_, out);
-  if (const std::string& weight = names_[static_cast<size_t>(Column::kWeight)]; !weight.empty()) {
-    dom::element value;
-    // Of a row without the key the text is empty, which is no weight.
-    detail::set_weight(path_, weight, find_key(object, weight, value) ? label_text(value) : "", out);
-  }
-  out.row.prompt = std::move(turns[0].texts);
-  out.row.response_a = std::move(turns[1].texts);
-  out.row.response_b = std::move(turns[2].texts);
 }
 
 }  // namespace gavel

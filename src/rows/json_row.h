@@ -1,4 +1,6 @@
 #pragma once
+#include <simdjson.h>
+
 #include <array>
 #include <optional>
 #include <string>
@@ -13,15 +15,17 @@ namespace gavel {
 class JsonRowParser {
  public:
   /** `path` names the file in messages; `has_labels`: the file has the label columns that `options` ask for. */
-  JsonRowParser(std::string path, const ReadOptions& options, bool has_labels);
+  JsonRowParser(std::string path, const ReadOptions& options, detail::ColumnNames names, bool has_labels);
   /** Parses RawRow::line; may be called from several threads at once. A line that is no JSON object sets
    * ParsedRow::broken. */
   void parse(const RawRow& raw, ParsedRow& out) const;
 
  private:
+  void parse_object(simdjson::dom::object object, std::string_view line, ParsedRow& out) const;
+
   std::string path_;
   ReadOptions options_;
-  std::array<std::string, kNumColumns> names_;
+  detail::ColumnNames names_;
   bool has_labels_;
 };
 

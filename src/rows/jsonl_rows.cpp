@@ -15,7 +15,7 @@ constexpr std::string_view kBlanks = " \t\r\n";
 class JsonlRows final : public RowSource {
  public:
   JsonlRows(std::shared_ptr<const MappedFile> file, const ReadOptions& options)
-      : file_(std::move(file)), options_(options), names_(detail::column_names(options)) {
+      : file_(std::move(file)), options_(options) {
     text_ = file_->text();
     if (text_.starts_with("\xEF\xBB\xBF")) position_ = 3;
     const size_t first = text_.find_first_not_of(kBlanks, position_);
@@ -23,8 +23,10 @@ class JsonlRows final : public RowSource {
       in_array_ = true;
       position_ = first + 1;
     }
-    find_labels();
-    parser_.emplace(path(), options_, has_labels_);
+    const std::vector<std::string> keys = first_keys();
+    names_ = detail::column_names(options_, keys);
+    find_labels(keys);
+    parser_.emplace(path(), options_, names_, has_labels_);
   }
 
   bool next_rows(size_t bytes, std::vector<RawRow>& rows) override {
@@ -117,18 +119,20 @@ class JsonlRows final : public RowSource {
          position_ >= text_.size() ? "the file's end" : json_excerpt(text_.substr(position_, 100)));
   }
 
-  /** Labels are there when the first line has their keys. */
-  void find_labels() {
+  std::vector<std::string> first_keys() {
     size_t start = position_;
     RawRow first;
     if (!next_line(first.line)) fail("{}: the file is empty: expected a JSON object on each line", path());
     position_ = start;
     items_ = 0;
     closed_ = false;
-    const std::optional<std::vector<std::string>> first_keys = json_keys(first.line);
-    if (!first_keys)
-      fail("{}: row 1: expected a JSON object on each line, found {}", path(), json_excerpt(first.line));
-    const std::vector<std::string>& keys = *first_keys;
+    std::optional<std::vector<std::string>> keys = json_keys(first.line);
+    if (!keys) fail("{}: row 1: expected a JSON object on each line, found {}", path(), json_excerpt(first.line));
+    return std::move(*keys);
+  }
+
+  /** Labels are there when the first line has their keys. */
+  void find_labels(const std::vector<std::string>& keys) {
     int wanted = 0, found = 0;
     std::string absent;
     for (size_t c = 0; c < kNumColumns; ++c) {
@@ -148,7 +152,7 @@ class JsonlRows final : public RowSource {
 
   std::shared_ptr<const MappedFile> file_;
   ReadOptions options_;
-  std::array<std::string, kNumColumns> names_;
+  detail::ColumnNames names_;
   std::string_view text_;
   size_t position_ = 0, released_ = 0;
   bool in_array_ = false, closed_ = false;  // the file is one array of objects, and its end was seen

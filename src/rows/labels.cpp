@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "base/utf8.h"
 
@@ -52,6 +53,30 @@ std::string given_spelling(std::string_view text) {
   return out;
 }
 
+void count_bad_label(std::string_view spelled, ParsedRow& out) {
+  ++out.occurrences[static_cast<size_t>(Oddity::kBadLabel)];
+  out.unknown_label = shown_label(spelled);
+}
+
+/** A number that a cell must hold; without one ParsedRow::broken is set. */
+std::optional<float> number_of(const std::string& path, const std::string& column, std::string_view what,
+                               std::string_view text, double least, double most, ParsedRow& out) {
+  const double number = parse_probability(text);
+  const auto found = static_cast<float>(number);
+  // Negated, so that NaN is refused too.
+  if (number >= least && number <= most && std::isfinite(found)) return found;
+  std::string shown;
+  append_lossy(shown, text.substr(0, 40));
+  const bool bounded = std::isfinite(most);
+  out.broken = fmt::format("{}: row {}: '{}' is {}: expected a number{}, found '{}'", path, out.row.source_row, column,
+                           what,
+                           bounded                 ? fmt::format(" from {} to {}", least, most)
+                           : std::isfinite(least) ? fmt::format(" of {} or more", least)
+                                                   : "",
+                           shown);
+  return std::nullopt;
+}
+
 }  // namespace
 
 double parse_probability(std::string_view text) {
@@ -68,31 +93,51 @@ void set_label(const std::array<double, 3>& label, std::string_view spelled, Par
   const auto [a, b, tie] = label;
   double sum = a + b + tie;
   // Negated comparisons, so that NaN counts as bad.
-  if (!(a >= 0 && b >= 0 && tie >= 0) || !(sum > 0) || !std::isfinite(sum)) {
-    ++out.occurrences[static_cast<size_t>(Oddity::kBadLabel)];
-    out.unknown_label = shown_label(spelled);
-    return;
-  }
+  if (!(a >= 0 && b >= 0 && tie >= 0) || !(sum > 0) || !std::isfinite(sum)) return count_bad_label(spelled, out);
   // Shares written with three digits are no oddity.
   if (std::abs(sum - 1) > 2e-3) ++out.occurrences[static_cast<size_t>(Oddity::kLabelSum)];
   out.row.label = {static_cast<float>(a / sum), static_cast<float>(b / sum), static_cast<float>(tie / sum)};
   out.row.has_label = true;
 }
 
-void set_weight(const std::string& path, const std::string& column, std::string_view text, ParsedRow& out) {
-  const double number = parse_probability(text);
-  const auto weight = static_cast<float>(number);
-  // Negated, so that NaN is refused too.
-  if (!(number >= 0 && std::isfinite(weight))) {
-    std::string shown;
-    append_lossy(shown, text.substr(0, 40));
-    out.broken = fmt::format(
-        "{}: row {}: '{}' is the row's weight (data.columns.weight): expected a number of 0 or more, found '{}'", path,
-        out.row.source_row, column, shown);
-    return;
+void set_numbers(const std::string& path, const ColumnNames& names, const ReadOptions& options,
+                 const std::function<std::string(Column)>& cell, ParsedRow& out) {
+  constexpr double kAny = std::numeric_limits<double>::infinity();
+  auto name_of = [&](Column column) -> const std::string& { return names[static_cast<size_t>(column)]; };
+  auto take = [&](Column column, std::string_view what, double least, double most) {
+    return number_of(path, name_of(column), what, cell(column), least, most, out);
+  };
+  if (!name_of(Column::kWeight).empty())
+    if (auto weight = take(Column::kWeight, "the row's weight (data.columns.weight)", 0, kAny)) {
+      out.row.weight = *weight;
+      if (*weight == 0) ++out.occurrences[static_cast<size_t>(Oddity::kZeroWeight)];
+    }
+  if (!name_of(Column::kMargin).empty())
+    if (auto margin = take(Column::kMargin, "the pair's margin (data.columns.margin)", 0, kAny))
+      out.row.margin = *margin;
+  if (!name_of(Column::kScoreA).empty()) {
+    auto chosen = take(Column::kScoreA, "a score (reward.score_margin)", -kAny, kAny);
+    auto rejected =
+        chosen ? take(Column::kScoreB, "a score (reward.score_margin)", -kAny, kAny) : std::optional<float>();
+    // An answer that was chosen against its score has no margin.
+    if (chosen && rejected)
+      out.row.margin = static_cast<float>(options.score_margin * std::max(0.0, double{*chosen} - double{*rejected}));
   }
-  out.row.weight = weight;
-  if (weight == 0) ++out.occurrences[static_cast<size_t>(Oddity::kZeroWeight)];
+  if (options.format == Format::kScored) {
+    const std::string text = cell(Column::kWinner);
+    if (!std::isfinite(parse_probability(text)))
+      count_bad_label(text, out);
+    else if (auto score = number_of(path, name_of(Column::kWinner), "the answer's score", text,
+                                    options.unit_scores ? 0 : -kAny, options.unit_scores ? 1 : kAny, out))
+      out.row.score = *score;
+  }
+}
+
+void set_label_of_scores(double a, double b, const ReadOptions& options, ParsedRow& out) {
+  if (!std::isfinite(a) || !std::isfinite(b)) return count_bad_label(fmt::format("scores {} and {}", a, b), out);
+  set_label({a > b ? 1.0 : 0, a < b ? 1.0 : 0, a == b ? 1.0 : 0}, "", out);
+  if (options.purpose == Purpose::kTrain && options.score_margin > 0)
+    out.row.margin = static_cast<float>(options.score_margin * std::abs(a - b));
 }
 
 std::array<double, 3> winner_label(std::string_view winner, const Spellings& more) {

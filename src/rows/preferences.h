@@ -2,6 +2,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,10 @@ struct PreferenceRow {
   bool has_label = false;
   /** How much the row counts in training's loss; not negative. */
   float weight = 1;
+  /** By how much the better answer's reward is to be ahead in training. */
+  float margin = 0;
+  /** Of Format::kScored, whose answer is response_a: what it was given. NaN: there is none. */
+  float score = std::numeric_limits<float>::quiet_NaN();
   /** Counted from 1: the row after the header (CSV), the line that is not blank (JSONL), or the row (Parquet). */
   int64_t source_row = 0;
 };
@@ -33,7 +38,8 @@ struct Columns {
   std::string id, prompt, response_a, response_b;
   std::string label_a, label_b, label_tie;
   std::string winner;
-  std::string weight;
+  std::string weight, margin;
+  std::string score;
 };
 
 enum class Purpose : uint8_t {
@@ -54,11 +60,17 @@ struct Spellings {
 
 struct ReadOptions {
   Format format = Format::kLmsys;
-  /** For Format::kGeneric alone, but for `weight`, which files of any format can have. Only Purpose::kTrain reads weights. */
+  /** For Format::kGeneric alone, but for `weight` and `margin`, which files of any format can have and only Purpose::kTrain
+   * reads, and `score`, which is for kScored ("" = score). */
   Columns columns;
   Spellings spellings;
+  /** Above 0: a pair's margin is this times the difference of its answers' scores, which kChosen (score_chosen and
+   * score_rejected), kRanked and kHelpSteer3 have. */
+  double score_margin = 0;
+  /** Scores must be from 0 to 1. */
+  bool unit_scores = false;
   Ties ties = Ties::kOutcome;
-  /** Format::kWsdm and kChosen always read plain text. */
+  /** For kLmsys and kGeneric; the others hold plain text. */
   Cells cells = Cells::kJson;
   Purpose purpose = Purpose::kTrain;
   /** The first oddity that would be repaired or dropped is an error instead. */

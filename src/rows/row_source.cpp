@@ -8,9 +8,19 @@
 
 namespace gavel::detail {
 
-std::array<std::string, kNumColumns> column_names(const ReadOptions& options) {
-  const Columns c = options.format == Format::kGeneric ? options.columns : standard_columns(options.format);
-  if (c.prompt.empty() || c.response_a.empty() || c.response_b.empty())
+ColumnNames column_names(const ReadOptions& options, const std::vector<std::string>& header) {
+  auto there = [&](std::string_view name) { return std::find(header.begin(), header.end(), name) != header.end(); };
+  Columns c = options.format == Format::kGeneric ? options.columns : standard_columns(options.format);
+  if (options.format == Format::kScored && !options.columns.score.empty()) c.winner = options.columns.score;
+  if (options.format == Format::kRanked) {
+    if (there("completions")) {
+      c.prompt = "instruction";
+      c.response_a = c.response_b = c.winner = "completions";
+    } else if (there("ranks") && !there("scores")) {
+      c.winner = "ranks";
+    }
+  }
+  if (c.prompt.empty() || c.response_a.empty() || (c.response_b.empty() && options.format != Format::kScored))
     fail("columns: prompt, response_a and response_b must all be named for the format 'generic'");
   bool some = !c.label_a.empty() || !c.label_b.empty() || !c.label_tie.empty();
   bool all = !c.label_a.empty() && !c.label_b.empty() && !c.label_tie.empty();
@@ -18,13 +28,24 @@ std::array<std::string, kNumColumns> column_names(const ReadOptions& options) {
   if (!some && c.winner.empty() && options.purpose == Purpose::kTrain && options.format == Format::kGeneric)
     fail("columns: votes are needed: name data.columns.winner, or label_a, label_b and label_tie");
   if (some && !c.winner.empty()) fail("columns: name either winner or label_a, label_b and label_tie, not both");
-  // Weights belong to training alone.
-  const std::string weight = options.purpose == Purpose::kTrain ? options.columns.weight : "";
-  return {c.id, c.prompt, c.response_a, c.response_b, c.label_a, c.label_b, c.label_tie, c.winner, weight};
+  ColumnNames names = {c.id,        c.prompt, c.response_a, c.response_b, c.label_a, c.label_b,
+                       c.label_tie, c.winner, "",           "",           "",        ""};
+  if (options.purpose == Purpose::kTrain) {
+    names[static_cast<size_t>(Column::kWeight)] = options.columns.weight;
+    names[static_cast<size_t>(Column::kMargin)] = options.columns.margin;
+    if (options.format == Format::kChosen && options.score_margin > 0) {
+      names[static_cast<size_t>(Column::kScoreA)] = "score_chosen";
+      names[static_cast<size_t>(Column::kScoreB)] = "score_rejected";
+    }
+  }
+  return names;
 }
 
-ColumnIndex find_columns(const std::string& path, const std::array<std::string, kNumColumns>& names,
-                         const ReadOptions& options, const std::vector<std::string>& header) {
+bool prompt_is_optional(Format format) {
+  return format == Format::kChosen || format == Format::kScored || format == Format::kRanked;
+}
+
+ColumnIndex find_columns(const std::string& path, const ColumnNames& names, const ReadOptions& options, const std::vector<std::string>& header) {
   auto missing = [&](const std::string& column) {
     fail("{}: expected a column '{}', found {}{}: {}", path, column, fmt::join(header, ", "),
          did_you_mean(column, header), format_hint(header));
@@ -41,7 +62,7 @@ ColumnIndex find_columns(const std::string& path, const std::array<std::string, 
       labels_found += is_label(c);
       if (std::find(found + 1, header.end(), names[c]) != header.end())
         fail("{}: the header names the column '{}' twice", path, names[c]);
-    } else if (c >= static_cast<size_t>(options.format == Format::kChosen ? Column::kResponseA : Column::kPrompt) &&
+    } else if (c >= static_cast<size_t>(prompt_is_optional(options.format) ? Column::kResponseA : Column::kPrompt) &&
                !is_label(c)) {
       missing(names[c]);
     }
@@ -68,17 +89,40 @@ bool labels_found(const ColumnIndex& index) {
   return index[static_cast<size_t>(Column::kLabelA)] >= 0 || index[static_cast<size_t>(Column::kWinner)] >= 0;
 }
 
-void finish_texts(const Turns& prompt, const Turns& a, const Turns& b, ParsedRow& out) {
-  auto count = [&](Oddity oddity, int64_t n) { out.occurrences[static_cast<size_t>(oddity)] += n; };
-  count(Oddity::kNullTurn, prompt.null_turns + a.null_turns + b.null_turns);
-  count(Oddity::kLoneSurrogate, prompt.lone_surrogates + a.lone_surrogates + b.lone_surrogates);
-  count(Oddity::kInvalidUtf8, prompt.invalid_utf8 + a.invalid_utf8 + b.invalid_utf8);
+namespace {
+
+void count_oddity(ParsedRow& out, Oddity oddity, int64_t places) {
+  out.occurrences[static_cast<size_t>(oddity)] += places;
+}
+
+void count_repairs(const Turns& turns, ParsedRow& out) {
+  count_oddity(out, Oddity::kNullTurn, turns.null_turns);
+  count_oddity(out, Oddity::kLoneSurrogate, turns.lone_surrogates);
+  count_oddity(out, Oddity::kInvalidUtf8, turns.invalid_utf8);
+}
+
+}  // namespace
+
+void take_texts(Turns prompt, Turns a, Turns b, ParsedRow& out) {
+  for (const Turns* turns : {&prompt, &a, &b}) count_repairs(*turns, out);
   if (a.all_null && b.all_null)
-    count(Oddity::kBothNull, 1);
+    count_oddity(out, Oddity::kBothNull, 1);
   else if (a.empty_text() || b.empty_text())
-    count(Oddity::kEmptyResponse, a.empty_text() + b.empty_text());
-  if (prompt.texts.size() != a.texts.size() || prompt.texts.size() != b.texts.size()) count(Oddity::kUnequalTurns, 1);
-  if (a.texts == b.texts) count(Oddity::kIdentical, 1);
+    count_oddity(out, Oddity::kEmptyResponse, a.empty_text() + b.empty_text());
+  if (prompt.texts.size() != a.texts.size() || prompt.texts.size() != b.texts.size())
+    count_oddity(out, Oddity::kUnequalTurns, 1);
+  if (a.texts == b.texts) count_oddity(out, Oddity::kIdentical, 1);
+  out.row.prompt = std::move(prompt.texts);
+  out.row.response_a = std::move(a.texts);
+  out.row.response_b = std::move(b.texts);
+}
+
+void take_texts(Turns prompt, Turns answer, ParsedRow& out) {
+  for (const Turns* turns : {&prompt, &answer}) count_repairs(*turns, out);
+  if (answer.empty_text()) count_oddity(out, Oddity::kEmptyResponse, 1);
+  if (prompt.texts.size() != answer.texts.size()) count_oddity(out, Oddity::kUnequalTurns, 1);
+  out.row.prompt = std::move(prompt.texts);
+  out.row.response_a = std::move(answer.texts);
 }
 
 }  // namespace gavel::detail

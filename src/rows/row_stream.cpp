@@ -54,7 +54,8 @@ struct RowStream::State {
     }
     // Without label columns there is nothing to compare but texts, and no label to be wrong.
     if (options.find_repeats || options.drop_duplicates) {
-      auto repeat = repeats->add(row.pair, row.row.label);
+      auto repeat = repeats->add(row.pair, options.format == Format::kScored ? std::array<float, 3>{row.row.score, 0, 0}
+                                                                            : row.row.label);
       occurrences[static_cast<size_t>(Oddity::kDuplicate)] = repeat.duplicate;
       occurrences[static_cast<size_t>(Oddity::kContradictory)] = repeat.contradictory;
     }
@@ -119,7 +120,7 @@ RowStream::RowStream(const std::filesystem::path& path, const ReadOptions& optio
   state_->options = options;
   state_->repeats = repeats ? std::move(repeats) : std::make_shared<RepeatFinder>();
   // These files hold plain text; read as JSON no row would be left.
-  if (options.format == Format::kWsdm || options.format == Format::kChosen) state_->options.cells = Cells::kText;
+  if (options.format != Format::kLmsys && options.format != Format::kGeneric) state_->options.cells = Cells::kText;
   state_->source = detail::open_rows(path, state_->options);
 }
 
@@ -139,10 +140,14 @@ bool RowStream::next_block(std::vector<PreferenceRow>& rows) {
     for (size_t i = begin; i < end; ++i) {
       s.source->parse(s.raw[i], s.parsed[i]);
       s.parsed[i].pair = fingerprint(s.parsed[i].row);
+      for (ParsedRow& row : s.parsed[i].more) row.pair = fingerprint(row.row);
     }
   });
-  for (auto& row : s.parsed)
+  for (auto& row : s.parsed) {
     if (s.clean(row)) rows.push_back(std::move(row.row));
+    for (auto& pair : row.more)
+      if (s.clean(pair)) rows.push_back(std::move(pair.row));
+  }
   return true;
 }
 

@@ -46,8 +46,7 @@ void each_file(const std::string& key, const DataFiles& list, Take take) {
     }
 }
 
-ReadOptions options_of(const Recipe& recipe, Purpose purpose, const DataFile& file) {
-  ReadOptions options = read_options(recipe, purpose);
+ReadOptions options_of(ReadOptions options, const DataFile& file) {
   options.format = file.format.value_or(options.format);
   options.cells = file.cells.value_or(options.cells);
   return options;
@@ -58,7 +57,7 @@ ReadOptions options_of(const Recipe& recipe, Purpose purpose, const DataFile& fi
 std::vector<TrainFile> train_files(const Recipe& recipe, Purpose purpose) {
   std::vector<TrainFile> files;
   each_file("data.train", recipe.data.train, [&](const DataFile& file, const fs::path& path) {
-    files.push_back({{path, options_of(recipe, purpose, file)}, file.weight, file.rows});
+    files.push_back({{path, options_of(training_read_options(recipe, purpose), file)}, file.weight, file.rows});
   });
   return files;
 }
@@ -67,7 +66,7 @@ std::vector<DataSource> excluded_files(const Recipe& recipe) {
   std::vector<DataSource> files;
   if (!recipe.data.exclude) return files;
   each_file("data.exclude", *recipe.data.exclude, [&](const DataFile& file, const fs::path& path) {
-    files.push_back({path, options_of(recipe, Purpose::kPredict, file)});
+    files.push_back({path, options_of(read_options(recipe, Purpose::kPredict), file)});
     files.back().read.find_repeats = files.back().read.drop_duplicates = files.back().read.strict = false;
   });
   return files;
@@ -76,9 +75,7 @@ std::vector<DataSource> excluded_files(const Recipe& recipe) {
 std::optional<DataSource> valid_file(const Recipe& recipe, Purpose purpose) {
   const auto* file = std::get_if<std::string>(&recipe.data.valid);
   if (file == nullptr) return std::nullopt;
-  DataSource source{*file, read_options(recipe, purpose)};
-  source.read.columns.weight.clear();  // every row of it counts alike
-  return source;
+  return DataSource{*file, read_options(recipe, purpose)};
 }
 
 bool train_files_exist(const Recipe& recipe) {

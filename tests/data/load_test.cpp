@@ -6,7 +6,7 @@
 #include "data/load_dataset.h"
 #include "data/prefetch.h"
 #include "data/test_support.h"
-#include "rows/sample.h"
+#include "sample/sample.h"
 
 namespace gavel {
 namespace {

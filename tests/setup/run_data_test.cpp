@@ -7,7 +7,7 @@
 #include <set>
 
 #include "data/load_dataset.h"
-#include "rows/sample.h"
+#include "sample/sample.h"
 #include "setup/data_summary.h"
 #include "setup/open_model.h"
 #include "setup/run_options.h"
