@@ -20,6 +20,10 @@ namespace fs = std::filesystem;
 std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& path) {
   int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) fail("{}: can't be opened: {}", path.string(), std::strerror(errno));
+  return adopt(descriptor, path);
+}
+
+std::shared_ptr<const MappedFile> MappedFile::adopt(int descriptor, const fs::path& path) {
   struct stat status{};
   if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(descriptor);

@@ -12,6 +12,8 @@ namespace gavel {
 class MappedFile {
  public:
   static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path);
+  /** Maps the file behind `descriptor`, which is closed; `path` is the name that path() and messages give. */
+  static std::shared_ptr<const MappedFile> adopt(int descriptor, const std::filesystem::path& path);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;

@@ -2,11 +2,9 @@
 
 #include "base/file.h"
 #include "cli/commands.h"
-#include "rows/row_stream.h"
-#include "rows/sample.h"
+#include "sample/sample.h"
 #include "setup/data_summary.h"
 #include "setup/open_model.h"
-#include "setup/run_options.h"
 
 namespace gavel {
 
@@ -48,7 +46,7 @@ void show_data(const DataOptions& options) {
   Recipe recipe = recipe_of(options);
   Tokenizer tokenizer = tokenizer_of(recipe);
   // A test file has no labels, and is worth a look all the same.
-  bool labels = RowStream(recipe.data.train, read_options(recipe, Purpose::kPredict)).has_labels();
+  bool labels = has_votes(recipe);
   RunData data = RunDataLoader(recipe, tokenizer, labels ? Purpose::kTrain : Purpose::kPredict).get();
   DataSummary summary = summarize(recipe, data, tokenizer, options.examples);
   fmt::print("{}", options.json ? summary.to_json() + "\n" : summary.format());

@@ -361,6 +361,7 @@ Batch Batcher::build(const Layout& layout) const {
   batch.last_index = HostTensor(DType::kI32, {rows * options_.texts_per_row});
   batch.labels = HostTensor(DType::kF32, {rows, options_.num_labels});
   batch.weights = HostTensor(DType::kF32, {rows});
+  batch.margins = HostTensor(DType::kF32, {rows});
   batch.num_tokens = sequences * length;
   auto ids = batch.input_ids.as_mutable<int32_t>();
   auto positions = batch.positions.as_mutable<int32_t>();
@@ -368,7 +369,7 @@ Batch Batcher::build(const Layout& layout) const {
   auto dropout_rows = batch.dropout_rows.as_mutable<int32_t>();
   auto last_index = batch.last_index.as_mutable<int32_t>();
   auto labels = batch.labels.as_mutable<float>();
-  auto weights = batch.weights.as_mutable<float>();
+  auto weights = batch.weights.as_mutable<float>(), margins = batch.margins.as_mutable<float>();
   const int32_t pad_id = dataset_.pad_id();
   std::fill(ids.begin(), ids.end(), std::max(pad_id, 0));
   for (size_t s = 0; s < layout.sequences.size(); ++s) {
@@ -406,8 +407,10 @@ Batch Batcher::build(const Layout& layout) const {
   size_t row = 0;
   for (const Item& item : layout.rows) {
     auto label = dataset_.label(item.row, item.swap);
+    if (options_.scores) label[0] = std::isnan(dataset_.score(item.row)) ? 0 : dataset_.score(item.row);
     std::copy_n(label.begin(), count, labels.begin() + static_cast<std::ptrdiff_t>(row * count));
-    weights[row] = 1;
+    weights[row] = dataset_.weight(item.row);
+    margins[row] = dataset_.margin(item.row);
     batch.row_indices.push_back(item.row);
     batch.swapped.push_back(item.swap ? 1 : 0);
     ++row;
@@ -423,6 +426,7 @@ StepBatches Batcher::step(int64_t step) const {
   for (const Layout& layout : lay_out(step_items(*plan, step % steps_))) {
     out.micro.push_back(build(layout));
     out.num_rows += out.micro.back().num_rows;
+    for (float weight : out.micro.back().weights.as<float>()) out.weight += weight;
   }
   return out;
 }

@@ -13,6 +13,8 @@ namespace gavel {
 struct BatchOptions {
   /** 3: labels are A, B and tie; 2: A and B alone, of rows that were read with Ties::kHalfEach. */
   int64_t num_labels = 3;
+  /** Labels are the rows' scores instead; num_labels is 1. */
+  bool scores = false;
   /** 2: each row comes as both of its texts, in one micro-batch, and `swap` must be kNone. A row then takes two sequences
    * of a padded batch, or two segments of a packed one. */
   int64_t texts_per_row = 1;
@@ -75,10 +77,12 @@ struct Batch {
    * reads: the rightmost of the text that differs from pad_id, the row's first when all are pads, as transformers 5 has it
    * (LlamaForSequenceClassification); with a negative pad_id the row's last. 0 for filler rows. */
   HostTensor last_index;
-  /** f32 [rows, num_labels]; zero for filler rows and rows without a label. */
+  /** f32 [rows, num_labels]: probabilities of outcomes, or scores; zero for filler rows and rows without a label. */
   HostTensor labels;
-  /** f32 [rows]: 1, and 0 for filler rows. */
+  /** f32 [rows]: the dataset's weight of each row, and 0 for filler rows. */
   HostTensor weights;
+  /** f32 [rows]: the dataset's margin of each row. */
+  HostTensor margins;
   int64_t num_rows = 0;         // real rows
   int64_t num_tokens = 0;       // batch * length
   int64_t num_real_tokens = 0;  // without padding
@@ -90,8 +94,10 @@ struct Batch {
 /** The micro-batches of one optimizer step. */
 struct StepBatches {
   std::vector<Batch> micro;
-  /** Real rows of all of them: the loss divides by this. */
+  /** Real rows of all of them. */
   int64_t num_rows = 0;
+  /** Sum of their weights, num_rows when each is 1: the loss divides by this. */
+  double weight = 0;
 };
 
 /** The sizes that a program is compiled for. */

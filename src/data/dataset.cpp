@@ -1,5 +1,7 @@
 #include "data/dataset.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/parallel.h"
 
@@ -32,8 +34,29 @@ int64_t TokenizedDataset::full_length(int64_t row) const {
   return parts_->full_lengths[at(row)];
 }
 
+float TokenizedDataset::weight(int64_t row) const {
+  const float own = parts_->weights[at(row)];
+  return file_weights_ == nullptr ? own : own * file_weights_->at(source(row).first);
+}
+
+float TokenizedDataset::margin(int64_t row) const {
+  return parts_->margins[at(row)];
+}
+
+float TokenizedDataset::score(int64_t row) const {
+  return parts_->scores[at(row)];
+}
+
 int64_t TokenizedDataset::source_row(int64_t row) const {
   return parts_->source_rows[at(row)];
+}
+
+std::pair<size_t, int64_t> TokenizedDataset::source(int64_t row) const {
+  const int64_t number = source_row(row);
+  const auto& before = parts_->rows_before;
+  const auto file = std::lower_bound(before.begin(), before.end(), number);
+  if (file == before.begin()) return {0, number};
+  return {static_cast<size_t>(file - before.begin()) - 1, number - *(file - 1)};
 }
 
 std::array<float, 3> TokenizedDataset::label(int64_t row, bool swap) const {
@@ -51,6 +74,13 @@ std::vector<int64_t> TokenizedDataset::lengths() const {
 std::vector<int64_t> TokenizedDataset::full_lengths() const {
   std::vector<int64_t> out;
   for (int64_t row = 0; row < num_rows(); ++row) out.push_back(full_length(row));
+  return out;
+}
+
+TokenizedDataset TokenizedDataset::with_file_weights(std::vector<float> factors) const {
+  TokenizedDataset out = *this;
+  if (std::any_of(factors.begin(), factors.end(), [](float factor) { return factor != 1; }))
+    out.file_weights_ = std::make_shared<const std::vector<float>>(std::move(factors));
   return out;
 }
 
@@ -97,7 +127,10 @@ void DatasetBuilder::add(std::span<const PreferenceRow> rows) {
     for (size_t i = 0; i < part.size(); ++i) {
       add_tokens(std::move(block[i].text.ids), part[i].has_label ? part[i].label : std::array<float, 3>{},
                  std::move(block[i].swapped.ids));
-      parts_.source_rows.back() = part[i].source_row;
+      parts_.weights.back() = part[i].weight;
+      parts_.margins.back() = part[i].margin;
+      parts_.scores.back() = part[i].score;
+      parts_.source_rows.back() = part[i].source_row + (parts_.rows_before.empty() ? 0 : parts_.rows_before.back());
       parts_.full_lengths.back() = block[i].text.full_length;
     }
   }
@@ -119,6 +152,10 @@ void DatasetBuilder::add_tokens(std::vector<int32_t> tokens, std::array<float, 3
   append(tokens);
   if (options_.with_swapped) append(swapped);
   parts_.labels.push_back(label);
+  const PreferenceRow usual;
+  parts_.weights.push_back(usual.weight);
+  parts_.margins.push_back(usual.margin);
+  parts_.scores.push_back(usual.score);
   parts_.source_rows.push_back(static_cast<int64_t>(parts_.labels.size()));
 }
 

@@ -22,7 +22,11 @@ struct DatasetParts {
   /** Start of each text's tokens, rows * variants of them and one more at the end. */
   std::vector<int64_t> offsets{0};
   std::vector<std::array<float, 3>> labels;
+  std::vector<float> weights, margins, scores;
+  /** Rows of several files are counted on from one to the next. */
   std::vector<int64_t> source_rows, full_lengths;
+  /** For each file the source rows of those before it; empty = one file. */
+  std::vector<int64_t> rows_before;
 };
 
 /** Rows as tokens, with what batching needs; immutable. Copies share the data. */
@@ -39,11 +43,22 @@ class TokenizedDataset {
   int64_t full_length(int64_t row) const;
   /** {A, B, tie}; all zero when the row has no label. */
   std::array<float, 3> label(int64_t row, bool swap = false) const;
+  /** How much the row counts in training's loss. */
+  float weight(int64_t row) const;
+  /** By how much the better answer's reward is to be ahead in training. */
+  float margin(int64_t row) const;
+  /** Of a single answer; NaN when the row has none. */
+  float score(int64_t row) const;
+  /** The row's number in the file it came from, counted on over the files where there are several. */
   int64_t source_row(int64_t row) const;
+  /** The place of that file in the list of files, and the row's number in it. */
+  std::pair<size_t, int64_t> source(int64_t row) const;
   bool has_swapped() const { return parts_->variants == 2; }
   int32_t pad_id() const { return parts_->pad_id; }
   std::vector<int64_t> lengths() const;
   std::vector<int64_t> full_lengths() const;
+  /** The same with a factor on the weights of each file's rows. */
+  TokenizedDataset with_file_weights(std::vector<float> factors) const;
   /** The given rows in the given order, sharing the tokens. */
   TokenizedDataset subset(std::span<const int64_t> rows) const;
 
@@ -52,6 +67,7 @@ class TokenizedDataset {
 
   std::shared_ptr<const DatasetParts> parts_;
   std::shared_ptr<const std::vector<int64_t>> index_;  // of a subset
+  std::shared_ptr<const std::vector<float>> file_weights_;
 };
 
 struct TokenizeOptions : EncodeOptions {
@@ -73,6 +89,8 @@ class DatasetBuilder {
   /** With `sink`, tokens go there and are not kept: the end is then take_parts(), not finish(). */
   using TokenSink = std::function<void(std::span<const int32_t>)>;
   DatasetBuilder(TokenizeOptions options, const TextEncoder& encoder, TokenSink sink = {});
+  /** Says that rows to come are of another file, before which `rows` have been read. */
+  void begin_file(int64_t rows) { parts_.rows_before.push_back(rows); }
   /** Tokenizes the rows on all threads and appends them; with several processes, each calls it with the same rows. */
   void add(std::span<const PreferenceRow> rows);
   /** Appends one row that is tokens already; `swapped` is needed with with_swapped. Throws Error for more than

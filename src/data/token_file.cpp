@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <numeric>
 #include <type_traits>
 
 #include "base/error.h"
@@ -11,7 +12,7 @@ namespace gavel {
 
 namespace {
 
-constexpr uint64_t kMagic = 0x314b4f544c564147;  // "GAVLTOK1"
+constexpr uint64_t kMagic = 0x324b4f544c564147;  // "GAVLTOK2"
 // The checksum goes over pieces of this size, so that writer and reader agree.
 constexpr size_t kPiece = size_t{1} << 20;
 
@@ -81,6 +82,40 @@ class MetaReader {
   std::string_view bytes_;
 };
 
+void put_report(MetaWriter& meta, const CleaningReport& report) {
+  meta.put(report.rows_read);
+  meta.put(report.rows_kept);
+  for (const auto& entry : report.entries) {
+    meta.put(entry.rows);
+    meta.put(entry.occurrences);
+    meta.put(entry.dropped);
+    meta.put(entry.first_rows);
+  }
+  meta.put(static_cast<uint64_t>(report.unknown_labels.size()));
+  for (const auto& [label, rows] : report.unknown_labels) {
+    meta.put(label);
+    meta.put(rows);
+  }
+}
+
+void get_report(MetaReader& reader, CleaningReport& report) {
+  reader.get(report.rows_read);
+  reader.get(report.rows_kept);
+  for (auto& entry : report.entries) {
+    reader.get(entry.rows);
+    reader.get(entry.occurrences);
+    reader.get(entry.dropped);
+    reader.get(entry.first_rows);
+  }
+  uint64_t num_labels = 0;
+  reader.get(num_labels);
+  for (uint64_t i = 0; i < num_labels; ++i) {
+    std::string label;
+    reader.get(label);
+    reader.get(report.unknown_labels[label]);
+  }
+}
+
 LoadedDataset parse_meta(std::string_view meta, std::span<const int32_t> tokens,
                          std::shared_ptr<const MappedFile> file) {
   MetaReader reader(meta);
@@ -89,8 +124,10 @@ LoadedDataset parse_meta(std::string_view meta, std::span<const int32_t> tokens,
   reader.get(parts.pad_id);
   reader.get(parts.offsets);
   reader.get(parts.labels);
+  for (auto* numbers : {&parts.weights, &parts.margins, &parts.scores}) reader.get(*numbers);
   reader.get(parts.source_rows);
   reader.get(parts.full_lengths);
+  reader.get(parts.rows_before);
   std::vector<RowKey> keys;
   reader.get(keys);
   std::vector<int32_t> turns;
@@ -99,6 +136,7 @@ LoadedDataset parse_meta(std::string_view meta, std::span<const int32_t> tokens,
   reader.get(num_ids);
   const size_t rows = parts.labels.size();
   if ((parts.variants != 1 && parts.variants != 2) || num_ids != rows || keys.size() != rows || turns.size() != rows ||
+      parts.weights.size() != rows || parts.margins.size() != rows || parts.scores.size() != rows ||
       parts.source_rows.size() != rows || parts.full_lengths.size() != rows ||
       parts.offsets.size() != rows * static_cast<size_t>(parts.variants) + 1)
     throw Error("the rows' data do not fit each other");
@@ -111,15 +149,15 @@ LoadedDataset parse_meta(std::string_view meta, std::span<const int32_t> tokens,
     throw Error("the texts' offsets do not fit the tokens");
   std::vector<std::string> ids(rows);
   for (auto& id : ids) reader.get(id);
-  CleaningReport report;
-  reader.get(report.rows_read);
-  reader.get(report.rows_kept);
-  for (auto& entry : report.entries) {
-    reader.get(entry.rows);
-    reader.get(entry.occurrences);
-    reader.get(entry.dropped);
-    reader.get(entry.first_rows);
-  }
+  uint64_t num_files = 0;
+  reader.get(num_files);
+  if (num_files > rows) throw Error("the rows' data do not fit each other");
+  std::vector<CleaningReport> reports(num_files);
+  for (CleaningReport& report : reports) get_report(reader, report);
+  std::vector<int64_t> file_rows;
+  reader.get(file_rows);
+  if (file_rows.size() != num_files || std::accumulate(file_rows.begin(), file_rows.end(), int64_t{0}) != static_cast<int64_t>(rows))
+    throw Error("the rows' data do not fit each other");
   bool has_labels = false;
   reader.get(has_labels);
   if (!reader.at_end()) throw Error("bytes are left over");
@@ -129,7 +167,8 @@ LoadedDataset parse_meta(std::string_view meta, std::span<const int32_t> tokens,
           std::move(keys),
           std::move(ids),
           std::move(turns),
-          std::move(report),
+          std::move(reports),
+          std::move(file_rows),
           has_labels,
           true};
 }
@@ -173,20 +212,17 @@ void TokenFileWriter::commit(const DatasetParts& parts, const LoadedDataset& res
   meta.put(parts.pad_id);
   meta.put(parts.offsets);
   meta.put(parts.labels);
+  for (const auto* numbers : {&parts.weights, &parts.margins, &parts.scores}) meta.put(*numbers);
   meta.put(parts.source_rows);
   meta.put(parts.full_lengths);
+  meta.put(parts.rows_before);
   meta.put(rest.keys);
   meta.put(rest.turns);
   meta.put(static_cast<uint64_t>(rest.ids.size()));
   for (const auto& id : rest.ids) meta.put(id);
-  meta.put(rest.report.rows_read);
-  meta.put(rest.report.rows_kept);
-  for (const auto& entry : rest.report.entries) {
-    meta.put(entry.rows);
-    meta.put(entry.occurrences);
-    meta.put(entry.dropped);
-    meta.put(entry.first_rows);
-  }
+  meta.put(static_cast<uint64_t>(rest.reports.size()));
+  for (const CleaningReport& report : rest.reports) put_report(meta, report);
+  meta.put(rest.file_rows);
   meta.put(rest.has_labels);
   Footer footer;
   footer.token_bytes = bytes_;

@@ -13,14 +13,17 @@
 
 namespace gavel {
 
-/** A tokenized file with what splitting and prediction need of its rows. */
+/** A tokenized file, or several as one, with what splitting and prediction need of its rows. */
 struct LoadedDataset {
   TokenizedDataset dataset;
   std::vector<RowKey> keys;
   std::vector<std::string> ids;
   /** Rounds of each row's conversation. */
   std::vector<int32_t> turns;
-  CleaningReport report;
+  /** Of each file. */
+  std::vector<CleaningReport> reports;
+  /** Kept rows of each file. */
+  std::vector<int64_t> file_rows;
   bool has_labels = false;
   /** Read from the token cache instead of tokenized. */
   bool from_cache = false;

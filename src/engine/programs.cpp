@@ -58,6 +58,7 @@ class ProgramBuilder {
       if (argument.value != nullptr) batch_.*argument.value = value;
       if (argument.source == &Batch::labels) labels_ = value;
       if (argument.source == &Batch::weights) weights_ = value;
+      if (argument.source == &Batch::margins) margins_ = value;
       declared({argument.axes});
     }
     dropout_key_ = graph_.parameter(DType::kU32, {}, "dropout_key");
@@ -72,9 +73,8 @@ class ProgramBuilder {
                                   layout.tie ? trainable.at(*layout.tie) : Value());
   }
 
-  Value row_losses(const Value& logits, double smoothing) {
-    return options_.task->row_losses(logits, labels_, smoothing);
-  }
+  /** As evaluations state them: without smoothing and margins. */
+  Value row_losses(const Value& logits) { return options_.task->row_losses(logits, labels_, 0, Value()); }
 
   /** Weight of rightly judged rows. */
   Value correct(const Value& logits) { return reduce_sum(mul(options_.task->hits(logits, labels_), weights_), {0}); }
@@ -86,7 +86,8 @@ class ProgramBuilder {
   };
   Backward backward(const std::vector<Value>& trainable, const Value& scalars) {
     Value out = logits(trainable, true);
-    Value loss_sum = reduce_sum(mul(row_losses(out, options_.label_smoothing), weights_), {0});
+    Value row_losses = options_.task->row_losses(out, labels_, options_.label_smoothing, margins_);
+    Value loss_sum = reduce_sum(mul(row_losses, weights_), {0});
     Value mean = mul(loss_sum, element(scalars, StepScalar::kInverseWeight));
     return {gradients_of(mean, trainable), loss_sum, out};
   }
@@ -132,7 +133,7 @@ class ProgramBuilder {
   std::vector<DimensionAxes> axes_;  // of the parameters
   std::vector<Value> frozen_;
   BatchValues batch_;
-  Value labels_, weights_, dropout_key_;
+  Value labels_, weights_, margins_, dropout_key_;
 };
 
 void append(std::vector<Value>& to, const std::vector<Value>& from) {
@@ -197,7 +198,7 @@ std::vector<BatchArgument> batch_arguments(const StepOptions& options, const Bat
   const Shape tokens = {shape.sequences, shape.length}, rows = {shape.rows}, labels = {shape.rows, task.num_targets()};
   const Shape texts = {shape.rows * task.texts_per_row()};
   const DimensionAxes split = options.model.placement.batch(2), whole(1), whole_rows(2);
-  return {
+  std::vector<BatchArgument> arguments = {
       {"input_ids", DType::kI32, tokens, split, &Batch::input_ids, &BatchValues::input_ids},
       {"positions", DType::kI32, tokens, split, &Batch::positions, &BatchValues::positions},
       {"segment_ids", DType::kI32, tokens, split, &Batch::segment_ids, &BatchValues::segment_ids},
@@ -206,6 +207,8 @@ std::vector<BatchArgument> batch_arguments(const StepOptions& options, const Bat
       {"labels", DType::kF32, labels, whole_rows, &Batch::labels, nullptr},
       {"weights", DType::kF32, rows, whole, &Batch::weights, nullptr},
   };
+  if (task.has_margins()) arguments.push_back({"margins", DType::kF32, rows, whole, &Batch::margins, nullptr});
+  return arguments;
 }
 
 std::vector<DimensionAxes> frozen_axes(const ModelOptions& model) {
@@ -269,7 +272,7 @@ ProgramText evaluate_program(const StepOptions& options, const BatchShape& shape
   std::vector<Value> trainable = builder.declare_trainable("");
   builder.declare_batch(shape);
   Value logits = builder.logits(trainable, false);
-  return builder.finish(sized("evaluate", shape), {logits, builder.row_losses(logits, 0)}, {}, 0);
+  return builder.finish(sized("evaluate", shape), {logits, builder.row_losses(logits)}, {}, 0);
 }
 
 ProgramText gradients_program(const StepOptions& options, const BatchShape& shape) {

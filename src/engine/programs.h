@@ -72,7 +72,8 @@ std::vector<BatchArgument> batch_arguments(const StepOptions& options, const Bat
 //   gradients:   scalars, BATCH                                    → gradients…, logits
 //   gather:      (neither frozen arguments nor others)             → trainable…, whole on each device
 // BATCH: input_ids, positions, segment_ids, dropout_rows i32 [batch, length], last_index i32 [rows * texts of a row],
-// labels f32 [rows, targets], weights f32 [rows], dropout_key ui32 []. logits: f32 [rows, outputs of the task].
+// labels f32 [rows, targets], weights f32 [rows], of a task with margins those f32 [rows], dropout_key ui32 []. logits:
+// f32 [rows, outputs of the task].
 // `scalars` and STATS: f32, with the elements of StepScalar and Stat. Where rates are not alike (RateOptions), the argument
 // of RateTable follows `scalars` in train_step and apply. `previous` is the STATS of the step before; `sums` is shaped like
 // STATS and has its first two elements, summed over the micro-batches so far. What is written over (trainable, m, v,

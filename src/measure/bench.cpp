@@ -98,7 +98,7 @@ class Bench {
   const Batcher& batcher_;
   std::deque<Sent> sent_;
   std::string losses_;
-  double loss_sum_ = 0, loss_rows_ = 0, began_ = 0;
+  double loss_sum_ = 0, loss_weight_ = 0, began_ = 0;
 };
 
 void Bench::send(int64_t step, StepBatches batches) {
@@ -107,7 +107,7 @@ void Bench::send(int64_t step, StepBatches batches) {
     for (const Batch& batch : sent.batches.micro) sent.evaluations.push_back(engine_.start_evaluation(batch));
   } else {
     double rate = recipe_.train.learning_rate;
-    sent.stats = engine_.train_step(sent.batches.micro, step, rate, static_cast<double>(sent.batches.num_rows),
+    sent.stats = engine_.train_step(sent.batches.micro, step, rate, sent.batches.weight,
                                     static_cast<uint64_t>(recipe_.train.seed));
   }
   sent_.push_back(std::move(sent));
@@ -151,11 +151,12 @@ void Bench::receive(BenchResult& result) {
     }
     for (int64_t row : batch.row_indices) rows.push_back(batcher_.dataset().source_row(row));
   }
-  auto step_rows = static_cast<double>(sent.batches.num_rows);
+  const double weight =
+      sent.stats ? sent.batches.weight : static_cast<double>(sent.batches.num_rows);  // rows' losses as they are
   loss_sum_ += loss;
-  loss_rows_ += step_rows;
+  loss_weight_ += weight;
   if (options_.losses) {
-    nlohmann::json line = {{"step", sent.step + 1}, {"rows", rows}, {"loss", loss / step_rows}};
+    nlohmann::json line = {{"step", sent.step + 1}, {"rows", rows}, {"loss", loss / weight}};
     if (options_.predict) line["logits"] = logits;
     losses_ += line.dump() + "\n";
   }
@@ -187,7 +188,7 @@ void Bench::run(BenchResult& result) {
     }
     while (!sent_.empty()) receive(result);
   }
-  result.mean_loss = loss_sum_ / loss_rows_;
+  result.mean_loss = loss_sum_ / loss_weight_;
   if (options_.losses) write_file(*options_.losses, losses_);
 }
 

@@ -1,5 +1,6 @@
 // gavel_parquet.so: Parquet files through Apache Arrow.
 #include <arrow/api.h>
+#include <arrow/util/float16.h>
 #include <fmt/format.h>
 #include <parquet/arrow/reader.h>
 #include <parquet/file_reader.h>
@@ -70,7 +71,7 @@ void append_text(const arrow::Array& array, int64_t i, std::string& out) {
   append_json_text(static_cast<const TextArray&>(array).GetView(i), out);
 }
 
-/** Types that preference files have: texts, numbers, lists of them. */
+/** Types that preference files have: texts, numbers, lists of them, and times as ids. */
 void append_json(const arrow::Array& array, int64_t i, std::string& out) {
   if (array.IsNull(i)) {
     out += "null";
@@ -85,6 +86,12 @@ void append_json(const arrow::Array& array, int64_t i, std::string& out) {
       return append_text<arrow::BinaryArray>(array, i, out);
     case arrow::Type::LARGE_BINARY:
       return append_text<arrow::LargeBinaryArray>(array, i, out);
+    case arrow::Type::STRING_VIEW:
+      return append_text<arrow::StringViewArray>(array, i, out);
+    case arrow::Type::BINARY_VIEW:
+      return append_text<arrow::BinaryViewArray>(array, i, out);
+    case arrow::Type::FIXED_SIZE_LIST:
+      return append_list<arrow::FixedSizeListArray>(array, i, out);
     case arrow::Type::LIST:
       return append_list<arrow::ListArray>(array, i, out);
     case arrow::Type::LARGE_LIST:
@@ -109,6 +116,19 @@ void append_json(const arrow::Array& array, int64_t i, std::string& out) {
       return append_number<arrow::FloatArray>(array, i, out);
     case arrow::Type::DOUBLE:
       return append_number<arrow::DoubleArray>(array, i, out);
+    case arrow::Type::HALF_FLOAT: {
+      const uint16_t bits = static_cast<const arrow::HalfFloatArray&>(array).Value(i);
+      const float value = arrow::util::Float16::FromBits(bits).ToFloat();
+      out += std::isfinite(value) ? fmt::format("{}", value) : "null";
+      return;
+    }
+    case arrow::Type::DECIMAL128:
+      out += static_cast<const arrow::Decimal128Array&>(array).FormatValue(i);
+      return;
+    case arrow::Type::TIMESTAMP:
+    case arrow::Type::DATE32:
+    case arrow::Type::DATE64:
+      return append_json_text(value_of(array.GetScalar(i))->ToString(), out);
     case arrow::Type::BOOL:
       out += static_cast<const arrow::BooleanArray&>(array).Value(i) ? "true" : "false";
       return;

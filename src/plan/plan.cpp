@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "io/model_path.h"
 #include "pjrt/topology.h"
+#include "setup/data_files.h"
 #include "setup/open_device.h"
 #include "setup/open_model.h"
 #include "setup/run_data.h"
@@ -179,12 +180,12 @@ void bound_time(const StepOptions& step, Plan& plan) {
 
 std::optional<DataPlan> plan_data(const Recipe& recipe, const ModelConfig& config, const DeviceTraits& device,
                                   const Mesh& mesh, std::vector<std::string>& notes) {
-  if (!fs::exists(recipe.data.train)) return std::nullopt;
+  if (!train_files_exist(recipe)) return std::nullopt;
   if (!recipe.model.tokenizer && !fs::exists(recipe.model.path) && !is_fetched_model(recipe.model.path)) {
     notes.push_back(
         fmt::format("data {}: not counted: {} has no tokenizer here; name one with model.tokenizer (a tokenizer.json "
                     "or its folder)",
-                    recipe.data.train, recipe.model.path));
+                    recipe.data.train.text(), recipe.model.path));
     return std::nullopt;
   }
   try {
@@ -204,7 +205,7 @@ std::optional<DataPlan> plan_data(const Recipe& recipe, const ModelConfig& confi
     }
     return data;
   } catch (const Error& error) {
-    notes.push_back(fmt::format("data {}: not counted: {}", recipe.data.train, error.what()));
+    notes.push_back(fmt::format("data {}: not counted: {}", recipe.data.train.text(), error.what()));
     return std::nullopt;
   }
 }

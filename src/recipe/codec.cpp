@@ -66,6 +66,18 @@ std::string expected(std::string_view what, const Limits& limits, const RawValue
   return fmt::format("expected {}{}{}, found {}", what, range.empty() ? "" : " ", range, describe(raw));
 }
 
+/** A list of any texts, or one text; what looks like a number is a text too. */
+std::string read_words(const RawValue& raw, std::vector<std::string>& out) {
+  std::vector<std::string> words;
+  for (const RawValue& item : raw.kind == Kind::kList ? raw.items : std::vector<RawValue>{raw}) {
+    if ((item.kind != Kind::kPlain && item.kind != Kind::kQuoted) || item.text.empty())
+      return fmt::format("expected a list of texts, found {}", describe(item));
+    words.push_back(item.text);
+  }
+  out = std::move(words);
+  return "";
+}
+
 }  // namespace
 
 std::string describe(const RawValue& value) {
@@ -158,6 +170,7 @@ std::string read_value(const RawValue& raw, const Limits& limits, std::variant<d
 }
 
 std::string read_value(const RawValue& raw, const Limits& limits, std::vector<std::string>& out) {
+  if (limits.names.empty()) return read_words(raw, out);
   // PEFT's shorthand.
   if (raw.kind == Kind::kPlain && raw.text == "all-linear") {
     out = limits.names;

@@ -36,6 +36,7 @@ std::string read_value(const RawValue& raw, const Limits& limits, std::vector<st
 std::string read_value(const RawValue& raw, const Limits& limits, std::array<double, 3>& out);
 /** Whole numbers and ranges of them ("8-29"), which come out sorted, each once. */
 std::string read_value(const RawValue& raw, const Limits& limits, std::vector<int64_t>& out);
+std::string read_value(const RawValue& raw, const Limits& limits, DataFiles& out);
 
 template <class T>
 std::string read_value(const RawValue& raw, const Limits& limits, std::optional<T>& out) {
@@ -52,6 +53,10 @@ std::string read_value(const RawValue& raw, const Limits& limits, std::optional<
 /** Sets `index` to the place of the choice among `names` and returns "", or returns what was expected and found. */
 std::string read_choice(const RawValue& raw, const std::vector<std::string>& names, size_t& index);
 
+/** Reads a choice by the names that its setting has. Defined for the choices that a file of data.train may have of its own. */
+template <class Choice>
+std::string read_named_choice(const RawValue& raw, Choice& choice);
+
 // Each write_value gives the value as YAML.
 std::string write_value(bool value);
 std::string write_value(int64_t value);
@@ -62,6 +67,7 @@ std::string write_value(const std::variant<double, std::string>& value);
 std::string write_value(const std::vector<std::string>& value);
 std::string write_value(const std::array<double, 3>& value);
 std::string write_value(const std::vector<int64_t>& value);
+std::string write_value(const DataFiles& value);
 
 template <class T>
 std::string write_value(const std::optional<T>& value) {

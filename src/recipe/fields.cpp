@@ -29,6 +29,11 @@ const Choices<Recipe::RewardTies>& choices_of(Recipe::RewardTies) {
   static const Choices<Recipe::RewardTies> table = {{kDavidson, "davidson"}, {kNone, "none"}};
   return table;
 }
+const Choices<Recipe::RewardLoss>& choices_of(Recipe::RewardLoss) {
+  using enum Recipe::RewardLoss;
+  static const Choices<Recipe::RewardLoss> table = {{kPairs, "pairs"}, {kRegression, "regression"}, {kBce, "bce"}};
+  return table;
+}
 const Choices<Recipe::ComputeType>& choices_of(Recipe::ComputeType) {
   using enum Recipe::ComputeType;
   static const Choices<Recipe::ComputeType> table = {{kAuto, "auto"}, {kBFloat16, "bfloat16"}, {kFloat32, "float32"}};
@@ -36,7 +41,7 @@ const Choices<Recipe::ComputeType>& choices_of(Recipe::ComputeType) {
 }
 const Choices<Format>& choices_of(Format) {
   using enum Format;
-  static const Choices<Format> table = {{kLmsys, "lmsys"}, {kWsdm, "wsdm"}, {kChosen, "chosen"}, {kGeneric, "generic"}};
+  static const Choices<Format> table = {{kLmsys, "lmsys"}, {kWsdm, "wsdm"}, {kChosen, "chosen"}, {kRanked, "ranked"}, {kHelpSteer3, "helpsteer3"}, {kScored, "scored"}, {kGeneric, "generic"}};
   return table;
 }
 const Choices<Cells>& choices_of(Cells) {
@@ -97,6 +102,7 @@ std::string_view choice_name(Choice choice) {
 template std::string_view choice_name(DType);
 template std::string_view choice_name(Recipe::TaskKind);
 template std::string_view choice_name(Recipe::RewardTies);
+template std::string_view choice_name(Recipe::RewardLoss);
 template std::string_view choice_name(Recipe::ComputeType);
 template std::string_view choice_name(Format);
 template std::string_view choice_name(Cells);
@@ -110,6 +116,18 @@ template std::string_view choice_name(Recipe::Kernels);
 template std::string_view choice_name(Recipe::Resume);
 
 namespace detail {
+
+template <class Choice>
+std::string read_named_choice(const RawValue& raw, Choice& choice) {
+  std::vector<std::string> names;
+  for (const auto& [value, name] : choices_of(Choice{})) names.push_back(name);
+  size_t index = 0;
+  std::string problem = read_choice(raw, names, index);
+  if (problem.empty()) choice = choices_of(Choice{})[index].first;
+  return problem;
+}
+template std::string read_named_choice(const RawValue&, Format&);
+template std::string read_named_choice(const RawValue&, Cells&);
 
 namespace {
 
@@ -142,6 +160,10 @@ struct TypeName<std::vector<std::string>> {
 template <>
 struct TypeName<std::vector<int64_t>> {
   static constexpr std::string_view value = "list of numbers";
+};
+template <>
+struct TypeName<DataFiles> {
+  static constexpr std::string_view value = "file or list of files";
 };
 template <>
 struct TypeName<std::array<double, 3>> {
@@ -272,7 +294,8 @@ void add_lora(std::vector<Field>& fields) {
 
 void add_data(std::vector<Field>& fields) {
   fields.push_back(field("data.train", [](auto& r) -> auto& { return r.data.train; },
-                         "CSV or JSONL file of judged pairs",
+                         "CSV, JSONL or Parquet file of judged pairs, a pattern, or a list of such; {path, weight, rows, "
+                         "format, cells} says how a file of a list is taken",
                          {.synonyms = {"path", "file", "train_file", "train_path"}, .required = true}));
   fields.push_back(field(
       "data.valid", [](auto& r) -> auto& { return r.data.valid; },
@@ -285,9 +308,14 @@ void add_data(std::vector<Field>& fields) {
   fields.push_back(field("data.fold", [](auto& r) -> auto& { return r.data.fold; },
                          "with data.folds: the fold for validation, counted from 0",
                          {.limits = between(0, kManyRows)}));
+  fields.push_back(field("data.exclude", [](auto& r) -> auto& { return r.data.exclude; },
+                         "files whose prompts are kept out of train; null = none"));
+  fields.push_back(field(
+      "data.exclude_valid_prompts", [](auto& r) -> auto& { return r.data.exclude_valid_prompts; },
+      "keep the prompts of the file in data.valid out of train"));
   fields.push_back(field(
       "data.format", [](auto& r) -> auto& { return r.data.format; },
-      "column names of lmsys or wsdm files; chosen = prompt, chosen, rejected; generic = as data.columns says"));
+      "column names of lmsys or wsdm files; chosen = prompt, chosen, rejected; ranked = prompt, responses, scores or ranks (becomes all pairs of the answers); helpsteer3 = context, response1, response2, overall_preference; scored = prompt, response, score (for reward.loss: regression, bce); generic = as data.columns says"));
   auto column = [&fields](const char* name, auto get, const char* help) {
     fields.push_back(field(std::string("data.columns.") + name, get, help));
   };
@@ -301,6 +329,22 @@ void add_data(std::vector<Field>& fields) {
   column(
       "winner", [](auto& r) -> auto& { return r.data.columns.winner; },
       "the winner's name instead of three probabilities (model_a, model_b, tie; a, b)");
+  column(
+      "weight", [](auto& r) -> auto& { return r.data.columns.weight; },
+      "how much a row counts in the training loss, in a file of any format; null = all the same");
+  column(
+      "margin", [](auto& r) -> auto& { return r.data.columns.margin; },
+      "of a reward: by how much the better answer's reward is to be ahead in the training loss, in a file of any format "
+      "of pairs; null = 0");
+  column(
+      "score", [](auto& r) -> auto& { return r.data.columns.score; }, "number of an answer, in a file of format scored; null = score");
+  auto spelling = [&fields](const char* name, auto get, const char* meaning) {
+    fields.push_back(field(std::string("data.spellings.") + name, get,
+                           fmt::format("what the column winner says when {}, beside the known spellings", meaning)));
+  };
+  spelling("a", [](auto& r) -> auto& { return r.data.spellings.a; }, "A wins");
+  spelling("b", [](auto& r) -> auto& { return r.data.spellings.b; }, "B wins");
+  spelling("tie", [](auto& r) -> auto& { return r.data.spellings.tie; }, "it is a tie");
   fields.push_back(field("data.fraction", [](auto& r) -> auto& { return r.data.fraction; },
                          "share of the rows to use, from the file's start",
                          {.limits = {.min = 0, .max = 1, .above_min = true}}));
@@ -348,6 +392,9 @@ void add_data(std::vector<Field>& fields) {
       "rows that fill no whole batch: drop the file's last (as the reference notebook) or the epoch's last"));
   fields.push_back(field(
       "data.drop_duplicates", [](auto& r) -> auto& { return r.data.drop_duplicates; }, "drop later copies of a row"));
+  fields.push_back(field("data.max_dropped", [](auto& r) -> auto& { return r.data.max_dropped; },
+                         "largest share of a file's rows that may be dropped because they can't be learnt from",
+                         {.limits = between(0, 1)}));
   fields.push_back(field(
       "data.strict", [](auto& r) -> auto& { return r.data.strict; },
       "an odd cell is an error instead of a counted repair"));
@@ -468,6 +515,15 @@ void add_place(std::vector<Field>& fields) {
       field("reward.center_coefficient", [](auto& r) -> auto& { return r.reward.center_coefficient; },
             "times the square of the sum of a pair's rewards is added to its loss, which keeps rewards near 0; 0 = not",
             {.limits = at_least(0), .synonyms = {"center_rewards_coefficient"}}));
+  fields.push_back(field("reward.score_margin", [](auto& r) -> auto& { return r.reward.score_margin; },
+                         "above 0: the margin of a pair (see data.columns.margin) is this times the difference of its "
+                         "answers' scores, which files of the formats chosen (score_chosen, score_rejected), ranked and "
+                         "helpsteer3 have",
+                         {.limits = at_least(0)}));
+  fields.push_back(field(
+      "reward.loss", [](auto& r) -> auto& { return r.reward.loss; },
+      "pairs = which of two answers is better; regression = the squared error of a single answer's score, bce = the binary "
+      "cross-entropy of its score from 0 to 1, both from data.format: scored"));
   fields.push_back(field(
       "task", [](auto& r) -> auto& { return r.task; },
       "what is trained: judge = which of two answers is better, from a text with both; reward = a number "

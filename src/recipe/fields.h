@@ -8,13 +8,15 @@
 
 namespace gavel::detail {
 
-/** A value as it stands in the file, not yet read as the type of its key. Only lists of one level are kept: what is
- * nested deeper has no items, so that a small file with many YAML aliases cannot become large. */
+/** A value as it stands in the file, not yet read as the type of its key. Only lists of one level, and mappings of single
+ * values in them, are kept: what is nested deeper has no items, so that a small file with many YAML aliases cannot become
+ * large. */
 struct RawValue {
   enum class Kind : uint8_t { kNull, kPlain, kQuoted, kList, kMap };
   Kind kind = Kind::kNull;
   std::string text;
   std::vector<RawValue> items;
+  std::vector<std::pair<std::string, RawValue>> entries;
   /** Texts need no quotes on the command line, even when they look like numbers. */
   bool from_command_line = false;
 };

@@ -29,15 +29,39 @@ RawValue scalar_value(const YAML::Node& node) {
   return raw;
 }
 
+/** A mapping's single values; what is deeper has no content. */
+RawValue map_value(const YAML::Node& node) {
+  RawValue raw{.kind = RawValue::Kind::kMap};
+  for (const auto& entry : node) {
+    RawValue value;
+    if (entry.second.IsScalar() || entry.second.IsNull())
+      value = scalar_value(entry.second);
+    else
+      value.kind = entry.second.IsMap() ? RawValue::Kind::kMap : RawValue::Kind::kList;
+    raw.entries.emplace_back(entry.first.IsScalar() ? entry.first.Scalar() : "", std::move(value));
+  }
+  return raw;
+}
+
+size_t bytes_of(const RawValue& value) {
+  size_t bytes = value.text.size();
+  for (const auto& [key, entry] : value.entries) bytes += key.size() + entry.text.size() + 1;
+  return bytes;
+}
+
 RawValue raw_value(const YAML::Node& node) {
-  if (node.IsMap()) return {.kind = RawValue::Kind::kMap};
+  if (node.IsMap()) return map_value(node);
   if (!node.IsSequence()) return scalar_value(node);
   RawValue raw{.kind = RawValue::Kind::kList};
+  size_t kept = 0;
   for (const YAML::Node& item : node) {
+    // Aliases can name a long text, or a mapping of many, again and again.
+    if (!raw.items.empty()) kept += bytes_of(raw.items.back());
+    if (kept > kLargestRecipe) fail("a list of more than {} bytes", kLargestRecipe);
     if (item.IsSequence()) {
       raw.items.push_back({.kind = RawValue::Kind::kList});
     } else if (item.IsMap()) {
-      raw.items.push_back({.kind = RawValue::Kind::kMap});
+      raw.items.push_back(map_value(item));
     } else {
       raw.items.push_back(scalar_value(item));
     }
@@ -139,6 +163,7 @@ class Parser {
         problem(name_, field.info.key, fmt::format("is missing; it is {}", field.info.help));
     check_device();
     check_columns();
+    check_files();
     check_folds();
     check_template();
     check_mesh();
@@ -237,6 +262,39 @@ class Parser {
       problem(place("data.swap"), "data.swap",
               fmt::format("expected none with task: reward, which reads each answer by itself; found {}",
                           choice_name(recipe_.data.swap)));
+    check_reward();
+  }
+
+  void check_reward() {
+    const Recipe::Reward& reward = recipe_.reward;
+    const Recipe::Data& data = recipe_.data;
+    const bool single = recipe_.task == Recipe::TaskKind::kReward && reward.loss != Recipe::RewardLoss::kPairs;
+    if (recipe_.task != Recipe::TaskKind::kReward)
+      for (auto [key, set] : {std::pair{"reward.loss", reward.loss != Recipe::RewardLoss::kPairs},
+                              {"reward.score_margin", reward.score_margin > 0},
+                              {"data.columns.margin", data.columns.margin.has_value()}})
+        if (set) problem(place(key), key, "is for task: reward");
+    if (data.format == Format::kScored && !single)
+      problem(place("data.format"), "data.format",
+              "scored is for task: reward with reward.loss: regression or bce; pairs of answers have another format");
+    if (data.columns.score && data.format != Format::kScored)
+      problem(place("data.columns.score"), "data.columns.score", "is for data.format: scored");
+    if (single) {
+      const std::string why = fmt::format("has no meaning with reward.loss: {}", choice_name(reward.loss));
+      if (data.columns.margin) problem(place("data.columns.margin"), "data.columns.margin", why);
+      if (reward.score_margin > 0) problem(place("reward.score_margin"), "reward.score_margin", why);
+      if (reward.center_coefficient > 0) problem(place("reward.center_coefficient"), "reward.center_coefficient", why);
+      if (recipe_.train.label_smoothing > 0) problem(place("train.label_smoothing"), "train.label_smoothing", why);
+    }
+    if (reward.score_margin > 0) {
+      if (data.columns.margin)
+        problem(place("reward.score_margin", "data.columns.margin"), "reward.score_margin",
+                "gives margins, and so does data.columns.margin: set one of them");
+      if (data.format != Format::kChosen && data.format != Format::kRanked && data.format != Format::kHelpSteer3)
+        problem(place("reward.score_margin"), "reward.score_margin",
+                fmt::format("needs scores of answers (data.format: chosen, ranked or helpsteer3), found data.format: {}",
+                            choice_name(data.format)));
+    }
   }
 
   /** What the head starts from, and the question that its labels answer. */
@@ -283,20 +341,34 @@ class Parser {
   void check_columns() {
     const Recipe::Columns& columns = recipe_.data.columns;
     std::string at = place("data.format", "data.columns.prompt", "data.columns.response_a");
-    if (recipe_.data.format != Format::kGeneric) {
-      if (columns != Recipe::Columns{})
-        problem(
-            at, "data.columns",
-            fmt::format("is for data.format: generic only, found data.format: {}", choice_name(recipe_.data.format)));
+    if (!reads_generic(recipe_)) {
+      Recipe::Columns of_generic = columns;
+      of_generic.weight.reset();
+      of_generic.margin.reset();
+      of_generic.score.reset();
+      if (of_generic != Recipe::Columns{})
+        problem(at, "data.columns",
+                fmt::format("is for data.format: generic only (but for weight, margin and score), found data.format: {}",
+                            choice_name(recipe_.data.format)));
       return;
     }
     if (!columns.prompt || !columns.response_a || !columns.response_b)
       problem(at, "data.columns", "data.format: generic needs the columns prompt, response_a and response_b");
+    // Files without votes are for prediction: training asks for them when it opens its data.
     int labels = columns.label_a.has_value() + columns.label_b.has_value() + columns.label_tie.has_value();
-    bool either = columns.winner ? labels == 0 : labels == 3;
-    if (!either)
+    if (columns.winner ? labels > 0 : labels % 3 != 0)
       problem(at, "data.columns",
               "data.format: generic needs either the column winner, or label_a, label_b and label_tie");
+  }
+
+  void check_files() {
+    const auto& exclude = recipe_.data.exclude;
+    for (const DataFile& file : exclude ? exclude->files : std::vector<DataFile>())
+      if (file.weight != 1 || file.rows)
+        problem(place("data.exclude"), "data.exclude", "a file has a path, a format and cells here, no weight or rows");
+    if (recipe_.data.exclude_valid_prompts && !std::holds_alternative<std::string>(recipe_.data.valid))
+      problem(place("data.exclude_valid_prompts"), "data.exclude_valid_prompts",
+              "is for a file in data.valid; a share of train has prompts of its own anyway");
   }
 
   void check_folds() {

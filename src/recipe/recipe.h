@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "recipe/data_files.h"
 #include "rows/choices.h"
 
 namespace gavel {
@@ -19,6 +20,7 @@ namespace gavel {
 struct Recipe {
   enum class TaskKind : uint8_t { kJudge, kReward };
   enum class RewardTies : uint8_t { kDavidson, kNone };
+  enum class RewardLoss : uint8_t { kPairs, kRegression, kBce };
   enum class ComputeType : uint8_t { kAuto, kBFloat16, kFloat32 };
   /** What the head starts from; kAuto = the base's own where it has one, else kFresh. */
   enum class Head : uint8_t { kAuto, kBase, kFresh, kShares, kLabels };
@@ -31,8 +33,10 @@ struct Recipe {
   TaskKind task = TaskKind::kJudge;
 
   struct Reward {
+    RewardLoss loss = RewardLoss::kPairs;
     RewardTies ties = RewardTies::kDavidson;
     double center_coefficient = 0;
+    double score_margin = 0;
     bool operator==(const Reward&) const = default;
   } reward;
 
@@ -62,21 +66,31 @@ struct Recipe {
     bool operator==(const Lora&) const = default;
   } lora;
 
-  /** Column names of a file of format generic. */
+  /** Column names of a file of format generic; `weight` and `margin` of any, `score` of format scored. */
   struct Columns {
-    std::optional<std::string> id, prompt, response_a, response_b, label_a, label_b, label_tie, winner;
+    std::optional<std::string> id, prompt, response_a, response_b, label_a, label_b, label_tie, winner, weight, margin, score;
     bool operator==(const Columns&) const = default;
   };
 
+  /** What the column `winner` says, beside the spellings that are known. */
+  struct Spellings {
+    std::vector<std::string> a, b, tie;
+    bool operator==(const Spellings&) const = default;
+  };
+
   struct Data {
-    std::string train;
+    DataFiles train;
     /** A share of train (0 = none), or a file. */
     std::variant<double, std::string> valid = 0.05;
     /** With folds, fold number `fold` (from 0) of train is for validation, whatever the share in `valid`. */
     std::optional<int64_t> folds;
     int64_t fold = 0;
+    /** Rows with prompts of these files are left out of train, and with the next also those with prompts of `valid`. */
+    std::optional<DataFiles> exclude;
+    bool exclude_valid_prompts = false;
     Format format = Format::kLmsys;
     Columns columns;
+    Spellings spellings;
     double fraction = 1.0;
     Cells cells = Cells::kJson;
     /** "origin", "turns", "chat", "llama3", "chatml", or a text with {prompt}, {response_a} and {response_b}. */
@@ -93,6 +107,7 @@ struct Recipe {
     Swap swap = Swap::kNone;
     bool drop_before_shuffle = false;
     bool drop_duplicates = false;
+    double max_dropped = 0.05;
     bool strict = false;
     bool cache = true;
     bool operator==(const Data&) const = default;
@@ -146,6 +161,9 @@ struct Recipe {
 
   bool operator==(const Recipe&) const = default;
 };
+
+/** Whether a file is read as data.columns says. */
+bool reads_generic(const Recipe& recipe);
 
 /** A choice as the recipe spells it, such as "bucketed". Defined for Recipe's enums, those of rows/choices.h, and
  * DType. */

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/utf8.h"
+#include "rows/python_list.h"
 
 namespace gavel {
 
@@ -217,6 +218,11 @@ std::string parse_cell(std::string_view cell, Cells kind, Turns& out) {
       break;
   }
   std::string why = TurnsParser(cell, out).parse();
+  if (!why.empty() && cell.find('[') != std::string_view::npos) {
+    out = Turns();
+    std::string python = detail::parse_python_list(cell, out);
+    if (python.empty() || detail::begins_as_python_list(cell)) why = python;
+  }
   if (!why.empty()) take_as_text(cell, out);
   out.all_null = out.null_turns > 0 && out.null_turns == static_cast<int64_t>(out.texts.size());
   return why;

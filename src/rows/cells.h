@@ -24,7 +24,8 @@ struct Turns {
 };
 
 /** Parses a cell. Returns "" or why the cell is not what `kind` asks for (only kJson can fail); `out` then
- * holds the cell's text as one turn. Raw control characters inside JSON strings are accepted. */
+ * holds the cell's text as one turn. Raw control characters inside JSON strings are accepted, and so are the lists of Python
+ * and the arrays of NumPy that pandas writes. */
 std::string parse_cell(std::string_view cell, Cells kind, Turns& out);
 
 /** Copies JSON text with each lone surrogate escape replaced by \ufffd, which any JSON parser takes. Returns

@@ -13,11 +13,18 @@ enum class Format : uint8_t {
    * messages {"role", "content"}; chosen and rejected may then be whole conversations, and prompt may be absent. */
   kChosen,
   kGeneric,  // as ReadOptions::columns says
+  /** id, prompt, responses, and scores or ranks (1 = best), a number for each: becomes all pairs of its answers. Or instruction
+   * and completions, as UltraFeedback has them: objects with response and overall_score. JSONL and Parquet. */
+  kRanked,
+  /** context, response1, response2, overall_preference: from -3 (response1 is much better) to 3, as HelpSteer3 has it. JSONL and
+   * Parquet. */
+  kHelpSteer3,
+  kScored,  // id, prompt, response, score: one answer with a number
 };
 
 /** How a text cell becomes turns. */
 enum class Cells : uint8_t {
-  kJson,   // a JSON list of strings and nulls; a null turn is an empty string
+  kJson,   // a list of strings and nulls in JSON, or as Python or NumPy print it; a null turn is an empty string
   kSplit,  // the reference notebook's way: strip [ and ], split on ",", strip quotes; escapes stay literal
   kText,   // the whole cell is one turn
 };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/random.h"
@@ -29,7 +30,21 @@ constexpr std::array<OddityText, kNumOddities> kTexts = {{
     {"duplicate", "duplicate rows", "kept"},
     {"identical_answers", "identical answers", "kept"},
     {"contradictory_label", "contradictory labels", "kept"},
+    {"zero_weight", "rows of weight 0", "kept"},
 }};
+
+/** "'x' (12), 'y' (3), …", the most frequent first. */
+std::string name_labels(const std::map<std::string, int64_t>& labels) {
+  constexpr size_t kMostNamed = 10;
+  std::vector<std::pair<std::string, int64_t>> sorted(labels.begin(), labels.end());
+  std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::vector<std::string> named;
+  for (const auto& [label, rows] : sorted) {
+    if (named.size() == kMostNamed) break;
+    named.push_back(fmt::format("{} ({})", label.starts_with('(') ? label : "'" + label + "'", rows));
+  }
+  return fmt::format("{}{}", fmt::join(named, ", "), sorted.size() > kMostNamed ? ", …" : "");
+}
 
 uint64_t folded_product(uint64_t a, uint64_t b) {
   uint128_t product = static_cast<uint128_t>(a) * b;
@@ -54,6 +69,30 @@ void CleaningReport::count(Oddity oddity, int64_t row, int64_t occurrences, bool
   if (entry.first_rows.size() < 3) entry.first_rows.push_back(row);
 }
 
+void CleaningReport::count_unknown_label(const std::string& label) {
+  if (auto found = unknown_labels.find(label); found != unknown_labels.end())
+    ++found->second;
+  else if (unknown_labels.size() < kMostLabels)
+    unknown_labels.emplace(label, 1);
+}
+
+int64_t CleaningReport::unusable_rows() const {
+  int64_t rows = 0;
+  for (const Entry& entry : entries) rows += entry.dropped;
+  return rows - (*this)[Oddity::kDuplicate].dropped - (*this)[Oddity::kZeroWeight].dropped;
+}
+
+void CleaningReport::add(const CleaningReport& other) {
+  rows_read += other.rows_read;
+  rows_kept += other.rows_kept;
+  for (size_t i = 0; i < kNumOddities; ++i) {
+    entries[i].rows += other.entries[i].rows;
+    entries[i].occurrences += other.entries[i].occurrences;
+    entries[i].dropped += other.entries[i].dropped;
+  }
+  for (const auto& [label, rows] : other.unknown_labels) unknown_labels[label] += rows;
+}
+
 std::string CleaningReport::format() const {
   std::string out = fmt::format("{} rows read, {} kept\n", rows_read, rows_kept);
   for (size_t i = 0; i < kNumOddities; ++i) {
@@ -68,9 +107,13 @@ std::string CleaningReport::format() const {
       action = kTexts[i].repair;
     out += fmt::format("  {:<40} {:>8} rows", kTexts[i].name, entry.rows);
     if (entry.occurrences > entry.rows) out += fmt::format(" ({} places)", entry.occurrences);
-    out += fmt::format("  {} (row {}{})\n", action, fmt::join(entry.first_rows, ", "),
-                       entry.rows > static_cast<int64_t>(entry.first_rows.size()) ? ", …" : "");
+    out += "  " + action;
+    if (!entry.first_rows.empty())
+      out += fmt::format(" (row {}{})", fmt::join(entry.first_rows, ", "),
+                         entry.rows > static_cast<int64_t>(entry.first_rows.size()) ? ", …" : "");
+    out += "\n";
   }
+  if (!unknown_labels.empty()) out += "  labels that are not known: " + name_labels(unknown_labels) + "\n";
   return out;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -24,8 +25,9 @@ enum class Oddity : uint8_t {
   kDuplicate,      // same texts and label as an earlier row (A and B exchanged counts too); kept unless asked otherwise
   kIdentical,      // both answers are the same text; kept
   kContradictory,  // same texts as an earlier row (A and B exchanged counts too), another label; kept
+  kZeroWeight,     // the row's weight is 0; dropped in training
 };
-inline constexpr size_t kNumOddities = 12;
+inline constexpr size_t kNumOddities = 13;
 
 /** For people: "both responses null", … */
 std::string_view oddity_name(Oddity oddity);
@@ -43,10 +45,19 @@ struct CleaningReport {
   int64_t rows_read = 0;
   int64_t rows_kept = 0;
   std::array<Entry, kNumOddities> entries;
+  /** Labels that are not known, as the file has them, with their rows; of the others beyond the first kMostLabels none is
+   * named. */
+  static constexpr size_t kMostLabels = 100;
+  std::map<std::string, int64_t> unknown_labels;
 
   const Entry& operator[](Oddity oddity) const { return entries[static_cast<size_t>(oddity)]; }
   /** Counts a row with this oddity, which it has in `occurrences` places; `drops`: the row is dropped for it. */
   void count(Oddity oddity, int64_t row, int64_t occurrences, bool drops);
+  void count_unknown_label(const std::string& label);
+  /** Rows dropped because they can't be learnt from; second copies and those of weight 0 are dropped by wish. */
+  int64_t unusable_rows() const;
+  /** Counts those of another file too; its rows are not named. */
+  void add(const CleaningReport& other);
   /** Lines for the terminal: rows read and kept, then one line per oddity met. */
   std::string format() const;
 };

@@ -1,11 +1,20 @@
 #include "rows/csv.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/error.h"
 
 namespace gavel {
+
+namespace {
+
+std::string_view separator_name(char separator) {
+  return separator == ',' ? "a comma" : separator == ';' ? "a semicolon" : "a tab";
+}
+
+}  // namespace
 
 std::string_view CsvField::text(std::string& scratch) const {
   if (!doubled) return raw;
@@ -25,10 +34,29 @@ CsvReader::CsvReader(std::string_view text, std::string name) : text_(text), nam
   if (text_.starts_with("\xFF\xFE") || text_.starts_with("\xFE\xFF"))
     fail("{}: expected UTF-8, found UTF-16 (by its byte-order mark): save the file as UTF-8", name_);
   if (text_.starts_with("\xEF\xBB\xBF")) position_ = 3;
+  find_separator();
   std::vector<CsvField> fields;
   if (!scan_record(fields)) fail("{}: the file is empty: expected a header line with column names", name_);
   std::string scratch;
   for (const auto& field : fields) header_.emplace_back(field.text(scratch));
+}
+
+void CsvReader::find_separator() {
+  position_ = std::min(text_.find_first_not_of("\r\n", position_), text_.size());
+  std::string_view line = text_.substr(position_);
+  line = line.substr(0, line.find_first_of("\r\n"));
+  if (line.size() == 5 && line.starts_with("sep=") && std::string_view(",;\t").find(line[4]) != std::string_view::npos) {
+    separator_ = line[4];
+    position_ += line.size();
+    return;
+  }
+  bool quoted = false;
+  std::array<int64_t, 3> found{};
+  for (char c : line) {
+    quoted ^= c == '"';
+    if (const size_t which = std::string_view(",;\t").find(c); !quoted && which != std::string_view::npos) ++found[which];
+  }
+  if (found[0] == 0 && found[1] + found[2] > 0) separator_ = found[1] >= found[2] ? ';' : '\t';
 }
 
 bool CsvReader::next(std::vector<CsvField>& fields) {
@@ -38,6 +66,10 @@ bool CsvReader::next(std::vector<CsvField>& fields) {
     --row_;
     return false;
   }
+  if (fields.size() == header_.size() + 1 && fields.back().raw.empty())
+    fail("{}: row {} (line {}): expected {} cells as in the header, found one more, which is empty: take the separator away "
+         "from the ends of the rows, or add a name to the header",
+         name_, row_, line_at(start), header_.size());
   if (fields.size() != header_.size())
     fail(
         "{}: row {} (line {}): expected {} cells as in the header, found {}: look for a missing or stray "
@@ -68,20 +100,19 @@ bool CsvReader::scan_record(std::vector<CsvField>& fields) {
         ++scan;
       }
       field.raw = text_.substr(begin, scan - 1 - begin);
-      if (scan < size && data[scan] != ',' && data[scan] != '\n' && data[scan] != '\r')
+      if (scan < size && data[scan] != separator_ && data[scan] != '\n' && data[scan] != '\r')
         fail(
-            "{}: row {} (line {}): expected a comma or the line's end after a closing quote, found '{}': "
-            "quotes "
-            "inside a cell are written twice",
-            name_, row_, line_at(scan), text_.substr(scan, 1));
+            "{}: row {} (line {}): expected {} or the line's end after a closing quote, found '{}': quotes inside a cell are "
+            "written twice, not behind a backslash",
+            name_, row_, line_at(scan), separator_name(separator_), text_.substr(scan, 1));
       i = scan;
     } else {
       size_t begin = i;
-      while (i < size && data[i] != ',' && data[i] != '\n' && data[i] != '\r') ++i;
+      while (i < size && data[i] != separator_ && data[i] != '\n' && data[i] != '\r') ++i;
       field.raw = text_.substr(begin, i - begin);
     }
     fields.push_back(field);
-    if (i < size && data[i] == ',') {
+    if (i < size && data[i] == separator_) {
       ++i;
       continue;
     }

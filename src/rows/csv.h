@@ -17,7 +17,8 @@ struct CsvField {
 
 /** Scans CSV text as RFC 4180 has it: quoted cells may hold commas, newlines and doubled quotes; records end
  * in LF, CRLF or CR; a byte-order mark is skipped; blank lines are skipped, as pandas does. A quote inside an
- * unquoted cell is a letter like any other. No copies are made: fields view the text.
+ * unquoted cell is a letter like any other. No copies are made: fields view the text. Cells may be separated by ; or
+ * tabs, which is told by a header without a comma, or by a first line "sep=;" as Excel writes it.
  *
  * Throws Error naming file and row on: an empty file, UTF-16, a quote that never closes, text after a closing
  * quote, a record whose number of cells differs from the header's. */
@@ -35,11 +36,13 @@ class CsvReader {
   size_t offset() const { return position_; }
 
  private:
+  void find_separator();
   bool scan_record(std::vector<CsvField>& fields);
   int64_t line_at(size_t offset) const;
 
   std::string_view text_;
   std::string name_;
+  char separator_ = ',';
   size_t position_ = 0;
   int64_t row_ = 0;
   std::vector<std::string> header_;

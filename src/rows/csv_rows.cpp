@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "rows/labels.h"
 #include "rows/row_source.h"
 
 namespace gavel {
@@ -11,7 +12,10 @@ class CsvRows final : public RowSource {
  public:
   CsvRows(std::shared_ptr<const MappedFile> file, const ReadOptions& options)
       : file_(std::move(file)), options_(options), reader_(file_->text(), file_->path().string()) {
-    names_ = detail::column_names(options_);
+    if (options_.format == Format::kRanked || options_.format == Format::kHelpSteer3)
+      fail("{}: a row of this data.format holds lists, which cells of CSV can't: give JSONL or Parquet",
+           file_->path().string());
+    names_ = detail::column_names(options_, reader_.header());
     index_ = detail::find_columns(file_->path().string(), names_, options_, reader_.header());
   }
 
@@ -44,26 +48,20 @@ class CsvRows final : public RowSource {
       ++out.occurrences[static_cast<size_t>(Oddity::kNotJson)];
       if (out.not_json.empty()) out.not_json = fmt::format("column '{}': {}", names_[i + 1], why);
     }
-    detail::finish_texts(turns[0], turns[1], turns[2], out);
-    if (options_.format == Format::kChosen) {
-      detail::set_label(1, 0, 0, out);
-    } else if (has(Column::kWinner)) {
-      std::array<double, 3> label{-1, -1, -1};
-      detail::winner_label(text(Column::kWinner), label);
-      detail::set_label(label[0], label[1], label[2], out);
-    } else if (has(Column::kLabelA)) {
-      double a = detail::parse_probability(text(Column::kLabelA));
-      double b = detail::parse_probability(text(Column::kLabelB));
-      detail::set_label(a, b, detail::parse_probability(text(Column::kLabelTie)), out);
-    }
-    out.row.prompt = std::move(turns[0].texts);
-    out.row.response_a = std::move(turns[1].texts);
-    out.row.response_b = std::move(turns[2].texts);
+    if (options_.format == Format::kScored)
+      detail::take_texts(std::move(turns[0]), std::move(turns[1]), out);
+    else
+      detail::take_texts(std::move(turns[0]), std::move(turns[1]), std::move(turns[2]), out);
+    take_label(raw, out);
+    detail::set_numbers(
+        file_->path().string(), names_, options_,
+        [&](Column column) { return has(column) ? std::string(text(column)) : std::string(); }, out);
   }
 
   bool has_labels() const override { return options_.format == Format::kChosen || detail::labels_found(index_); }
 
   size_t offset() const override { return reader_.offset(); }
+  size_t size() const override { return file_->bytes().size(); }
 
   void release() override {
     file_->release(released_, reader_.offset() - released_);
@@ -71,12 +69,34 @@ class CsvRows final : public RowSource {
   }
 
  private:
+  void take_label(const RawRow& raw, ParsedRow& out) const {
+    std::string scratch;
+    auto text = [&](Column column) { return raw.cells[static_cast<size_t>(column)].text(scratch); };
+    if (options_.format == Format::kChosen) {
+      detail::set_label({1, 0, 0}, "", out);
+    } else if (options_.format == Format::kScored) {
+      // A score, which is set with the other numbers.
+    } else if (has(Column::kWinner)) {
+      std::string_view winner = text(Column::kWinner);
+      detail::set_label(detail::winner_label(winner, options_.spellings), winner, out);
+    } else if (has(Column::kLabelA)) {
+      std::array<double, 3> label{};
+      std::string spelled;
+      for (size_t i = 0; i < 3; ++i) {
+        std::string_view share = text(static_cast<Column>(static_cast<size_t>(Column::kLabelA) + i));
+        label[i] = detail::parse_probability(share);
+        spelled += fmt::format("{}{}", i > 0 ? ", " : "", share);
+      }
+      detail::set_label(label, spelled, out);
+    }
+  }
+
   bool has(Column column) const { return index_[static_cast<size_t>(column)] >= 0; }
 
   std::shared_ptr<const MappedFile> file_;
   ReadOptions options_;
   CsvReader reader_;
-  std::array<std::string, kNumColumns> names_;
+  detail::ColumnNames names_;
   detail::ColumnIndex index_{};
   std::vector<CsvField> fields_;
   size_t released_ = 0;

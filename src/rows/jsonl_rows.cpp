@@ -1,10 +1,8 @@
 #include <fmt/ranges.h>
-#include <simdjson.h>
 
 #include <optional>
 
 #include "base/error.h"
-#include "base/utf8.h"
 #include "rows/json_row.h"
 #include "rows/row_source.h"
 
@@ -12,16 +10,23 @@ namespace gavel {
 
 namespace {
 
-namespace dom = simdjson::dom;
+constexpr std::string_view kBlanks = " \t\r\n";
 
 class JsonlRows final : public RowSource {
  public:
   JsonlRows(std::shared_ptr<const MappedFile> file, const ReadOptions& options)
-      : file_(std::move(file)), options_(options), names_(detail::column_names(options)) {
+      : file_(std::move(file)), options_(options) {
     text_ = file_->text();
     if (text_.starts_with("\xEF\xBB\xBF")) position_ = 3;
-    find_labels();
-    parser_.emplace(path(), options_, has_labels_);
+    const size_t first = text_.find_first_not_of(kBlanks, position_);
+    if (first != std::string_view::npos && text_[first] == '[') {
+      in_array_ = true;
+      position_ = first + 1;
+    }
+    const std::vector<std::string> keys = first_keys();
+    names_ = detail::column_names(options_, keys);
+    find_labels(keys);
+    parser_.emplace(path(), options_, names_, has_labels_);
   }
 
   bool next_rows(size_t bytes, std::vector<RawRow>& rows) override {
@@ -41,6 +46,7 @@ class JsonlRows final : public RowSource {
   bool has_labels() const override { return has_labels_; }
 
   size_t offset() const override { return position_; }
+  size_t size() const override { return text_.size(); }
 
   void release() override {
     file_->release(released_, position_ - released_);
@@ -50,36 +56,87 @@ class JsonlRows final : public RowSource {
  private:
   std::string path() const { return file_->path().string(); }
 
+  /** The text of the next row. */
   bool next_line(std::string_view& line) {
+    if (in_array_) return next_item(line);
     while (position_ < text_.size()) {
       size_t end = std::min(text_.find('\n', position_), text_.size());
       line = text_.substr(position_, end - position_);
       position_ = std::min(end + 1, text_.size());
-      if (line.find_first_not_of(" \t\r") != std::string_view::npos) return true;
+      // Record separators (RFC 7464) stand before objects.
+      if (line.starts_with('\x1E')) line.remove_prefix(1);
+      if (line.find_first_not_of(kBlanks) != std::string_view::npos) return true;
     }
     return false;
   }
 
-  /** Labels are there when the first line has their keys. */
-  void find_labels() {
+  /** The next object of an array that is the whole file. */
+  bool next_item(std::string_view& line) {
+    if (closed_) return false;
+    skip_blanks();
+    if (items_ == 0 && take(']')) return close();
+    if (items_ > 0) {
+      if (take(']')) return close();
+      if (!take(',')) refuse_array("a comma or ]");
+      skip_blanks();
+    }
+    if (position_ >= text_.size() || text_[position_] != '{') refuse_array("an object");
+    const size_t start = position_;
+    bool in_string = false;
+    for (int depth = 0; position_ < text_.size(); ++position_) {
+      const char c = text_[position_];
+      if (in_string) {
+        if (c == '\\') ++position_;
+        if (c == '"') in_string = false;
+      } else if (c == '"') {
+        in_string = true;
+      } else if (c == '{') {
+        ++depth;
+      } else if (c == '}' && --depth == 0) {
+        line = text_.substr(start, ++position_ - start);
+        ++items_;
+        return true;
+      }
+    }
+    position_ = text_.size();
+    refuse_array("the object's end");
+  }
+
+  bool close() {
+    closed_ = true;
+    skip_blanks();
+    if (position_ < text_.size()) refuse_array("the file's end after the array");
+    return false;
+  }
+  void skip_blanks() { position_ = std::min(text_.find_first_not_of(kBlanks, position_), text_.size()); }
+  bool take(char c) {
+    if (position_ >= text_.size() || text_[position_] != c) return false;
+    ++position_;
+    return true;
+  }
+  [[noreturn]] void refuse_array(std::string_view expected) const {
+    fail("{}: row {} of the JSON array: expected {}, found {}", path(), items_ + 1, expected,
+         position_ >= text_.size() ? "the file's end" : json_excerpt(text_.substr(position_, 100)));
+  }
+
+  std::vector<std::string> first_keys() {
     size_t start = position_;
     RawRow first;
     if (!next_line(first.line)) fail("{}: the file is empty: expected a JSON object on each line", path());
     position_ = start;
-    std::string line;
-    append_lossy(line, first.line);
-    std::string repaired;
-    if (replace_lone_surrogates(line, repaired) > 0) line = repaired;
-    dom::parser parser;
-    dom::object object;
-    if (parser.parse(line).get(object) != simdjson::SUCCESS)
-      fail("{}: row 1: expected a JSON object on each line, found {}", path(), json_excerpt(line));
-    std::vector<std::string> keys;
-    for (auto field : object) keys.emplace_back(field.key);
+    items_ = 0;
+    closed_ = false;
+    std::optional<std::vector<std::string>> keys = json_keys(first.line);
+    if (!keys) fail("{}: row 1: expected a JSON object on each line, found {}", path(), json_excerpt(first.line));
+    return std::move(*keys);
+  }
+
+  /** Labels are there when the first line has their keys. */
+  void find_labels(const std::vector<std::string>& keys) {
     int wanted = 0, found = 0;
     std::string absent;
-    for (size_t c = static_cast<size_t>(Column::kLabelA); c < kNumColumns; ++c) {
-      if (names_[c].empty()) continue;
+    for (size_t c = 0; c < kNumColumns; ++c) {
+      if (!is_label(c) || names_[c].empty()) continue;
       ++wanted;
       if (std::find(keys.begin(), keys.end(), names_[c]) != keys.end())
         ++found;
@@ -89,16 +146,17 @@ class JsonlRows final : public RowSource {
     has_labels_ = options_.format == Format::kChosen || (wanted > 0 && found == wanted);
     if (found < wanted && (found > 0 || options_.purpose == Purpose::kTrain))
       fail(
-          "{}: row 1: expected a key '{}', found {}{}: check data.format, or name the columns with "
-          "data.columns",
-          path(), absent, fmt::join(keys, ", "), did_you_mean(absent, keys));
+          "{}: row 1: expected a key '{}', found {}{}: {}",
+          path(), absent, fmt::join(keys, ", "), did_you_mean(absent, keys), detail::format_hint(keys));
   }
 
   std::shared_ptr<const MappedFile> file_;
   ReadOptions options_;
-  std::array<std::string, kNumColumns> names_;
+  detail::ColumnNames names_;
   std::string_view text_;
   size_t position_ = 0, released_ = 0;
+  bool in_array_ = false, closed_ = false;  // the file is one array of objects, and its end was seen
+  int64_t items_ = 0;                       // of the array, so far
   int64_t row_ = 0;
   bool has_labels_ = false;
   std::optional<JsonRowParser> parser_;

@@ -40,14 +40,14 @@ class ParquetRows final : public RowSource {
   ParquetRows(std::shared_ptr<const MappedFile> file, const ReadOptions& options)
       : path_(file->path().string()), size_(file->bytes().size()) {
     guard([&] { file_.reset(load_module(path_)(path_.c_str())); });
-    auto names = detail::column_names(options);
     std::vector<std::string> header = file_->columns(), wanted;
+    const detail::ColumnNames names = detail::column_names(options, header);
     auto index = detail::find_columns(path_, names, options, header);
     for (size_t c = 0; c < kNumColumns; ++c)
       if (index[c] >= 0) wanted.push_back(names[c]);
     guard([&] { file_->select(wanted); });
-    has_labels_ = detail::labels_found(index);
-    parser_.emplace(path_, options, has_labels_);
+    has_labels_ = options.format == Format::kChosen || detail::labels_found(index);
+    parser_.emplace(path_, options, names, has_labels_);
   }
 
   bool next_rows(size_t bytes, std::vector<RawRow>& rows) override {
@@ -70,6 +70,7 @@ class ParquetRows final : public RowSource {
   bool has_labels() const override { return has_labels_; }
   // Rows are spread over the columns' places in the file: there is no position before the end.
   size_t offset() const override { return at_end_ ? size_ : 0; }
+  size_t size() const override { return size_; }
   void release() override {}
 
  private:

@@ -15,7 +15,19 @@ PreferenceRow swapped(const PreferenceRow& row) {
 
 Columns standard_columns(Format format) {
   Columns columns{.id = "id", .prompt = "prompt", .response_a = "response_a", .response_b = "response_b"};
-  if (format == Format::kChosen) {
+  if (format == Format::kRanked) {
+    columns.response_a = columns.response_b = "responses";
+    columns.winner = "scores";
+  } else if (format == Format::kHelpSteer3) {
+    columns.prompt = "context";
+    columns.response_a = "response1";
+    columns.response_b = "response2";
+    columns.winner = "overall_preference";
+  } else if (format == Format::kScored) {
+    columns.response_a = "response";
+    columns.response_b = "";
+    columns.winner = "score";
+  } else if (format == Format::kChosen) {
     columns.response_a = "chosen";
     columns.response_b = "rejected";
   } else if (format == Format::kLmsys) {

@@ -2,6 +2,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,12 @@ struct PreferenceRow {
   /** Probabilities of A wins, B wins, tie; sums to 1 when has_label. */
   std::array<float, 3> label{};
   bool has_label = false;
+  /** How much the row counts in training's loss; not negative. */
+  float weight = 1;
+  /** By how much the better answer's reward is to be ahead in training. */
+  float margin = 0;
+  /** Of Format::kScored, whose answer is response_a: what it was given. NaN: there is none. */
+  float score = std::numeric_limits<float>::quiet_NaN();
   /** Counted from 1: the row after the header (CSV), the line that is not blank (JSONL), or the row (Parquet). */
   int64_t source_row = 0;
 };
@@ -31,6 +38,8 @@ struct Columns {
   std::string id, prompt, response_a, response_b;
   std::string label_a, label_b, label_tie;
   std::string winner;
+  std::string weight, margin;
+  std::string score;
 };
 
 enum class Purpose : uint8_t {
@@ -44,18 +53,32 @@ enum class Ties : uint8_t {
   kHalfEach,  // half a vote for A and half for B
 };
 
+/** What a column `winner` says in a file of its own ways, beside the spellings that are known. */
+struct Spellings {
+  std::vector<std::string> a, b, tie;
+};
+
 struct ReadOptions {
   Format format = Format::kLmsys;
-  /** For Format::kGeneric alone. */
+  /** For Format::kGeneric alone, but for `weight` and `margin`, which files of any format can have and only Purpose::kTrain
+   * reads, and `score`, which is for kScored ("" = score). */
   Columns columns;
+  Spellings spellings;
+  /** Above 0: a pair's margin is this times the difference of its answers' scores, which kChosen (score_chosen and
+   * score_rejected), kRanked and kHelpSteer3 have. */
+  double score_margin = 0;
+  /** Scores must be from 0 to 1. */
+  bool unit_scores = false;
   Ties ties = Ties::kOutcome;
-  /** Format::kWsdm and kChosen always read plain text. */
+  /** For kLmsys and kGeneric; the others hold plain text. */
   Cells cells = Cells::kJson;
   Purpose purpose = Purpose::kTrain;
   /** The first oddity that would be repaired or dropped is an error instead. */
   bool strict = false;
   /** Drop second and later copies of a row (same texts and label). */
   bool drop_duplicates = false;
+  /** With Purpose::kTrain: the largest share of the rows that may be dropped for oddities (CleaningReport::unusable_rows()), and that may have invalid UTF-8, before it is an Error. */
+  double max_dropped = 1;
   /** Look for rows that repeat or contradict earlier ones, which takes some tens of bytes of memory a row. */
   bool find_repeats = true;
 };

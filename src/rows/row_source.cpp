@@ -3,30 +3,52 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
-#include <limits>
 
 #include "base/error.h"
 
 namespace gavel::detail {
 
-std::array<std::string, kNumColumns> column_names(const ReadOptions& options) {
-  const Columns c = options.format == Format::kGeneric ? options.columns : standard_columns(options.format);
-  if (c.prompt.empty() || c.response_a.empty() || c.response_b.empty())
+ColumnNames column_names(const ReadOptions& options, const std::vector<std::string>& header) {
+  auto there = [&](std::string_view name) { return std::find(header.begin(), header.end(), name) != header.end(); };
+  Columns c = options.format == Format::kGeneric ? options.columns : standard_columns(options.format);
+  if (options.format == Format::kScored && !options.columns.score.empty()) c.winner = options.columns.score;
+  if (options.format == Format::kRanked) {
+    if (there("completions")) {
+      c.prompt = "instruction";
+      c.response_a = c.response_b = c.winner = "completions";
+    } else if (there("ranks") && !there("scores")) {
+      c.winner = "ranks";
+    }
+  }
+  if (c.prompt.empty() || c.response_a.empty() || (c.response_b.empty() && options.format != Format::kScored))
     fail("columns: prompt, response_a and response_b must all be named for the format 'generic'");
   bool some = !c.label_a.empty() || !c.label_b.empty() || !c.label_tie.empty();
   bool all = !c.label_a.empty() && !c.label_b.empty() && !c.label_tie.empty();
   if (some && !all) fail("columns: label_a, label_b and label_tie must be named together");
+  if (!some && c.winner.empty() && options.purpose == Purpose::kTrain && options.format == Format::kGeneric)
+    fail("columns: votes are needed: name data.columns.winner, or label_a, label_b and label_tie");
   if (some && !c.winner.empty()) fail("columns: name either winner or label_a, label_b and label_tie, not both");
-  return {c.id, c.prompt, c.response_a, c.response_b, c.label_a, c.label_b, c.label_tie, c.winner};
+  ColumnNames names = {c.id,        c.prompt, c.response_a, c.response_b, c.label_a, c.label_b,
+                       c.label_tie, c.winner, "",           "",           "",        ""};
+  if (options.purpose == Purpose::kTrain) {
+    names[static_cast<size_t>(Column::kWeight)] = options.columns.weight;
+    names[static_cast<size_t>(Column::kMargin)] = options.columns.margin;
+    if (options.format == Format::kChosen && options.score_margin > 0) {
+      names[static_cast<size_t>(Column::kScoreA)] = "score_chosen";
+      names[static_cast<size_t>(Column::kScoreB)] = "score_rejected";
+    }
+  }
+  return names;
 }
 
-ColumnIndex find_columns(const std::string& path, const std::array<std::string, kNumColumns>& names,
-                         const ReadOptions& options, const std::vector<std::string>& header) {
+bool prompt_is_optional(Format format) {
+  return format == Format::kChosen || format == Format::kScored || format == Format::kRanked;
+}
+
+ColumnIndex find_columns(const std::string& path, const ColumnNames& names, const ReadOptions& options, const std::vector<std::string>& header) {
   auto missing = [&](const std::string& column) {
-    fail("{}: expected a column '{}', found {}{}: check data.format, or name the columns with data.columns", path,
-         column, fmt::join(header, ", "), did_you_mean(column, header));
+    fail("{}: expected a column '{}', found {}{}: {}", path, column, fmt::join(header, ", "),
+         did_you_mean(column, header), format_hint(header));
   };
   ColumnIndex index;
   index.fill(-1);
@@ -34,75 +56,73 @@ ColumnIndex find_columns(const std::string& path, const std::array<std::string, 
   for (size_t c = 0; c < kNumColumns; ++c) {
     if (names[c].empty()) continue;
     auto found = std::find(header.begin(), header.end(), names[c]);
-    bool is_label = c >= static_cast<size_t>(Column::kLabelA);
-    labels_wanted += is_label;
+    labels_wanted += is_label(c);
     if (found != header.end()) {
       index[c] = found - header.begin();
-      labels_found += is_label;
+      labels_found += is_label(c);
       if (std::find(found + 1, header.end(), names[c]) != header.end())
         fail("{}: the header names the column '{}' twice", path, names[c]);
-    } else if (c >= static_cast<size_t>(options.format == Format::kChosen ? Column::kResponseA : Column::kPrompt) &&
-               c <= static_cast<size_t>(Column::kResponseB)) {
+    } else if (c >= static_cast<size_t>(prompt_is_optional(options.format) ? Column::kResponseA : Column::kPrompt) &&
+               !is_label(c)) {
       missing(names[c]);
     }
   }
   if (labels_found < labels_wanted && (labels_found > 0 || options.purpose == Purpose::kTrain))
-    for (size_t c = static_cast<size_t>(Column::kLabelA); c < kNumColumns; ++c)
-      if (!names[c].empty() && index[c] < 0) missing(names[c]);
+    for (size_t c = 0; c < kNumColumns; ++c)
+      if (is_label(c) && !names[c].empty() && index[c] < 0) missing(names[c]);
   return index;
+}
+
+std::string format_hint(const std::vector<std::string>& header) {
+  auto has_all = [&](std::initializer_list<std::string_view> names) {
+    return std::all_of(names.begin(), names.end(),
+                       [&](auto name) { return std::find(header.begin(), header.end(), name) != header.end(); });
+  };
+  if (has_all({"prompt", "response_a", "response_b", "winner"})) return "the columns are those of data.format: wsdm";
+  if (has_all({"prompt", "response_a", "response_b", "winner_model_a", "winner_model_b", "winner_tie"}))
+    return "the columns are those of data.format: lmsys";
+  if (has_all({"chosen", "rejected"})) return "the columns are those of data.format: chosen";
+  return "check data.format, or name the columns with data.columns";
 }
 
 bool labels_found(const ColumnIndex& index) {
   return index[static_cast<size_t>(Column::kLabelA)] >= 0 || index[static_cast<size_t>(Column::kWinner)] >= 0;
 }
 
-void finish_texts(const Turns& prompt, const Turns& a, const Turns& b, ParsedRow& out) {
-  auto count = [&](Oddity oddity, int64_t n) { out.occurrences[static_cast<size_t>(oddity)] += n; };
-  count(Oddity::kNullTurn, prompt.null_turns + a.null_turns + b.null_turns);
-  count(Oddity::kLoneSurrogate, prompt.lone_surrogates + a.lone_surrogates + b.lone_surrogates);
-  count(Oddity::kInvalidUtf8, prompt.invalid_utf8 + a.invalid_utf8 + b.invalid_utf8);
+namespace {
+
+void count_oddity(ParsedRow& out, Oddity oddity, int64_t places) {
+  out.occurrences[static_cast<size_t>(oddity)] += places;
+}
+
+void count_repairs(const Turns& turns, ParsedRow& out) {
+  count_oddity(out, Oddity::kNullTurn, turns.null_turns);
+  count_oddity(out, Oddity::kLoneSurrogate, turns.lone_surrogates);
+  count_oddity(out, Oddity::kInvalidUtf8, turns.invalid_utf8);
+}
+
+}  // namespace
+
+void take_texts(Turns prompt, Turns a, Turns b, ParsedRow& out) {
+  for (const Turns* turns : {&prompt, &a, &b}) count_repairs(*turns, out);
   if (a.all_null && b.all_null)
-    count(Oddity::kBothNull, 1);
+    count_oddity(out, Oddity::kBothNull, 1);
   else if (a.empty_text() || b.empty_text())
-    count(Oddity::kEmptyResponse, a.empty_text() + b.empty_text());
-  if (prompt.texts.size() != a.texts.size() || prompt.texts.size() != b.texts.size()) count(Oddity::kUnequalTurns, 1);
-  if (a.texts == b.texts) count(Oddity::kIdentical, 1);
+    count_oddity(out, Oddity::kEmptyResponse, a.empty_text() + b.empty_text());
+  if (prompt.texts.size() != a.texts.size() || prompt.texts.size() != b.texts.size())
+    count_oddity(out, Oddity::kUnequalTurns, 1);
+  if (a.texts == b.texts) count_oddity(out, Oddity::kIdentical, 1);
+  out.row.prompt = std::move(prompt.texts);
+  out.row.response_a = std::move(a.texts);
+  out.row.response_b = std::move(b.texts);
 }
 
-double parse_probability(std::string_view text) {
-  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
-  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
-  if (text == "true" || text == "True" || text == "TRUE") return 1;
-  if (text == "false" || text == "False" || text == "FALSE") return 0;
-  double value = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::numeric_limits<double>::quiet_NaN();
-  return value;
-}
-
-void set_label(double a, double b, double tie, ParsedRow& out) {
-  double sum = a + b + tie;
-  // Negated comparisons, so that NaN counts as bad.
-  if (!(a >= 0 && b >= 0 && tie >= 0) || !(sum > 0) || !std::isfinite(sum)) {
-    ++out.occurrences[static_cast<size_t>(Oddity::kBadLabel)];
-    return;
-  }
-  // Shares written with three digits are no oddity.
-  if (std::abs(sum - 1) > 2e-3) ++out.occurrences[static_cast<size_t>(Oddity::kLabelSum)];
-  out.row.label = {static_cast<float>(a / sum), static_cast<float>(b / sum), static_cast<float>(tie / sum)};
-  out.row.has_label = true;
-}
-
-bool winner_label(std::string_view winner, std::array<double, 3>& label) {
-  if (winner == "model_a" || winner == "a" || winner == "A")
-    label = {1, 0, 0};
-  else if (winner == "model_b" || winner == "b" || winner == "B")
-    label = {0, 1, 0};
-  else if (winner == "tie" || winner == "tie (bothbad)" || winner == "both")
-    label = {0, 0, 1};
-  else
-    return false;
-  return true;
+void take_texts(Turns prompt, Turns answer, ParsedRow& out) {
+  for (const Turns* turns : {&prompt, &answer}) count_repairs(*turns, out);
+  if (answer.empty_text()) count_oddity(out, Oddity::kEmptyResponse, 1);
+  if (prompt.texts.size() != answer.texts.size()) count_oddity(out, Oddity::kUnequalTurns, 1);
+  out.row.prompt = std::move(prompt.texts);
+  out.row.response_a = std::move(answer.texts);
 }
 
 }  // namespace gavel::detail

@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,8 +11,12 @@
 namespace gavel {
 
 /** The columns of Columns, as indices. */
-enum class Column : uint8_t { kId, kPrompt, kResponseA, kResponseB, kLabelA, kLabelB, kLabelTie, kWinner };
-inline constexpr size_t kNumColumns = 8;
+enum class Column : uint8_t { kId, kPrompt, kResponseA, kResponseB, kLabelA, kLabelB, kLabelTie, kWinner, kWeight, kMargin, kScoreA, kScoreB };
+inline constexpr size_t kNumColumns = 12;
+/** Of a file that tells of labels; kWinner is whatever one column tells them. */
+constexpr bool is_label(size_t column) {
+  return column >= static_cast<size_t>(Column::kLabelA) && column <= static_cast<size_t>(Column::kWinner);
+}
 
 /** A row as found in the file, not yet parsed: views that stay valid until the RowSource's next next_rows() or
  * release(). */
@@ -26,8 +31,11 @@ struct ParsedRow {
   PreferenceRow row;
   std::array<int64_t, kNumOddities> occurrences{};
   PairFingerprint pair;
-  std::string not_json;  // why a cell is no JSON list of strings; "" when all are
-  std::string broken;    // text of the Error when the file's structure is broken here, else ""
+  std::string not_json;       // why a cell is no JSON list of strings; "" when all are
+  std::string unknown_label;  // the label as the file has it when it is none that is known
+  std::string broken;         // text of the Error when the file's structure is broken here, else ""
+  /** The file's row is several pairs: those after the first. */
+  std::vector<ParsedRow> more;
 };
 
 /** Gives the rows of a file in order, unparsed, and parses any of them. */
@@ -40,8 +48,9 @@ class RowSource {
   virtual void parse(const RawRow& raw, ParsedRow& out) const = 0;
   /** Whether the file has label columns. */
   virtual bool has_labels() const = 0;
-  /** Bytes of the file that have been read. */
+  /** Bytes of the file that have been read, and all of them. */
   virtual size_t offset() const = 0;
+  virtual size_t size() const = 0;
   /** Tells that the rows given so far are no longer needed, so that the system can take their memory. */
   virtual void release() = 0;
 };
@@ -54,28 +63,28 @@ std::unique_ptr<RowSource> open_parquet_rows(std::shared_ptr<const MappedFile> f
 
 namespace detail {
 
-/** The file's names of the columns, in the order of Column; "" for one that is not asked for. Throws Error when
- * `options` do not name all texts, or name labels in part or in two ways. */
-std::array<std::string, kNumColumns> column_names(const ReadOptions& options);
+using ColumnNames = std::array<std::string, kNumColumns>;
+/** The file's names of the columns, in the order of Column; "" for one that is not asked for. `header`: the names that there are,
+ * for layouts that have a choice. Throws Error when `options` do not name all texts, or name labels in part or in two ways. */
+ColumnNames column_names(const ReadOptions& options, const std::vector<std::string>& header);
+/** Whether the prompt may be in the answers' conversations. */
+bool prompt_is_optional(Format format);
 
 /** Place of each Column in a file's header, or -1. */
 using ColumnIndex = std::array<std::ptrdiff_t, kNumColumns>;
 /** Finds the names in a file's header. Throws Error for a text column that is missing, a column that is there twice,
  * and label columns that are there in part or, with Purpose::kTrain, not at all. */
-ColumnIndex find_columns(const std::string& path, const std::array<std::string, kNumColumns>& names,
-                         const ReadOptions& options, const std::vector<std::string>& header);
+ColumnIndex find_columns(const std::string& path, const ColumnNames& names, const ReadOptions& options,
+                         const std::vector<std::string>& header);
+/** What to do about a column that is not in `header`: the format that has such columns, if one has. */
+std::string format_hint(const std::vector<std::string>& header);
 /** Whether the file has label columns. */
 bool labels_found(const ColumnIndex& index);
 
-/** Counts in `out` the oddities of a row's parsed texts. */
-void finish_texts(const Turns& prompt, const Turns& a, const Turns& b, ParsedRow& out);
-
-/** A number, or true/false; NaN when it is neither. */
-double parse_probability(std::string_view text);
-/** Sets the label from three probabilities, divided by their sum; counts what is odd about them. */
-void set_label(double a, double b, double tie, ParsedRow& out);
-/** "model_a", "A", "tie", … as one-hot probabilities; false when unknown. */
-bool winner_label(std::string_view winner, std::array<double, 3>& label);
+/** Counts in `out` the oddities of a row's parsed texts, and puts them into its row. */
+void take_texts(Turns prompt, Turns a, Turns b, ParsedRow& out);
+/** The same for a row of one answer. */
+void take_texts(Turns prompt, Turns answer, ParsedRow& out);
 
 }  // namespace detail
 }  // namespace gavel

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
-#include "rows/row_source.h"
+#include "rows/open_file.h"
 
 namespace gavel {
 
@@ -12,27 +12,6 @@ namespace {
 
 // Bytes of the file in flight at once: large enough to keep all cores busy, small against any memory.
 constexpr size_t kBlockBytes = size_t{16} << 20;
-
-bool is_jsonl(const MappedFile& file) {
-  std::string extension = file.path().extension().string();
-  if (extension == ".jsonl" || extension == ".ndjson") return true;
-  if (extension == ".csv") return false;
-  std::string_view text = file.text();
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
-  size_t first = text.find_first_not_of(" \t\r\n");
-  return first != std::string_view::npos && text[first] == '{';
-}
-
-std::unique_ptr<RowSource> open_rows(const std::filesystem::path& path, const ReadOptions& options) {
-  auto file = MappedFile::open(path);
-  std::string_view text = file->text();
-  if (text.starts_with("\x1F\x8B"))
-    fail("{}: expected CSV, JSONL or Parquet, found a gzip file: unpack it first (gunzip -k)", path.string());
-  if (text.starts_with("PAR1")) return open_parquet_rows(file, options);
-  if (text.starts_with("PK\x03\x04"))
-    fail("{}: expected CSV, JSONL or Parquet, found a zip file: unpack it first", path.string());
-  return is_jsonl(*file) ? open_jsonl_rows(file, options) : open_csv_rows(file, options);
-}
 
 /** Whether an oddity changes or drops a row: an error with `strict`. */
 bool is_repair(Oddity oddity) {
@@ -57,9 +36,10 @@ struct RowStream::State {
   ReadOptions options;
   std::unique_ptr<RowSource> source;
   CleaningReport report;
-  RepeatFinder repeats;
+  std::shared_ptr<RepeatFinder> repeats;
   std::vector<RawRow> raw;
   std::vector<ParsedRow> parsed;
+  std::string not_json;  // why the first cell that is no list is none
 
   /** True when the row stays. */
   bool clean(ParsedRow& row) {
@@ -74,7 +54,8 @@ struct RowStream::State {
     }
     // Without label columns there is nothing to compare but texts, and no label to be wrong.
     if (options.find_repeats || options.drop_duplicates) {
-      auto repeat = repeats.add(row.pair, row.row.label);
+      auto repeat = repeats->add(row.pair, options.format == Format::kScored ? std::array<float, 3>{row.row.score, 0, 0}
+                                                                            : row.row.label);
       occurrences[static_cast<size_t>(Oddity::kDuplicate)] = repeat.duplicate;
       occurrences[static_cast<size_t>(Oddity::kContradictory)] = repeat.contradictory;
     }
@@ -91,23 +72,56 @@ struct RowStream::State {
       if (drops) keep = false;
     }
     report.rows_kept += keep;
+    if (!row.unknown_label.empty()) report.count_unknown_label(row.unknown_label);
+    if (not_json.empty()) not_json = row.not_json;
     return keep;
+  }
+
+  /** At the file's end. */
+  void check_report() const {
+    const std::string name = path.string();
+    if (report.rows_read == 0) fail("{}: no rows: the file has a header and nothing else", name);
+    if (options.purpose == Purpose::kPredict) return;
+    const int64_t unusable = report.unusable_rows(), damaged = report[Oddity::kInvalidUtf8].rows;
+    if (report.rows_kept == 0) fail("{}: no row is left after cleaning:\n{}{}", name, report.format(), advice());
+    const double most = options.max_dropped * static_cast<double>(report.rows_read);
+    auto percent = [&](int64_t rows) { return 100 * static_cast<double>(rows) / static_cast<double>(report.rows_read); };
+    if (static_cast<double>(unusable) > most)
+      fail("{}: {} of {} rows ({:.3g} %) can't be learnt from and would be dropped, more than data.max_dropped={} "
+           "allows:\n{}{}",
+           name, unusable, report.rows_read, percent(unusable), options.max_dropped, report.format(), advice());
+    if (static_cast<double>(damaged) > most)
+      fail("{}: {} of {} rows ({:.3g} %) have bytes that are no UTF-8, more than data.max_dropped={} allows: if the file is "
+           "Latin-1, convert it (iconv -f LATIN1 -t UTF-8 {} > NEW)",
+           name, damaged, report.rows_read, percent(damaged), options.max_dropped, name);
+  }
+
+  /** What to do about the oddities that rows are dropped for. */
+  std::string advice() const {
+    std::string out;
+    if (report[Oddity::kNotJson].dropped > 0)
+      out += fmt::format("  the first cell: {}\n  if cells are plain text, set data.cells: text\n", not_json);
+    if (report[Oddity::kBadLabel].dropped > 0)
+      out += "  a winner of the file's own spelling can be named (data.spellings.a, .b and .tie)\n";
+    return out + "  to go on without these rows, set data.max_dropped";
   }
 
   bool drops_row(Oddity oddity) const {
     if (options.purpose == Purpose::kPredict) return false;
     return oddity == Oddity::kBothNull || oddity == Oddity::kNotJson || oddity == Oddity::kBadLabel ||
-           (oddity == Oddity::kDuplicate && options.drop_duplicates);
+           oddity == Oddity::kZeroWeight || (oddity == Oddity::kDuplicate && options.drop_duplicates);
   }
 };
 
-RowStream::RowStream(const std::filesystem::path& path, const ReadOptions& options)
+RowStream::RowStream(const std::filesystem::path& path, const ReadOptions& options,
+                     std::shared_ptr<RepeatFinder> repeats)
     : state_(std::make_unique<State>()) {
   state_->path = path;
   state_->options = options;
+  state_->repeats = repeats ? std::move(repeats) : std::make_shared<RepeatFinder>();
   // These files hold plain text; read as JSON no row would be left.
-  if (options.format == Format::kWsdm || options.format == Format::kChosen) state_->options.cells = Cells::kText;
-  state_->source = open_rows(path, state_->options);
+  if (options.format != Format::kLmsys && options.format != Format::kGeneric) state_->options.cells = Cells::kText;
+  state_->source = detail::open_rows(path, state_->options);
 }
 
 RowStream::~RowStream() = default;
@@ -118,8 +132,7 @@ bool RowStream::next_block(std::vector<PreferenceRow>& rows) {
   s.source->release();
   s.raw.clear();
   if (!s.source->next_rows(kBlockBytes, s.raw)) {
-    if (s.report.rows_read == 0) fail("{}: no rows: the file has a header and nothing else", s.path.string());
-    if (s.report.rows_kept == 0) fail("{}: no row is left after cleaning:\n{}", s.path.string(), s.report.format());
+    s.check_report();
     return false;
   }
   s.parsed.assign(s.raw.size(), ParsedRow());
@@ -127,10 +140,14 @@ bool RowStream::next_block(std::vector<PreferenceRow>& rows) {
     for (size_t i = begin; i < end; ++i) {
       s.source->parse(s.raw[i], s.parsed[i]);
       s.parsed[i].pair = fingerprint(s.parsed[i].row);
+      for (ParsedRow& row : s.parsed[i].more) row.pair = fingerprint(row.row);
     }
   });
-  for (auto& row : s.parsed)
+  for (auto& row : s.parsed) {
     if (s.clean(row)) rows.push_back(std::move(row.row));
+    for (auto& pair : row.more)
+      if (s.clean(pair)) rows.push_back(std::move(pair.row));
+  }
   return true;
 }
 
@@ -142,12 +159,16 @@ int64_t RowStream::bytes_read() const {
   return static_cast<int64_t>(state_->source->offset());
 }
 
+int64_t RowStream::bytes() const {
+  return static_cast<int64_t>(state_->source->size());
+}
+
 const CleaningReport& RowStream::report() const {
   return state_->report;
 }
 
 int64_t count_rows(const std::filesystem::path& path, const ReadOptions& options) {
-  auto source = open_rows(path, options);
+  auto source = detail::open_rows(path, options);
   std::vector<RawRow> raw;
   int64_t rows = 0;
   while (source->next_rows(kBlockBytes, raw)) {

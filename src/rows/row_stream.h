@@ -11,7 +11,10 @@ namespace gavel {
 class RowStream {
  public:
   /** Throws Error when the file can't be opened, or a column is missing. */
-  RowStream(const std::filesystem::path& path, const ReadOptions& options);
+  /** With `repeats`, rows that repeat one of another file are found too; of files that share it the next is read when one is
+   * at its end. */
+  RowStream(const std::filesystem::path& path, const ReadOptions& options,
+            std::shared_ptr<RepeatFinder> repeats = nullptr);
   ~RowStream();
   RowStream(const RowStream&) = delete;
   RowStream& operator=(const RowStream&) = delete;
@@ -21,8 +24,9 @@ class RowStream {
   bool next_block(std::vector<PreferenceRow>& rows);
   /** Whether the file has label columns. */
   bool has_labels() const;
-  /** Bytes of the file worked through. */
+  /** Bytes of the file worked through, and all of them; of a gzip file, what it holds. */
   int64_t bytes_read() const;
+  int64_t bytes() const;
   /** What was met so far. */
   const CleaningReport& report() const;
 

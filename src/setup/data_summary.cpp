@@ -169,7 +169,7 @@ std::string DataSummary::to_json() const {
 
 DataSummary summarize(const Recipe& recipe, const RunData& data, const Tokenizer& tokenizer, int64_t num_examples) {
   DataSummary out;
-  out.file = recipe.data.train;
+  out.file = recipe.data.train.text();
   out.report = data.train_report;
   out.from_cache = data.from_cache;
   out.train = summarize_side(data.train);

@@ -1,9 +1,12 @@
 #include "setup/run_data.h"
 
+#include <algorithm>
 #include <chrono>
 #include <numeric>
+#include <unordered_set>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "data/load_dataset.h"
 #include "data/statistics.h"
 #include "report/progress.h"
@@ -32,18 +35,38 @@ TokenizedRows select(const LoadedDataset& data, const std::vector<int64_t>& rows
   return out;
 }
 
-/** The files a recipe reads. */
-std::vector<fs::path> data_files(const Recipe& recipe) {
-  std::vector<fs::path> files{recipe.data.train};
-  if (const auto* valid = std::get_if<std::string>(&recipe.data.valid)) files.emplace_back(*valid);
-  return files;
+CleaningReport total(const std::vector<CleaningReport>& reports) {
+  CleaningReport out = reports.front();
+  for (size_t i = 1; i < reports.size(); ++i) out.add(reports[i]);
+  // Of several files a row's number says little.
+  if (reports.size() > 1)
+    for (auto& entry : out.entries) entry.first_rows.clear();
+  return out;
+}
+
+/** `count` of the `total` rows of a file, drawn by seed, in their order. */
+std::vector<int64_t> draw_rows(int64_t total, int64_t count, uint64_t key) {
+  std::vector<int64_t> rows = first_rows(total);
+  std::sort(rows.begin(), rows.end(), [key](int64_t a, int64_t b) {
+    return random_bits(key, static_cast<uint64_t>(a)) < random_bits(key, static_cast<uint64_t>(b));
+  });
+  rows.resize(static_cast<size_t>(count));
+  std::sort(rows.begin(), rows.end());
+  return rows;
 }
 
 }  // namespace
 
 std::string describe_data(const Recipe& recipe, const RunData& data) {
-  std::string out = fmt::format("data {}{}\n{}", recipe.data.train, data.from_cache ? " (tokens from the cache)" : "",
-                                data.train_report.format());
+  std::string out;
+  for (const FileRows& file : data.files) {
+    out += fmt::format("data {}{}\n{}", file.path.string(), data.from_cache ? " (tokens from the cache)" : "",
+                       file.report.format());
+    if (file.rows < file.report.rows_kept) out += fmt::format("  {} of them are taken\n", file.rows);
+  }
+  if (data.excluded_rows > 0)
+    out += fmt::format("{} rows are left out, as their prompts are in {}\n", data.excluded_rows,
+                       recipe.data.exclude ? "data.exclude" : "data.valid");
   if (data.valid_report)
     out += fmt::format("validation data {}\n{}", std::get<std::string>(recipe.data.valid), data.valid_report->format());
   out += "training rows\n" + dataset_statistics(data.train.tokens).format();
@@ -55,10 +78,12 @@ std::string describe_data(const Recipe& recipe, const RunData& data) {
 
 RunDataLoader::RunDataLoader(const Recipe& recipe, const Tokenizer& tokenizer, Purpose purpose,
                              const ProcessGroup& group) {
-  for (const fs::path& file : data_files(recipe)) {
-    RowStream check(file, read_options(recipe, purpose));
-    total_bytes_ += static_cast<int64_t>(fs::file_size(file));
-  }
+  auto check = [this](const DataSource& source) {
+    total_bytes_ += RowStream(source.path, source.read).bytes();
+  };
+  for (const TrainFile& file : train_files(recipe, purpose)) check(file.source);
+  for (const DataSource& source : excluded_files(recipe)) check(source);
+  if (auto valid = valid_file(recipe, purpose)) check(*valid);
   result_ = std::async(std::launch::async,
                        [this, recipe, purpose, group, options = tokenize_options(recipe, tokenizer),
                         encoder = make_encoder(tokenizer)] { return load(recipe, purpose, options, encoder, group); });
@@ -66,6 +91,43 @@ RunDataLoader::RunDataLoader(const Recipe& recipe, const Tokenizer& tokenizer, P
 
 RunDataLoader::~RunDataLoader() {
   stop_ = true;
+}
+
+std::vector<int64_t> RunDataLoader::usable_rows(const Recipe& recipe, const std::vector<TrainFile>& files,
+                                                const LoadedDataset& data, const LoadedDataset* valid, RunData& out) {
+  std::vector<int64_t> taken;
+  const auto seed = static_cast<uint64_t>(recipe.train.seed);
+  int64_t first = 0;
+  for (size_t i = 0; i < files.size(); ++i) {
+    const int64_t used = fraction_count(data.file_rows[i], recipe.data.fraction);
+    const int64_t count = std::min(used, files[i].rows.value_or(used));
+    for (int64_t row : draw_rows(used, count, random_bits(seed, i))) taken.push_back(first + row);
+    out.files.push_back({files[i].source.path, data.reports[i], count});
+    first += data.file_rows[i];
+  }
+  std::unordered_set<uint64_t> prompts;
+  for (const DataSource& source : excluded_files(recipe)) {
+    RowStream stream(source.path, source.read);
+    std::vector<PreferenceRow> block;
+    while (stream.next_block(block)) {
+      for (const PreferenceRow& row : block) prompts.insert(row_key(row).prompt_hash);
+      report_bytes(stream.bytes_read());
+    }
+    bytes_before_ += stream.bytes();
+  }
+  if (recipe.data.exclude_valid_prompts && valid != nullptr)
+    for (const RowKey& key : valid->keys) prompts.insert(key.prompt_hash);
+  out.excluded_rows = static_cast<int64_t>(std::erase_if(
+      taken, [&](int64_t row) { return prompts.contains(data.keys[static_cast<size_t>(row)].prompt_hash); }));
+  if (taken.empty())
+    fail("data.exclude: all {} rows of {} have prompts of the files that are kept out", out.excluded_rows,
+         recipe.data.train.text());
+  return taken;
+}
+
+void RunDataLoader::report_bytes(int64_t bytes) {
+  if (stop_) throw Error("reading was stopped");
+  done_bytes_ = bytes_before_ + bytes;
 }
 
 RunData RunDataLoader::load(const Recipe& recipe, Purpose purpose, TokenizeOptions options, const TextEncoder& encoder,
@@ -77,38 +139,58 @@ RunData RunDataLoader::load(const Recipe& recipe, Purpose purpose, TokenizeOptio
   }
   std::optional<fs::path> cache;
   if (recipe.data.cache) cache = token_cache_folder();
-  int64_t bytes_before = 0;
-  auto read = [&](const fs::path& file) {
-    LoadedDataset loaded =
-        load_dataset(file, read_options(recipe, purpose), options, encoder, cache, [&](int64_t bytes) {
-          if (stop_) throw Error("reading was stopped");
-          done_bytes_ = bytes_before + bytes;
-        });
-    bytes_before += static_cast<int64_t>(fs::file_size(file));
+  auto read = [&](std::span<const DataSource> sources) {
+    int64_t done = 0;
+    LoadedDataset loaded = load_dataset(sources, options, encoder, cache, [&](int64_t bytes) { report_bytes(done = bytes); });
+    bytes_before_ += done;
     return loaded;
   };
+  const std::vector<TrainFile> files = train_files(recipe, purpose);
+  std::vector<DataSource> sources;
+  std::vector<float> file_weights;
+  for (const TrainFile& file : files) {
+    sources.push_back(file.source);
+    file_weights.push_back(static_cast<float>(file.weight));
+  }
   const bool both_texts = options.with_swapped;
   options.with_swapped = both_texts || recipe.data.swap != Swap::kNone;
-  LoadedDataset data = read(recipe.data.train);
-  const int64_t used = fraction_count(data.dataset.num_rows(), recipe.data.fraction);
-  std::span keys(data.keys.data(), static_cast<size_t>(used));
-  RunData out{select(data, first_rows(used)), std::nullopt, data.report, std::nullopt, 0, data.from_cache};
+  LoadedDataset data = read(sources);
+  data.dataset = data.dataset.with_file_weights(file_weights);
+  RunData out{.train = {data.dataset, {}}, .train_report = total(data.reports), .from_cache = data.from_cache};
+  std::optional<LoadedDataset> valid;
+  if (auto source = valid_file(recipe, purpose); source && !recipe.data.folds) {
+    options.with_swapped = both_texts;
+    valid = read(std::span(&*source, 1));
+  }
+  const std::vector<int64_t> rows = usable_rows(recipe, files, data, valid ? &*valid : nullptr, out);
+  std::vector<RowKey> keys;
+  keys.reserve(rows.size());
+  for (int64_t row : rows) keys.push_back(data.keys[static_cast<size_t>(row)]);
   const auto seed = static_cast<uint64_t>(recipe.train.seed);
   auto set_aside = [&](const Split& split) {
-    out.valid = select(data, split.valid);
-    out.train = select(data, split.train);
+    auto side = [&](const std::vector<int64_t>& places) {
+      std::vector<int64_t> chosen;
+      for (int64_t place : places) chosen.push_back(rows[static_cast<size_t>(place)]);
+      return select(data, chosen);
+    };
+    out.valid = side(split.valid);
+    out.train = side(split.train);
   };
   if (recipe.data.folds) {
     set_aside(fold_split(keys, *recipe.data.folds, recipe.data.fold, seed));
-  } else if (const auto* file = std::get_if<std::string>(&recipe.data.valid)) {
-    options.with_swapped = both_texts;
-    LoadedDataset valid = read(*file);
-    out.shared_prompts = count_shared_prompts(keys, valid.keys);
-    out.valid = select(valid, first_rows(valid.dataset.num_rows()));
-    out.valid_report = valid.report;
-    out.from_cache = out.from_cache && valid.from_cache;
-  } else if (double share = std::get<double>(recipe.data.valid); share > 0) {
-    set_aside(split_rows(keys, share, seed));
+    return out;
+  }
+  const double* share = std::get_if<double>(&recipe.data.valid);
+  if (share != nullptr && *share > 0) {
+    set_aside(split_rows(keys, *share, seed));
+    return out;
+  }
+  out.train = select(data, rows);
+  if (valid) {
+    out.shared_prompts = count_shared_prompts(keys, valid->keys);
+    out.valid = select(*valid, first_rows(valid->dataset.num_rows()));
+    out.valid_report = total(valid->reports);
+    out.from_cache = out.from_cache && valid->from_cache;
   }
   return out;
 }

@@ -11,6 +11,7 @@
 #include "data/dataset.h"
 #include "recipe/recipe.h"
 #include "rows/cleaning.h"
+#include "setup/data_files.h"
 #include "text/tokenizer.h"
 
 namespace gavel {
@@ -21,12 +22,21 @@ struct TokenizedRows {
   std::vector<int32_t> turns;
 };
 
+/** A file of data.train in a run. */
+struct FileRows {
+  std::filesystem::path path;
+  CleaningReport report;
+  int64_t rows = 0;  // of those kept, how many are taken (data.fraction, its own limit)
+};
+
 /** What a run trains and validates on: read, cleaned, tokenized, cut to data.fraction, and split. */
 struct RunData {
   TokenizedRows train;
   std::optional<TokenizedRows> valid;
-  CleaningReport train_report;
+  CleaningReport train_report;  // of all files together
+  std::vector<FileRows> files;
   std::optional<CleaningReport> valid_report;  // when data.valid is a file
+  int64_t excluded_rows = 0;                   // left out of train for their prompts
   int64_t shared_prompts = 0;                  // validation rows whose prompt is in train too
   bool from_cache = false;                     // every file's tokens were there already
 };
@@ -51,10 +61,17 @@ class RunDataLoader {
   RunData get();
 
  private:
+  /** The rows of data.train that are used: their numbers in `data`, in order. */
+  std::vector<int64_t> usable_rows(const Recipe& recipe, const std::vector<TrainFile>& files, const LoadedDataset& data,
+                                   const LoadedDataset* valid, RunData& out);
   RunData load(const Recipe& recipe, Purpose purpose, TokenizeOptions options, const TextEncoder& encoder,
                const ProcessGroup& group);
 
+  /** Of the file at hand; throws when reading is to stop. */
+  void report_bytes(int64_t bytes);
+
   int64_t total_bytes_ = 0;
+  int64_t bytes_before_ = 0;  // of the files that are done
   std::atomic<int64_t> done_bytes_{0};
   std::atomic<bool> stop_{false};
   std::future<RunData> result_;

@@ -51,7 +51,16 @@ std::string question_of(const Recipe& recipe) {
 
 std::shared_ptr<const Task> task_of(const Recipe& recipe) {
   if (recipe.task == Recipe::TaskKind::kJudge) return judging_task(recipe.model.num_labels);
-  return reward_task({recipe.reward.ties == Recipe::RewardTies::kDavidson, recipe.reward.center_coefficient});
+  switch (recipe.reward.loss) {
+    case Recipe::RewardLoss::kRegression:
+      return single_reward_task(SingleLoss::kSquaredError);
+    case Recipe::RewardLoss::kBce:
+      return single_reward_task(SingleLoss::kBinaryCrossEntropy);
+    case Recipe::RewardLoss::kPairs:
+      break;
+  }
+  return reward_task({recipe.reward.ties == Recipe::RewardTies::kDavidson, recipe.reward.center_coefficient,
+                      recipe.data.columns.margin.has_value() || recipe.reward.score_margin > 0});
 }
 
 TokenizeOptions tokenize_options(const Recipe& recipe, const Tokenizer& tokenizer) {
@@ -62,11 +71,12 @@ TokenizeOptions tokenize_options(const Recipe& recipe, const Tokenizer& tokenize
     return task->encode(row, swap, how, encoder);
   };
   const bool both_texts = task_of(recipe)->texts_per_row() == 2, chat = recipe.data.text_template == "chat";
+  const bool conversations = recipe.task == Recipe::TaskKind::kReward;
   if (chat)
-    options.text = chat_text(tokenizer, both_texts);
+    options.text = chat_text(tokenizer, conversations);
   else
-    options.text = both_texts ? Template::parse_conversation(recipe.data.text_template)
-                              : Template::parse(recipe.data.text_template);
+    options.text = conversations ? Template::parse_conversation(recipe.data.text_template)
+                                 : Template::parse(recipe.data.text_template);
   if (recipe.data.question) options.text = options.text.with_question(question_of(recipe));
   options.with_swapped = both_texts;
   options.truncation = recipe.data.truncation;
@@ -81,8 +91,11 @@ ReadOptions read_options(const Recipe& recipe, Purpose purpose) {
   const Recipe::Columns& c = recipe.data.columns;
   options.columns = {c.id.value_or(""),         c.prompt.value_or(""),  c.response_a.value_or(""),
                      c.response_b.value_or(""), c.label_a.value_or(""), c.label_b.value_or(""),
-                     c.label_tie.value_or(""),  c.winner.value_or("")};
+                     c.label_tie.value_or(""),  c.winner.value_or(""),  "", "", c.score.value_or("")};
+  options.spellings = {recipe.data.spellings.a, recipe.data.spellings.b, recipe.data.spellings.tie};
+  options.unit_scores = recipe.task == Recipe::TaskKind::kReward && recipe.reward.loss == Recipe::RewardLoss::kBce;
   options.cells = recipe.data.cells;
+  options.max_dropped = recipe.data.max_dropped;
   options.ties = task_of(recipe)->ties();
   options.purpose = purpose;
   options.strict = recipe.data.strict;
@@ -90,10 +103,22 @@ ReadOptions read_options(const Recipe& recipe, Purpose purpose) {
   return options;
 }
 
+ReadOptions training_read_options(const Recipe& recipe, Purpose purpose) {
+  ReadOptions options = read_options(recipe, purpose);
+  if (task_of(recipe)->reads_scores() && recipe.data.format != Format::kScored)
+    fail("reward.loss: {} learns from scores of single answers: expected data.format: scored, found {}",
+         choice_name(recipe.reward.loss), choice_name(recipe.data.format));
+  options.columns.weight = recipe.data.columns.weight.value_or("");
+  options.columns.margin = recipe.data.columns.margin.value_or("");
+  options.score_margin = recipe.reward.score_margin;
+  return options;
+}
+
 BatchOptions batch_options(const Recipe& recipe, const DeviceTraits& device, const Mesh& mesh,
                            const DecoderSpec* spec) {
   BatchOptions options;
   options.num_labels = task_of(recipe)->num_targets();
+  options.scores = task_of(recipe)->reads_scores();
   options.texts_per_row = task_of(recipe)->texts_per_row();
   options.share_prefixes = shares_prefixes(recipe, spec);
   options.sequence_multiple = mesh.batch_parts();

@@ -22,6 +22,8 @@ std::shared_ptr<const Task> task_of(const Recipe& recipe);
 /** How rows become tokens. `tokenizer` gives the chat template for data.template: chat. */
 TokenizeOptions tokenize_options(const Recipe& recipe, const Tokenizer& tokenizer);
 ReadOptions read_options(const Recipe& recipe, Purpose purpose);
+/** The same for the rows that are trained on: with what counts in the loss alone. */
+ReadOptions training_read_options(const Recipe& recipe, Purpose purpose);
 /** How rows become training batches. Sequences come in multiples of mesh.batch_parts(); packed rows share one sequence
  * where the device's attention costs nothing for keys that a query does not see. Without `spec` the model is taken for one
  * without sliding windows, which keep a row's texts from sharing the tokens that they begin with. */

@@ -28,7 +28,8 @@ class JudgingTask : public Task {
 
   Value outputs(const Value& head, const Value& /*tie*/) const override { return head; }
 
-  Value row_losses(const Value& outputs, const Value& targets, double smoothing) const override {
+  Value row_losses(const Value& outputs, const Value& targets, double smoothing,
+                   const Value& /*margins*/) const override {
     return cross_entropy(outputs, targets, smoothing);
   }
 

@@ -4,9 +4,13 @@
 
 namespace gavel {
 
+Value smoothed(const Value& targets, double smoothing) {
+  if (smoothing == 0) return targets;
+  return add(mul(targets, 1 - smoothing), smoothing / static_cast<double>(targets.dim(1)));
+}
+
 Value cross_entropy(const Value& logits, const Value& targets, double smoothing) {
-  Value target = targets;
-  if (smoothing > 0) target = add(mul(targets, 1 - smoothing), smoothing / static_cast<double>(targets.dim(1)));
+  Value target = smoothed(targets, smoothing);
   return neg(reduce_sum(mul(target, log_softmax(logits)), {1}));
 }
 

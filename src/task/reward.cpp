@@ -20,6 +20,7 @@ class RewardTask : public Task {
   int64_t num_targets() const override { return options_.learns_tie ? 3 : 2; }
   int64_t num_outputs() const override { return num_targets() + 2; }
   bool learns_tie() const override { return options_.learns_tie; }
+  bool has_margins() const override { return options_.margins; }
   Ties ties() const override { return options_.learns_tie ? Ties::kOutcome : Ties::kHalfEach; }
 
   /** `swap` stands for the conversation with B's answer. */
@@ -40,8 +41,10 @@ class RewardTask : public Task {
     return concatenate(columns, 1);
   }
 
-  Value row_losses(const Value& outputs, const Value& targets, double smoothing) const override {
-    Value loss = cross_entropy(outcomes(outputs), targets, smoothing);
+  Value row_losses(const Value& outputs, const Value& targets, double smoothing,
+                   const Value& margins) const override {
+    Value loss = margins ? margin_losses(outcomes(outputs), smoothed(targets, smoothing), margins)
+                         : cross_entropy(outcomes(outputs), targets, smoothing);
     if (options_.center_coefficient == 0) return loss;
     Value sum = reduce_sum(slice_dim(outputs, 1, num_targets(), num_outputs()), {1});
     return add(loss, mul(mul(sum, sum), options_.center_coefficient));
@@ -67,6 +70,21 @@ class RewardTask : public Task {
   }
 
  private:
+  /** Each outcome's loss at its own difference of the rewards. */
+  Value margin_losses(const Value& logits, const Value& targets, const Value& margins) const {
+    const int64_t rows = logits.dim(0);
+    Value half = reshape(mul(margins, 0.5), {rows, 1}), none = full_like(half, 0);
+    auto loss_of = [&](int64_t outcome, const Value& shift) {
+      std::vector<Value> shifts = {shift, neg(shift)};
+      if (options_.learns_tie) shifts.push_back(none);
+      Value log_probability = slice_dim(log_softmax(add(logits, concatenate(shifts, 1))), 1, outcome, outcome + 1);
+      return mul(slice_dim(targets, 1, outcome, outcome + 1), log_probability);
+    };
+    Value sum = add(loss_of(0, neg(half)), loss_of(1, half));
+    if (options_.learns_tie) sum = add(sum, loss_of(2, none));
+    return neg(reshape(sum, {rows}));
+  }
+
   Value outcomes(const Value& outputs) const { return slice_dim(outputs, 1, 0, num_targets()); }
 
   RewardOptions options_;

@@ -27,12 +27,17 @@ class Task {
   virtual int64_t num_labels() const = 0;
   /** 1, or 2: then the second is the one that `swap` gives. */
   virtual int64_t texts_per_row() const = 0;
-  /** Outcomes that a row's target has: 3 = A, B and tie, 2 = A and B. */
+  /** Numbers of a row's target: 3 = the outcomes A, B and tie, 2 = A and B, 1 = a score. */
   virtual int64_t num_targets() const = 0;
   /** Numbers that outputs() makes for each row. */
   virtual int64_t num_outputs() const = 0;
   /** Whether the logit of a tie is a parameter of its own (TrainableLayout::tie). */
   virtual bool learns_tie() const = 0;
+
+  /** Whether a row is one answer, and its target that answer's score. */
+  virtual bool reads_scores() const { return false; }
+  /** Whether row_losses() takes margins. */
+  virtual bool has_margins() const { return false; }
 
   /** How ties are read: as an outcome of their own, or half for A and half for B. */
   virtual Ties ties() const = 0;
@@ -44,8 +49,9 @@ class Task {
    * [R, num_outputs]. `tie`: float32 [1], with learns_tie. */
   virtual Value outputs(const Value& head, const Value& tie) const = 0;
   /** Loss of each row, float32 [R]. `outputs` of outputs(), `targets` float32 [R, num_targets]; `smoothing`: the share of
-   * each target that is spread evenly over the outcomes. */
-  virtual Value row_losses(const Value& outputs, const Value& targets, double smoothing) const = 0;
+   * each target that is spread evenly over the outcomes. `margins`: float32 [R], with has_margins; without them (in evaluation)
+   * they count as 0. */
+  virtual Value row_losses(const Value& outputs, const Value& targets, double smoothing, const Value& margins) const = 0;
   /** float32 [R]: 1 for a row that is judged rightly, else 0. Where several targets are the largest, each counts as
    * right. */
   virtual Value hits(const Value& outputs, const Value& targets) const = 0;
@@ -71,9 +77,20 @@ struct RewardOptions {
   /** Times the square of the rewards' sum is added to a pair's loss, which keeps their mean near 0 (Eisenstein et al.,
    * "Helping or herding?", 2023), as TRL's center_rewards_coefficient does. */
   double center_coefficient = 0;
+  /** Training takes margins: with m of a pair the loss is that of A at a difference of d - m, and that of B at d + m, so that the
+   * better answer is to be ahead by more than m (without ties: -log sigmoid(d - m), as TRL's margin); a tie has none. */
+  bool margins = false;
 };
 /** A number for each answer, by which of two is better: a row's texts are the conversation with A's answer and that with
  * B's. */
 std::shared_ptr<const Task> reward_task(const RewardOptions& options = {});
+
+/** What the number of one answer is to the score that it was given. */
+enum class SingleLoss : uint8_t {
+  kSquaredError,        // (reward - score)^2
+  kBinaryCrossEntropy,  // of sigmoid(reward), to a score from 0 to 1
+};
+/** A number for each answer, by the scores of single answers: a row's text is the conversation with its one answer. */
+std::shared_ptr<const Task> single_reward_task(SingleLoss loss);
 
 }  // namespace gavel

@@ -66,10 +66,10 @@ Json about_run(const Recipe& recipe, const StepOptions& options, const pjrt::Cli
                const Batcher* valid, int64_t total_steps) {
   const ModelOptions& model = options.model;
   auto [trained, frozen] = count_parameters(model);
-  Json data = {{"train", about_data(recipe.data.train, train.dataset())}};
+  Json data = {{"train", about_data(recipe.data.train.text(), train.dataset())}};
   if (valid != nullptr) {
     const auto* file = std::get_if<std::string>(&recipe.data.valid);
-    data["valid"] = about_data(file != nullptr ? *file : recipe.data.train, valid->dataset());
+    data["valid"] = about_data(file != nullptr ? *file : recipe.data.train.text(), valid->dataset());
   }
   data["padding"] = train.waste().wasted();
   Json about = {{"gavel", version()},

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "io/model_files.h"
 #include "io/model_path.h"
+#include "setup/data_files.h"
 
 namespace gavel {
 
@@ -73,8 +74,10 @@ std::string shown(const std::string& value) {
 RunIdentity identify(const Recipe& recipe) {
   RunIdentity identity;
   identity.recipe = recipe_values(recipe);
-  add_source(identity.files, "data.train", recipe.data.train);
-  if (const auto* file = std::get_if<std::string>(&recipe.data.valid)) add_source(identity.files, "data.valid", *file);
+  for (const auto& [key, path] : data_paths(recipe)) add_source(identity.files, key, path);
+  // The setting itself has the files' names, which do not matter.
+  if (std::string settings = train_file_settings(recipe); !settings.empty())
+    identity.recipe.emplace_back("data.train, file by file", settings);
   // A built-in shape has no file.
   if (!recipe.model.random_init || fs::exists(recipe.model.path))
     add_source(identity.files, "model.path", resolve_model_path(recipe.model.path));

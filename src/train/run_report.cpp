@@ -6,7 +6,7 @@
 #include "base/file.h"
 #include "recipe/recipe.h"
 #include "rows/row_stream.h"
-#include "setup/run_options.h"
+#include "setup/data_files.h"
 
 namespace gavel {
 
@@ -37,20 +37,27 @@ std::map<int64_t, RowTexts> find_texts(const RecordedRun& run, const std::vector
   std::map<int64_t, RowTexts> found;
   try {
     Recipe recipe = parse_recipe(run.recipe, (run.folder / "recipe.yaml").string());
-    const auto* file = std::get_if<std::string>(&recipe.data.valid);
-    fs::path path = file != nullptr ? *file : recipe.data.train;
-    std::error_code error;
-    if (fs::file_size(path, error) > kMostFileBytes || error) return found;
+    std::vector<DataSource> sources;
+    if (auto valid = valid_file(recipe, Purpose::kTrain))
+      sources.push_back(*valid);
+    else
+      for (const TrainFile& file : train_files(recipe, Purpose::kTrain)) sources.push_back(file.source);
+    uintmax_t bytes = 0;
+    for (const DataSource& source : sources) bytes += fs::file_size(source.path);
+    if (bytes > kMostFileBytes) return found;
     std::set<int64_t> rows(wanted.begin(), wanted.end());
-    ReadOptions options = read_options(recipe, Purpose::kTrain);
-    options.find_repeats = options.drop_duplicates = options.strict = false;
-    RowStream stream(path, options);
-    std::vector<PreferenceRow> block;
-    while (found.size() < rows.size() && stream.next_block(block))
-      for (const PreferenceRow& row : block)
-        if (rows.contains(row.source_row))
-          found[row.source_row] = {excerpt(row.prompt), excerpt(row.response_a), excerpt(row.response_b)};
-  } catch (const Error&) {
+    int64_t rows_before = 0;  // rows are counted on over the files
+    for (DataSource& source : sources) {
+      source.read.find_repeats = source.read.drop_duplicates = source.read.strict = false;
+      RowStream stream(source.path, source.read);
+      std::vector<PreferenceRow> block;
+      while (found.size() < rows.size() && stream.next_block(block))
+        for (const PreferenceRow& row : block)
+          if (const int64_t number = rows_before + row.source_row; rows.contains(number))
+            found[number] = {excerpt(row.prompt), excerpt(row.response_a), excerpt(row.response_b)};
+      rows_before += stream.report().rows_read;
+    }
+  } catch (const std::exception&) {
     // The page is worth having without the texts.
   }
   return found;

@@ -41,6 +41,7 @@ double SmoothedLoss::value() const {
 nlohmann::ordered_json to_json(const RunState& state) {
   nlohmann::ordered_json json;
   for_each_number(state, [&](const char* name, const auto& value) { json[name] = value; });
+  json["weight"] = state.weight;
   if (state.best)
     json["best"] = {{"step", state.best->step}, {"log_loss", state.best->log_loss}, {"accuracy", state.best->accuracy}};
   return json;
@@ -49,6 +50,8 @@ nlohmann::ordered_json to_json(const RunState& state) {
 RunState run_state_from_json(const nlohmann::ordered_json& json) {
   RunState state;
   for_each_number(state, [&](const char* name, auto& value) { json.at(name).get_to(value); });
+  // Checkpoints of versions without weights lack it.
+  state.weight = json.value("weight", static_cast<double>(state.rows));
   if (json.contains("best")) {
     const auto& best = json["best"];
     state.best = BestEvaluation{best.at("step").get<int64_t>(), best.at("log_loss").get<double>(),

@@ -29,6 +29,7 @@ struct RunState {
   double loss_sum = 0;
   double correct_sum = 0;
   int64_t rows = 0;
+  double weight = 0;  // of the rows
   int64_t tokens = 0;
   int64_t real_tokens = 0;
   SmoothedLoss smoothed;
@@ -40,6 +41,10 @@ struct RunState {
   std::optional<BestEvaluation> best;
   int64_t evaluations_without_gain = 0;
   bool operator==(const RunState&) const = default;
+
+  /** Means over the rows so far by their weights; 0 before the first step. */
+  double mean_loss() const { return weight > 0 ? loss_sum / weight : 0; }
+  double accuracy() const { return weight > 0 ? correct_sum / weight : 0; }
 };
 
 nlohmann::ordered_json to_json(const RunState& state);

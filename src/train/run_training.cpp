@@ -53,7 +53,7 @@ void draw_loss(const RunFolder& folder, const Recipe& recipe, const Batcher* val
     points.push_back({metric(row, "step"), metric(row, evaluation ? "log_loss" : "loss")});
   }
   plot.title = "Loss of " + folder.path().filename().string();
-  plot.subtitle = fmt::format("{}, {}", recipe.model.path, recipe.data.train);
+  plot.subtitle = fmt::format("{}, {}", recipe.model.path, recipe.data.train.text());
   if (valid != nullptr) plot.reference = {constant_log_loss(valid->dataset()), "label shares"};
   write_loss_svg(folder.file("loss.svg"), plot);
 }
@@ -324,7 +324,7 @@ class TrainingRun {
     TrainingResult result;
     result.steps = state.step;
     result.seconds = state.elapsed_seconds;
-    result.final_loss = state.loss_sum / static_cast<double>(std::max<int64_t>(1, state.rows));
+    result.final_loss = state.mean_loss();
     result.valid_log_loss = loop_->valid_log_loss();
     result.valid_accuracy = loop_->valid_accuracy();
     if (end == TrainingEnd::kInterrupted) {

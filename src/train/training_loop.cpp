@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -11,6 +12,7 @@
 #include "base/log.h"
 #include "data/prefetch.h"
 #include "report/table.h"
+#include "setup/data_files.h"
 #include "train/validation_rows.h"
 
 namespace gavel {
@@ -76,9 +78,10 @@ void TrainingLoop::send(int64_t step, StepBatches batches) {
     real_tokens += batch.num_real_tokens;
     rows.insert(rows.end(), batch.row_indices.begin(), batch.row_indices.end());
   }
-  PendingStats stats = p_.engine.train_step(batches.micro, step, rate, static_cast<double>(batches.num_rows),
-                                            static_cast<uint64_t>(train.seed));
-  sent_.push_back({step, rate, std::move(stats), batches.num_rows, tokens, real_tokens, std::move(rows)});
+  PendingStats stats =
+      p_.engine.train_step(batches.micro, step, rate, batches.weight, static_cast<uint64_t>(train.seed));
+  sent_.push_back(
+      {step, rate, std::move(stats), batches.num_rows, batches.weight, tokens, real_tokens, std::move(rows)});
 }
 
 /** Takes the oldest step's result; the device is already at work on the next. */
@@ -103,11 +106,12 @@ void TrainingLoop::drain() {
 }
 
 void TrainingLoop::take(const Sent& sent, const PendingStats::Sums& sums) {
-  double loss = sums.loss / static_cast<double>(sent.rows);
+  double loss = sums.loss / sent.weight;
   warn_of_explosion(sent, loss);
   state_.loss_sum += sums.loss;
   state_.correct_sum += sums.correct;
   state_.rows += sent.rows;
+  state_.weight += sent.weight;
   state_.tokens += sent.tokens;
   state_.real_tokens += sent.real_tokens;
   state_.smoothed.add(loss);
@@ -161,7 +165,7 @@ void TrainingLoop::warn_of_explosion(const Sent& sent, double loss) {
 }
 
 std::string TrainingLoop::what_is_bad(const Sent& sent, const PendingStats::Sums& sums) const {
-  double loss = sums.loss / static_cast<double>(sent.rows);
+  double loss = sums.loss / sent.weight;
   std::string what = std::isfinite(loss) && std::isfinite(sums.gradient_norm)
                          ? fmt::format("the loss is {:.4f}, above train.max_loss", loss)
                          : fmt::format("the loss is {:.4f} and the gradient norm {:.4g}", without_sign(loss),
@@ -171,20 +175,25 @@ std::string TrainingLoop::what_is_bad(const Sent& sent, const PendingStats::Sums
 
 std::string TrainingLoop::name_rows(const Sent& sent) const {
   constexpr size_t kMostNamed = 64;
-  std::vector<int64_t> rows;
-  for (int64_t row : sent.row_indices)
-    if (rows.size() < kMostNamed) rows.push_back(p_.train.dataset().source_row(row));
-  return fmt::format("rows {}{} of {}", fmt::join(rows, ", "), rows.size() < sent.row_indices.size() ? ", …" : "",
-                     p_.recipe.data.train);
+  std::map<size_t, std::vector<int64_t>> rows;
+  for (size_t i = 0; i < std::min(kMostNamed, sent.row_indices.size()); ++i) {
+    const auto [file, row] = p_.train.dataset().source(sent.row_indices[i]);
+    rows[file].push_back(row);
+  }
+  const std::vector<TrainFile> files = train_files(p_.recipe, Purpose::kTrain);
+  std::vector<std::string> parts;
+  for (const auto& [file, numbers] : rows)
+    parts.push_back(fmt::format("{} of {}", fmt::join(numbers, ", "),
+                                file < files.size() ? files[file].source.path.string() : p_.recipe.data.train.text()));
+  return fmt::format("rows {}{}", fmt::join(parts, "; "), sent.row_indices.size() > kMostNamed ? "; …" : "");
 }
 
 StepFigures TrainingLoop::figures(const Sent& sent, const PendingStats::Sums& sums) const {
-  auto rows = static_cast<double>(std::max<int64_t>(1, state_.rows));
   return {state_.step,
-          sums.loss / static_cast<double>(sent.rows),
+          sums.loss / sent.weight,
           state_.smoothed.value(),
-          state_.loss_sum / rows,
-          state_.correct_sum / rows,
+          state_.mean_loss(),
+          state_.accuracy(),
           sent.learning_rate,
           sums.gradient_norm,
           state_.elapsed_seconds,
@@ -202,7 +211,7 @@ void TrainingLoop::write_train_row(const Sent& sent, const PendingStats::Sums& s
                    {"smoothed_loss", f.smoothed_loss},
                    {"mean_loss", f.mean_loss},
                    {"accuracy", f.accuracy},
-                   {"step_accuracy", sums.correct / static_cast<double>(sent.rows)},
+                   {"step_accuracy", sums.correct / sent.weight},
                    {"learning_rate", f.learning_rate},
                    {"gradient_norm", f.gradient_norm},
                    {"rows", sent.rows},

@@ -72,7 +72,9 @@ class TrainingLoop {
     int64_t step;  // from 0
     double learning_rate;
     PendingStats stats;
-    int64_t rows, tokens, real_tokens;
+    int64_t rows;
+    double weight;  // of the rows
+    int64_t tokens, real_tokens;
     std::vector<int64_t> row_indices;
   };
 

@@ -7,7 +7,7 @@
 
 #include "base/file.h"
 #include "cli/run_cli.h"
-#include "rows/sample.h"
+#include "sample/sample.h"
 #include "setup/test_support.h"
 #include "setup/tiny_tokenizer.h"
 

@@ -329,6 +329,20 @@ TEST_F(Run, WhatChangedIsRefusedByName) {
   EXPECT_EQ(metric(rows("run").back(), "step"), 14);
 }
 
+TEST_F(Run, AListOfFilesIsResumedByContentAndSettings) {
+  const std::string other = file("other.csv").string();
+  make_sample(other, std::nullopt, 24, 0, 9);
+  auto list = [&](const std::string& weight) {
+    return fmt::format("data.train=[{}, {{path: {}, weight: {}}}]", file("train.csv").string(), other, weight);
+  };
+  ASSERT_EQ(train("listed", {list("0.5")}), 0);
+  EXPECT_EQ(train("listed", {"--resume", list("0.5")}), 0);
+  EXPECT_THAT(error("listed", {"--resume", list("2")}),
+              HasSubstr("data.train, file by file: weight 1; weight 0.5 → weight 1; weight 2"));
+  make_sample(other, std::nullopt, 24, 0, 10);
+  EXPECT_THAT(error("listed", {"--resume", list("0.5")}), AllOf(HasSubstr("data.train/2"), HasSubstr("other.csv")));
+}
+
 TEST_F(Run, CheckpointsThatCanNotBeWrittenDoNotEndIt) {
   ASSERT_EQ(train("whole"), 0);
   TrainProcess process = start("hindered");

@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "base/loopback.h"
 #include "report/metrics.h"
-#include "rows/sample.h"
+#include "sample/sample.h"
 #include "setup/test_support.h"
 #include "setup/tiny_tokenizer.h"
 

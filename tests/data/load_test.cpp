@@ -6,7 +6,7 @@
 #include "data/load_dataset.h"
 #include "data/prefetch.h"
 #include "data/test_support.h"
-#include "rows/sample.h"
+#include "sample/sample.h"
 
 namespace gavel {
 namespace {
@@ -33,6 +33,13 @@ TokenizeOptions options_for_test() {
   return options;
 }
 
+/** Of one file. */
+LoadedDataset load_file(const fs::path& path, const ReadOptions& read, const TokenizeOptions& options,
+                        const TextEncoder& encoder, const std::optional<fs::path>& cache = std::nullopt) {
+  const DataSource source{path, read};
+  return load_dataset(std::span(&source, 1), options, encoder, cache);
+}
+
 void expect_same(const LoadedDataset& a, const LoadedDataset& b) {
   ASSERT_EQ(a.dataset.num_rows(), b.dataset.num_rows());
   for (int64_t row = 0; row < a.dataset.num_rows(); ++row) {
@@ -41,13 +48,16 @@ void expect_same(const LoadedDataset& a, const LoadedDataset& b) {
       ASSERT_TRUE(std::equal(x.begin(), x.end(), y.begin(), y.end()));
     }
     EXPECT_EQ(a.dataset.label(row), b.dataset.label(row));
+    EXPECT_EQ(a.dataset.weight(row), b.dataset.weight(row));
     EXPECT_EQ(a.dataset.source_row(row), b.dataset.source_row(row));
     EXPECT_EQ(a.dataset.full_length(row), b.dataset.full_length(row));
     EXPECT_EQ(a.keys[static_cast<size_t>(row)].prompt_hash, b.keys[static_cast<size_t>(row)].prompt_hash);
   }
   EXPECT_EQ(a.ids, b.ids);
   EXPECT_EQ(a.turns, b.turns);
-  EXPECT_EQ(a.report.format(), b.report.format());
+  EXPECT_EQ(a.file_rows, b.file_rows);
+  ASSERT_EQ(a.reports.size(), b.reports.size());
+  for (size_t i = 0; i < a.reports.size(); ++i) EXPECT_EQ(a.reports[i].format(), b.reports[i].format());
   EXPECT_EQ(a.has_labels, b.has_labels);
 }
 
@@ -63,7 +73,7 @@ TEST(LoadDataset, IsReadCleanAndTokenizeInOne) {
   make_sample(folder / "a.csv", std::nullopt, 200, 0, 4);
   PreferenceData data = read_preferences(folder / "a.csv", {});
   TokenizedDataset expected = tokenize(data.rows, options_for_test(), named_encoder("x"));
-  LoadedDataset loaded = load_dataset(folder / "a.csv", {}, options_for_test(), named_encoder("x"));
+  LoadedDataset loaded = load_file(folder / "a.csv", {}, options_for_test(), named_encoder("x"));
   ASSERT_EQ(loaded.dataset.num_rows(), 200);
   for (int64_t row = 0; row < 200; ++row) {
     auto x = expected.tokens(row, true), y = loaded.dataset.tokens(row, true);
@@ -84,7 +94,7 @@ TEST(TokenCache, IsUsedOnceItIsThereAndOnlyForTheSameThing) {
   int calls = 0;
   auto load = [&](const std::string& tokenizer, TokenizeOptions options, ReadOptions read = {}) {
     calls = 0;
-    return load_dataset(folder / "a.csv", read, options, named_encoder(tokenizer, &calls), folder / "cache");
+    return load_file(folder / "a.csv", read, options, named_encoder(tokenizer, &calls), folder / "cache");
   };
   LoadedDataset first = load("x", options_for_test());
   EXPECT_FALSE(first.from_cache);
@@ -110,11 +120,80 @@ TEST(TokenCache, IsUsedOnceItIsThereAndOnlyForTheSameThing) {
   EXPECT_EQ(load("", options_for_test()).dataset.num_rows(), 120);
 }
 
+TEST(TokenCache, KeepsWeightsAndKnowsTheirColumn) {
+  TempFolder folder;
+  const fs::path file =
+      folder.write("a.csv", "prompt,response_a,response_b,winner,w,v\np,a,b,tie,0.5,1\nq,a,b,tie,2,3\nr,a,b,tie,1,1\n");
+  ReadOptions read{.format = Format::kWsdm};
+  auto load = [&](const std::string& column) {
+    read.columns.weight = column;
+    return load_file(file, read, options_for_test(), named_encoder("x"), folder / "cache");
+  };
+  LoadedDataset first = load("w"), second = load("w");
+  EXPECT_TRUE(second.from_cache);
+  expect_same(first, second);
+  EXPECT_EQ(second.dataset.weight(0), 0.5f);
+  TokenizedDataset part = second.dataset.subset(std::vector<int64_t>{2, 1});
+  EXPECT_EQ(part.weight(1), 2);
+  LoadedDataset other = load("v");
+  EXPECT_FALSE(other.from_cache);
+  EXPECT_EQ(other.dataset.weight(1), 3);
+  EXPECT_EQ(load("").dataset.weight(1), 1);
+  // Rows and their exchanges have the same weight, and what fills a batch up has none.
+  BatchOptions options;
+  options.batch_size = 4;
+  options.max_length = 150;
+  options.swap = Swap::kBoth;
+  options.shuffle = options.drop_last = false;
+  StepBatches last = Batcher(first.dataset, options).step(1);
+  auto weights = last.micro.at(0).weights.as<float>();
+  EXPECT_EQ(std::vector<float>(weights.begin(), weights.end()), (std::vector<float>{1, 1, 0, 0}));
+  StepBatches step = Batcher(first.dataset, options).step(0);
+  EXPECT_EQ(step.weight, 5);
+  EXPECT_EQ(step.num_rows, 4);
+}
+
+TEST(LoadDataset, SeveralFilesAreOne) {
+  TempFolder folder;
+  const std::string header = "prompt,response_a,response_b,winner\n";
+  const fs::path a = folder.write("a.csv", header + "p,a,b,tie\nq,a,b,x\nr,a,b,a\n");
+  const fs::path b = folder.write("b.jsonl",
+                                  R"({"prompt":"r","response_a":"b","response_b":"a","winner":"b"})"
+                                  "\n"
+                                  R"({"prompt":"s","response_a":"a","response_b":"b","winner":"b"})"
+                                  "\n");
+  ReadOptions read{.format = Format::kWsdm, .drop_duplicates = true};
+  const std::vector<DataSource> sources = {{a, read}, {b, read}};
+  auto load = [&](const std::vector<DataSource>& files) {
+    return load_dataset(files, options_for_test(), named_encoder("x"), folder / "cache");
+  };
+  const LoadedDataset both = load(sources);
+  // The second file's first row is the first file's last with A and B exchanged.
+  ASSERT_EQ(both.dataset.num_rows(), 3);
+  EXPECT_THAT(both.file_rows, testing::ElementsAre(2, 1));
+  EXPECT_EQ(both.reports[0].unknown_labels.at("x"), 1);
+  EXPECT_EQ(both.reports[1][Oddity::kDuplicate].dropped, 1);
+  // Rows are counted on: three of the first file, then two.
+  EXPECT_EQ(both.dataset.source_row(1), 3);
+  EXPECT_EQ(both.dataset.source_row(2), 5);
+  EXPECT_EQ(both.dataset.source(1), (std::pair<size_t, int64_t>(0, 3)));
+  EXPECT_EQ(both.dataset.source(2), (std::pair<size_t, int64_t>(1, 2)));
+  const TokenizedDataset weighted = both.dataset.with_file_weights({1, 0.25f}).subset(std::vector<int64_t>{2, 0});
+  EXPECT_EQ(weighted.weight(0), 0.25f);
+  EXPECT_EQ(weighted.weight(1), 1);
+  const LoadedDataset again = load(sources);
+  EXPECT_TRUE(again.from_cache);
+  expect_same(both, again);
+  EXPECT_EQ(again.dataset.source(2), both.dataset.source(2));
+  EXPECT_FALSE(load({sources[1], sources[0]}).from_cache);
+  EXPECT_FALSE(load({sources[0]}).from_cache);
+}
+
 TEST(TokenCache, TornAndDamagedFilesAreMadeAnew) {
   TempFolder folder;
   make_sample(folder / "a.csv", std::nullopt, 60, 0, 4);
   auto load = [&] {
-    return load_dataset(folder / "a.csv", {}, options_for_test(), named_encoder("x"), folder / "cache");
+    return load_file(folder / "a.csv", {}, options_for_test(), named_encoder("x"), folder / "cache");
   };
   LoadedDataset first = load();
   const fs::path file = only_file(folder / "cache");
@@ -141,7 +220,7 @@ TEST(TokenCache, AFolderThatCannotBeWrittenIsNoError) {
   TempFolder folder;
   make_sample(folder / "a.csv", std::nullopt, 30, 0, 4);
   folder.write("cache", "a file where the folder should be");
-  LoadedDataset loaded = load_dataset(folder / "a.csv", {}, options_for_test(), named_encoder("x"), folder / "cache");
+  LoadedDataset loaded = load_file(folder / "a.csv", {}, options_for_test(), named_encoder("x"), folder / "cache");
   EXPECT_EQ(loaded.dataset.num_rows(), 30);
   EXPECT_FALSE(loaded.from_cache);
 }
@@ -151,7 +230,7 @@ TEST(TokenCache, ABrokenDataFileLeavesNothingBehind) {
   fs::path path = folder.write("a.csv",
                                "id,prompt,response_a,response_b,winner_model_a,winner_model_b,winner_tie\n"
                                "1,\"[\"\"p\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",1,0,0\n2,x\n");
-  EXPECT_THAT(error_of([&] { load_dataset(path, {}, options_for_test(), named_encoder("x"), folder / "cache"); }),
+  EXPECT_THAT(error_of([&] { load_file(path, {}, options_for_test(), named_encoder("x"), folder / "cache"); }),
               HasSubstr("row 2"));
   EXPECT_TRUE(fs::is_empty(folder / "cache"));
 }
@@ -159,7 +238,7 @@ TEST(TokenCache, ABrokenDataFileLeavesNothingBehind) {
 TEST(Prefetch, GivesWhatTheBatcherGives) {
   TempFolder folder;
   make_sample(folder / "a.csv", std::nullopt, 100, 0, 4);
-  LoadedDataset loaded = load_dataset(folder / "a.csv", {}, options_for_test(), named_encoder("x"));
+  LoadedDataset loaded = load_file(folder / "a.csv", {}, options_for_test(), named_encoder("x"));
   Batcher batcher(loaded.dataset, {.batching = Batching::kPacked, .batch_size = 8, .max_length = 150});
   BatchPrefetcher prefetcher(batcher, 3, 30);
   for (int64_t step = 3; step < 30; ++step) {

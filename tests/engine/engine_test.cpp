@@ -67,8 +67,8 @@ Trained train(const StepOptions& step, const Batcher& batcher, int64_t steps) {
   Trained trained;
   for (int64_t i = 0; i < steps; ++i) {
     StepBatches batches = batcher.step(i);
-    auto sums = engine.train_step(batches.micro, i, 1e-2, static_cast<double>(batches.num_rows), 11).get();
-    trained.losses.push_back(sums.loss / static_cast<double>(batches.num_rows));
+    auto sums = engine.train_step(batches.micro, i, 1e-2, batches.weight, 11).get();
+    trained.losses.push_back(sums.loss / batches.weight);
   }
   trained.weights = engine.trainable();
   return trained;
@@ -556,6 +556,51 @@ TEST(Programs, RatesChangeNoTextButTheirOwnArgument) {
   const BatchShape shape{4, 12, 4};
   EXPECT_EQ(train_step_program(one, shape).text, train_step_program(other, shape).text);
   EXPECT_EQ(apply_program(one).text, apply_program(other).text);
+}
+
+/** A row of one letter for each token, with a weight. */
+TokenizedDataset weighted_rows(const std::vector<std::pair<std::string, float>>& texts) {
+  std::vector<PreferenceRow> rows;
+  for (const auto& [text, weight] : texts) {
+    PreferenceRow& row = rows.emplace_back();
+    row.prompt = {text};
+    row.label = {text.size() % 2 == 0 ? 1.0f : 0.0f, text.size() % 2 == 0 ? 0.0f : 1.0f, 0};
+    row.has_label = true;
+    row.weight = weight;
+  }
+  TokenizeOptions options;
+  options.encode = [](const PreferenceRow& row, bool, const EncodeOptions&, const TextEncoder&) {
+    EncodedText out;
+    for (char c : row.prompt[0]) out.ids.push_back(c - 'a' + 3);
+    return out;
+  };
+  TextEncoder encoder;
+  encoder.pad_id = 2;
+  return tokenize(rows, options, encoder);
+}
+
+TEST(Engine, ARowOfWeightTwoIsTheRowTwice) {
+  Batcher weighted(weighted_rows({{"abcdef", 2}, {"bca", 1}, {"xyzzy", 1}}), options_of(Batching::kPadded, 3, 1, 12));
+  Batcher twice(weighted_rows({{"abcdef", 1}, {"abcdef", 1}, {"bca", 1}, {"xyzzy", 1}}),
+                options_of(Batching::kPadded, 4, 1, 12));
+  ASSERT_EQ(weighted.step(0).weight, 4);
+  ASSERT_EQ(weighted.step(0).num_rows, 3);
+  Trained a = train(tiny_options(), weighted, 2), b = train(tiny_options(), twice, 2);
+  EXPECT_LT(largest_difference(a, b), kSame);
+  Trained even = train(
+      tiny_options(),
+      Batcher(weighted_rows({{"abcdef", 1}, {"bca", 1}, {"xyzzy", 1}}), options_of(Batching::kPadded, 3, 1, 12)), 2);
+  EXPECT_GT(largest_difference(a, even), 1e-3);
+}
+
+TEST(Engine, MicroBatchesOfUnevenWeightsEqualOneLargeBatch) {
+  TokenizedDataset data =
+      weighted_rows({{"abcdef", 3}, {"bca", 0.25f}, {"xyzzy", 1}, {"wv", 2}, {"dog", 0.5f}, {"kitten", 1}});
+  for (Batching batching : {Batching::kPadded, Batching::kPacked}) {
+    Trained whole = train(tiny_options(0.3), Batcher(data, options_of(Batching::kPadded, 6, 1, 12)), 2);
+    Trained parts = train(tiny_options(0.3), Batcher(data, options_of(batching, 2, 3, 12)), 2);
+    EXPECT_LT(largest_difference(whole, parts), kSame);
+  }
 }
 
 TEST(Programs, TextIsTheSameEveryTime) {

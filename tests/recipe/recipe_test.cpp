@@ -119,6 +119,12 @@ TEST(Recipe, LayersAreNumbersAndRanges) {
   EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe);
 }
 
+TEST(Recipe, AnyFormatCanHaveWeights) {
+  Recipe recipe = parse_recipe("", "r.yaml", {"model.path=m", "data.train=t", "output=o", "data.columns.weight=w"});
+  EXPECT_EQ(recipe.data.columns.weight, "w");
+  EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe);
+}
+
 TEST(Recipe, AHeadHasTheLabelsThatATaskKnows) {
   auto parse = [](const std::string& labels) {
     return parse_recipe("", "r.yaml", {"model.path=m", "data.train=t", "output=o", "model.num_labels=" + labels});
@@ -275,7 +281,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"columns_without_generic", "columns: {prompt: q}", {"data.columns: is for data.format: generic only"}},
         BadCase{"generic_without_columns",
                 "format: generic",
-                {"r.yaml:4: data.columns", "prompt, response_a and response_b", "winner"}},
+                {"r.yaml:4: data.columns", "prompt, response_a and response_b"}},
         BadCase{"generic_both_labels",
                 "format: generic\n  columns: {prompt: a, response_a: b, response_b: c, winner: d, label_a: e}",
                 {"either the column winner, or"}},
@@ -451,6 +457,46 @@ TEST(ToYaml, HasEveryKeyOnce) {
   EXPECT_EQ(parse_recipe(text, "again"), recipe);
   for (const RecipeKey& key : recipe_keys())
     EXPECT_THAT(text, HasSubstr(key.key.substr(key.key.rfind('.') + 1) + ": ")) << key.key;
+}
+
+TEST(Recipe, FilesCanBeAListAndComeBack) {
+  const Recipe recipe = parse_recipe(
+      "model: {path: m}\noutput: o\ndata:\n  train: [a.csv, {path: 'b-*.csv', weight: 0.5, rows: 100, format: wsdm}, "
+      "{path: c, cells: text}]\n  exclude: t.csv\n  spellings: {a: [1, first], tie: 0}\n",
+      "r.yaml");
+  const std::vector<DataFile> expected = {{.path = "a.csv"},
+                                          {.path = "b-*.csv", .weight = 0.5, .rows = 100, .format = Format::kWsdm},
+                                          {.path = "c", .cells = Cells::kText}};
+  EXPECT_EQ(recipe.data.train.files, expected);
+  EXPECT_EQ(recipe.data.train.text(), "a.csv and 2 others");
+  EXPECT_EQ(recipe.data.exclude, DataFiles("t.csv"));
+  EXPECT_THAT(recipe.data.spellings.a, testing::ElementsAre("1", "first"));
+  EXPECT_THAT(recipe.data.spellings.tie, testing::ElementsAre("0"));
+  EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe);
+  auto problem = [](const std::string& train) -> std::string {
+    try {
+      parse_recipe("", "r.yaml", {"model.path=m", "output=o", "data.train=" + train});
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(problem("[]"), HasSubstr("data.train: expected a file or a list of files, found an empty list"));
+  EXPECT_THAT(problem("[a.csv, {weight: 2}]"), HasSubstr("file 2 of the list: expected a file's path"));
+  EXPECT_THAT(problem("[{path: a, wieght: 2}]"), HasSubstr("wieght: unknown key; a file has path, weight, rows, format"));
+  EXPECT_THAT(problem("[{path: a, weight: 0}]"), HasSubstr("weight: expected a number from 0 to 1000000 (0 excluded)"));
+  EXPECT_THAT(problem("[{path: a, rows: 0}]"), HasSubstr("rows: expected an integer"));
+  EXPECT_THAT(problem("[{path: a, format: csv}]"), HasSubstr("format: expected"));
+  EXPECT_THAT(problem("[[a]]"), HasSubstr("expected a text, found a list"));
+  // Aliases that would make a list of megabytes.
+  std::string list = "data: {train: [&x " + std::string(2000, 'a');
+  for (int i = 0; i < 2000; ++i) list += ", *x";
+  try {
+    parse_recipe(list + "]}", "r.yaml");
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("a list of more than 1048576 bytes"));
+  }
 }
 
 TEST(CheckSchedule, LongWarmUpIsAnErrorWithASuggestionThatWorks) {

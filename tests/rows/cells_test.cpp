@@ -56,6 +56,35 @@ TEST(Cells, InvalidUtf8IsReplacedAsRustDoes) {
   EXPECT_TRUE(is_valid_utf8(out));
 }
 
+/** The cells are what str() of Python 3.11 and NumPy 2 gives for these texts. */
+TEST(Cells, ListsOfPythonAndArraysOfNumpy) {
+  const std::vector<std::string> texts = {"it's", "say \"hi\"", "both ' and \"", "new\nline\ttab\\ back",
+                                          "é😀\x1b\u00a0\u200b", "", "a, b] ['c'"};
+  const std::vector<std::string> items = {R"("it's")", R"('say "hi"')", R"('both \' and "')",
+                                          R"('new\nline\ttab\\ back')", R"('é😀\x1b\xa0\u200b')", "''",
+                                          R"("a, b] ['c'")"};
+  std::string list, array;
+  for (size_t i = 0; i < items.size(); ++i) {
+    list += (i > 0 ? ", " : "") + items[i];
+    array += (i > 0 ? (i == 3 ? "\n " : " ") : "") + items[i];
+  }
+  EXPECT_EQ(parse("[" + list + "]").texts, texts);
+  EXPECT_EQ(parse("[" + array + "]").texts, texts);
+  EXPECT_EQ(parse("[None, 'a']").null_turns, 1);
+  EXPECT_TRUE(parse("[None]").all_null);
+  EXPECT_THAT(parse("[None 'a']").texts, ElementsAre("", "a"));
+  EXPECT_EQ(parse(R"(['\ud83d', '\ud83d\ude00', '\U0001f600'])").lone_surrogates, 1);
+  EXPECT_THAT(parse(R"(['\ud83d\u0041', '\U0001f600'])").texts, ElementsAre("\uFFFDA", "😀"));
+  EXPECT_THAT(why_not("['x' 'x' ... 'x']"), HasSubstr("NumPy left turns out"));
+  EXPECT_THAT(why_not("['a', 'b' 'c']"), HasSubstr("the separator that stands between the first two turns"));
+  EXPECT_THAT(why_not("['a'"), HasSubstr("expected a comma, a blank or ]"));
+  EXPECT_THAT(why_not("['a"), HasSubstr("closing quote"));
+  EXPECT_THAT(why_not("['a',]"), HasSubstr("expected a turn after the comma"));
+  EXPECT_THAT(why_not(R"(['\N{BULLET}'])"), HasSubstr("an escape known to Python"));
+  EXPECT_THAT(why_not("['a', 3]"), HasSubstr("a text in quotes or None, found '3]'"));
+  EXPECT_THAT(why_not("['a'] x"), HasSubstr("the end after the list"));
+}
+
 TEST(Cells, WhatIsNoListOfStringsSaysWhy) {
   EXPECT_THAT(why_not("hello"), HasSubstr("expected a list of turns"));
   EXPECT_THAT(why_not(""), HasSubstr("the cell's end"));

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "data/load_dataset.h"
-#include "rows/sample.h"
+#include "sample/sample.h"
 #include "setup/data_summary.h"
 #include "setup/open_model.h"
 #include "setup/run_options.h"
@@ -62,6 +62,68 @@ class RunDataTest : public testing::Test {
   TempFolder scratch_{"run_data"};
   std::optional<std::string> cache_before_;
 };
+
+TEST_F(RunDataTest, AListOfFilesIsReadAsOne) {
+  const std::string header = "prompt,response_a,response_b,winner\n";
+  std::string plain = header;
+  for (int row = 0; row < 50; ++row) plain += fmt::format("question {0},one {0},two {0},model_a\n", row);
+  write_file(file("more-1.csv"), plain);
+  const std::string first = file("train.csv").string(), more = file("more-*.csv").string();
+  const std::string list = fmt::format("data.train=[{}, {{path: \"{}\", weight: 0.5, rows: 20, format: wsdm}}]", first, more);
+  RunData data = load({list, "data.valid=0"});
+  ASSERT_EQ(data.files.size(), 2u);
+  EXPECT_EQ(data.files[1].path, file("more-1.csv"));
+  EXPECT_EQ(data.files[1].rows, 20);
+  EXPECT_EQ(data.train_report.rows_read, 170);
+  const TokenizedDataset& rows = data.train.tokens;
+  ASSERT_EQ(rows.num_rows(), 140);
+  std::vector<int64_t> drawn;
+  for (int64_t row = 0; row < 140; ++row) {
+    const auto [which, number] = rows.source(row);
+    EXPECT_EQ(which, row < 120 ? 0u : 1u);
+    EXPECT_EQ(rows.weight(row), row < 120 ? 1.0f : 0.5f);
+    if (which == 1) drawn.push_back(number);
+  }
+  EXPECT_TRUE(std::is_sorted(drawn.begin(), drawn.end()));
+  EXPECT_EQ(std::set<int64_t>(drawn.begin(), drawn.end()).size(), 20u);
+  EXPECT_NE(drawn.back(), 20) << "the first rows, not drawn ones";
+  // Drawing and weights are no part of what is kept, and another seed draws others.
+  RunData other = load({list, "data.valid=0", "train.seed=7"});
+  EXPECT_TRUE(other.from_cache);
+  EXPECT_NE(source_rows(other.train), source_rows(data.train));
+  EXPECT_THAT(describe_data(recipe({list}), data), testing::AllOf(HasSubstr("more-1.csv"), HasSubstr("20 of them are taken")));
+  // A split goes over all files, and no prompt is on both sides.
+  RunData split = load({list, "data.valid=0.25"});
+  EXPECT_EQ(split.train.tokens.num_rows() + split.valid->tokens.num_rows(), 140);
+  EXPECT_GT(*source_rows(*split.valid).rbegin(), 120);
+  EXPECT_THAT(load_error({"data.train=[" + first + ", " + file("*in.csv").string() + "]"}), HasSubstr("is in the list twice"));
+  EXPECT_THAT(load_error({"data.train=" + file("none-*.csv").string()}), HasSubstr("no file matches"));
+  EXPECT_THAT(load_error({"data.train=" + file("").string()}), HasSubstr("is a folder"));
+}
+
+TEST_F(RunDataTest, PromptsOfOtherFilesAreKeptOut) {
+  // Fifteen of the training rows are the validation file; five of its prompts are those of another file.
+  std::vector<PreferenceRow> rows = read_preferences(file("train.csv"), {}).rows;
+  const std::vector<PreferenceRow> valid(rows.begin(), rows.begin() + 15), small(rows.begin() + 10, rows.begin() + 30);
+  write_lmsys_csv(file("valid.csv"), valid);
+  write_lmsys_csv(file("small.csv"), small);
+  auto with_prompts_of = [&](const std::vector<PreferenceRow>& others) {
+    std::set<std::vector<std::string>> prompts;
+    for (const PreferenceRow& row : others) prompts.insert(row.prompt);
+    return std::count_if(rows.begin(), rows.end(), [&](const PreferenceRow& row) { return prompts.contains(row.prompt); });
+  };
+  const std::string valid_file = "data.valid=" + file("valid.csv").string();
+  EXPECT_EQ(load({valid_file}).shared_prompts, 15);
+  RunData without = load({valid_file, "data.exclude_valid_prompts=true"});
+  EXPECT_EQ(without.shared_prompts, 0);
+  EXPECT_EQ(without.excluded_rows, with_prompts_of(valid));
+  EXPECT_EQ(without.train.tokens.num_rows(), 120 - without.excluded_rows);
+  EXPECT_EQ(without.valid->tokens.num_rows(), 15);
+  RunData excluded = load({"data.exclude=" + file("small.csv").string()});
+  EXPECT_EQ(excluded.excluded_rows, with_prompts_of(small));
+  EXPECT_EQ(excluded.train.tokens.num_rows() + excluded.valid->tokens.num_rows(), 120 - excluded.excluded_rows);
+  EXPECT_THAT(load_error({"data.exclude=" + file("train.csv").string()}), HasSubstr("all 120 rows"));
+}
 
 TEST_F(RunDataTest, IsSplitAndTheSecondStartTakesTheCache) {
   RunData first = load();

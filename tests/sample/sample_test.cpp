@@ -1,4 +1,4 @@
-#include "rows/sample.h"
+#include "sample/sample.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>

@@ -1,4 +1,4 @@
-#include "rows/sample_texts.h"
+#include "sample/sample_texts.h"
 
 namespace gavel::detail {
 

@@ -1,4 +1,4 @@
-#include "rows/sample.h"
+#include "sample/sample.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
-#include "rows/sample_texts.h"
+#include "sample/sample_texts.h"
 
 namespace gavel {
 

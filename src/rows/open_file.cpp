@@ -1,0 +1,139 @@
+#include "rows/open_file.h"
+
+#include <fcntl.h>
+#include <isa-l/igzip_lib.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include "base/error.h"
+
+namespace gavel::detail {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using namespace std::string_view_literals;
+
+constexpr std::string_view kGzip = "\x1F\x8B"sv;
+
+/** A temporary file that is gone when it is closed. */
+class NamelessFile {
+ public:
+  explicit NamelessFile(const fs::path& of) : of_(of) {
+    std::string name = (fs::temp_directory_path() / "gavel_rows.XXXXXX").string();
+    descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
+    if (descriptor_ < 0)
+      fail("{}: can't be unpacked: {}: {}: set TMPDIR to a folder with room", of_.string(), name, std::strerror(errno));
+    ::unlink(name.c_str());
+  }
+  ~NamelessFile() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+  NamelessFile(const NamelessFile&) = delete;
+  NamelessFile& operator=(const NamelessFile&) = delete;
+
+  void write(const uint8_t* data, size_t size) const {
+    while (size > 0) {
+      const ssize_t written = ::write(descriptor_, data, size);
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0)
+        fail("{}: can't be unpacked into {}: {}: set TMPDIR to a folder with room", of_.string(),
+             fs::temp_directory_path().string(), std::strerror(errno));
+      data += written;
+      size -= static_cast<size_t>(written);
+    }
+  }
+  /** Gives the descriptor away. */
+  int release() { return std::exchange(descriptor_, -1); }
+
+ private:
+  fs::path of_;
+  int descriptor_ = -1;
+};
+
+/** The content of a gzip file, which may have several members, one after the other. */
+std::shared_ptr<const MappedFile> unpack_gzip(const MappedFile& packed) {
+  constexpr size_t kPiece = size_t{16} << 20;
+  const std::string_view text = packed.text();
+  NamelessFile file(packed.path());
+  std::vector<uint8_t> buffer(size_t{1} << 20);
+  auto state = std::make_unique<inflate_state>();
+  size_t at = 0;
+  // What follows the last member (zeros that a tape left, say) is passed by, as gzip does it.
+  while (text.substr(at).starts_with(kGzip)) {
+    isal_inflate_init(state.get());
+    state->crc_flag = ISAL_GZIP;
+    while (state->block_state != ISAL_BLOCK_FINISH) {
+      const size_t piece = std::min(kPiece, text.size() - at);
+      state->next_in = reinterpret_cast<uint8_t*>(const_cast<char*>(text.data() + at));
+      state->avail_in = static_cast<uint32_t>(piece);
+      state->next_out = buffer.data();
+      state->avail_out = static_cast<uint32_t>(buffer.size());
+      const int status = isal_inflate(state.get());
+      const size_t read = piece - state->avail_in, written = buffer.size() - state->avail_out;
+      if (status < 0) fail("{}: a damaged gzip file, near byte {}: fetch or pack it again", packed.path().string(), at);
+      if (read == 0 && written == 0 && state->block_state != ISAL_BLOCK_FINISH)
+        fail("{}: the gzip file ends early, after {} bytes: fetch or pack it again", packed.path().string(), at);
+      file.write(buffer.data(), written);
+      at += read;
+    }
+  }
+  return MappedFile::adopt(file.release(), packed.path());
+}
+
+/** The name's end without .gz: ".csv" of "a.csv.gz". */
+std::string data_extension(const fs::path& path) {
+  return (path.extension() == ".gz" ? path.stem() : path).extension().string();
+}
+
+bool is_json(const MappedFile& file) {
+  const std::string extension = data_extension(file.path());
+  if (extension == ".jsonl" || extension == ".ndjson") return true;
+  if (extension == ".csv") return false;
+  std::string_view text = file.text();
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  return first != std::string_view::npos && (text[first] == '{' || text[first] == '[' || text[first] == '\x1E');
+}
+
+/** Refuses what is known and not read, by name. */
+void refuse_others(std::string_view text, const fs::path& path) {
+  auto refuse = [&](std::string_view what, std::string_view command) {
+    fail("{}: expected CSV, JSON or Parquet, found {}: unpack it first ({} {})", path.string(), what, command,
+         path.string());
+  };
+  refuse_lfs_pointer(text, path);
+  if (text.starts_with("PK\x03\x04")) refuse("a zip file", "unzip");
+  if (text.starts_with("\xFD""7zXZ")) refuse("an xz file", "xz -dk");
+  if (text.starts_with("\x28\xB5\x2F\xFD")) refuse("a Zstandard file", "zstd -d");
+  if (text.starts_with("BZh") && text.substr(4).starts_with("\x31\x41\x59\x26\x53\x59")) refuse("a bzip2 file", "bunzip2 -k");
+  // Without a byte-order mark UTF-16 shows by every second byte of a first word in Latin letters.
+  auto zeros_at = [&](size_t first) {
+    return text.size() >= 4 && text[first] == '\0' && text[first + 2] == '\0' && text[1 - first] != '\0';
+  };
+  const bool little = text.starts_with("\xFF\xFE") || zeros_at(1), big = text.starts_with("\xFE\xFF") || zeros_at(0);
+  if (little || big)
+    fail("{}: expected UTF-8, found UTF-16: convert it first (iconv -f UTF-16{} -t UTF-8 {} > NEW)", path.string(),
+         text[0] == '\xFF' || text[0] == '\xFE' ? "" : little ? "LE" : "BE", path.string());
+}
+
+}  // namespace
+
+std::unique_ptr<RowSource> open_rows(const fs::path& path, const ReadOptions& options) {
+  auto file = MappedFile::open(path);
+  if (file->text().starts_with("PAR1")) return open_parquet_rows(file, options);
+  if (file->text().starts_with(kGzip)) {
+    file = unpack_gzip(*file);
+    if (file->text().starts_with("PAR1"))
+      fail("{}: expected CSV or JSON in the gzip file, found Parquet: unpack it first (gunzip -k {})", path.string(),
+           path.string());
+  }
+  refuse_others(file->text(), path);
+  return is_json(*file) ? open_jsonl_rows(file, options) : open_csv_rows(file, options);
+}
+
+}  // namespace gavel::detail

@@ -1,0 +1,37 @@
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/load_dataset.h"
+#include "recipe/recipe.h"
+
+namespace gavel {
+
+/** A file of data.train. */
+struct TrainFile {
+  DataSource source;
+  double weight = 1;
+  std::optional<int64_t> rows;
+};
+
+/** The files of data.train, patterns replaced by what they match. Throws Error for a pattern without a file, a folder, and a
+ * file that is there twice. */
+std::vector<TrainFile> train_files(const Recipe& recipe, Purpose purpose);
+/** Those of data.exclude, to be read for their prompts. */
+std::vector<DataSource> excluded_files(const Recipe& recipe);
+/** The file of data.valid, if it is one. */
+std::optional<DataSource> valid_file(const Recipe& recipe, Purpose purpose);
+
+/** Whether all files of data.train are there. */
+bool train_files_exist(const Recipe& recipe);
+/** Whether all files of data.train have columns of votes. */
+bool has_votes(const Recipe& recipe);
+
+/** Files that a run's result depends on, each with a key: "data.train", of several "data.train/1", … */
+std::vector<std::pair<std::string, std::filesystem::path>> data_paths(const Recipe& recipe);
+/** How the files of data.train are taken beside their content, "" when it is one as it stands. */
+std::string train_file_settings(const Recipe& recipe);
+
+}  // namespace gavel
