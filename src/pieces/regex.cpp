@@ -83,7 +83,7 @@ bool same_in_both_engines(std::string_view pattern) {
 
 namespace {
 
-/** \p{L}, \p{N}, \s, \P{..}, \S as explicit ranges. In brackets they stand in brackets of their own where the engine `nests`
+/** The pattern with \p{L}, \p{N}, \s, \P{..}, \S as explicit ranges. In brackets they stand in brackets of their own where the engine `nests`
  * such; else the pattern must be one of same_in_both_engines. */
 std::string with_own_classes(std::string_view pattern, bool nests) {
   std::string out;
@@ -91,6 +91,18 @@ std::string with_own_classes(std::string_view pattern, bool nests) {
   for (size_t i = 0; i < pattern.size(); ++i) {
     char c = pattern[i];
     if (!nests && (c == '[' || c == ']')) in_class = c == '[';
+    // Oniguruma counts symbols as punctuation there since 6.9.9, as `tokenizers` does.
+    constexpr std::string_view kPunctuation = "[:punct:]", kNoPunctuation = "[:^punct:]";
+    if (pattern.substr(i).starts_with(kPunctuation)) {
+      out += "\\p{P}\\p{S}";
+      i += kPunctuation.size() - 1;
+      continue;
+    }
+    if (pattern.substr(i).starts_with(kNoPunctuation)) {
+      out += "[^\\p{P}\\p{S}]";
+      i += kNoPunctuation.size() - 1;
+      continue;
+    }
     if (c != '\\' || i + 1 >= pattern.size()) {
       out += c;
       continue;

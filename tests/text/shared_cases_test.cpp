@@ -1,4 +1,6 @@
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
 
 #include "text_test_util.h"
 
@@ -87,6 +89,36 @@ TEST(SharedCases, Gemma3) {
 }
 TEST(SharedCases, Qwen2) {
   check_packed("qwen2");
+}
+
+// Small tokenizers that each have a trait of their own, mostly in a pattern: the same ids as `tokenizers`, or a refusal that names
+// what is not known.
+TEST(SharedCases, Traits) {
+  const std::map<std::string, std::string> refused = {{"tok-bytelevel-normalizer", "the normalizer \"ByteLevel\" is not known"},
+                                                      {"tok-falcon3", "\"Punctuation\""}};
+  const std::filesystem::path folder = shared_folder() / "cases" / "tokenizers";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << folder << " is not here";
+  size_t checked = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string name = entry.path().filename();
+    SCOPED_TRACE(name);
+    const auto expected = nlohmann::json::parse(read_text(entry.path() / "expected.json"));
+    ++checked;
+    if (auto reason = refused.find(name); reason != refused.end()) {
+      try {
+        Tokenizer::load(entry.path());
+        ADD_FAILURE() << "expected a refusal";
+      } catch (const Error& error) {
+        EXPECT_THAT(error.what(), testing::HasSubstr(reason->second));
+      }
+      continue;
+    }
+    const Tokenizer tokenizer = Tokenizer::load(entry.path());
+    for (size_t i = 0; i < expected["texts"].size(); ++i)
+      EXPECT_EQ(encode(tokenizer, expected["texts"][i].get<std::string>()), expected["ids"][i].get<std::vector<int32_t>>())
+          << expected["texts"][i];
+  }
+  EXPECT_GT(checked, 30u);
 }
 
 TEST(SharedCases, LlamaCppCases) {
