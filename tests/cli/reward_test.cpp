@@ -41,6 +41,16 @@ class RewardCommands : public Cli {
   }
 };
 
+TEST_F(RewardCommands, AHeadOfZerosRewardsNothingAndLearns) {
+  ASSERT_EQ(train("zeros", {"model.head=shares", "train.learning_rate=0", "train.max_steps=1"}), 0);
+  ASSERT_EQ(train("learnt", {"model.head=shares"}), 0);
+  const std::vector<PreferenceRow> rows = {row("q", "one answer", "another")};
+  EXPECT_THAT(*Judge(JudgeOptions{file("zeros").string(), std::nullopt, {}}).judge(rows, 0)[0].rewards,
+              testing::Each(0.0));
+  EXPECT_THAT(*Judge(JudgeOptions{file("learnt").string(), std::nullopt, {}}).judge(rows, 0)[0].rewards,
+              testing::Each(testing::Ne(0.0)));
+}
+
 TEST_F(RewardCommands, ProbabilitiesFollowFromTheRewardsAndTheTie) {
   Judge judge(JudgeOptions{adapter(), std::nullopt, {"model.compute_dtype=float32"}});
   const double tie = nlohmann::json::parse(read_text(file("reward") / "reward.json"))["tie_logit"].get<double>();
