@@ -128,7 +128,7 @@ void add_serve_command(CLI::App& app) {
     Service service([&](std::span<const PreferenceRow> pairs) { return judge.judge(pairs, arguments->swap_average); },
                     *options);
     spdlog::info("listening on http://{}:{}/ (POST /v1/judge{}, GET /health, GET /metrics)", options->host,
-                 service.port(), options->rewards ? ", /rerank, /score" : "");
+                 service.port(), options->rewards ? ", /rerank, /score, /classify, /pooling, /get_reward" : "");
     SignalThread signals([&] { service.stop(); });
     service.run();
     spdlog::info("stopped");
