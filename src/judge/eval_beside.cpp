@@ -1,0 +1,28 @@
+#include "judge/eval_beside.h"
+
+#include "base/error.h"
+#include "rows/column_texts.h"
+#include "setup/run_options.h"
+
+namespace gavel {
+
+std::optional<SubsetScores> evaluate_subsets(const FileEvaluation& found, const std::filesystem::path& path,
+                                             const std::optional<std::string>& column, const Recipe& recipe) {
+  const auto texts = column_texts(path, column.value_or("subset"), read_options(recipe, Purpose::kTrain));
+  if (!texts && column) fail("{}: there is no column '{}' (--subset)", path.string(), *column);
+  if (!texts) return std::nullopt;
+  std::vector<std::string> names;
+  for (const JudgedRow& row : found.rows) names.push_back(texts->at(static_cast<size_t>(row.row) - 1));
+  return score_subsets(found.rows, names);
+}
+
+SideBySide evaluate_against(const FileEvaluation& found, const Recipe& recipe, const JudgeOptions& other,
+                            const std::filesystem::path& path, double swap_average,
+                            const std::function<void(int64_t, int64_t)>& progress) {
+  Judge judge(other);
+  const FileEvaluation against = evaluate_file(judge, path, swap_average, progress);
+  const bool ties = task_of(recipe)->ties() == Ties::kOutcome && task_of(judge.recipe())->ties() == Ties::kOutcome;
+  return compare_rows(found.rows, against.rows, ties);
+}
+
+}  // namespace gavel

@@ -1,0 +1,23 @@
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "figures/side_by_side.h"
+#include "figures/subset_scores.h"
+#include "judge/eval_file.h"
+
+namespace gavel {
+
+/** The figures of the subsets that the file's column names: `column`, or "subset" where the file has it; nothing where it does
+ * not. `recipe`: of the judge, which says how the file is read. Throws Error when `column` is not in the file. */
+std::optional<SubsetScores> evaluate_subsets(const FileEvaluation& found, const std::filesystem::path& path,
+                                             const std::optional<std::string>& column, const Recipe& recipe);
+
+/** Judges the file by another adapter, and compares row by row. `recipe`: of the judge that `found` is of, which may be gone. */
+SideBySide evaluate_against(const FileEvaluation& found, const Recipe& recipe, const JudgeOptions& other,
+                            const std::filesystem::path& path, double swap_average,
+                            const std::function<void(int64_t, int64_t)>& progress = {});
+
+}  // namespace gavel
