@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "recipe/recipe.h"
+#include "rows/column_texts.h"
 #include "rows/row_stream.h"
 #include "setup/run_options.h"
 
@@ -33,12 +34,17 @@ std::string excerpt(const std::vector<std::string>& turns) {
   return text.substr(0, end) + "…";
 }
 
+/** The file that validation rows are of. */
+fs::path validation_file(const Recipe& recipe) {
+  const auto* file = std::get_if<std::string>(&recipe.data.valid);
+  return file != nullptr ? *file : recipe.data.train;
+}
+
 std::map<int64_t, RowTexts> find_texts(const RecordedRun& run, const std::vector<int64_t>& wanted) {
   std::map<int64_t, RowTexts> found;
   try {
     Recipe recipe = parse_recipe(run.recipe, (run.folder / "recipe.yaml").string());
-    const auto* file = std::get_if<std::string>(&recipe.data.valid);
-    fs::path path = file != nullptr ? *file : recipe.data.train;
+    const fs::path path = validation_file(recipe);
     std::error_code error;
     if (fs::file_size(path, error) > kMostFileBytes || error) return found;
     std::set<int64_t> rows(wanted.begin(), wanted.end());
@@ -56,12 +62,32 @@ std::map<int64_t, RowTexts> find_texts(const RecordedRun& run, const std::vector
   return found;
 }
 
+/** The column "subset" of the validation rows' file. */
+std::vector<std::string> find_subsets(const RecordedRun& run) {
+  std::vector<std::string> names;
+  try {
+    const Recipe recipe = parse_recipe(run.recipe, (run.folder / "recipe.yaml").string());
+    const fs::path path = validation_file(recipe);
+    std::error_code error;
+    if (fs::file_size(path, error) > kMostFileBytes || error) return {};
+    const auto texts = column_texts(path, "subset", read_options(recipe, Purpose::kTrain));
+    if (!texts) return {};
+    for (const JudgedRow& row : run.validation.rows) {
+      if (row.row < 1 || row.row > std::ssize(*texts)) return {};
+      names.push_back((*texts)[static_cast<size_t>(row.row) - 1]);
+    }
+  } catch (const Error&) {
+    return {};  // the page is worth having without
+  }
+  return names;
+}
+
 }  // namespace
 
 std::string run_report(const std::vector<fs::path>& folders) {
   std::vector<RecordedRun> runs;
   for (const fs::path& folder : folders) runs.push_back(read_run(folder));
-  return report_html(runs, {find_texts});
+  return report_html(runs, {find_texts, find_subsets});
 }
 
 ReportWriter::ReportWriter(fs::path folder, std::function<void(const std::string&)> warn)
