@@ -95,12 +95,12 @@ void calibrate(const FileEvaluation& found, const JudgeArguments& arguments, con
 }
 
 /** `gavel eval --best-of`: answers of which some are right, by a reward. */
-void evaluate_best_of(const JudgeArguments& arguments, const std::string& data, const std::string& subset, bool as_json) {
+void evaluate_best_of(const JudgeArguments& arguments, const std::string& data, const std::string& subset,
+                      bool as_json) {
   const std::vector<BestOfRow> rows = read_best_of(data, subset);
   Judge judge(arguments.options());
   Progress progress(static_cast<int64_t>(rows.size()), "rank", "prompt");
-  const BestOfScores scores =
-      score_best_of(reward_best_of(judge, rows, [&](int64_t done) { progress.update(done); }));
+  const BestOfScores scores = score_best_of(reward_best_of(judge, rows, [&](int64_t done) { progress.update(done); }));
   progress.finish();
   fmt::print("{}", as_json ? best_of_json(scores).dump(2) + "\n" : format_best_of(scores));
 }
@@ -121,16 +121,18 @@ void add_eval_command(CLI::App& app) {
   command->add_flag(
       "--calibrate", *fits,
       "Fit a temperature on these rows and write it beside the adapter (use rows that training did not see)");
-  command->add_option("--subset", *subset,
-                      "Column that names a subset for each row, with figures of each; default: 'subset' where it is there");
-  CLI::Option* other = command->add_option(
-      "--against", *against, "Another judge or reward, compared row by row; settings are taken for both");
+  command->add_option(
+      "--subset", *subset,
+      "Column that names a subset for each row, with figures of each; default: 'subset' where it is there");
+  CLI::Option* other = command->add_option("--against", *against,
+                                           "Another judge or reward, compared row by row; settings are taken for both");
   command->add_option("--against-model", *against_model, "Its base model, when it is not where the adapter says")
       ->needs(other);
   command
-      ->add_flag("--best-of", *best_of,
-                 "The file has a prompt, chosen and rejected answers in each line, as RewardBench 2 (JSONL): how often a "
-                 "chosen one has the largest reward")
+      ->add_flag(
+          "--best-of", *best_of,
+          "The file has a prompt, chosen and rejected answers in each line, as RewardBench 2 (JSONL): how often a "
+          "chosen one has the largest reward")
       ->excludes("--rows")
       ->excludes("--calibrate")
       ->excludes(other);
@@ -153,8 +155,8 @@ void add_eval_command(CLI::App& app) {
     FileEvaluation found = evaluate_file(judge, *data, arguments->swap_average, show);
     if (progress) progress->finish();
     opened.reset();
-    const auto subsets = evaluate_subsets(
-        found, *data, subset->empty() ? std::nullopt : std::optional<std::string>(*subset), recipe);
+    const auto subsets =
+        evaluate_subsets(found, *data, subset->empty() ? std::nullopt : std::optional<std::string>(*subset), recipe);
     std::optional<SideBySide> side_by_side;
     if (!against->empty()) {
       progress.reset();
@@ -163,13 +165,20 @@ void add_eval_command(CLI::App& app) {
     }
     spdlog::info("{}", found.report.format());
     if (temperature != 1) spdlog::info("temperature {:.4f} (calibration.json)", temperature);
+    // All rows as one subset: how often the preferred answer stands above the other.
+    const SubsetScore pairs = score_subsets(found.rows, std::vector<std::string>(found.rows.size())).over_rows;
     if (*as_json) {
       Json json = evaluation_json(found, temperature);
+      json["pairs"] = pairs.pairs;
+      json["pair_accuracy"] = pairs.pair_accuracy;
       if (subsets) json["by_subset"] = subsets_json(*subsets);
       if (side_by_side) json["against"] = side_by_side_json(*side_by_side, *against);
       fmt::print("{}\n", json.dump(2));
     } else {
       fmt::print("{}", summary(found));
+      if (pairs.pairs > 0)
+        fmt::print("\nthe preferred of two answers above the other: {:.4f} of {} rows whose label is no tie\n",
+                   pairs.pair_accuracy, format_count(pairs.pairs));
       if (subsets) fmt::print("{}", format_subsets(*subsets));
       if (side_by_side) fmt::print("\n{}", format_side_by_side(*side_by_side, {arguments->adapter, *against}));
     }

@@ -77,7 +77,9 @@ void add_export_command(CLI::App& app) {
       ->required();
   command->add_option("--out", *out, "Folder to write")->required();
   command->add_option("--dtype", *dtype, "float32 or bfloat16")->check(CLI::IsMember({"float32", "bfloat16"}));
-  command->add_option("--num-labels", *labels, "Labels of the classification head; default: as many as the model's own has, or 3")
+  command
+      ->add_option("--num-labels", *labels,
+                   "Labels of the classification head; default: as many as the model's own has, or 3")
       ->check(CLI::PositiveNumber);
   command->callback([=] {
     ModelFiles files = ModelFiles::open(*model);

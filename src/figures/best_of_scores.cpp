@@ -16,9 +16,8 @@ using BestOfJson = nlohmann::ordered_json;
 
 bool is_ties(const std::string& subset) {
   constexpr std::string_view kTies = "ties";
-  return std::equal(subset.begin(), subset.end(), kTies.begin(), kTies.end(), [](char a, char b) {
-    return (a >= 'A' && a <= 'Z' ? static_cast<char>(a - 'A' + 'a') : a) == b;
-  });
+  return std::equal(subset.begin(), subset.end(), kTies.begin(), kTies.end(),
+                    [](char a, char b) { return (a >= 'A' && a <= 'Z' ? static_cast<char>(a - 'A' + 'a') : a) == b; });
 }
 
 double result_of(const std::vector<double>& rewards) {
@@ -48,8 +47,7 @@ TiesScore score_ties(const std::vector<const RewardedAnswers*>& rows) {
   std::map<std::string, Distances> ref, tied;  // by prompt
   for (const RewardedAnswers* row : rows) {
     const bool is_ref = row->id.starts_with("ref:"), is_tied = row->id.starts_with("tied:");
-    if (!is_ref && !is_tied)
-      fail("subset {}: row {}: expected an id as \"ref:1\" or \"tied:1\"", row->subset, row->id);
+    if (!is_ref && !is_tied) fail("subset {}: row {}: expected an id as \"ref:1\" or \"tied:1\"", row->subset, row->id);
     if (is_tied && row->right < 2) fail("subset {}: row {}: expected two right answers or more", row->subset, row->id);
     const std::string prompt = row->id.substr(row->id.find(':') + 1);
     if (!(is_ref ? ref : tied).emplace(prompt, distances_of(*row)).second)
@@ -97,8 +95,7 @@ BestOfScores score_best_of(std::span<const RewardedAnswers> rows) {
     results[row.subset].push_back(scores.results.back());
     all.push_back(scores.results.back());
   }
-  for (const auto& [name, of] : results)
-    scores.subsets.push_back({name, static_cast<int64_t>(of.size()), mean_of(of)});
+  for (const auto& [name, of] : results) scores.subsets.push_back({name, static_cast<int64_t>(of.size()), mean_of(of)});
   for (const auto& [name, of] : ties) {
     scores.ties.push_back(score_ties(of));
     scores.subsets.push_back({name, static_cast<int64_t>(of.size()), scores.ties.back().score});
@@ -117,7 +114,8 @@ std::string format_best_of(const BestOfScores& scores) {
   std::vector<std::vector<std::string>> table;
   int64_t rows = 0;
   for (const BestOfSubset& subset : scores.subsets) {
-    table.push_back({subset.name.empty() ? "(none)" : subset.name, format_count(subset.rows), score_text(subset.score)});
+    table.push_back(
+        {subset.name.empty() ? "(none)" : subset.name, format_count(subset.rows), score_text(subset.score)});
     rows += subset.rows;
   }
   table.push_back({scores.ties.empty() ? "mean of the rows" : "mean of the rows (without Ties)", format_count(rows),
@@ -126,7 +124,8 @@ std::string format_best_of(const BestOfScores& scores) {
   std::string text = format_table({"subset", "rows", "best of n"}, table, {Align::kLeft, Align::kRight, Align::kRight});
   for (const TiesScore& ties : scores.ties)
     text += fmt::format(
-        "\nTies: right answers above all wrong ones in {} of the rows with one, {} of those with several; closer to each "
+        "\nTies: right answers above all wrong ones in {} of the rows with one, {} of those with several; closer to "
+        "each "
         "other than to the wrong ones in {} ({} with the nearer of both)\n",
         score_text(ties.ref_accuracy), score_text(ties.tied_accuracy), score_text(ties.margin),
         score_text(ties.hard_margin));
@@ -141,9 +140,12 @@ BestOfJson best_of_json(const BestOfScores& scores) {
   json["over_rows"] = scores.over_rows;
   json["over_subsets"] = scores.over_subsets;
   for (const TiesScore& ties : scores.ties)
-    json["ties"] = {{"ref_accuracy", ties.ref_accuracy}, {"tied_accuracy", ties.tied_accuracy},
-                    {"margin", ties.margin},             {"hard_margin", ties.hard_margin},
-                    {"gap", ties.gap},                   {"score", ties.score}};
+    json["ties"] = {{"ref_accuracy", ties.ref_accuracy},
+                    {"tied_accuracy", ties.tied_accuracy},
+                    {"margin", ties.margin},
+                    {"hard_margin", ties.hard_margin},
+                    {"gap", ties.gap},
+                    {"score", ties.score}};
   return json;
 }
 

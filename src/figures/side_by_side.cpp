@@ -84,16 +84,19 @@ std::string format_side_by_side(const SideBySide& found, const std::array<std::s
   std::vector<std::vector<std::string>> table;
   for (size_t i = 0; i < 2; ++i)
     table.push_back({names[i], fmt::format("{:.6f}", found.log_loss[i]), fmt::format("{:.6f}", found.accuracy[i])});
-  auto signed_text = [](const MeanWithError& value) { return fmt::format("{:+.6f} ± {:.6f}", value.mean, value.error); };
+  auto signed_text = [](const MeanWithError& value) {
+    return fmt::format("{:+.6f} ± {:.6f}", value.mean, value.error);
+  };
   table.push_back(
       {"difference ± standard error", signed_text(found.log_loss_difference), signed_text(found.accuracy_difference)});
-  return fmt::format("side by side on {} rows{}{}\n\n{}\nthe same verdict on {:.2f} % of the rows\n",
-                     format_count(found.rows),
-                     found.left_out > 0 ? fmt::format(", {} left out", format_count(found.left_out)) : "",
-                     found.ties ? "" : ": one of the two has no outcome tie, so that ties are left out and both share A and B "
-                                       "out anew",
-                     format_table({"", "log loss", "accuracy"}, table, {Align::kLeft, Align::kRight, Align::kRight}),
-                     100 * found.agreement);
+  return fmt::format(
+      "side by side on {} rows{}{}\n\n{}\nthe same verdict on {:.2f} % of the rows\n", format_count(found.rows),
+      found.left_out > 0 ? fmt::format(", {} left out", format_count(found.left_out)) : "",
+      found.ties ? ""
+                 : ": one of the two has no outcome tie, so that ties are left out and both share A and B "
+                   "out anew",
+      format_table({"", "log loss", "accuracy"}, table, {Align::kLeft, Align::kRight, Align::kRight}),
+      100 * found.agreement);
 }
 
 nlohmann::ordered_json side_by_side_json(const SideBySide& found, const std::string& other) {

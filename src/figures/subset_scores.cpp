@@ -71,8 +71,8 @@ struct SubsetSums {
   }
   SubsetScore score(std::string name) const {
     const auto count = static_cast<double>(rows);
-    return {std::move(name),  rows,           pairs, loss / count,
-            right / count,    pairs == 0 ? std::nan("") : right_pairs / static_cast<double>(pairs)};
+    return {std::move(name), rows,          pairs,
+            loss / count,    right / count, pairs == 0 ? std::nan("") : right_pairs / static_cast<double>(pairs)};
   }
 };
 
@@ -156,8 +156,8 @@ std::string format_subsets(const SubsetScores& scores) {
   add(scores.over_subsets);
   const std::vector<Align> alignment = {Align::kLeft,  Align::kRight, Align::kRight,
                                         Align::kRight, Align::kRight, Align::kRight};
-  std::string text = "\n" + format_table({"subset", "rows", "log loss", "accuracy", "pairs", "pair accuracy"}, table,
-                                         alignment);
+  std::string text =
+      "\n" + format_table({"subset", "rows", "log loss", "accuracy", "pairs", "pair accuracy"}, table, alignment);
   if (scores.sections.empty()) return text;
   for (const SubsetScore& score : scores.sections)
     sections.push_back({score.name, format_count(score.pairs), number_or_dash(score.pair_accuracy)});

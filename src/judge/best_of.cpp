@@ -44,7 +44,8 @@ std::vector<BestOfRow> read_best_of(const std::filesystem::path& path, const std
   const std::shared_ptr<const MappedFile> file = MappedFile::open(path);
   std::vector<BestOfRow> rows;
   std::string_view text = file->text();
-  if (text.starts_with("PAR1")) fail("{}: best of n is read from JSONL, found Parquet: convert it first", path.string());
+  if (text.starts_with("PAR1"))
+    fail("{}: best of n is read from JSONL, found Parquet: convert it first", path.string());
   for (int64_t number = 1; !text.empty(); ++number) {
     const size_t end = std::min(text.find('\n'), text.size());
     const std::string_view line = text.substr(0, end);

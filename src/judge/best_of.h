@@ -20,6 +20,7 @@ struct BestOfRow {
 std::vector<BestOfRow> read_best_of(const std::filesystem::path& path, const std::string& subset = "subset");
 
 /** The reward of every answer. Throws Error when the judge's task is not reward. `done`: with the number of rows. */
-std::vector<RewardedAnswers> reward_best_of(Judge& judge, const std::vector<BestOfRow>& rows, const RowsDone& done = {});
+std::vector<RewardedAnswers> reward_best_of(Judge& judge, const std::vector<BestOfRow>& rows,
+                                            const RowsDone& done = {});
 
 }  // namespace gavel

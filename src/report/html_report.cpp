@@ -375,11 +375,10 @@ std::string report_html(const std::vector<RecordedRun>& runs, const ReportOption
   for (size_t i = 0; i < runs.size(); ++i) {
     std::string of = several ? " of " + escape_markup(names[i]) : "";
     if (scores[i])
-      body +=
-          html::section(fmt::format("What the {} says{} <span class=\"quiet\">{} validation rows at step {}</span>",
-                                    runs[i].validation.rows[0].rewards ? "reward" : "judge", of,
-                                    format_count(scores[i]->rows), format_count(runs[i].validation.step)),
-                        validation_details(runs[i], *scores[i], options));
+      body += html::section(fmt::format("What the {} says{} <span class=\"quiet\">{} validation rows at step {}</span>",
+                                        runs[i].validation.rows[0].rewards ? "reward" : "judge", of,
+                                        format_count(scores[i]->rows), format_count(runs[i].validation.step)),
+                            validation_details(runs[i], *scores[i], options));
     body += html::section("Settings and versions" + of, facts_tables(runs[i], !scores[i] || scores[i]->ties));
   }
   std::string under =

@@ -130,7 +130,7 @@ double mean_value(const std::vector<double>& values) {
 }  // namespace
 
 std::string reward_cards(const std::vector<JudgedRow>& rows, const std::optional<double>& tie_logit) {
-  NamedValues preferred{"preferred answers", {}}, others{"the others", {}}, even{"of ties", {}};
+  NamedValues preferred{"preferred", {}}, others{"other", {}}, even{"of ties", {}};
   NamedValues margins{"preferred less other", {}}, differences{"A less B, of ties", {}};
   int64_t right = 0;
   bool any = false;
@@ -158,8 +158,9 @@ std::string reward_cards(const std::vector<JudgedRow>& rows, const std::optional
   if (!even.values.empty()) add("mean, answers of ties", number(mean_value(even.values), 3));
   add("mean margin", number(mean_value(margins.values), 3));
   if (!margins.values.empty())
-    add("margin above 0", fmt::format("{:.1f} % of {}",
-                                      100 * static_cast<double>(right) / static_cast<double>(margins.values.size()), pairs));
+    add("margin above 0",
+        fmt::format("{:.1f} % of {}", 100 * static_cast<double>(right) / static_cast<double>(margins.values.size()),
+                    pairs));
   if (tie_logit) {
     const double weight = std::exp(*tie_logit);
     add("logit of a tie (learnt)", number(*tie_logit, 3));

@@ -212,7 +212,8 @@ std::string format_scores(const Scores& scores) {
   };
   add({"class", "labels", "verdicts", "precision", "recall", "F1", "log loss"}, classes);
   std::vector<std::string> verdicts = {""};
-  for (size_t verdict = 0; verdict < outcomes; ++verdict) verdicts.push_back(fmt::format("verdict {}", kOutcomes[verdict]));
+  for (size_t verdict = 0; verdict < outcomes; ++verdict)
+    verdicts.push_back(fmt::format("verdict {}", kOutcomes[verdict]));
   add(verdicts, confusion);
   add({"confidence", "rows", "mean", "accuracy"}, bins);
   add({"length", "rows", "log loss", "accuracy"}, lengths);

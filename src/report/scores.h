@@ -14,9 +14,9 @@ inline constexpr std::array<const char*, 3> kOutcomes = {"A", "B", "tie"};
 /** What a judge said of one labelled row. */
 struct JudgedRow {
   std::string id;
-  int64_t row = 0;  // of the source file, from 1
-  int64_t tokens = 0;
-  int64_t turns = 0;  // 0 = not known
+  int64_t row = 0;     // of the source file, from 1
+  int64_t tokens = 0;  // of all its texts
+  int64_t turns = 0;   // 0 = not known
   std::array<double, 3> label{}, probabilities{};
   /** Of A's answer and of B's, where the task is reward. */
   std::optional<std::array<double, 2>> rewards;

@@ -26,14 +26,10 @@ Question read_pairs(std::string_view body, const FormContext& context) {
 
 std::span<const QuestionForm> question_forms() {
   static const QuestionForm kForms[] = {
-      {"/v1/judge", false, ErrorForm::kText, read_pairs},
-      {"/rerank", true, ErrorForm::kServer, read_rerank},
-      {"/v1/rerank", true, ErrorForm::kServer, read_rerank},
-      {"/score", true, ErrorForm::kServer, read_score},
-      {"/v1/score", true, ErrorForm::kServer, read_score},
-      {"/classify", true, ErrorForm::kServer, read_classify},
-      {"/v1/classify", true, ErrorForm::kServer, read_classify},
-      {"/pooling", true, ErrorForm::kServer, read_pooling},
+      {"/v1/judge", false, ErrorForm::kText, read_pairs},        {"/rerank", true, ErrorForm::kServer, read_rerank},
+      {"/v1/rerank", true, ErrorForm::kServer, read_rerank},     {"/score", true, ErrorForm::kServer, read_score},
+      {"/v1/score", true, ErrorForm::kServer, read_score},       {"/classify", true, ErrorForm::kServer, read_classify},
+      {"/v1/classify", true, ErrorForm::kServer, read_classify}, {"/pooling", true, ErrorForm::kServer, read_pooling},
       {"/get_reward", true, ErrorForm::kText, read_get_reward},
   };
   return kForms;

@@ -84,9 +84,11 @@ SingleTexts conversation_of(const nlohmann::json& messages) {
     } else if (role == "system" && last.empty()) {
       system = std::move(content);
     } else {
-      fail("key 'messages': message {} is of '{}': expected the user's and the assistant's in turn, after at most one of "
-           "the system",
-           i + 1, role);
+      fail(
+          "key 'messages': message {} is of '{}': expected the user's and the assistant's in turn, after at most one "
+          "of "
+          "the system",
+          i + 1, role);
     }
     last = role;
   }
@@ -107,8 +109,10 @@ SingleTexts input_of(const nlohmann::json& object, size_t most_pairs) {
 }
 
 AnswerJson usage_of(int64_t tokens) {
-  return {
-      {"prompt_tokens", tokens}, {"total_tokens", tokens}, {"completion_tokens", 0}, {"prompt_tokens_details", nullptr}};
+  return {{"prompt_tokens", tokens},
+          {"total_tokens", tokens},
+          {"completion_tokens", 0},
+          {"prompt_tokens_details", nullptr}};
 }
 
 double sigmoid(double x) {
@@ -203,8 +207,7 @@ Question read_score(std::string_view body, const FormContext& context) {
 Question read_classify(std::string_view body, const FormContext& context) {
   const nlohmann::json object = object_of(body);
   // vLLM gives a model of one class a sigmoid, and takes it away when asked ("activation" is the key's former name).
-  const bool activation =
-      flag_of(object, "use_activation").value_or(flag_of(object, "activation").value_or(true));
+  const bool activation = flag_of(object, "use_activation").value_or(flag_of(object, "activation").value_or(true));
   Question question;
   SingleTexts texts = input_of(object, context.most_pairs);
   question.rows = texts.rows;
@@ -217,8 +220,12 @@ Question read_classify(std::string_view body, const FormContext& context) {
                       {"probs", AnswerJson::array({activation ? sigmoid(reward) : reward})},
                       {"num_classes", 1}});
     }
-    return AnswerJson{{"id", "classify-" + context.request}, {"object", "list"}, {"created", context.created},
-                      {"model", context.model},              {"data", data},     {"usage", usage_of(texts.tokens(verdicts))}};
+    return AnswerJson{{"id", "classify-" + context.request},
+                      {"object", "list"},
+                      {"created", context.created},
+                      {"model", context.model},
+                      {"data", data},
+                      {"usage", usage_of(texts.tokens(verdicts))}};
   };
   return question;
 }
@@ -226,8 +233,7 @@ Question read_classify(std::string_view body, const FormContext& context) {
 Question read_pooling(std::string_view body, const FormContext& context) {
   const nlohmann::json object = object_of(body);
   const bool activation = flag_of(object, "use_activation").value_or(false);
-  if (auto format = object.find("encoding_format");
-      format != object.end() && !format->is_null() && *format != "float")
+  if (auto format = object.find("encoding_format"); format != object.end() && !format->is_null() && *format != "float")
     fail("key 'encoding_format': only 'float' is here");
   Question question;
   SingleTexts texts = input_of(object, context.most_pairs);
@@ -236,12 +242,12 @@ Question read_pooling(std::string_view body, const FormContext& context) {
     AnswerJson data = AnswerJson::array();
     for (size_t i = 0; i < texts.places.size(); ++i) {
       const double reward = texts.reward(verdicts, i);
-      data.push_back({{"index", i},
-                      {"object", "pooling"},
-                      {"data", AnswerJson::array({activation ? sigmoid(reward) : reward})}});
+      data.push_back(
+          {{"index", i}, {"object", "pooling"}, {"data", AnswerJson::array({activation ? sigmoid(reward) : reward})}});
     }
-    return AnswerJson{{"id", "pool-" + context.request}, {"object", "list"}, {"created", context.created},
-                      {"model", context.model},          {"data", data},     {"usage", usage_of(texts.tokens(verdicts))}};
+    return AnswerJson{
+        {"id", "pool-" + context.request}, {"object", "list"}, {"created", context.created},
+        {"model", context.model},          {"data", data},     {"usage", usage_of(texts.tokens(verdicts))}};
   };
   return question;
 }

@@ -1,6 +1,5 @@
 // A reward from its training to its answers.
 #include <gmock/gmock.h>
-
 #include <httplib.h>
 
 #include <cmath>
@@ -166,7 +165,8 @@ TEST_F(RewardCommands, EvalHasFiguresOfSubsets) {
     text += line + (row < 0 ? ",kind" : row % 3 == 0 ? ",few" : ",many") + "\n";
   write_file(file("kinds.csv"), text);
   auto evaluate = [&](std::vector<std::string> more) {
-    std::vector<std::string> arguments = {"eval", "--adapter", adapter(), "--data", file("kinds.csv").string(), "--json"};
+    std::vector<std::string> arguments = {"eval",  "--adapter", adapter(), "--data", file("kinds.csv").string(),
+                                          "--json"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     testing::internal::CaptureStdout();
     EXPECT_EQ(run(arguments), 0);
@@ -231,7 +231,8 @@ TEST_F(RewardCommands, CalibrationTakesTheProbabilitiesAndLeavesTheRewards) {
   for (const char* name : {"reward", "untied"}) {
     auto rewards = [&] {
       const std::string out = file(std::string(name) + ".csv").string();
-      EXPECT_EQ(run({"predict", "--adapter", file(name).string(), "--data", file("test.csv").string(), "--out", out}), 0);
+      EXPECT_EQ(run({"predict", "--adapter", file(name).string(), "--data", file("test.csv").string(), "--out", out}),
+                0);
       std::string text;
       std::istringstream lines(read_text(out));
       for (std::string line; std::getline(lines, line);) {
@@ -241,8 +242,8 @@ TEST_F(RewardCommands, CalibrationTakesTheProbabilitiesAndLeavesTheRewards) {
       return text;
     };
     auto log_loss = [&](std::vector<std::string> more) {
-      std::vector<std::string> arguments = {"eval", "--adapter", file(name).string(), "--data",
-                                            file("test.csv").string(), "--json"};
+      std::vector<std::string> arguments = {
+          "eval", "--adapter", file(name).string(), "--data", file("test.csv").string(), "--json"};
       arguments.insert(arguments.end(), more.begin(), more.end());
       testing::internal::CaptureStdout();
       EXPECT_EQ(run(arguments), 0);
@@ -261,7 +262,8 @@ TEST_F(RewardCommands, CalibrationTakesTheProbabilitiesAndLeavesTheRewards) {
 }
 
 TEST_F(RewardCommands, BestOfCountsTheLargestReward) {
-  const std::vector<std::vector<std::string>> answers = {{"one answer", "b b b", "c", "another"}, {"x", "one y"}, {"same", "same"}};
+  const std::vector<std::vector<std::string>> answers = {
+      {"one answer", "b b b", "c", "another"}, {"x", "one y"}, {"same", "same"}};
   write_file(file("best.jsonl"),
              "{\"id\": \"1\", \"subset\": \"Focus\", \"prompt\": \"p\", \"chosen\": [\"one answer\"], "
              "\"rejected\": [\"b b b\", \"c\", \"another\"]}\n"
@@ -308,7 +310,8 @@ TEST_F(RewardCommands, ServesTrainersAndOtherClients) {
   const auto trainer = ask("/get_reward", {{"prompt", {"q", "q"}}, {"response", {"one answer", "another"}}});
   EXPECT_NEAR(trainer["rewards"][0].get<double>(), rewards[0], 1e-5);
   EXPECT_NEAR(trainer["rewards"][1].get<double>(), rewards[1], 1e-5);
-  const nlohmann::json messages = {{{"role", "user"}, {"content", "q"}}, {{"role", "assistant"}, {"content", "another"}}};
+  const nlohmann::json messages = {{{"role", "user"}, {"content", "q"}},
+                                   {{"role", "assistant"}, {"content", "another"}}};
   EXPECT_NEAR(ask("/pooling", {{"messages", messages}})["data"][0]["data"][0].get<double>(), rewards[1], 1e-5);
   const auto classified = ask("/v1/classify", {{"messages", messages}});
   EXPECT_NEAR(classified["data"][0]["probs"][0].get<double>(), 1 / (1 + std::exp(-rewards[1])), 1e-6);

@@ -63,7 +63,8 @@ TEST(Subsets, RowsSubsetsAndRewardBenchSectionsCountInTheirWays) {
   EXPECT_EQ(json["subsets"][0]["pair_accuracy"], 0.5);
   EXPECT_EQ(json["over_rows"]["rows"], 4);
   EXPECT_EQ(json["reward_bench_sections"][0]["name"], "Reasoning");
-  EXPECT_FALSE(subsets_json(score_subsets(rows, std::vector<std::string>(4, "mine"))).contains("reward_bench_sections"));
+  EXPECT_FALSE(
+      subsets_json(score_subsets(rows, std::vector<std::string>(4, "mine"))).contains("reward_bench_sections"));
   EXPECT_THAT(message_of([&] { score_subsets(rows, std::vector<std::string>(3)); }), HasSubstr("4 rows have 3 names"));
 }
 
@@ -156,7 +157,8 @@ TEST(SideBySide, WithoutTiesBothSayAOrB) {
   EXPECT_EQ(found.agreement, 1);
   EXPECT_THAT(format_side_by_side(found, {"a", "b"}), HasSubstr("one of the two has no outcome tie"));
   const std::vector<JudgedRow> tie = {judged(1, kTie, {0.3, 0.2, 0.5})};
-  EXPECT_THAT(message_of([&] { compare_rows(tie, tie, false); }), HasSubstr("no row is left that both judge and that is no tie"));
+  EXPECT_THAT(message_of([&] { compare_rows(tie, tie, false); }),
+              HasSubstr("no row is left that both judge and that is no tie"));
 }
 
 }  // namespace

@@ -23,7 +23,8 @@ AnswerJson ask(Question (*read)(std::string_view, const FormContext&), const std
   std::vector<Verdict> verdicts;
   for (const PreferenceRow& row : question.rows) {
     Verdict& verdict = verdicts.emplace_back();
-    const auto a = static_cast<int64_t>(row.response_a.back().size()), b = static_cast<int64_t>(row.response_b.back().size());
+    const auto a = static_cast<int64_t>(row.response_a.back().size()),
+               b = static_cast<int64_t>(row.response_b.back().size());
     verdict.rewards = {static_cast<double>(a - 3), static_cast<double>(b - 3)};
     verdict.length = 10 * a;
     verdict.length_b = 10 * b;
@@ -117,8 +118,9 @@ TEST(RewardForms, GetRewardAnswersTrainers) {
   EXPECT_EQ(json.dump(), R"({"rewards":[8.0,-1.0],"scores":[8.0,-1.0],"extra_logs":{}})");
   EXPECT_EQ(ask(read_get_reward, R"({"prompt": ["p", "p", "q"], "response": ["a", "abc", "abcd"]})")["rewards"].dump(),
             "[-2.0,0.0,1.0]");
-  EXPECT_EQ(ask(read_get_reward, R"([{"prompt": "p", "response": "a"}, {"prompt": "q", "response": "ab"}])")["scores"].dump(),
-            "[-2.0,-1.0]");
+  EXPECT_EQ(
+      ask(read_get_reward, R"([{"prompt": "p", "response": "a"}, {"prompt": "q", "response": "ab"}])")["scores"].dump(),
+      "[-2.0,-1.0]");
   const Question pair = read_get_reward(R"({"prompt": "p", "response": "a"})", kContext);
   EXPECT_FALSE(pair.rows.at(0).written_out);
   for (const auto& [body, part] : std::vector<std::pair<std::string, std::string>>{

@@ -157,7 +157,8 @@ TEST_F(ServiceTest, RewardsRerankAndScore) {
   EXPECT_EQ(ask("/rerank", R"({"query": "q", "documents": ["a"], "top_n": 0})").first, 400);
   std::string many = R"({"query": "q", "documents": ["a")";
   for (int i = 0; i < 200; ++i) many += ",\"a\"";
-  EXPECT_THAT(ask("/rerank", many + "]}").second["error"]["message"].get<std::string>(), HasSubstr("at most 128 answers"));
+  EXPECT_THAT(ask("/rerank", many + "]}").second["error"]["message"].get<std::string>(),
+              HasSubstr("at most 128 answers"));
   EXPECT_EQ(client().Get("/rerank")->status, 405);
   stop();
   start();
@@ -188,7 +189,8 @@ TEST_F(ServiceTest, EachFormHasItsOwnErrors) {
   }
   EXPECT_EQ(ask("/get_reward", R"({"query": ["abc"]})").second["rewards"], Json({3.0}));
   EXPECT_THAT(ask("/get_reward", "{}").second["error"].get<std::string>(), HasSubstr("expected 'query'"));
-  auto first = ask("/classify", R"({"input": "a"})").second["id"], second = ask("/classify", R"({"input": "a"})").second["id"];
+  auto first = ask("/classify", R"({"input": "a"})").second["id"],
+       second = ask("/classify", R"({"input": "a"})").second["id"];
   EXPECT_NE(first, second);
   stop();
   options.rewards = false;
