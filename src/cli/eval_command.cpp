@@ -147,6 +147,8 @@ void add_eval_command(CLI::App& app) {
     Judge& judge = *opened;
     const Recipe recipe = judge.recipe();
     const double temperature = judge.temperature();
+    const auto names =
+        subset_names(*data, subset->empty() ? std::nullopt : std::optional<std::string>(*subset), recipe);
     std::optional<Progress> progress;
     auto show = [&](int64_t done, int64_t total) {
       if (!progress) progress.emplace(total, "judge", "row");
@@ -155,8 +157,6 @@ void add_eval_command(CLI::App& app) {
     FileEvaluation found = evaluate_file(judge, *data, arguments->swap_average, show);
     if (progress) progress->finish();
     opened.reset();
-    const auto subsets =
-        evaluate_subsets(found, *data, subset->empty() ? std::nullopt : std::optional<std::string>(*subset), recipe);
     std::optional<SideBySide> side_by_side;
     if (!against->empty()) {
       progress.reset();
@@ -171,7 +171,7 @@ void add_eval_command(CLI::App& app) {
       Json json = evaluation_json(found, temperature);
       json["pairs"] = pairs.pairs;
       json["pair_accuracy"] = pairs.pair_accuracy;
-      if (subsets) json["by_subset"] = subsets_json(*subsets);
+      if (names) json["by_subset"] = subsets_json(evaluate_subsets(found, *names));
       if (side_by_side) json["against"] = side_by_side_json(*side_by_side, *against);
       fmt::print("{}\n", json.dump(2));
     } else {
@@ -179,7 +179,7 @@ void add_eval_command(CLI::App& app) {
       if (pairs.pairs > 0)
         fmt::print("\nthe preferred of two answers above the other: {:.4f} of {} rows whose label is no tie\n",
                    pairs.pair_accuracy, format_count(pairs.pairs));
-      if (subsets) fmt::print("{}", format_subsets(*subsets));
+      if (names) fmt::print("{}", format_subsets(evaluate_subsets(found, *names)));
       if (side_by_side) fmt::print("\n{}", format_side_by_side(*side_by_side, {arguments->adapter, *against}));
     }
     if (!rows->empty()) write_validation(*rows, 0, found.rows);

@@ -6,14 +6,17 @@
 
 namespace gavel {
 
-std::optional<SubsetScores> evaluate_subsets(const FileEvaluation& found, const std::filesystem::path& path,
-                                             const std::optional<std::string>& column, const Recipe& recipe) {
-  const auto texts = column_texts(path, column.value_or("subset"), read_options(recipe, Purpose::kTrain));
-  if (!texts && column) fail("{}: there is no column '{}' (--subset)", path.string(), *column);
-  if (!texts) return std::nullopt;
-  std::vector<std::string> names;
-  for (const JudgedRow& row : found.rows) names.push_back(texts->at(static_cast<size_t>(row.row) - 1));
-  return score_subsets(found.rows, names);
+std::optional<std::vector<std::string>> subset_names(const std::filesystem::path& path,
+                                                     const std::optional<std::string>& column, const Recipe& recipe) {
+  auto names = column_texts(path, column.value_or("subset"), read_options(recipe, Purpose::kTrain));
+  if (!names && column) fail("{}: there is no column '{}' (--subset)", path.string(), *column);
+  return names;
+}
+
+SubsetScores evaluate_subsets(const FileEvaluation& found, const std::vector<std::string>& names) {
+  std::vector<std::string> of_rows;
+  for (const JudgedRow& row : found.rows) of_rows.push_back(names.at(static_cast<size_t>(row.row) - 1));
+  return score_subsets(found.rows, of_rows);
 }
 
 SideBySide evaluate_against(const FileEvaluation& found, const Recipe& recipe, const JudgeOptions& other,
