@@ -14,6 +14,7 @@
 #include "io/model_files.h"
 #include "judge/judge.h"
 #include "judge/rank.h"
+#include "serve/paired_texts.h"
 #include "serve/service.h"
 
 namespace gavel {
@@ -298,7 +299,7 @@ TEST_F(RewardCommands, ServesTrainersAndOtherClients) {
   ServiceOptions options;
   options.port = 0;
   options.rewards = true;
-  Service service([&](std::span<const PreferenceRow> rows) { return judge.judge(rows); }, options);
+  Service service(with_paired_texts([&](std::span<const PreferenceRow> rows) { return judge.judge(rows); }), options);
   std::thread thread([&] { service.run(); });
   httplib::Client client("127.0.0.1", service.port());
   client.set_read_timeout(120);
