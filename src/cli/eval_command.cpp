@@ -4,7 +4,11 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/judge_options.h"
-#include "judge/eval_file.h"
+#include "figures/best_of_scores.h"
+#include "figures/side_by_side.h"
+#include "figures/subset_scores.h"
+#include "judge/best_of.h"
+#include "judge/eval_beside.h"
 #include "report/progress.h"
 #include "report/table.h"
 #include "report/validation_file.h"
@@ -90,12 +94,26 @@ void calibrate(const FileEvaluation& found, const JudgeArguments& arguments, con
       calibration.temperature, calibration.log_loss_before, calibration.log_loss_after, arguments.adapter);
 }
 
+/** `gavel eval --best-of`: answers of which some are right, by a reward. */
+void evaluate_best_of(const JudgeArguments& arguments, const std::string& data, const std::string& subset,
+                      bool as_json) {
+  const std::vector<BestOfRow> rows = read_best_of(data, subset);
+  Judge judge(arguments.options());
+  Progress progress(static_cast<int64_t>(rows.size()), "rank", "prompt");
+  const BestOfScores scores = score_best_of(reward_best_of(judge, rows, [&](int64_t done) { progress.update(done); }));
+  progress.finish();
+  fmt::print("{}", as_json ? best_of_json(scores).dump(2) + "\n" : format_best_of(scores));
+}
+
 }  // namespace
 
 void add_eval_command(CLI::App& app) {
   auto* command = app.add_subcommand("eval", "Figures of a judge on labelled pairs, against simple baselines");
   auto arguments = add_judge_options(*command);
   auto data = std::make_shared<std::string>(), rows = std::make_shared<std::string>();
+  auto subset = std::make_shared<std::string>(), against = std::make_shared<std::string>(),
+       against_model = std::make_shared<std::string>();
+  auto best_of = std::make_shared<bool>(false);
   auto as_json = std::make_shared<bool>(false), fits = std::make_shared<bool>(false);
   command->add_option("--data", *data, "CSV or JSONL file with labels")->required();
   command->add_flag("--json", *as_json, "Print JSON");
@@ -103,18 +121,67 @@ void add_eval_command(CLI::App& app) {
   command->add_flag(
       "--calibrate", *fits,
       "Fit a temperature on these rows and write it beside the adapter (use rows that training did not see)");
+  command->add_option(
+      "--subset", *subset,
+      "Column that names a subset for each row, with figures of each; default: 'subset' where it is there");
+  CLI::Option* other = command->add_option("--against", *against,
+                                           "Another judge or reward, compared row by row; settings are taken for both");
+  command->add_option("--against-model", *against_model, "Its base model, when it is not where the adapter says")
+      ->needs(other);
+  command
+      ->add_flag(
+          "--best-of", *best_of,
+          "The file has a prompt, chosen and rejected answers in each line, as RewardBench 2 (JSONL): how often a "
+          "chosen one has the largest reward")
+      ->excludes("--rows")
+      ->excludes("--calibrate")
+      ->excludes(other);
   command->callback([=] {
-    Judge judge(arguments->options());
+    if (*best_of) return evaluate_best_of(*arguments, *data, subset->empty() ? "subset" : *subset, *as_json);
+    JudgeOptions other_options{*against, std::nullopt, arguments->overrides, !arguments->no_temperature};
+    if (!against_model->empty()) other_options.model = *against_model;
+    // What is wrong with the second is told before the first works for long.
+    if (!against->empty()) load_adapter(other_options);
+    // The first is gone before the second opens: their models may not fit in memory together.
+    auto opened = std::make_optional<Judge>(arguments->options());
+    Judge& judge = *opened;
+    const Recipe recipe = judge.recipe();
+    const double temperature = judge.temperature();
+    const auto names =
+        subset_names(*data, subset->empty() ? std::nullopt : std::optional<std::string>(*subset), recipe);
     std::optional<Progress> progress;
-    FileEvaluation found = evaluate_file(judge, *data, arguments->swap_average, [&](int64_t done, int64_t total) {
+    auto show = [&](int64_t done, int64_t total) {
       if (!progress) progress.emplace(total, "judge", "row");
       progress->update(done);
-    });
+    };
+    FileEvaluation found = evaluate_file(judge, *data, arguments->swap_average, show);
     if (progress) progress->finish();
+    opened.reset();
+    std::optional<SideBySide> side_by_side;
+    if (!against->empty()) {
+      progress.reset();
+      side_by_side = evaluate_against(found, recipe, other_options, *data, arguments->swap_average, show);
+      if (progress) progress->finish();
+    }
     spdlog::info("{}", found.report.format());
-    if (judge.temperature() != 1) spdlog::info("temperature {:.4f} (calibration.json)", judge.temperature());
-    std::string text = *as_json ? evaluation_json(found, judge.temperature()).dump(2) + "\n" : summary(found);
-    fmt::print("{}", text);
+    if (temperature != 1) spdlog::info("temperature {:.4f} (calibration.json)", temperature);
+    // All rows as one subset: how often the preferred answer stands above the other.
+    const SubsetScore pairs = score_subsets(found.rows, std::vector<std::string>(found.rows.size())).over_rows;
+    if (*as_json) {
+      Json json = evaluation_json(found, temperature);
+      json["pairs"] = pairs.pairs;
+      json["pair_accuracy"] = pairs.pair_accuracy;
+      if (names) json["by_subset"] = subsets_json(evaluate_subsets(found, *names));
+      if (side_by_side) json["against"] = side_by_side_json(*side_by_side, *against);
+      fmt::print("{}\n", json.dump(2));
+    } else {
+      fmt::print("{}", summary(found));
+      if (pairs.pairs > 0)
+        fmt::print("\nthe preferred of two answers above the other: {:.4f} of {} rows whose label is no tie\n",
+                   pairs.pair_accuracy, format_count(pairs.pairs));
+      if (names) fmt::print("{}", format_subsets(evaluate_subsets(found, *names)));
+      if (side_by_side) fmt::print("\n{}", format_side_by_side(*side_by_side, {arguments->adapter, *against}));
+    }
     if (!rows->empty()) write_validation(*rows, 0, found.rows);
     if (*fits) calibrate(found, *arguments, *data);
   });

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/judge_options.h"
+#include "serve/paired_texts.h"
 #include "serve/service.h"
 
 namespace gavel {
@@ -125,10 +126,12 @@ void add_serve_command(CLI::App& app) {
     const auto count = static_cast<int64_t>(judge.shapes().lengths.size() * judge.shapes().batch_sizes.size());
     spdlog::info("preparing {} programs; the first start takes longest", count);
     judge.warm_up([&](int64_t ready) { spdlog::info("program {} of {} is ready", ready, count); });
-    Service service([&](std::span<const PreferenceRow> pairs) { return judge.judge(pairs, arguments->swap_average); },
-                    *options);
+    JudgeFunction answer = [&](std::span<const PreferenceRow> pairs) {
+      return judge.judge(pairs, arguments->swap_average);
+    };
+    Service service(options->rewards ? with_paired_texts(answer) : answer, *options);
     spdlog::info("listening on http://{}:{}/ (POST /v1/judge{}, GET /health, GET /metrics)", options->host,
-                 service.port(), options->rewards ? ", /rerank, /score" : "");
+                 service.port(), options->rewards ? ", /rerank, /score, /classify, /pooling, /get_reward" : "");
     SignalThread signals([&] { service.stop(); });
     service.run();
     spdlog::info("stopped");

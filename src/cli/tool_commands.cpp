@@ -70,14 +70,17 @@ void add_export_command(CLI::App& app) {
       app.add_subcommand("export", "Write a base model as a Hugging Face folder that PEFT opens adapters on");
   auto model = std::make_shared<std::string>(), out = std::make_shared<std::string>(),
        dtype = std::make_shared<std::string>("float32");
-  auto labels = std::make_shared<int64_t>(3);
+  auto labels = std::make_shared<std::optional<int64_t>>();
   command
       ->add_option("--model", *model,
                    fmt::format("Hugging Face folder, .gguf file, or one of {}", fmt::join(packaged_models(), ", ")))
       ->required();
   command->add_option("--out", *out, "Folder to write")->required();
   command->add_option("--dtype", *dtype, "float32 or bfloat16")->check(CLI::IsMember({"float32", "bfloat16"}));
-  command->add_option("--num-labels", *labels, "Labels of the classification head")->check(CLI::PositiveNumber);
+  command
+      ->add_option("--num-labels", *labels,
+                   "Labels of the classification head; default: as many as the model's own has, or 3")
+      ->check(CLI::PositiveNumber);
   command->callback([=] {
     ModelFiles files = ModelFiles::open(*model);
     for (const std::string& note : files.notes()) spdlog::warn("{}: {}", *model, note);

@@ -78,6 +78,32 @@ std::vector<int32_t> cut_proportionally(const PreferenceRow& row, bool swap, con
   return ids;
 }
 
+/** A text that its sender wrote out. */
+EncodedText encode_written_out(const std::vector<std::string>& text, const EncodeOptions& options,
+                               const TextEncoder& encoder) {
+  EncodedText out;
+  std::vector<int32_t> content;
+  for (const std::string& part : text) encoder.encode(part, content);
+  // Chat templates write the tokens that the tokenizer puts around every text themselves.
+  const std::vector<int32_t>&prefix = encoder.prefix, &suffix = encoder.suffix;
+  if (content.size() >= prefix.size() && std::equal(prefix.begin(), prefix.end(), content.begin()))
+    content.erase(content.begin(), content.begin() + static_cast<std::ptrdiff_t>(prefix.size()));
+  if (content.size() >= suffix.size() && std::equal(suffix.rbegin(), suffix.rend(), content.rbegin()))
+    content.resize(content.size() - suffix.size());
+  const size_t room = static_cast<size_t>(options.max_length) - prefix.size() - suffix.size();
+  out.full_length = static_cast<int64_t>(prefix.size() + content.size() + suffix.size());
+  if (content.size() > room) {
+    if (options.truncation == Truncation::kRight)
+      content.resize(room);
+    else
+      content.erase(content.begin(), content.end() - static_cast<std::ptrdiff_t>(room));
+  }
+  out.ids = prefix;
+  out.ids.insert(out.ids.end(), content.begin(), content.end());
+  out.ids.insert(out.ids.end(), suffix.begin(), suffix.end());
+  return out;
+}
+
 }  // namespace
 
 std::vector<int64_t> share_budget(int64_t budget, const std::vector<int64_t>& wanted,
@@ -128,6 +154,7 @@ EncodedText encode_row(const PreferenceRow& row, bool swap, const EncodeOptions&
   if (room < 1)
     fail("data.max_length: {} leaves no room beside the tokenizer's {} template tokens: make it larger",
          options.max_length, fixed);
+  if (row.written_out) return encode_written_out(swap ? row.response_b : row.response_a, options, encoder);
   EncodedText out;
   out.ids = encoder.prefix;
   encode_text(options.text.render_framed(row, swap), encoder, out.ids);

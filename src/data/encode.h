@@ -25,7 +25,9 @@ struct EncodedText {
 };
 
 /** The tokens of a row (with `swap`, of the row with A and B exchanged). A text that fits is encoded as a whole; a
- * longer one is cut to exactly max_length, except that kProportional can stay below it after dropping whole rounds.
+ * longer one is cut to exactly max_length, except that kProportional can stay below it after dropping whole rounds. A row
+ * that is written_out is encoded as it is, with the tokenizer's prefix and suffix where it does not have them; too long, it
+ * loses its begin, so that the answer's end stays, or with kRight its end.
  * Throws Error when max_length has no room for the template's words (kProportional) or for prefix and suffix. */
 EncodedText encode_row(const PreferenceRow& row, bool swap, const EncodeOptions& options, const TextEncoder& encoder);
 

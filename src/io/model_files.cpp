@@ -324,9 +324,13 @@ void ModelFiles::release(const std::string& name) const {
     from.gguf->release(from.name);
 }
 
-void export_folder(const ModelFiles& files, const fs::path& folder, DType dtype, int64_t num_labels,
+void export_folder(const ModelFiles& files, const fs::path& folder, DType dtype, std::optional<int64_t> num_labels,
                    const ExportChanges& changes) {
   ModelConfig config = files.config();
+  const std::string head = head_spec(files.spec(), 1).name;
+  const int64_t labels_there = files.has(head) ? files.shape(head).at(0) : 0;
+  const int64_t labels = num_labels.value_or(labels_there > 0 ? labels_there : 3);
+  const bool keeps_head = changes.added.empty() && labels == labels_there;
   if (!config.rope.freq_factors.empty())
     fail(
         "{}: its {} follows no rule that a config.json can state, so the model can't be written as a Hugging Face "
@@ -337,15 +341,16 @@ void export_folder(const ModelFiles& files, const fs::path& folder, DType dtype,
   std::vector<TensorToWrite> tensors;
   for (const auto& tensor : files.spec().base_tensors()) tensors.push_back({tensor.name, dtype, tensor.spec.shape});
   for (const auto& [name, value] : changes.added) tensors.push_back({name, dtype, value.shape()});
+  if (keeps_head) tensors.push_back({head, dtype, files.shape(head)});
   auto read = [&](const TensorToWrite& tensor) {
     for (const auto& [name, value] : changes.added)
       if (name == tensor.name) return value.to(dtype);
-    return changes.read ? changes.read(tensor.name).to(dtype) : files.read(tensor.name, dtype);
+    return changes.read && tensor.name != head ? changes.read(tensor.name).to(dtype) : files.read(tensor.name, dtype);
   };
   write_safetensors(folder / "model.safetensors", tensors, read, {{"format", "pt"}});
   // transformers pools at the pad token, so there has to be one.
   if (!config.pad_token_id) config.pad_token_id = config.eos_token_id;
-  write_file(folder / "config.json", config.to_json(num_labels, dtype_name(dtype)));
+  write_file(folder / "config.json", config.to_json(labels, dtype_name(dtype)));
 }
 
 }  // namespace gavel

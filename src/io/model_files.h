@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -83,9 +84,10 @@ struct ExportChanges {
 };
 
 /** Writes the base as a folder that transformers opens as the family's …ForSequenceClassification: config.json and
- * model.safetensors in `dtype`. The head is only in it when `changes` adds one (else the adapter has it). Throws Error
- * when the base has RopeSpec::freq_factors, which no config.json can state. */
-void export_folder(const ModelFiles& files, const std::filesystem::path& folder, DType dtype, int64_t num_labels,
-                   const ExportChanges& changes = {});
+ * model.safetensors in `dtype`. The head in it is the one that `changes` adds, else the base's own where that has
+ * `num_labels` labels, else none (the adapter has it); without `num_labels`, as many as the base's head has, or 3. Throws
+ * Error when the base has RopeSpec::freq_factors, which no config.json can state. */
+void export_folder(const ModelFiles& files, const std::filesystem::path& folder, DType dtype,
+                   std::optional<int64_t> num_labels = std::nullopt, const ExportChanges& changes = {});
 
 }  // namespace gavel

@@ -38,7 +38,8 @@ FileEvaluation evaluate_file(Judge& judge, const std::filesystem::path& path, do
       const PreferenceRow& row = window[i];
       const Verdict& verdict = verdicts[i];
       auto turns = static_cast<int64_t>(Template::num_rounds(row));
-      found.rows.push_back({row.id, row.source_row, verdict.length, turns, wide(row.label), verdict.probabilities});
+      found.rows.push_back({row.id, row.source_row, verdict.length + verdict.length_b, turns, wide(row.label),
+                            verdict.probabilities, verdict.rewards});
       found.calibration_rows.push_back({verdict.logits, verdict.swapped_logits, wide(row.label)});
       lengths.push_back(
           {bytes_of(row.prompt), bytes_of(row.response_a), bytes_of(row.response_b), turns, wide(row.label)});

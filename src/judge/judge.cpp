@@ -94,6 +94,8 @@ Judgement Judge::judge_once(std::vector<PreferenceRow> rows, std::vector<Verdict
     for (size_t i = 0; i < rows.size(); ++i) {
       (*lengths)[i].length = batcher.dataset().length(static_cast<int64_t>(i));
       (*lengths)[i].full_length = batcher.dataset().full_length(static_cast<int64_t>(i));
+      if (engine_->options().task->texts_per_row() == 2)
+        (*lengths)[i].length_b = batcher.dataset().length(static_cast<int64_t>(i), true);
     }
   return judge_dataset(*engine_, batcher, done, [&](int64_t row) {
     const PreferenceRow& pair = rows[static_cast<size_t>(row)];
@@ -128,6 +130,7 @@ std::vector<Verdict> Judge::judge(std::span<const PreferenceRow> rows, double sw
     if (!judgement.rewards.empty()) verdicts[i].rewards = judgement.rewards[i];
     verdicts[i].length = noted[i].length;
     verdicts[i].full_length = noted[i].full_length;
+    verdicts[i].length_b = noted[i].length_b;
     verdicts[i].probabilities = softmax(verdicts[i].logits, temperature_);
   }
 

@@ -22,8 +22,11 @@ struct Verdict {
   std::optional<Outcome> swapped_logits;
   /** The rewards of A and B, of a judge whose task is reward. */
   std::optional<Rewards> rewards;
-  /** Tokens of the pair's text as the judge read it, and before truncation. */
+  /** Tokens of the pair's text (of a reward, of the conversation with A's answer) as the judge read it, and before
+   * truncation. */
   int64_t length = 0, full_length = 0;
+  /** Of a reward: tokens of the conversation with B's answer. */
+  int64_t length_b = 0;
 
   /** Index of the largest probability: 0 A, 1 B, 2 tie. */
   size_t best() const;

@@ -107,7 +107,7 @@ nlohmann::ordered_json verdict_json(const PreferenceRow& row, const Verdict& ver
   json["verdict"] = kOutcomes[verdict.best()];
   for (size_t i = 0; i < 3; ++i) json["probabilities"][kOutcomes[i]] = verdict.probabilities[i];
   if (const auto& rewards = verdict.rewards) json["rewards"] = {{"A", (*rewards)[0]}, {"B", (*rewards)[1]}};
-  json["tokens"] = verdict.length;
+  json["tokens"] = verdict.length + verdict.length_b;
   json["truncated"] = verdict.full_length > verdict.length;
   if (verdict.swapped_logits) json["agrees"] = !verdict.flipped();
   return json;

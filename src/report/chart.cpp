@@ -173,8 +173,9 @@ std::string chart_svg(const Chart& chart) {
   if (!(x.high > x.low)) x.high = x.low + 1;
   std::vector<double> rows = round_ticks(y.low, y.high, 5),
                       columns = round_ticks(x.low, x.high, chart.width > 600 ? 8 : 4);
-  std::erase_if(columns,
-                [](double tick) { return std::abs(tick - std::round(tick)) > 1e-6; });  // there is no half step
+  if (chart.x_whole)
+    std::erase_if(columns,
+                  [](double tick) { return std::abs(tick - std::round(tick)) > 1e-6; });  // there is no half step
   double top = kTop + (named > 0 ? kLegend / 2 : -kLegend / 2);
   Frame frame{chart.width,
               chart.height,

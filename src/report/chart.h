@@ -35,6 +35,8 @@ struct Chart {
   std::optional<std::pair<double, std::string>> reference;
   /** Begin the y axis at 0. */
   bool from_zero = false;
+  /** The x axis counts whole things (steps, tokens): no tick between two of them. */
+  bool x_whole = true;
   double width = 400, height = 250;  // in SVG units of about a pixel
 };
 

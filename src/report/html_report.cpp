@@ -254,7 +254,10 @@ std::string validation_details(const RecordedRun& run, const Scores& scores, con
                     "</div><div class=\"cards\">" + html::card("<h3>By class</h3>" + html::class_table(scores)) +
                     html::card("<h3>By length</h3>" + html::group_table(scores.by_length));
   if (!scores.by_turns.empty()) out += html::card("<h3>By turns</h3>" + html::group_table(scores.by_turns));
-  out += "</div>";
+  if (options.subsets)
+    if (const std::vector<std::string> names = options.subsets(run); !names.empty())
+      out += html::card("<h3>By subset</h3>" + html::group_table(score_groups(run.validation.rows, names)));
+  out += "</div>" + html::reward_cards(run.validation.rows, run.tie_logit);
   constexpr size_t kShown = 8;
   std::vector<JudgedRow> wrong = run.validation.rows, uncertain = run.validation.rows;
   auto keep_top = [&](std::vector<JudgedRow>& rows, auto value) {
@@ -270,12 +273,12 @@ std::string validation_details(const RecordedRun& run, const Scores& scores, con
     for (const JudgedRow& row : *rows) wanted.push_back(row.row);
   std::map<int64_t, RowTexts> texts;
   if (options.texts) texts = options.texts(run, wanted);
-  out += "<h3>Most wrong</h3>" + html::row_list(wrong, texts) + "<h3>Most uncertain</h3>" +
-         html::row_list(uncertain, texts);
+  out += "<h3>Most wrong</h3>" + html::row_list(wrong, texts, scores.ties) + "<h3>Most uncertain</h3>" +
+         html::row_list(uncertain, texts, scores.ties);
   return out;
 }
 
-std::string facts_tables(const RecordedRun& run) {
+std::string facts_tables(const RecordedRun& run, bool ties) {
   std::string out;
   std::vector<std::vector<std::string>> facts;
   auto add = [&](const char* name, const std::string& value) {
@@ -313,7 +316,7 @@ std::string facts_tables(const RecordedRun& run) {
     both("file", [&](const char* part) { return fact(data, {part, "path"}); });
     both("rows", [&](const char* part) { return fact(data, {part, "rows"}); });
     both("shortened", [&](const char* part) { return fact(data, {part, "cut_rows"}); });
-    for (size_t i = 0; i < 3; ++i)
+    for (size_t i = 0; i < (ties ? 3U : 2U); ++i)
       both(fmt::format("label {}", kOutcomes[i]), [&](const char* part) -> std::string {
         if (!data.contains(part) || !data[part].is_object() || !data[part].contains("labels")) return "";
         const Json& labels = data[part]["labels"];
@@ -372,11 +375,11 @@ std::string report_html(const std::vector<RecordedRun>& runs, const ReportOption
   for (size_t i = 0; i < runs.size(); ++i) {
     std::string of = several ? " of " + escape_markup(names[i]) : "";
     if (scores[i])
-      body +=
-          html::section(fmt::format("What the judge says{} <span class=\"quiet\">{} validation rows at step {}</span>",
-                                    of, format_count(scores[i]->rows), format_count(runs[i].validation.step)),
-                        validation_details(runs[i], *scores[i], options));
-    body += html::section("Settings and versions" + of, facts_tables(runs[i]));
+      body += html::section(fmt::format("What the {} says{} <span class=\"quiet\">{} validation rows at step {}</span>",
+                                        runs[i].validation.rows[0].rewards ? "reward" : "judge", of,
+                                        format_count(scores[i]->rows), format_count(runs[i].validation.step)),
+                            validation_details(runs[i], *scores[i], options));
+    body += html::section("Settings and versions" + of, facts_tables(runs[i], !scores[i] || scores[i]->ties));
   }
   std::string under =
       several ? ""

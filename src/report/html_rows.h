@@ -17,7 +17,11 @@ std::string class_table(const Scores& scores);
 /** Rows, log loss and accuracy of each group. */
 std::string group_table(const std::vector<GroupScore>& groups);
 
-/** Rows with their probabilities; a row whose texts are known can be unfolded to read them. */
-std::string row_list(const std::vector<JudgedRow>& rows, const std::map<int64_t, RowTexts>& texts);
+/** Rows with their probabilities; a row whose texts are known can be unfolded to read them. `ties`: a tie is an outcome. */
+std::string row_list(const std::vector<JudgedRow>& rows, const std::map<int64_t, RowTexts>& texts, bool ties);
+
+/** Of rows with rewards: how these are distributed, over preferred answers and the others, and how far they lie apart; and
+ * what `tie_logit`, which was learnt, means. "" when no row has rewards. */
+std::string reward_cards(const std::vector<JudgedRow>& rows, const std::optional<double>& tie_logit);
 
 }  // namespace gavel::html

@@ -37,6 +37,12 @@ RecordedRun read_run(const fs::path& folder) {
     }
   });
   part("validation.jsonl", [&](const fs::path& path) { run.validation = read_validation(path); });
+  part("reward.json", [&](const fs::path& path) {
+    auto json = nlohmann::json::parse(read_text(path), nullptr, false);
+    if (!json.is_object() || !json.contains("tie_logit") || !json["tie_logit"].is_number())
+      fail("{}: expected a JSON object with the number 'tie_logit'", path.string());
+    run.tie_logit = json["tie_logit"].get<double>();
+  });
   part("recipe.yaml", [&](const fs::path& path) { run.recipe = read_text(path); });
   part("run.json", [&](const fs::path& path) {
     auto json = nlohmann::ordered_json::parse(read_text(path), nullptr, false);

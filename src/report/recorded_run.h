@@ -1,6 +1,7 @@
 #pragma once
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,8 @@ struct RecordedRun {
   std::string name;  // the folder's
   std::vector<MetricRow> train, evals;
   ValidationRows validation;
+  /** The logit of a tie that a reward learnt, of reward.json. */
+  std::optional<double> tie_logit;
   std::string recipe;              // YAML
   nlohmann::ordered_json info;     // run.json; an object
   std::vector<std::string> notes;  // what could not be read, and why

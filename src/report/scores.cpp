@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "base/error.h"
 #include "report/table.h"
@@ -119,6 +120,7 @@ Scores score(std::span<const JudgedRow> rows) {
     double loss = row.loss();
     scores.log_loss += loss;
     scores.accuracy += row.right();
+    scores.ties = scores.ties || row.label[2] > 0 || row.probabilities[2] > 0;
     size_t truth = row.truth(), verdict = row.verdict();
     ++scores.confusion[truth][verdict];
     class_loss[truth] += loss;
@@ -170,15 +172,30 @@ Scores score(std::span<const JudgedRow> rows) {
   return scores;
 }
 
+std::vector<GroupScore> score_groups(std::span<const JudgedRow> rows, std::span<const std::string> names) {
+  if (rows.size() != names.size()) fail("score: {} rows have {} names", rows.size(), names.size());
+  std::map<std::string, Group> groups;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    Group& group = groups[names[i]];
+    group.name = names[i];
+    group.add(rows[i]);
+  }
+  std::vector<GroupScore> scores;
+  for (const auto& [name, group] : groups) scores.push_back(group.score());
+  return scores;
+}
+
 std::string format_scores(const Scores& scores) {
+  const size_t outcomes = scores.ties ? 3 : 2;
   auto number = [](double value) { return std::isfinite(value) ? fmt::format("{:.4f}", value) : std::string("-"); };
   std::vector<std::vector<std::string>> classes, confusion, bins, lengths, turns;
-  for (size_t c = 0; c < 3; ++c) {
+  for (size_t c = 0; c < outcomes; ++c) {
     const ClassScore& found = scores.classes[c];
     classes.push_back({kOutcomes[c], format_count(found.rows), format_count(found.predicted), number(found.precision),
                        number(found.recall), number(found.f1), number(found.log_loss)});
     confusion.push_back({fmt::format("label {}", kOutcomes[c])});
-    for (int64_t cell : scores.confusion[c]) confusion.back().push_back(format_count(cell));
+    for (size_t verdict = 0; verdict < outcomes; ++verdict)
+      confusion.back().push_back(format_count(scores.confusion[c][verdict]));
   }
   for (const ReliabilityBin& bin : scores.bins)
     bins.push_back({fmt::format("{:.3f} to {:.3f}", bin.low, bin.high), format_count(bin.rows), number(bin.confidence),
@@ -194,7 +211,10 @@ std::string format_scores(const Scores& scores) {
     text += format_table(header, table, alignment);
   };
   add({"class", "labels", "verdicts", "precision", "recall", "F1", "log loss"}, classes);
-  add({"", "verdict A", "verdict B", "verdict tie"}, confusion);
+  std::vector<std::string> verdicts = {""};
+  for (size_t verdict = 0; verdict < outcomes; ++verdict)
+    verdicts.push_back(fmt::format("verdict {}", kOutcomes[verdict]));
+  add(verdicts, confusion);
   add({"confidence", "rows", "mean", "accuracy"}, bins);
   add({"length", "rows", "log loss", "accuracy"}, lengths);
   add({"conversation", "rows", "log loss", "accuracy"}, turns);

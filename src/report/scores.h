@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,10 +14,12 @@ inline constexpr std::array<const char*, 3> kOutcomes = {"A", "B", "tie"};
 /** What a judge said of one labelled row. */
 struct JudgedRow {
   std::string id;
-  int64_t row = 0;  // of the source file, from 1
-  int64_t tokens = 0;
-  int64_t turns = 0;  // 0 = not known
+  int64_t row = 0;     // of the source file, from 1
+  int64_t tokens = 0;  // of all its texts
+  int64_t turns = 0;   // 0 = not known
   std::array<double, 3> label{}, probabilities{};
+  /** Of A's answer and of B's, where the task is reward. */
+  std::optional<std::array<double, 2>> rewards;
 
   /** -sum(label * log p) */
   double loss() const;
@@ -53,6 +56,8 @@ struct GroupScore {
 /** Figures of a judge on labelled rows. */
 struct Scores {
   int64_t rows = 0;
+  /** Whether a tie is an outcome: some row is labelled so, or is given a probability of it. */
+  bool ties = false;
   double log_loss = 0, accuracy = 0;
   /** Mean of the squared distance between probabilities and label, summed over the classes. */
   double brier = 0;
@@ -72,6 +77,9 @@ struct Scores {
 
 /** Throws Error when there are no rows. */
 Scores score(std::span<const JudgedRow> rows);
+
+/** Figures of the rows of each name, in the names' order; `names` has one for each row. */
+std::vector<GroupScore> score_groups(std::span<const JudgedRow> rows, std::span<const std::string> names);
 
 /** Tables for the terminal. */
 std::string format_scores(const Scores& scores);

@@ -31,6 +31,7 @@ void write_validation(const std::filesystem::path& path, int64_t step, std::span
     line["loss"] = row.loss();
     line["tokens"] = row.tokens;
     if (row.turns > 0) line["turns"] = row.turns;
+    if (row.rewards) line["rewards"] = *row.rewards;
     text += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
     if (text.size() > size_t{1} << 20) {
       file.write(text);
@@ -61,6 +62,7 @@ ValidationRows read_validation(const std::filesystem::path& path) {
       row.turns = line.value("turns", int64_t{0});
       row.label = three_numbers(line, "label");
       row.probabilities = three_numbers(line, "probabilities");
+      if (line.contains("rewards")) row.rewards = line["rewards"].get<std::array<double, 2>>();
       found.rows.push_back(std::move(row));
     } catch (const nlohmann::json::exception& error) {
       fail("{}: line {} is not what docs/files.md says of it: {}", path.string(), number, error.what());

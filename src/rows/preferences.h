@@ -28,6 +28,9 @@ struct PreferenceRow {
   float score = std::numeric_limits<float>::quiet_NaN();
   /** Counted from 1: the row after the header (CSV), the line that is not blank (JSONL), or the row (Parquet). */
   int64_t source_row = 0;
+  /** The answers, one text each, are whole conversations as a reward reads them, written out by whoever sent them: no
+   * template is put around them, and special tokens in them are read. */
+  bool written_out = false;
 };
 
 /** The pair with A and B exchanged, label included. */

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "serve/forms.h"
 #include "serve/service_metrics.h"
@@ -62,6 +63,9 @@ struct Service::State {
   ServiceMetrics metrics;
   std::string page;
   std::atomic<size_t> active{0};
+  /** For the names of requests: when the service began, and the questions since. */
+  const int64_t started = static_cast<int64_t>(wall_seconds());
+  std::atomic<uint64_t> asked{0};
   std::atomic<bool> draining{false};
   int port = 0;
   socket_t listener = INVALID_SOCKET;  // the library closes it, but only at the end of a run
@@ -71,11 +75,34 @@ struct Service::State {
 
 namespace {
 
-void answer_error(httplib::Response& response, int status, const std::string& why) {
+/** What vLLM calls a refusal. */
+const char* error_type(int status) {
+  switch (status) {
+    case 401:
+      return "AuthenticationError";
+    case 404:
+      return "NotFoundError";
+    case 429:
+      return "RateLimitError";
+    case 500:
+      return "InternalServerError";
+    case 503:
+      return "ServiceUnavailableError";
+    case 504:
+      return "TimeoutError";
+    default:
+      return "BadRequestError";
+  }
+}
+
+void answer_error(httplib::Response& response, int status, const std::string& why, ErrorForm form = ErrorForm::kText) {
   response.status = status;
   if (status == 429 || status == 503) response.set_header("Retry-After", "1");
   if (status == 401) response.set_header("WWW-Authenticate", "Bearer");
-  response.set_content(dump({{"error", why}}) + "\n", "application/json");
+  Json error = why;
+  if (form == ErrorForm::kServer)
+    error = {{"message", why}, {"type", error_type(status)}, {"param", nullptr}, {"code", status}};
+  response.set_content(dump({{"error", error}}) + "\n", "application/json");
 }
 
 /** Sends the answer that is set and closes the connection: the rest of a body that was not read must not be
@@ -161,7 +188,9 @@ std::string Service::State::answer(const QuestionForm& form, const std::string& 
     throw Refusal{404, fmt::format("{} is for rewards; this judge reads pairs: POST /v1/judge", form.path)};
   Question question;
   try {
-    question = form.read(body, options.max_pairs, options.name);
+    FormContext context{options.max_pairs, options.name, fmt::format("{:x}-{}", started, ++asked),
+                        static_cast<int64_t>(wall_seconds())};
+    question = form.read(body, context);
   } catch (const Error& error) {
     throw Refusal{400, error.what()};
   }
@@ -203,7 +232,7 @@ void Service::State::judge(const QuestionForm& form, const httplib::Request& req
     response.set_content(answer(form, body, start), "application/json");
     response.status = 200;
   } catch (const Refusal& refusal) {
-    answer_error(response, refusal.status, refusal.why);
+    answer_error(response, refusal.status, refusal.why, form.errors);
   }
   metrics.count(response.status, std::chrono::duration<double>(Clock::now() - start).count());
   if (!touched && head.bounded) {
@@ -220,11 +249,11 @@ void Service::State::judge(const QuestionForm& form, const httplib::Request& req
 }
 
 void Service::State::add_routes() {
-  auto other_method = [](const httplib::Request&, httplib::Response& response) {
-    answer_error(response, 405, "POST a JSON question here");
-    response.set_header("Allow", "POST");
-  };
   for (const QuestionForm& form : question_forms()) {
+    auto other_method = [errors = form.errors](const httplib::Request&, httplib::Response& response) {
+      answer_error(response, 405, "POST a JSON question here", errors);
+      response.set_header("Allow", "POST");
+    };
     server.Post(form.path, [this, &form](const httplib::Request& request, httplib::Response& response,
                                          const httplib::ContentReader& read) { judge(form, request, response, read); });
     server.Get(form.path, other_method);

@@ -29,10 +29,10 @@ struct ServiceOptions {
 
 /** A small HTTP service around a judge (docs/judging.md, "gavel serve"):
  *   GET /            a page to paste a prompt and two answers into
- *   POST             the questions of forms.h: /v1/judge, and of a reward /rerank and /score
+ *   POST             the questions of forms.h: /v1/judge, and of a reward /rerank, /score, /classify, /pooling, /get_reward
  *   GET /health      {"status": "ok"}; 503 while stopping
  *   GET /metrics     Prometheus text
- * Errors are {"error": TEXT} with 400, 401, 404, 405, 408 (the body was too slow), 411, 413, 415, 429 (too much at
+ * Errors are {"error": TEXT}, or what QuestionForm::errors says, with 400, 401, 404, 405, 408 (the body was too slow), 411, 413, 415, 429 (too much at
  * once, with Retry-After), 500, 503 (stopping), 504 (the judge was too slow). */
 class Service {
  public:

@@ -117,6 +117,12 @@ void ModelConfig::check(const std::string& name) const {
   if (sliding_rope) check_rope(*sliding_rope, head_dim, name);
 }
 
+std::string label_name(int64_t num_labels, int64_t label) {
+  constexpr const char* kOutcomes[] = {"A", "B", "tie"};
+  if (num_labels == 2 || num_labels == 3) return kOutcomes[label];
+  return fmt::format("LABEL_{}", label);
+}
+
 std::string ModelConfig::to_json(int64_t num_labels, std::string_view dtype) const {
   Json json;
   const Family& family = family_of(model_type, "config");
@@ -133,8 +139,9 @@ std::string ModelConfig::to_json(int64_t num_labels, std::string_view dtype) con
   json["hidden_size"] = hidden_size;
   Json ids = Json::object(), labels = Json::object();
   for (int64_t i = 0; i < num_labels; ++i) {
-    ids[std::to_string(i)] = fmt::format("LABEL_{}", i);
-    labels[fmt::format("LABEL_{}", i)] = i;
+    const std::string label = label_name(num_labels, i);
+    ids[std::to_string(i)] = label;
+    labels[label] = i;
   }
   json["id2label"] = ids;
   json["label2id"] = labels;

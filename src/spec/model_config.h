@@ -57,10 +57,14 @@ struct ModelConfig {
   static ModelConfig from_json(std::string_view text, const std::string& name);
   /** Throws Error when numbers are out of range or do not fit each other; `name` stands for the file in it. */
   void check(const std::string& name) const;
-  /** A config.json of the family's …ForSequenceClassification that transformers opens. `dtype`: "float32" |
-   * "bfloat16". */
+  /** A config.json of the family's …ForSequenceClassification that transformers opens, with its labels by label_name().
+   * `dtype`: "float32" | "bfloat16". */
   std::string to_json(int64_t num_labels, std::string_view dtype) const;
 };
+
+/** What a head of so many labels says with one of them: A, B and tie, or A and B, of a judge; of others, a reward's one label
+ * too, LABEL_0, …, which is transformers' word for a label without a name (its pipelines and TRL's rewards have it). */
+std::string label_name(int64_t num_labels, int64_t label);
 
 /** The config of a config.json's keys; checked. */
 ModelConfig config_of(const ConfigKeys& keys);

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "recipe/recipe.h"
+#include "rows/column_texts.h"
 #include "rows/row_stream.h"
 #include "setup/data_files.h"
 
@@ -33,18 +34,26 @@ std::string excerpt(const std::vector<std::string>& turns) {
   return text.substr(0, end) + "…";
 }
 
+/** The files that validation rows are of, whose rows are counted on from one to the next; none where they are too large to be
+ * searched for the sake of a page. */
+std::vector<DataSource> validation_sources(const Recipe& recipe) {
+  std::vector<DataSource> sources;
+  if (auto valid = valid_file(recipe, Purpose::kTrain))
+    sources.push_back(*valid);
+  else
+    for (const TrainFile& file : train_files(recipe, Purpose::kTrain)) sources.push_back(file.source);
+  uintmax_t bytes = 0;
+  for (const DataSource& source : sources) bytes += fs::file_size(source.path);
+  if (bytes > kMostFileBytes) sources.clear();
+  return sources;
+}
+
 std::map<int64_t, RowTexts> find_texts(const RecordedRun& run, const std::vector<int64_t>& wanted) {
   std::map<int64_t, RowTexts> found;
   try {
     Recipe recipe = parse_recipe(run.recipe, (run.folder / "recipe.yaml").string());
-    std::vector<DataSource> sources;
-    if (auto valid = valid_file(recipe, Purpose::kTrain))
-      sources.push_back(*valid);
-    else
-      for (const TrainFile& file : train_files(recipe, Purpose::kTrain)) sources.push_back(file.source);
-    uintmax_t bytes = 0;
-    for (const DataSource& source : sources) bytes += fs::file_size(source.path);
-    if (bytes > kMostFileBytes) return found;
+    std::vector<DataSource> sources = validation_sources(recipe);
+    if (sources.empty()) return found;
     std::set<int64_t> rows(wanted.begin(), wanted.end());
     int64_t rows_before = 0;  // rows are counted on over the files
     for (DataSource& source : sources) {
@@ -63,12 +72,32 @@ std::map<int64_t, RowTexts> find_texts(const RecordedRun& run, const std::vector
   return found;
 }
 
+/** The column "subset" of the validation rows' files. */
+std::vector<std::string> find_subsets(const RecordedRun& run) {
+  std::vector<std::string> names, all;
+  try {
+    const Recipe recipe = parse_recipe(run.recipe, (run.folder / "recipe.yaml").string());
+    for (const DataSource& source : validation_sources(recipe)) {
+      const auto texts = column_texts(source.path, "subset", source.read);
+      if (!texts) return {};
+      all.insert(all.end(), texts->begin(), texts->end());
+    }
+    for (const JudgedRow& row : run.validation.rows) {
+      if (row.row < 1 || row.row > std::ssize(all)) return {};
+      names.push_back(all[static_cast<size_t>(row.row) - 1]);
+    }
+  } catch (const std::exception&) {
+    return {};  // the page is worth having without
+  }
+  return names;
+}
+
 }  // namespace
 
 std::string run_report(const std::vector<fs::path>& folders) {
   std::vector<RecordedRun> runs;
   for (const fs::path& folder : folders) runs.push_back(read_run(folder));
-  return report_html(runs, {find_texts});
+  return report_html(runs, {find_texts, find_subsets});
 }
 
 ReportWriter::ReportWriter(fs::path folder, std::function<void(const std::string&)> warn)

@@ -16,6 +16,9 @@ void write_validation_rows(const std::filesystem::path& path, int64_t step, cons
     auto label = dataset.label(i);
     for (size_t c = 0; c < row.label.size(); ++c) row.label[c] = label[c];
     row.probabilities = judgement.probabilities[static_cast<size_t>(i)];
+    if (judgement.rewards.empty()) continue;
+    row.rewards = judgement.rewards[static_cast<size_t>(i)];
+    row.tokens += dataset.length(i, true);
   }
   write_validation(path, step, rows);
 }

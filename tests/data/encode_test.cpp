@@ -202,6 +202,24 @@ TEST(EncodeRow, ARowsTextIsMarkedAsAStrangersInChatFormats) {
   EXPECT_EQ(foreign.size(), 1U);
 }
 
+TEST(Encode, ATextThatIsWrittenOutStaysAsItIs) {
+  TextEncoder encoder = byte_encoder();
+  encoder.prefix = {'<'};
+  encoder.suffix = {'>'};
+  PreferenceRow row = row_of({"not read"}, {"one"}, {"<two>"});
+  row.written_out = true;
+  EncodeOptions options{.text = Template::parse("chatml"), .max_length = 5};
+  EXPECT_EQ(text_of(encode_row(row, false, options, encoder).ids), "<one>");
+  EXPECT_EQ(text_of(encode_row(row, true, options, encoder).ids), "<two>") << "what is there is not put there again";
+  row.response_a = {"<seven"};
+  for (Truncation truncation : {Truncation::kRight, Truncation::kLeft, Truncation::kProportional}) {
+    options.truncation = truncation;
+    const EncodedText cut = encode_row(row, false, options, encoder);
+    EXPECT_EQ(text_of(cut.ids), truncation == Truncation::kRight ? "<sev>" : "<ven>");
+    EXPECT_EQ(cut.full_length, 7);
+  }
+}
+
 TEST(Encode, RightAndLeftCutTheWholeTextToExactlyMaxLength) {
   TextEncoder encoder = byte_encoder();
   encoder.prefix = {1};

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "io/expect_error.h"
 #include "io/gguf_config.h"
 #include "io/safetensors.h"
@@ -132,6 +134,27 @@ TEST(ModelFiles, GgufIsTheSameModel) {
     expect_same(exported.read(name, DType::kF32), tensor, name);
   EXPECT_EQ(exported.config().pad_token_id, 2);
   EXPECT_EQ(exported.config().num_key_value_heads, 2);
+}
+
+TEST(ModelFiles, AnExportNamesItsLabelsAndKeepsTheBasesHead) {
+  TempFolder folder;
+  const std::filesystem::path goldens = std::filesystem::path(GAVEL_SOURCE_DIR) / "tests/train";
+  auto labels_of = [&](const char* base, const char* out, std::optional<int64_t> num_labels) {
+    export_folder(ModelFiles::open(goldens / base), folder.path() / out, DType::kF32, num_labels);
+    return nlohmann::json::parse(read_text(folder.path() / out / "config.json"))["id2label"].dump();
+  };
+  // A head of three labels is written again, a reward's with its one label.
+  EXPECT_EQ(labels_of("golden", "judge", std::nullopt), R"({"0":"A","1":"B","2":"tie"})");
+  expect_same(ModelFiles::open(folder.path() / "judge").read("score.weight", DType::kF32),
+              ModelFiles::open(goldens / "golden").read("score.weight", DType::kF32), "judge");
+  EXPECT_EQ(labels_of("golden_reward", "reward", std::nullopt), R"({"0":"LABEL_0"})");
+  expect_same(ModelFiles::open(folder.path() / "reward").read("score.weight", DType::kF32),
+              ModelFiles::open(goldens / "golden_reward").read("score.weight", DType::kF32), "reward");
+  // With other labels than the base's there is no head in it.
+  EXPECT_EQ(labels_of("golden_reward", "two", 2), R"({"0":"A","1":"B"})");
+  EXPECT_FALSE(ModelFiles::open(folder.path() / "two").has("score.weight"));
+  EXPECT_EQ(labels_of("golden", "five", 5),
+            R"({"0":"LABEL_0","1":"LABEL_1","2":"LABEL_2","3":"LABEL_3","4":"LABEL_4"})");
 }
 
 TEST(ModelFiles, GgufOfAnotherArchitectureOrWithoutKeys) {

@@ -148,5 +148,43 @@ TEST(EscapeMarkup, KeepsLettersAndMendsBytes) {
   EXPECT_EQ(escape_markup("\xed\xa0\x80"), "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");  // a surrogate
 }
 
+TEST_F(HtmlReport, ARewardsPageSaysRewards) {
+  const fs::path run = make_run("reward", "row");
+  std::vector<JudgedRow> rows;
+  // Margins 1, 3 and -1; the tie's answers have 0.5 and 0.25.
+  for (const auto& [label, rewards] : std::vector<std::pair<std::array<double, 3>, std::array<double, 2>>>{
+           {{1, 0, 0}, {2, 1}}, {{0, 1, 0}, {-1, 2}}, {{1, 0, 0}, {0, 1}}, {{0, 0, 1}, {0.5, 0.25}}})
+    rows.push_back({"x", std::ssize(rows) + 1, 30, 1, label, {0.4, 0.3, 0.3}, rewards});
+  write_validation(run / "validation.jsonl", 30, rows);
+  write_file(run / "reward.json", "{\"tie_logit\": 0.25}\n");
+  const ReportOptions options{
+      {}, [](const RecordedRun&) { return std::vector<std::string>{"few", "<many>", "few", "few"}; }};
+  const std::string page = report_html({read_run(run)}, options);
+  EXPECT_THAT(page, HasSubstr("What the reward says"));
+  EXPECT_THAT(page, HasSubstr("<td>mean, preferred answers</td><td>1.333</td>"));
+  EXPECT_THAT(page, HasSubstr("<td>mean, the others</td><td>0.333</td>"));
+  EXPECT_THAT(page, HasSubstr("<td>mean margin</td><td>1.000</td>"));
+  EXPECT_THAT(page, HasSubstr("<td>margin above 0</td><td>66.7 % of 3</td>"));
+  EXPECT_THAT(page, HasSubstr("<td>logit of a tie (learnt)</td><td>0.250</td>"));
+  // e^0.25 / (2 + e^0.25)
+  EXPECT_THAT(page, HasSubstr("<td>a tie of equal rewards</td><td>39.1 %</td>"));
+  EXPECT_THAT(page, HasSubstr("<td>verdict tie</td><td>margin below 0.500</td>"));
+  EXPECT_THAT(page, HasSubstr("<h3>By subset</h3>"));
+  EXPECT_THAT(page, HasSubstr("<td>&lt;many&gt;</td><td>1</td>"));
+  EXPECT_THAT(page, HasSubstr("judged tie"));
+
+  // Without ties nothing speaks of them.
+  for (JudgedRow& row : rows) {
+    row.probabilities = {0.6, 0.4, 0};
+    if (row.label[2] == 1) row.label = {0.5, 0.5, 0};
+  }
+  write_validation(run / "validation.jsonl", 30, rows);
+  fs::remove(run / "reward.json");
+  const std::string untied = report_html({read_run(run)});
+  for (const char* part : {"judged tie", "label tie", "tie (learnt)", "<td>tie</td>", "verdict tie"})
+    EXPECT_THAT(untied, Not(HasSubstr(part))) << part;
+  EXPECT_THAT(untied, HasSubstr("0.50 / 0.50<"));
+}
+
 }  // namespace
 }  // namespace gavel

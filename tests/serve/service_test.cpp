@@ -25,13 +25,15 @@ using testing::HasSubstr;
 std::vector<Verdict> by_length(std::span<const PreferenceRow> rows) {
   std::vector<Verdict> verdicts;
   for (const PreferenceRow& row : rows) {
-    if (row.prompt[0] == "slow") std::this_thread::sleep_for(400ms);
-    if (row.prompt[0] == "fail") fail("no judge today");
+    const std::string prompt = row.prompt.empty() ? "" : row.prompt[0];
+    if (prompt == "slow") std::this_thread::sleep_for(400ms);
+    if (prompt == "fail") fail("no judge today");
     Verdict verdict;
     double a = static_cast<double>(row.response_a[0].size()), b = static_cast<double>(row.response_b[0].size());
     verdict.probabilities = {a / (a + b + 1), b / (a + b + 1), 1 / (a + b + 1)};
     verdict.rewards = {a, b};
     verdict.length = verdict.full_length = 7;
+    verdict.length_b = 5;
     verdicts.push_back(verdict);
   }
   return verdicts;
@@ -151,15 +153,51 @@ TEST_F(ServiceTest, RewardsRerankAndScore) {
            {R"({"text_1": "p"})", "'text_2' is missing"},
            {R"({"text_1": "p", "text_2": []})", "is an empty list"},
            {R"([1])", "expected an object, found array"}})
-    EXPECT_THAT(ask("/score", body).second["error"].get<std::string>(), HasSubstr(part)) << body;
+    EXPECT_THAT(ask("/score", body).second["error"]["message"].get<std::string>(), HasSubstr(part)) << body;
   EXPECT_EQ(ask("/rerank", R"({"query": "q", "documents": ["a"], "top_n": 0})").first, 400);
   std::string many = R"({"query": "q", "documents": ["a")";
   for (int i = 0; i < 200; ++i) many += ",\"a\"";
-  EXPECT_THAT(ask("/rerank", many + "]}").second["error"].get<std::string>(), HasSubstr("at most 128 answers"));
+  EXPECT_THAT(ask("/rerank", many + "]}").second["error"]["message"].get<std::string>(),
+              HasSubstr("at most 128 answers"));
   EXPECT_EQ(client().Get("/rerank")->status, 405);
   stop();
   start();
   EXPECT_EQ(ask("/rerank", R"({"query": "q", "documents": ["a"]})").first, 404);
+}
+
+TEST_F(ServiceTest, EachFormHasItsOwnErrors) {
+  ServiceOptions options;
+  options.rewards = true;
+  options.token = "secret";
+  start(options);
+  auto ask = [&](const char* path, const std::string& body, const char* token = "Bearer secret") {
+    auto found = client().Post(path, {{"Authorization", token}}, body, "application/json");
+    return std::pair(found->status, Json::parse(found->body));
+  };
+  for (const char* path : {"/classify", "/v1/classify", "/pooling"}) {
+    EXPECT_EQ(ask(path, R"({"input": ["abc", "b"]})").second["data"].size(), 2U);
+    auto [status, json] = ask(path, "{}");
+    EXPECT_EQ(status, 400);
+    EXPECT_EQ(json["error"]["type"], "BadRequestError");
+    EXPECT_EQ(json["error"]["code"], 400);
+    EXPECT_TRUE(json["error"]["param"].is_null());
+    EXPECT_THAT(json["error"]["message"].get<std::string>(), HasSubstr("either 'input'"));
+    EXPECT_EQ(ask(path, "{}", "Bearer no").second["error"]["type"], "AuthenticationError");
+    EXPECT_EQ(ask(path, R"({"messages": [{"role": "user", "content": "fail"}, {"role": "assistant", "content": "x"}]})")
+                  .second["error"]["code"],
+              500);
+  }
+  EXPECT_EQ(ask("/get_reward", R"({"query": ["abc"]})").second["rewards"], Json({3.0}));
+  EXPECT_THAT(ask("/get_reward", "{}").second["error"].get<std::string>(), HasSubstr("expected 'query'"));
+  auto first = ask("/classify", R"({"input": "a"})").second["id"],
+       second = ask("/classify", R"({"input": "a"})").second["id"];
+  EXPECT_NE(first, second);
+  stop();
+  options.rewards = false;
+  start(options);
+  auto [status, json] = ask("/classify", R"({"input": "a"})");
+  EXPECT_EQ(status, 404);
+  EXPECT_EQ(json["error"]["type"], "NotFoundError");
 }
 
 TEST_F(ServiceTest, MalformedRequestsAreRefusedAndTheServiceLivesOn) {
