@@ -36,6 +36,10 @@ class Task {
 
   /** Whether a row is one answer, and its target that answer's score. */
   virtual bool reads_scores() const { return false; }
+  /** With reads_scores: whether a reward is right for a score, as hits() has it, and the mean loss of the best constant reward for
+   * scores whose mean and whose squares' mean are given. */
+  virtual bool scored_rightly(double /*reward*/, double /*score*/) const { return false; }
+  virtual double constant_score_loss(double /*mean*/, double /*mean_square*/) const { return 0; }
   /** Whether row_losses() takes margins. */
   virtual bool has_margins() const { return false; }
 
