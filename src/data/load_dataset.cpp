@@ -91,10 +91,11 @@ TokenKey token_key(const std::filesystem::path& path, const ReadOptions& read, c
   const Columns& c = read.columns;
   // A change of what rows become needs a new number in front.
   std::string settings = fmt::format(
-      "7|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", static_cast<int>(read.format),
-      static_cast<int>(read.cells), static_cast<int>(read.purpose), static_cast<int>(read.ties), read.strict,
-      read.drop_duplicates, c.id, c.prompt, c.response_a, c.response_b, c.label_a, c.label_b, c.label_tie, c.winner,
-      c.weight, c.margin, c.score, read.score_margin, read.unit_scores, tokenize.text.fingerprint(), static_cast<int>(tokenize.truncation), tokenize.max_length,
+      "7|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}",
+      static_cast<int>(read.format), static_cast<int>(read.cells), static_cast<int>(read.purpose),
+      static_cast<int>(read.ties), read.strict, read.drop_duplicates, c.id, c.prompt, c.response_a, c.response_b,
+      c.label_a, c.label_b, c.label_tie, c.winner, c.weight, c.margin, c.score, read.score_margin, read.unit_scores,
+      tokenize.text.fingerprint(), static_cast<int>(tokenize.truncation), tokenize.max_length,
       fmt::join(tokenize.proportional_shares, ","), tokenize.with_swapped, encoder.pad_id,
       fmt::join(encoder.prefix, ","), fmt::join(encoder.suffix, ","), encoder.fingerprint, tokenize.task);
   auto file = MappedFile::open(path);

@@ -26,7 +26,8 @@ FileEvaluation evaluate_file(Judge& judge, const std::filesystem::path& path, do
   ReadOptions read = read_options(judge.recipe(), Purpose::kTrain);
   if (read.format == Format::kScored)
     fail(
-        "{}: figures of single answers' scores (data.format: scored) are not made yet: gavel predict writes the rewards; "
+        "{}: figures of single answers' scores (data.format: scored) are not made yet: gavel predict writes the "
+        "rewards; "
         "or give pairs of answers and their data.format=…",
         path.string());
   const int64_t total = count_rows(path, read);

@@ -144,10 +144,10 @@ PredictResult predict_file(Judge& judge, const PredictOptions& options,
   const bool rewards = judge.recipe().task == Recipe::TaskKind::kReward;
   const bool single = read.format == Format::kScored;
   if (partial.bytes() == 0)
-    partial.append(single ? "id,reward\n"
-                          : fmt::format("id,winner_model_a,winner_model_b,winner_tie{}\n",
-                                        rewards ? ",reward_a,reward_b" : ""),
-                   result);
+    partial.append(
+        single ? "id,reward\n"
+               : fmt::format("id,winner_model_a,winner_model_b,winner_tie{}\n", rewards ? ",reward_a,reward_b" : ""),
+        result);
 
   auto judge_window = [&] {
     auto verdicts = judge.judge(window, options.swap_average, [&](int64_t done) {

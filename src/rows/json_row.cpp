@@ -118,8 +118,8 @@ void JsonRowParser::parse_object(dom::object object, ParsedRow& out) const {
   if (dom::element id; !names_[0].empty() && object.at_key(names_[0]).get(id) == simdjson::SUCCESS)
     out.row.id = text_of_key(object, names_[0]);
   detail::set_numbers(
-      path_, names_, options_,
-      [&](Column column) { return text_of_key(object, names_[static_cast<size_t>(column)]); }, out);
+      path_, names_, options_, [&](Column column) { return text_of_key(object, names_[static_cast<size_t>(column)]); },
+      out);
   if (!out.broken.empty()) return;
   if (format == Format::kRanked) return take_ranked(object, names_, options_, has_labels_, out);
 
@@ -144,7 +144,8 @@ void JsonRowParser::parse_object(dom::object object, ParsedRow& out) const {
   else if (has_labels_ && format == Format::kHelpSteer3)
     // Below 0: the first answer is the better one.
     detail::set_label_of_scores(
-        -detail::parse_probability(text_of_key(object, names_[static_cast<size_t>(Column::kWinner)])), 0, options_, out);
+        -detail::parse_probability(text_of_key(object, names_[static_cast<size_t>(Column::kWinner)])), 0, options_,
+        out);
   else if (has_labels_)
     take_label(object, names_, out);
 }

@@ -48,7 +48,8 @@ bool prompt_is_optional(Format format) {
   return format == Format::kChosen || format == Format::kScored || format == Format::kRanked;
 }
 
-ColumnIndex find_columns(const std::string& path, const ColumnNames& names, const ReadOptions& options, const std::vector<std::string>& header) {
+ColumnIndex find_columns(const std::string& path, const ColumnNames& names, const ReadOptions& options,
+                         const std::vector<std::string>& header) {
   auto missing = [&](const std::string& column) {
     fail("{}: expected a column '{}', found {}{}: check data.format, or name the columns with data.columns", path,
          column, fmt::join(header, ", "), did_you_mean(column, header));
@@ -92,6 +93,11 @@ void count_repairs(const Turns& turns, ParsedRow& out) {
   count_oddity(out, Oddity::kInvalidUtf8, turns.invalid_utf8);
 }
 
+/** The margin of a pair whose scores differ so much; finite, whatever a file says. */
+float margin_of(double difference, const ReadOptions& options) {
+  return static_cast<float>(std::min(options.score_margin * difference, double{std::numeric_limits<float>::max()}));
+}
+
 /** A number that a cell must hold; without one ParsedRow::broken is set. */
 std::optional<float> number_of(const std::string& path, const std::string& column, std::string_view what,
                                std::string_view text, double least, double most, ParsedRow& out) {
@@ -102,12 +108,12 @@ std::optional<float> number_of(const std::string& path, const std::string& colum
   std::string shown;
   append_lossy(shown, text.substr(0, 40));
   const bool bounded = std::isfinite(most);
-  out.broken = fmt::format("{}: row {}: '{}' is {}: expected a number{}, found '{}'", path, out.row.source_row, column,
-                           what,
-                           bounded                 ? fmt::format(" from {} to {}", least, most)
-                           : std::isfinite(least) ? fmt::format(" of {} or more", least)
-                                                   : "",
-                           shown);
+  out.broken =
+      fmt::format("{}: row {}: '{}' is {}: expected a number{}, found '{}'", path, out.row.source_row, column, what,
+                  bounded                ? fmt::format(" from {} to {}", least, most)
+                  : std::isfinite(least) ? fmt::format(" of {} or more", least)
+                                         : "",
+                  shown);
   return std::nullopt;
 }
 
@@ -179,8 +185,7 @@ void set_numbers(const std::string& path, const ColumnNames& names, const ReadOp
     auto rejected =
         chosen ? take(Column::kScoreB, "a score (reward.score_margin)", -kAny, kAny) : std::optional<float>();
     // An answer that was chosen against its score has no margin.
-    if (chosen && rejected)
-      out.row.margin = static_cast<float>(options.score_margin * std::max(0.0, double{*chosen} - double{*rejected}));
+    if (chosen && rejected) out.row.margin = margin_of(std::max(0.0, double{*chosen} - double{*rejected}), options);
   }
   if (options.format == Format::kScored) {
     const std::string text = cell(Column::kWinner);
@@ -196,7 +201,7 @@ void set_label_of_scores(double a, double b, const ReadOptions& options, ParsedR
   if (!std::isfinite(a) || !std::isfinite(b)) return count_oddity(out, Oddity::kBadLabel, 1);
   set_label(a > b, a < b, a == b, out);
   if (options.purpose == Purpose::kTrain && options.score_margin > 0)
-    out.row.margin = static_cast<float>(options.score_margin * std::abs(a - b));
+    out.row.margin = margin_of(std::abs(a - b), options);
 }
 
 bool winner_label(std::string_view winner, std::array<double, 3>& label) {

@@ -11,7 +11,20 @@
 namespace gavel {
 
 /** The columns of Columns, as indices. */
-enum class Column : uint8_t { kId, kPrompt, kResponseA, kResponseB, kLabelA, kLabelB, kLabelTie, kWinner, kWeight, kMargin, kScoreA, kScoreB };
+enum class Column : uint8_t {
+  kId,
+  kPrompt,
+  kResponseA,
+  kResponseB,
+  kLabelA,
+  kLabelB,
+  kLabelTie,
+  kWinner,
+  kWeight,
+  kMargin,
+  kScoreA,
+  kScoreB
+};
 inline constexpr size_t kNumColumns = 12;
 /** Of a file that tells of labels; kWinner is whatever one column tells them. */
 constexpr bool is_label(size_t column) {
@@ -72,7 +85,8 @@ bool prompt_is_optional(Format format);
 using ColumnIndex = std::array<std::ptrdiff_t, kNumColumns>;
 /** Finds the names in a file's header. Throws Error for a text column that is missing, a column that is there twice,
  * and label columns that are there in part or, with Purpose::kTrain, not at all. */
-ColumnIndex find_columns(const std::string& path, const ColumnNames& names, const ReadOptions& options, const std::vector<std::string>& header);
+ColumnIndex find_columns(const std::string& path, const ColumnNames& names, const ReadOptions& options,
+                         const std::vector<std::string>& header);
 /** Whether the file has label columns. */
 bool labels_found(const ColumnIndex& index);
 

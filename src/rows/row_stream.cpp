@@ -74,8 +74,8 @@ struct RowStream::State {
     }
     // Without label columns there is nothing to compare but texts, and no label to be wrong.
     if (options.find_repeats || options.drop_duplicates) {
-      auto repeat = repeats.add(row.pair, options.format == Format::kScored ? std::array<float, 3>{row.row.score, 0, 0}
-                                                                            : row.row.label);
+      auto repeat = repeats.add(
+          row.pair, options.format == Format::kScored ? std::array<float, 3>{row.row.score, 0, 0} : row.row.label);
       occurrences[static_cast<size_t>(Oddity::kDuplicate)] = repeat.duplicate;
       occurrences[static_cast<size_t>(Oddity::kContradictory)] = repeat.contradictory;
     }

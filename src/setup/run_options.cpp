@@ -70,9 +70,17 @@ ReadOptions read_options(const Recipe& recipe, Purpose purpose) {
   ReadOptions options;
   options.format = recipe.data.format;
   const Recipe::Columns& c = recipe.data.columns;
-  options.columns = {c.id.value_or(""),         c.prompt.value_or(""),  c.response_a.value_or(""),
-                     c.response_b.value_or(""), c.label_a.value_or(""), c.label_b.value_or(""),
-                     c.label_tie.value_or(""),  c.winner.value_or(""),  "", "", c.score.value_or("")};
+  options.columns = {c.id.value_or(""),
+                     c.prompt.value_or(""),
+                     c.response_a.value_or(""),
+                     c.response_b.value_or(""),
+                     c.label_a.value_or(""),
+                     c.label_b.value_or(""),
+                     c.label_tie.value_or(""),
+                     c.winner.value_or(""),
+                     "",
+                     "",
+                     c.score.value_or("")};
   options.unit_scores = recipe.task == Recipe::TaskKind::kReward && recipe.reward.loss == Recipe::RewardLoss::kBce;
   options.cells = recipe.data.cells;
   options.ties = task_of(recipe)->ties();

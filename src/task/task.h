@@ -55,7 +55,8 @@ class Task {
   /** Loss of each row, float32 [R]. `outputs` of outputs(), `targets` float32 [R, num_targets]; `smoothing`: the share of
    * each target that is spread evenly over the outcomes. `margins`: float32 [R], with has_margins; without them (in evaluation)
    * they count as 0. */
-  virtual Value row_losses(const Value& outputs, const Value& targets, double smoothing, const Value& margins) const = 0;
+  virtual Value row_losses(const Value& outputs, const Value& targets, double smoothing,
+                           const Value& margins) const = 0;
   /** float32 [R]: 1 for a row that is judged rightly, else 0. Where several targets are the largest, each counts as
    * right. */
   virtual Value hits(const Value& outputs, const Value& targets) const = 0;

@@ -279,11 +279,11 @@ bool TrainingLoop::evaluate() {
   } else {
     best = false;
   }
-  p_.display.info(
-      fmt::format("validation at step {}: {} {:.4f}, accuracy {:.4f} on {} rows ({}; always answering "
-                  "the {}: {:.4f}){}",
-                  state_.step, scores ? "loss" : "log loss", found.log_loss, found.accuracy, rows,
-                  format_duration(seconds), scores ? "mean" : "shares", constant_log_loss(task, p_.valid->dataset()), best ? ", the best so far" : ""));
+  p_.display.info(fmt::format(
+      "validation at step {}: {} {:.4f}, accuracy {:.4f} on {} rows ({}; always answering "
+      "the {}: {:.4f}){}",
+      state_.step, scores ? "loss" : "log loss", found.log_loss, found.accuracy, rows, format_duration(seconds),
+      scores ? "mean" : "shares", constant_log_loss(task, p_.valid->dataset()), best ? ", the best so far" : ""));
   MetricRow row = {{"kind", "eval"}, {"step", state_.step}, {"log_loss", found.log_loss}, {"accuracy", found.accuracy},
                    {"rows", rows},   {"seconds", seconds},  {"best", int64_t{best}}};
   log_.write(row);

@@ -29,12 +29,17 @@ class RewardData : public Cli {
   }
   std::string scored() const {
     std::string text = "id,prompt,response,score,helpful\n";
-    for (int i = 0; i < 24; ++i) text += fmt::format("{0},p{0},{1},{2},{3}\n", i, i % 2 ? "yes" : "no no", i % 2, 2 * (i % 2) + 1);
+    for (int i = 0; i < 24; ++i)
+      text += fmt::format("{0},p{0},{1},{2},{3}\n", i, i % 2 ? "yes" : "no no", i % 2, 2 * (i % 2) + 1);
     return text;
   }
   int train(const std::string& name, std::vector<std::string> more) const {
-    std::vector<std::string> arguments = {"train",          file("recipe.yaml").string(), "task=reward",
-                                          "data.valid=0.25", "output=" + file(name).string(), "model.head=fresh",
+    std::vector<std::string> arguments = {"train",
+                                          file("recipe.yaml").string(),
+                                          "task=reward",
+                                          "data.valid=0.25",
+                                          "output=" + file(name).string(),
+                                          "model.head=fresh",
                                           "train.max_steps=4"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return run(arguments);
@@ -43,7 +48,7 @@ class RewardData : public Cli {
     std::vector<double> out;
     std::istringstream lines(read_text(file(name) / "metrics.jsonl"));
     for (std::string line; std::getline(lines, line);)
-      if (auto row = nlohmann::json::parse(line); row["kind"] == "train") out.push_back(row["step_loss"]);
+      if (auto row = nlohmann::json::parse(line); row["kind"] == "train") out.push_back(row["loss"]);
     return out;
   }
   std::string adapter(const std::string& name) const { return file(name).string(); }
@@ -74,8 +79,9 @@ TEST_F(RewardData, RankedAnswersWithMarginsAndWeights) {
                                 "train.resume=auto"})),
             0);
   EXPECT_EQ(read_text(part / "adapter_model.safetensors"), read_text(file("margin") / "adapter_model.safetensors"));
-  EXPECT_THAT(error_of({"predict", "--adapter", adapter("plain"), "--data", file("ranked.jsonl").string(), "--out", "z"}),
-              HasSubstr("gavel rank"));
+  EXPECT_THAT(
+      error_of({"predict", "--adapter", adapter("plain"), "--data", file("ranked.jsonl").string(), "--out", "z"}),
+      HasSubstr("gavel rank"));
 }
 
 TEST_F(RewardData, ScoresOfSingleAnswers) {
@@ -128,8 +134,9 @@ TEST_F(RewardData, ScoresOfSingleAnswers) {
     EXPECT_THAT(error_of({"eval", "--adapter", adapter(loss), "--data", file("scored.csv").string()}),
                 HasSubstr("gavel predict writes the rewards"));
   }
-  EXPECT_THAT(error_of({"train", file("recipe.yaml").string(), "task=reward", "reward.loss=bce"}),
-              HasSubstr("reward.loss: bce learns from scores of single answers: expected data.format: scored, found lmsys"));
+  EXPECT_THAT(
+      error_of({"train", file("recipe.yaml").string(), "task=reward", "reward.loss=bce"}),
+      HasSubstr("reward.loss: bce learns from scores of single answers: expected data.format: scored, found lmsys"));
 }
 
 TEST_F(RewardData, SettingsThatDoNotFitAreRefused) {

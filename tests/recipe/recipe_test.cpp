@@ -107,6 +107,17 @@ TEST(Recipe, AnyFormatCanHaveWeights) {
   Recipe recipe = parse_recipe("", "r.yaml", {"model.path=m", "data.train=t", "output=o", "data.columns.weight=w"});
   EXPECT_EQ(recipe.data.columns.weight, "w");
   EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe);
+  recipe = parse_recipe("", "r.yaml",
+                        {"model.path=m", "data.train=t", "output=o", "task=reward", "data.format=helpsteer3",
+                         "data.columns.margin=m", "reward.loss=pairs"});
+  EXPECT_EQ(recipe.data.columns.margin, "m");
+  EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe);
+  recipe = parse_recipe("", "r.yaml",
+                        {"model.path=m", "data.train=t", "output=o", "task=reward", "data.format=scored",
+                         "reward.loss=regression", "data.columns.score=s"});
+  EXPECT_EQ(recipe.data.columns.score, "s");
+  EXPECT_EQ(recipe.reward.loss, Recipe::RewardLoss::kRegression);
+  EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe);
 }
 
 TEST(Recipe, AHeadHasTheLabelsThatATaskKnows) {
