@@ -15,12 +15,23 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   gavel::ReadOptions winner{.format = gavel::Format::kWsdm};
   gavel::ReadOptions split{.cells = gavel::Cells::kSplit, .purpose = gavel::Purpose::kPredict};
   gavel::ReadOptions predict{.purpose = gavel::Purpose::kPredict};
-  for (const gavel::ReadOptions& options : {gavel::ReadOptions(), predict, split, winner}) try {
+  gavel::ReadOptions chosen{.format = gavel::Format::kChosen, .score_margin = 1};
+  gavel::ReadOptions ranked{.format = gavel::Format::kRanked, .score_margin = 0.5};
+  ranked.columns.weight = "w";
+  gavel::ReadOptions helpsteer{.format = gavel::Format::kHelpSteer3}, scored{.format = gavel::Format::kScored};
+  for (const gavel::ReadOptions& options :
+       {gavel::ReadOptions(), predict, split, winner, chosen, ranked, helpsteer, scored})
+    try {
       gavel::PreferenceData found = gavel::read_preferences(path, options);
       for (const auto& row : found.rows) {
         for (const auto* turns : {&row.prompt, &row.response_a, &row.response_b})
           for (const auto& turn : *turns)
             if (!gavel::is_valid_utf8(turn)) std::abort();
+        if (!(row.weight > 0 && row.margin >= 0) || std::isinf(row.weight) || std::isinf(row.margin)) std::abort();
+        if (options.format == gavel::Format::kScored) {
+          if (!std::isfinite(row.score) || row.has_label) std::abort();
+          continue;
+        }
         float sum = row.label[0] + row.label[1] + row.label[2];
         if (row.has_label != (options.purpose == gavel::Purpose::kTrain || sum != 0)) std::abort();
         if (row.has_label && std::abs(sum - 1) > 1e-5f) std::abort();
@@ -42,6 +53,13 @@ std::vector<std::string> fuzz_seeds() {
       R"({"prompt":"p","response_a":"a","response_b":"b","winner":"tie","winner":7})"
       "\n",
       "\xEF\xBB\xBF{\"prompt\":\"\xFF\xE2\x82\",\"response_a\":\"\",\"response_b\":\"\\\\\\ud83d\"}\n",
+      R"({"prompt":"p","responses":["a",[{"role":"assistant","content":"b"}],"c"],"scores":[1,"2",1.5],"w":2})"
+      "\n"
+      R"({"prompt":[{"role":"user","content":"u"}],"responses":["a","b"],"ranks":[2,1],"w":"0.5"})",
+      R"({"instruction":"i","completions":[{"response":"a","overall_score":1},{"response":"b","fine-grained_score":2}],"w":1})",
+      R"({"context":[{"role":"user","content":"u"}],"response1":"a","response2":"b","overall_preference":-3})",
+      R"({"prompt":"p","response":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}],"score":0.5})",
+      R"({"chosen":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}],"rejected":"b","score_chosen":2,"score_rejected":1})",
       "[1]\n",
       "",
   };

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Writes tests/data/files/pairs.parquet: rows of our own in the column types that tests/rows/parquet_test.cpp reads.
 
-usage: parquet_sample.py OUT.parquet    (needs pyarrow)
+usage: parquet_sample.py OUT.parquet [MESSAGES.parquet]    (needs pyarrow)
+
+The second file has the layouts of UltraFeedback: messages, and completions with scores.
 """
 import sys
 
@@ -35,6 +37,24 @@ def main():
         "winner": pyarrow.array(["model_a", "model_b", "tie", "tie", "model_a"]).dictionary_encode(),
     })
     pyarrow.parquet.write_table(table, sys.argv[1], row_group_size=2)
+    if len(sys.argv) > 2:
+        pyarrow.parquet.write_table(messages(), sys.argv[2], row_group_size=1)
+
+
+def messages():
+    def talk(answer):
+        return [{"content": "u", "role": "user"}, {"content": answer, "role": "assistant"}]
+
+    return pyarrow.table({
+        "prompt": ["u", "u"],
+        "chosen": [talk("a"), talk("c")],
+        "rejected": [talk("b \"d\""), talk("d")],
+        "score_chosen": [7.5, 3.0],
+        "score_rejected": [6.0, 2.0],
+        "instruction": ["i", "j"],
+        "completions": [[{"response": "x", "overall_score": 2.0}, {"response": "y", "overall_score": 1.0}],
+                        [{"response": "z", "overall_score": 5.0}, {"response": "w", "overall_score": None}]],
+    })
 
 
 main()

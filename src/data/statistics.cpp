@@ -76,6 +76,14 @@ std::string format_distributions(const std::vector<std::pair<std::string, Distri
 LabelCounts count_labels(const TokenizedDataset& dataset) {
   LabelCounts out;
   for (int64_t row = 0; row < dataset.num_rows(); ++row) {
+    if (const double score = dataset.score(row); !std::isnan(score)) {
+      ++out.labelled;
+      out.score_min = out.scored == 0 ? score : std::min(out.score_min, score);
+      out.score_max = out.scored == 0 ? score : std::max(out.score_max, score);
+      ++out.scored;
+      out.score_mean += (score - out.score_mean) / static_cast<double>(out.scored);
+      continue;
+    }
     auto label = dataset.label(row);
     if (label[0] + label[1] + label[2] == 0) {
       ++out.unlabelled;
@@ -90,7 +98,10 @@ LabelCounts count_labels(const TokenizedDataset& dataset) {
 std::string LabelCounts::format() const {
   std::string out;
   constexpr std::array<std::string_view, 3> kNames = {"A wins", "B wins", "tie"};
-  if (labelled > 0)
+  if (scored > 0)
+    out += fmt::format("  {:<8}{:>10}  from {:.6g} to {:.6g}, mean {:.6g}\n", "scores", scored, score_min, score_max,
+                       score_mean);
+  if (labelled > scored)
     for (size_t c = 0; c < 3; ++c) {
       double rounded = std::round(sums[c] * 100) / 100;
       out += fmt::format("  {:<8}{:>10}{:>8.1f} %\n", kNames[c], fmt::format("{:g}", rounded),

@@ -28,6 +28,9 @@ std::string format_distributions(const std::vector<std::pair<std::string, Distri
 struct LabelCounts {
   std::array<double, 3> sums{};  // A, B, tie
   int64_t labelled = 0, unlabelled = 0;
+  /** Of single answers' scores, each of which counts as a label. */
+  int64_t scored = 0;
+  double score_mean = 0, score_min = 0, score_max = 0;
   std::string format() const;
 };
 LabelCounts count_labels(const TokenizedDataset& dataset);

@@ -24,6 +24,12 @@ std::array<double, 3> wide(const std::array<float, 3>& label) {
 FileEvaluation evaluate_file(Judge& judge, const std::filesystem::path& path, double swap_average,
                              const std::function<void(int64_t, int64_t)>& progress) {
   ReadOptions read = read_options(judge.recipe(), Purpose::kTrain);
+  if (read.format == Format::kScored)
+    fail(
+        "{}: figures of single answers' scores (data.format: scored) are not made yet: gavel predict writes the "
+        "rewards; "
+        "or give pairs of answers and their data.format=…",
+        path.string());
   const int64_t total = count_rows(path, read);
   RowStream stream(path, read);
   FileEvaluation found;

@@ -51,6 +51,14 @@ Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& 
           result.rewards.resize(result.logits.size());
           result.rewards[static_cast<size_t>(batch.row_indices[i])] = *rewards;
         }
+        if (task.reads_scores()) {
+          const float score = dataset.score(batch.row_indices[i]);
+          if (std::isnan(score)) continue;
+          ++result.labelled_rows;
+          loss += losses[i];
+          correct += task.scored_rightly(row_outputs[0], score);
+          continue;
+        }
         Outcome p = softmax(row_logits);
         auto label = dataset.label(batch.row_indices[i], batch.swapped[i] != 0);
         double weight = label[0] + label[1] + label[2];
@@ -104,7 +112,17 @@ double tie_logit_of(const TokenizedDataset& dataset) {
   return std::log(2 * (tie + 0.5) / (a + b + 0.5));
 }
 
-double constant_log_loss(const TokenizedDataset& dataset) {
+double constant_log_loss(const Task& task, const TokenizedDataset& dataset) {
+  if (task.reads_scores()) {
+    double sum = 0, squares = 0, count = 0;
+    for (int64_t row = 0; row < dataset.num_rows(); ++row)
+      if (const double score = dataset.score(row); !std::isnan(score)) {
+        sum += score;
+        squares += score * score;
+        ++count;
+      }
+    return task.constant_score_loss(sum / count, squares / count);
+  }
   const std::array<double, 3> sums = label_sums(dataset);
   const double total = sums[0] + sums[1] + sums[2];
   double loss = 0;

@@ -14,10 +14,11 @@ struct Judgement {
   std::vector<Outcome> probabilities;
   /** The same before the softmax. */
   std::vector<Outcome> logits;
-  /** The rewards of A and B, where the task has such; else empty. */
+  /** The rewards of A and B (of the one answer, then NaN), where the task has such; else empty. Of single answers there are no
+   * outcomes. */
   std::vector<Rewards> rewards;
   int64_t labelled_rows = 0;
-  /** Mean over labelled rows of -sum(label * log p); NaN without labels. */
+  /** Mean over labelled rows of -sum(label * log p), of single answers of the task's loss; NaN without labels. */
   double log_loss = 0;
   /** Share of labelled rows whose most probable outcome is the label's largest. */
   double accuracy = 0;
@@ -42,7 +43,8 @@ Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& 
  * logit 0; half a row is added to either side, so that it is finite. What a reward's tie starts from. */
 double tie_logit_of(const TokenizedDataset& dataset);
 
-/** The log loss of always answering the label shares of `dataset`: what a judge has to beat. */
-double constant_log_loss(const TokenizedDataset& dataset);
+/** The log loss of always answering the label shares of `dataset`: what a judge has to beat. Of single answers the loss of the
+ * best constant reward. */
+double constant_log_loss(const Task& task, const TokenizedDataset& dataset);
 
 }  // namespace gavel

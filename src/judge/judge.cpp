@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "base/file.h"
@@ -103,10 +104,40 @@ Judgement Judge::judge_once(std::vector<PreferenceRow> rows, std::vector<Verdict
   });
 }
 
+/** Rewards of the answers, each a row of its own, and what follows from them for the pairs. */
+std::vector<Verdict> Judge::judge_by_single_rewards(std::span<const PreferenceRow> rows, const RowsDone& done) {
+  std::vector<PreferenceRow> answers(rows.begin(), rows.end());
+  std::vector<size_t> pairs;
+  for (size_t i = 0; i < rows.size(); ++i)
+    if (!rows[i].response_b.empty()) {
+      answers.push_back(swapped(rows[i]));
+      pairs.push_back(i);
+    }
+  const double share = static_cast<double>(rows.size()) / static_cast<double>(answers.size());
+  std::vector<Verdict> noted(answers.size()), verdicts(rows.size());
+  const Judgement judgement = judge_once(std::move(answers), &noted, [&](int64_t count) {
+    if (done) done(static_cast<int64_t>(static_cast<double>(count) * share));
+  });
+  for (size_t i = 0; i < rows.size(); ++i) {
+    verdicts[i].length = noted[i].length;
+    verdicts[i].full_length = noted[i].full_length;
+    verdicts[i].rewards = judgement.rewards[i];
+  }
+  for (size_t k = 0; k < pairs.size(); ++k) {
+    Verdict& verdict = verdicts[pairs[k]];
+    auto& [a, b] = *verdict.rewards;
+    b = judgement.rewards[rows.size() + k][0];
+    verdict.logits = {(a - b) / 2, (b - a) / 2, -std::numeric_limits<double>::infinity()};
+    verdict.probabilities = softmax(verdict.logits, temperature_);
+  }
+  return verdicts;
+}
+
 std::vector<Verdict> Judge::judge(std::span<const PreferenceRow> rows, double swap_average, const RowsDone& done) {
   std::vector<Verdict> verdicts(rows.size());
   if (engine_->options().task->texts_per_row() == 2) swap_average = 0;
   if (rows.empty()) return verdicts;
+  if (engine_->options().task->reads_scores()) return judge_by_single_rewards(rows, done);
   auto swaps =
       static_cast<size_t>(std::ceil(std::clamp(swap_average, 0.0, 1.0) * static_cast<double>(rows.size()) - 1e-9));
   // Progress counts rows, of which those judged twice take twice as long.

@@ -20,7 +20,7 @@ struct Verdict {
   Outcome logits{};
   /** Logits of the pair with A and B exchanged, in the order A, B, tie of the pair itself. */
   std::optional<Outcome> swapped_logits;
-  /** The rewards of A and B, of a judge whose task is reward. */
+  /** The rewards of A and B, of a judge whose task is reward; of a row without an answer B that is NaN. */
   std::optional<Rewards> rewards;
   /** Tokens of the pair's text (of a reward, of the conversation with A's answer) as the judge read it, and before
    * truncation. */
@@ -66,6 +66,7 @@ class Judge {
 
  private:
   BatchOptions options_for(int64_t rows) const;
+  std::vector<Verdict> judge_by_single_rewards(std::span<const PreferenceRow> rows, const RowsDone& done);
   Judgement judge_once(std::vector<PreferenceRow> rows, std::vector<Verdict>* lengths, const RowsDone& done);
 
   Recipe recipe_;

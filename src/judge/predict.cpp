@@ -127,6 +127,8 @@ PredictResult predict_file(Judge& judge, const PredictOptions& options,
                            const std::function<void(int64_t, int64_t)>& progress) {
   if (options.window < 1) fail("predict: a window of {} rows", options.window);
   ReadOptions read = read_options(judge.recipe(), Purpose::kPredict);
+  if (read.format == Format::kRanked)
+    fail("{}: a row of data.format: ranked is several answers: gavel rank puts them in order", options.data.string());
   read.find_repeats = false;  // they cost memory with every row, and change nothing here
   read.drop_duplicates = false;
   // The file's structure is known to be whole, and its rows are counted, before the long work begins.
@@ -140,9 +142,12 @@ PredictResult predict_file(Judge& judge, const PredictOptions& options,
   std::vector<PreferenceRow> block, window;
   int64_t to_skip = result.rows;
   const bool rewards = judge.recipe().task == Recipe::TaskKind::kReward;
+  const bool single = read.format == Format::kScored;
   if (partial.bytes() == 0)
-    partial.append(fmt::format("id,winner_model_a,winner_model_b,winner_tie{}\n", rewards ? ",reward_a,reward_b" : ""),
-                   result);
+    partial.append(
+        single ? "id,reward\n"
+               : fmt::format("id,winner_model_a,winner_model_b,winner_tie{}\n", rewards ? ",reward_a,reward_b" : ""),
+        result);
 
   auto judge_window = [&] {
     auto verdicts = judge.judge(window, options.swap_average, [&](int64_t done) {
@@ -150,6 +155,10 @@ PredictResult predict_file(Judge& judge, const PredictOptions& options,
     });
     std::string text;
     for (size_t i = 0; i < window.size(); ++i) {
+      if (single) {
+        text += fmt::format("{},{:.9g}\n", csv_cell(window[i].id), (*verdicts[i].rewards)[0]);
+        continue;
+      }
       const auto& p = verdicts[i].probabilities;
       text += fmt::format("{},{:.10f},{:.10f},{:.10f}", csv_cell(window[i].id), p[0], p[1], p[2]);
       if (verdicts[i].rewards)

@@ -71,7 +71,19 @@ void append_text(const arrow::Array& array, int64_t i, std::string& out) {
   append_json_text(static_cast<const TextArray&>(array).GetView(i), out);
 }
 
-/** Types that preference files have: texts, numbers, lists of them, and times as ids. */
+void append_object(const arrow::Array& array, int64_t i, std::string& out) {
+  const auto& parts = static_cast<const arrow::StructArray&>(array);
+  out.push_back('{');
+  for (int p = 0; p < parts.num_fields(); ++p) {
+    if (p > 0) out.push_back(',');
+    append_json_text(parts.struct_type()->field(p)->name(), out);
+    out.push_back(':');
+    append_json(*parts.field(p), i, out);
+  }
+  out.push_back('}');
+}
+
+/** Types that preference files have: texts, numbers, lists of them, messages, and times as ids. */
 void append_json(const arrow::Array& array, int64_t i, std::string& out) {
   if (array.IsNull(i)) {
     out += "null";
@@ -96,6 +108,8 @@ void append_json(const arrow::Array& array, int64_t i, std::string& out) {
       return append_list<arrow::ListArray>(array, i, out);
     case arrow::Type::LARGE_LIST:
       return append_list<arrow::LargeListArray>(array, i, out);
+    case arrow::Type::STRUCT:
+      return append_object(array, i, out);
     case arrow::Type::INT8:
       return append_number<arrow::Int8Array>(array, i, out);
     case arrow::Type::INT16:
@@ -137,8 +151,8 @@ void append_json(const arrow::Array& array, int64_t i, std::string& out) {
       return append_json(*coded.dictionary(), coded.GetValueIndex(i), out);
     }
     default:
-      throw std::runtime_error(
-          fmt::format("expected texts, numbers or lists of them, found a column of type {}", array.type()->ToString()));
+      throw std::runtime_error(fmt::format(
+          "expected texts, numbers, lists of them or messages, found a column of type {}", array.type()->ToString()));
   }
 }
 

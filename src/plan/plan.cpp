@@ -106,8 +106,9 @@ void count_arguments(const StepOptions& step, const BatchShape& shape, DeviceByt
   for (size_t i = 0; i < trained.size(); ++i) bytes.trainable += bytes_of(mesh, axes[i], trained[i].shape, DType::kF32);
   bytes.optimizer = 2 * bytes.trainable;
   const int64_t tokens = shape.sequences * shape.length / mesh.batch_parts();
-  // Targets, a weight, and the place that the head reads in each text.
-  const int64_t numbers_of_row = step.task->num_targets() + 1 + step.task->texts_per_row();
+  // Targets, a weight, a margin, and the place that the head reads in each text.
+  const int64_t numbers_of_row =
+      step.task->num_targets() + 1 + (step.task->has_margins() ? 1 : 0) + step.task->texts_per_row();
   bytes.batch = 4 * (4 * static_cast<double>(tokens) + static_cast<double>(shape.rows * numbers_of_row) + 5);
 }
 

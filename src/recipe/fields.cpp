@@ -41,7 +41,9 @@ const Choices<Recipe::ComputeType>& choices_of(Recipe::ComputeType) {
 }
 const Choices<Format>& choices_of(Format) {
   using enum Format;
-  static const Choices<Format> table = {{kLmsys, "lmsys"}, {kWsdm, "wsdm"}, {kChosen, "chosen"}, {kRanked, "ranked"}, {kHelpSteer3, "helpsteer3"}, {kScored, "scored"}, {kGeneric, "generic"}};
+  static const Choices<Format> table = {
+      {kLmsys, "lmsys"},           {kWsdm, "wsdm"},     {kChosen, "chosen"},  {kRanked, "ranked"},
+      {kHelpSteer3, "helpsteer3"}, {kScored, "scored"}, {kGeneric, "generic"}};
   return table;
 }
 const Choices<Cells>& choices_of(Cells) {
@@ -315,7 +317,9 @@ void add_data(std::vector<Field>& fields) {
       "keep the prompts of the file in data.valid out of train"));
   fields.push_back(field(
       "data.format", [](auto& r) -> auto& { return r.data.format; },
-      "column names of lmsys or wsdm files; chosen = prompt, chosen, rejected; ranked = prompt, responses, scores or ranks (becomes all pairs of the answers); helpsteer3 = context, response1, response2, overall_preference; scored = prompt, response, score (for reward.loss: regression, bce); generic = as data.columns says"));
+      "column names of lmsys or wsdm files; chosen = prompt, chosen, rejected; ranked = prompt, responses, scores or "
+      "ranks (becomes all pairs of the answers); helpsteer3 = context, response1, response2, overall_preference; "
+      "scored = prompt, response, score (for reward.loss: regression, bce); generic = as data.columns says"));
   auto column = [&fields](const char* name, auto get, const char* help) {
     fields.push_back(field(std::string("data.columns.") + name, get, help));
   };
@@ -334,10 +338,12 @@ void add_data(std::vector<Field>& fields) {
       "how much a row counts in the training loss, in a file of any format; null = all the same");
   column(
       "margin", [](auto& r) -> auto& { return r.data.columns.margin; },
-      "of a reward: by how much the better answer's reward is to be ahead in the training loss, in a file of any format "
+      "of a reward: by how much the better answer's reward is to be ahead in the training loss, in a file of any "
+      "format "
       "of pairs; null = 0");
   column(
-      "score", [](auto& r) -> auto& { return r.data.columns.score; }, "number of an answer, in a file of format scored; null = score");
+      "score", [](auto& r) -> auto& { return r.data.columns.score; },
+      "number of an answer, in a file of format scored; null = score");
   auto spelling = [&fields](const char* name, auto get, const char* meaning) {
     fields.push_back(field(std::string("data.spellings.") + name, get,
                            fmt::format("what the column winner says when {}, beside the known spellings", meaning)));
@@ -515,14 +521,16 @@ void add_place(std::vector<Field>& fields) {
       field("reward.center_coefficient", [](auto& r) -> auto& { return r.reward.center_coefficient; },
             "times the square of the sum of a pair's rewards is added to its loss, which keeps rewards near 0; 0 = not",
             {.limits = at_least(0), .synonyms = {"center_rewards_coefficient"}}));
-  fields.push_back(field("reward.score_margin", [](auto& r) -> auto& { return r.reward.score_margin; },
-                         "above 0: the margin of a pair (see data.columns.margin) is this times the difference of its "
-                         "answers' scores, which files of the formats chosen (score_chosen, score_rejected), ranked and "
-                         "helpsteer3 have",
-                         {.limits = at_least(0)}));
+  fields.push_back(
+      field("reward.score_margin", [](auto& r) -> auto& { return r.reward.score_margin; },
+            "above 0: the margin of a pair (see data.columns.margin) is this times the difference of its "
+            "answers' scores, which files of the formats chosen (score_chosen, score_rejected), ranked and "
+            "helpsteer3 have",
+            {.limits = at_least(0)}));
   fields.push_back(field(
       "reward.loss", [](auto& r) -> auto& { return r.reward.loss; },
-      "pairs = which of two answers is better; regression = the squared error of a single answer's score, bce = the binary "
+      "pairs = which of two answers is better; regression = the squared error of a single answer's score, bce = the "
+      "binary "
       "cross-entropy of its score from 0 to 1, both from data.format: scored"));
   fields.push_back(field(
       "task", [](auto& r) -> auto& { return r.task; },

@@ -291,9 +291,10 @@ class Parser {
         problem(place("reward.score_margin", "data.columns.margin"), "reward.score_margin",
                 "gives margins, and so does data.columns.margin: set one of them");
       if (data.format != Format::kChosen && data.format != Format::kRanked && data.format != Format::kHelpSteer3)
-        problem(place("reward.score_margin"), "reward.score_margin",
-                fmt::format("needs scores of answers (data.format: chosen, ranked or helpsteer3), found data.format: {}",
-                            choice_name(data.format)));
+        problem(
+            place("reward.score_margin"), "reward.score_margin",
+            fmt::format("needs scores of answers (data.format: chosen, ranked or helpsteer3), found data.format: {}",
+                        choice_name(data.format)));
     }
   }
 
@@ -347,9 +348,10 @@ class Parser {
       of_generic.margin.reset();
       of_generic.score.reset();
       if (of_generic != Recipe::Columns{})
-        problem(at, "data.columns",
-                fmt::format("is for data.format: generic only (but for weight, margin and score), found data.format: {}",
-                            choice_name(recipe_.data.format)));
+        problem(
+            at, "data.columns",
+            fmt::format("is for data.format: generic only (but for weight, margin and score), found data.format: {}",
+                        choice_name(recipe_.data.format)));
       return;
     }
     if (!columns.prompt || !columns.response_a || !columns.response_b)

@@ -68,7 +68,8 @@ struct Recipe {
 
   /** Column names of a file of format generic; `weight` and `margin` of any, `score` of format scored. */
   struct Columns {
-    std::optional<std::string> id, prompt, response_a, response_b, label_a, label_b, label_tie, winner, weight, margin, score;
+    std::optional<std::string> id, prompt, response_a, response_b, label_a, label_b, label_tie, winner, weight, margin,
+        score;
     bool operator==(const Columns&) const = default;
   };
 

@@ -219,8 +219,8 @@ void JsonRowParser::parse_object(dom::object object, std::string_view line, Pars
   out.row.id = std::to_string(out.row.source_row);
   if (dom::element id; !names_[0].empty() && find_key(object, names_[0], id)) out.row.id = take_id(id, line, names_[0]);
   detail::set_numbers(
-      path_, names_, options_,
-      [&](Column column) { return text_of_key(object, names_[static_cast<size_t>(column)]); }, out);
+      path_, names_, options_, [&](Column column) { return text_of_key(object, names_[static_cast<size_t>(column)]); },
+      out);
   if (!out.broken.empty()) return;
   if (format == Format::kRanked) return take_ranked(object, names_, options_, has_labels_, out);
 
@@ -247,7 +247,8 @@ void JsonRowParser::parse_object(dom::object object, std::string_view line, Pars
   else if (has_labels_ && format == Format::kHelpSteer3)
     // Below 0: the first answer is the better one.
     detail::set_label_of_scores(
-        -detail::parse_probability(text_of_key(object, names_[static_cast<size_t>(Column::kWinner)])), 0, options_, out);
+        -detail::parse_probability(text_of_key(object, names_[static_cast<size_t>(Column::kWinner)])), 0, options_,
+        out);
   else if (has_labels_)
     take_label(object, names_, options_, out);
 }

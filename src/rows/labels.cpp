@@ -58,6 +58,11 @@ void count_bad_label(std::string_view spelled, ParsedRow& out) {
   out.unknown_label = shown_label(spelled);
 }
 
+/** The margin of a pair whose scores differ so much; finite, whatever a file says. */
+float margin_of(double difference, const ReadOptions& options) {
+  return static_cast<float>(std::min(options.score_margin * difference, double{std::numeric_limits<float>::max()}));
+}
+
 /** A number that a cell must hold; without one ParsedRow::broken is set. */
 std::optional<float> number_of(const std::string& path, const std::string& column, std::string_view what,
                                std::string_view text, double least, double most, ParsedRow& out) {
@@ -121,7 +126,7 @@ void set_numbers(const std::string& path, const ColumnNames& names, const ReadOp
         chosen ? take(Column::kScoreB, "a score (reward.score_margin)", -kAny, kAny) : std::optional<float>();
     // An answer that was chosen against its score has no margin.
     if (chosen && rejected)
-      out.row.margin = static_cast<float>(options.score_margin * std::max(0.0, double{*chosen} - double{*rejected}));
+      out.row.margin = margin_of(std::max(0.0, double{*chosen} - double{*rejected}), options);
   }
   if (options.format == Format::kScored) {
     const std::string text = cell(Column::kWinner);
@@ -137,7 +142,7 @@ void set_label_of_scores(double a, double b, const ReadOptions& options, ParsedR
   if (!std::isfinite(a) || !std::isfinite(b)) return count_bad_label(fmt::format("scores {} and {}", a, b), out);
   set_label({a > b ? 1.0 : 0, a < b ? 1.0 : 0, a == b ? 1.0 : 0}, "", out);
   if (options.purpose == Purpose::kTrain && options.score_margin > 0)
-    out.row.margin = static_cast<float>(options.score_margin * std::abs(a - b));
+    out.row.margin = margin_of(std::abs(a - b), options);
 }
 
 std::array<double, 3> winner_label(std::string_view winner, const Spellings& more) {

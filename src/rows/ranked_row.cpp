@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "rows/labels.h"
@@ -13,7 +14,7 @@ namespace {
 
 namespace dom = simdjson::dom;
 
-constexpr size_t kMostAnswers = 64;  // 2,016 pairs
+constexpr size_t kMostAnswers = 32;  // 496 pairs, each with texts of its own in memory
 
 /** Answers to one prompt, each with its conversation's earlier answers, and their scores. */
 struct RankedAnswers {
@@ -101,7 +102,9 @@ void take_ranked(dom::object object, const detail::ColumnNames& names, const Rea
   }
   const size_t count = ranked.answers.size();
   const std::string id = out.row.id;
-  const float weight = out.row.weight / static_cast<float>(count * (count - 1) / 2), margin = out.row.margin;
+  // A tiny share is not to become 0, which is no weight.
+  const auto pairs = static_cast<float>(count * (count - 1) / 2);
+  const float weight = std::max(out.row.weight / pairs, std::numeric_limits<float>::min()), margin = out.row.margin;
   const bool zero = out.occurrences[static_cast<size_t>(Oddity::kZeroWeight)] > 0;
   bool first = true;
   for (size_t i = 0; i < count; ++i)

@@ -45,7 +45,8 @@ bool prompt_is_optional(Format format) {
   return format == Format::kChosen || format == Format::kScored || format == Format::kRanked;
 }
 
-ColumnIndex find_columns(const std::string& path, const ColumnNames& names, const ReadOptions& options, const std::vector<std::string>& header) {
+ColumnIndex find_columns(const std::string& path, const ColumnNames& names, const ReadOptions& options,
+                         const std::vector<std::string>& header) {
   auto missing = [&](const std::string& column) {
     fail("{}: expected a column '{}', found {}{}: {}", path, column, fmt::join(header, ", "),
          did_you_mean(column, header), format_hint(header));

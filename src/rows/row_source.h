@@ -11,7 +11,20 @@
 namespace gavel {
 
 /** The columns of Columns, as indices. */
-enum class Column : uint8_t { kId, kPrompt, kResponseA, kResponseB, kLabelA, kLabelB, kLabelTie, kWinner, kWeight, kMargin, kScoreA, kScoreB };
+enum class Column : uint8_t {
+  kId,
+  kPrompt,
+  kResponseA,
+  kResponseB,
+  kLabelA,
+  kLabelB,
+  kLabelTie,
+  kWinner,
+  kWeight,
+  kMargin,
+  kScoreA,
+  kScoreB
+};
 inline constexpr size_t kNumColumns = 12;
 /** Of a file that tells of labels; kWinner is whatever one column tells them. */
 constexpr bool is_label(size_t column) {

@@ -89,9 +89,17 @@ ReadOptions read_options(const Recipe& recipe, Purpose purpose) {
   ReadOptions options;
   options.format = recipe.data.format;
   const Recipe::Columns& c = recipe.data.columns;
-  options.columns = {c.id.value_or(""),         c.prompt.value_or(""),  c.response_a.value_or(""),
-                     c.response_b.value_or(""), c.label_a.value_or(""), c.label_b.value_or(""),
-                     c.label_tie.value_or(""),  c.winner.value_or(""),  "", "", c.score.value_or("")};
+  options.columns = {c.id.value_or(""),
+                     c.prompt.value_or(""),
+                     c.response_a.value_or(""),
+                     c.response_b.value_or(""),
+                     c.label_a.value_or(""),
+                     c.label_b.value_or(""),
+                     c.label_tie.value_or(""),
+                     c.winner.value_or(""),
+                     "",
+                     "",
+                     c.score.value_or("")};
   options.spellings = {recipe.data.spellings.a, recipe.data.spellings.b, recipe.data.spellings.tie};
   options.unit_scores = recipe.task == Recipe::TaskKind::kReward && recipe.reward.loss == Recipe::RewardLoss::kBce;
   options.cells = recipe.data.cells;

@@ -41,8 +41,7 @@ class RewardTask : public Task {
     return concatenate(columns, 1);
   }
 
-  Value row_losses(const Value& outputs, const Value& targets, double smoothing,
-                   const Value& margins) const override {
+  Value row_losses(const Value& outputs, const Value& targets, double smoothing, const Value& margins) const override {
     Value loss = margins ? margin_losses(outcomes(outputs), smoothed(targets, smoothing), margins)
                          : cross_entropy(outcomes(outputs), targets, smoothing);
     if (options_.center_coefficient == 0) return loss;

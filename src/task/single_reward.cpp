@@ -1,3 +1,4 @@
+#include <cmath>
 #include <limits>
 
 #include "graph/ops.h"
@@ -49,6 +50,16 @@ class SingleRewardTask : public Task {
     Value above = convert(compare(Compare::kGt, reward, full_like(reward, 0)), DType::kF32);
     Value better = convert(compare(Compare::kGt, score, full_like(score, 0.5)), DType::kF32);
     return convert(compare(Compare::kEq, above, better), DType::kF32);
+  }
+
+  bool scored_rightly(double reward, double score) const override {
+    return loss_ == SingleLoss::kSquaredError ? std::abs(reward - score) <= 0.5 : (reward > 0) == (score > 0.5);
+  }
+
+  double constant_score_loss(double mean, double mean_square) const override {
+    if (loss_ == SingleLoss::kSquaredError) return mean_square - mean * mean;
+    auto part = [](double p) { return p > 0 ? -p * std::log(p) : 0; };
+    return part(mean) + part(1 - mean);
   }
 
   /** No outcome: there is one answer. */

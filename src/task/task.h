@@ -36,6 +36,10 @@ class Task {
 
   /** Whether a row is one answer, and its target that answer's score. */
   virtual bool reads_scores() const { return false; }
+  /** With reads_scores: whether a reward is right for a score, as hits() has it, and the mean loss of the best constant reward for
+   * scores whose mean and whose squares' mean are given. */
+  virtual bool scored_rightly(double /*reward*/, double /*score*/) const { return false; }
+  virtual double constant_score_loss(double /*mean*/, double /*mean_square*/) const { return 0; }
   /** Whether row_losses() takes margins. */
   virtual bool has_margins() const { return false; }
 
@@ -51,7 +55,8 @@ class Task {
   /** Loss of each row, float32 [R]. `outputs` of outputs(), `targets` float32 [R, num_targets]; `smoothing`: the share of
    * each target that is spread evenly over the outcomes. `margins`: float32 [R], with has_margins; without them (in evaluation)
    * they count as 0. */
-  virtual Value row_losses(const Value& outputs, const Value& targets, double smoothing, const Value& margins) const = 0;
+  virtual Value row_losses(const Value& outputs, const Value& targets, double smoothing,
+                           const Value& margins) const = 0;
   /** float32 [R]: 1 for a row that is judged rightly, else 0. Where several targets are the largest, each counts as
    * right. */
   virtual Value hits(const Value& outputs, const Value& targets) const = 0;

@@ -90,7 +90,7 @@ Json about_run(const Recipe& recipe, const StepOptions& options, const pjrt::Cli
                 {"parameters", trained + frozen},
                 {"trainable_parameters", trained},
                 {"data", data}};
-  if (valid != nullptr) about["constant_log_loss"] = constant_log_loss(valid->dataset());
+  if (valid != nullptr) about["constant_log_loss"] = constant_log_loss(*options.task, valid->dataset());
   return about;
 }
 

@@ -54,7 +54,7 @@ void draw_loss(const RunFolder& folder, const Recipe& recipe, const Batcher* val
   }
   plot.title = "Loss of " + folder.path().filename().string();
   plot.subtitle = fmt::format("{}, {}", recipe.model.path, recipe.data.train.text());
-  if (valid != nullptr) plot.reference = {constant_log_loss(valid->dataset()), "label shares"};
+  if (valid != nullptr) plot.reference = {constant_log_loss(*task_of(recipe), valid->dataset()), "label shares"};
   write_loss_svg(folder.file("loss.svg"), plot);
 }
 

@@ -152,8 +152,10 @@ void TrainingLoop::stop_at_bad_step(const Sent& sent, const PendingStats::Sums& 
 }
 
 void TrainingLoop::warn_of_explosion(const Sent& sent, double loss) {
-  double usual = state_.smoothed.value(),
-         guessing = std::log(static_cast<double>(p_.engine.options().task->num_targets()));
+  // The loss of scores has no size that guessing would give it.
+  const Task& task = *p_.engine.options().task;
+  if (task.reads_scores()) return;
+  double usual = state_.smoothed.value(), guessing = std::log(static_cast<double>(task.num_targets()));
   bool quiet = warned_step_ >= 0 && sent.step - warned_step_ < kStepsOfQuiet;
   bool exploded = (loss > kJump * usual && loss > kAtLeast * guessing) || loss > kHopeless * guessing;
   if (sent.step < kFirstWarned || quiet || !exploded) return;
@@ -272,6 +274,8 @@ bool TrainingLoop::evaluate() {
     return false;
   }
   double seconds = steady_seconds() - start;
+  const Task& task = *p_.engine.options().task;
+  const bool scores = task.reads_scores();
   state_.evaluated_step = state_.step;
   double goal = state_.best ? state_.best->log_loss : std::numeric_limits<double>::infinity();
   bool best = found.log_loss < goal;
@@ -283,11 +287,11 @@ bool TrainingLoop::evaluate() {
   } else {
     best = false;
   }
-  p_.display.info(
-      fmt::format("validation at step {}: log loss {:.4f}, accuracy {:.4f} on {} rows ({}; always answering "
-                  "the shares: {:.4f}){}",
-                  state_.step, found.log_loss, found.accuracy, rows, format_duration(seconds),
-                  constant_log_loss(p_.valid->dataset()), best ? ", the best so far" : ""));
+  p_.display.info(fmt::format(
+      "validation at step {}: {} {:.4f}, accuracy {:.4f} on {} rows ({}; always answering "
+      "the {}: {:.4f}){}",
+      state_.step, scores ? "loss" : "log loss", found.log_loss, found.accuracy, rows, format_duration(seconds),
+      scores ? "mean" : "shares", constant_log_loss(task, p_.valid->dataset()), best ? ", the best so far" : ""));
   MetricRow row = {{"kind", "eval"}, {"step", state_.step}, {"log_loss", found.log_loss}, {"accuracy", found.accuracy},
                    {"rows", rows},   {"seconds", seconds},  {"best", int64_t{best}}};
   log_.write(row);
@@ -295,7 +299,8 @@ bool TrainingLoop::evaluate() {
   valid_log_loss_ = found.log_loss;
   valid_accuracy_ = found.accuracy;
   try {
-    write_validation_rows(p_.folder.file("validation.jsonl"), state_.step, p_.valid->dataset(), found);
+    // The report's tables are of judged pairs.
+    if (!scores) write_validation_rows(p_.folder.file("validation.jsonl"), state_.step, p_.valid->dataset(), found);
     p_.draw();
   } catch (const Error& error) {
     p_.display.warn(error.what());

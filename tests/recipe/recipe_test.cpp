@@ -123,6 +123,17 @@ TEST(Recipe, AnyFormatCanHaveWeights) {
   Recipe recipe = parse_recipe("", "r.yaml", {"model.path=m", "data.train=t", "output=o", "data.columns.weight=w"});
   EXPECT_EQ(recipe.data.columns.weight, "w");
   EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe);
+  recipe = parse_recipe("", "r.yaml",
+                        {"model.path=m", "data.train=t", "output=o", "task=reward", "data.format=helpsteer3",
+                         "data.columns.margin=m", "reward.loss=pairs"});
+  EXPECT_EQ(recipe.data.columns.margin, "m");
+  EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe);
+  recipe = parse_recipe("", "r.yaml",
+                        {"model.path=m", "data.train=t", "output=o", "task=reward", "data.format=scored",
+                         "reward.loss=regression", "data.columns.score=s"});
+  EXPECT_EQ(recipe.data.columns.score, "s");
+  EXPECT_EQ(recipe.reward.loss, Recipe::RewardLoss::kRegression);
+  EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe);
 }
 
 TEST(Recipe, AHeadHasTheLabelsThatATaskKnows) {
@@ -548,6 +559,8 @@ TEST(Keys, ChoicesAreValid) {
     for (const std::string& choice : key.choices) {
       std::vector<std::string> settings = {key.key + "=" + choice};
       if (choice == "labels") settings.insert(settings.end(), {"data.question=default", "data.truncation=left"});
+      // How a reward is learnt is refused of a judge.
+      if (key.key.starts_with("reward.")) settings.emplace_back("task=reward");
       Recipe recipe = parse_recipe(with_required(""), "r", settings);
       std::string leaf = key.key.substr(key.key.rfind('.') + 1);
       const std::string indent = leaf == key.key ? "\n" : "  ";

@@ -59,7 +59,25 @@ TEST(Parquet, OtherColumnsAndWhatIsMissing) {
               testing::AllOf(HasSubstr("expected a column 'prompts'"), HasSubstr("did you mean 'prompt'")));
   options.columns.prompt = "unused";
   EXPECT_THAT(error_of([&] { read_preferences(sample(), options); }),
-              testing::AllOf(HasSubstr("pairs.parquet"), HasSubstr("struct")));
+              testing::AllOf(HasSubstr("pairs.parquet"), HasSubstr("no row is left")));
+}
+
+TEST(Parquet, MessagesAndCompletions) {
+  if (!has_module()) GTEST_SKIP() << "this build has no Apache Arrow (tools/fetch_packages.py pyarrow)";
+  const std::filesystem::path path = sample().parent_path() / "messages.parquet";
+  ReadOptions options{.format = Format::kChosen};
+  options.score_margin = 2;
+  PreferenceData data = read_preferences(path, options);
+  ASSERT_EQ(data.rows.size(), 2u);
+  EXPECT_TRUE(data.has_labels);
+  EXPECT_THAT(data.rows[0].prompt, ElementsAre("u"));
+  EXPECT_THAT(data.rows[0].response_b, ElementsAre("b \"d\""));
+  EXPECT_EQ(data.rows[0].margin, 3);
+  data = read_preferences(path, {.format = Format::kRanked});
+  ASSERT_EQ(data.rows.size(), 1u) << "an answer without a score";
+  EXPECT_THAT(data.rows[0].prompt, ElementsAre("i"));
+  EXPECT_THAT(data.rows[0].response_b, ElementsAre("y"));
+  EXPECT_THAT(data.rows[0].label, ElementsAre(1, 0, 0));
 }
 
 TEST(Parquet, TornFilesAreErrors) {

@@ -147,8 +147,8 @@ TEST(Preferences, MarginsAreAColumnOrTheScoresDifference) {
                         "'-2'"));
   options.columns.margin.clear();
   options.score_margin = 0.5;
-  auto path = folder.write("c.jsonl", row + "}\n" +
-                                          R"({"chosen": "a", "rejected": "b", "score_chosen": 3, "score_rejected": 4})");
+  auto path = folder.write("c.jsonl",
+                           row + "}\n" + R"({"chosen": "a", "rejected": "b", "score_chosen": 3, "score_rejected": 4})");
   data = read_preferences(path, options);
   EXPECT_EQ(data.rows.at(0).margin, 1.25f);
   EXPECT_EQ(data.rows.at(1).margin, 0) << "chosen against the scores";
@@ -203,7 +203,8 @@ TEST(Ranked, ScoresAndRanksBecomeAllPairs) {
   // All pairs of a prompt are on one side of a split.
   std::string many;
   for (int i = 0; i < 40; ++i)
-    many += fmt::format("{{\"prompt\": \"p{}\", \"responses\": [\"a\", \"b\", \"c\"], \"scores\": [1, 2, {}]}}\n", i, i % 4);
+    many += fmt::format("{{\"prompt\": \"p{}\", \"responses\": [\"a\", \"b\", \"c\"], \"scores\": [1, 2, {}]}}\n", i,
+                        i % 4);
   data = read_preferences(folder.write("many.jsonl", many), options);
   ASSERT_EQ(data.rows.size(), 120u);
   Split split = split_rows(row_keys(data.rows), 0.25, 3);
@@ -216,7 +217,9 @@ TEST(Ranked, ScoresAndRanksBecomeAllPairs) {
 TEST(Ranked, AnswersMayBeMessages) {
   TempFolder folder;
   ReadOptions options{.format = Format::kRanked};
-  auto path = folder.write("a.jsonl", R"({"prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}, {"role": "assistant", "content": "1"}, {"role": "user", "content": "v"}], "responses": [[{"role": "assistant", "content": "x"}], "y"], "scores": [2, 1]}
+  auto path = folder.write(
+      "a.jsonl",
+      R"({"prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}, {"role": "assistant", "content": "1"}, {"role": "user", "content": "v"}], "responses": [[{"role": "assistant", "content": "x"}], "y"], "scores": [2, 1]}
 {"responses": [[{"role": "user", "content": "u"}, {"role": "assistant", "content": "x"}], [{"role": "user", "content": "u"}, {"role": "assistant", "content": "z"}]], "scores": [1, 2]}
 )");
   PreferenceData data = read_preferences(path, options);
@@ -230,7 +233,9 @@ TEST(Ranked, AnswersMayBeMessages) {
 
 TEST(Ranked, UltraFeedbacksCompletions) {
   TempFolder folder;
-  auto path = folder.write("a.jsonl", R"({"source": "s", "instruction": "i", "models": ["m", "n"], "completions": [{"model": "m", "response": "a", "overall_score": 7.5, "fine-grained_score": 1}, {"model": "n", "response": "b", "overall_score": 8.0, "fine-grained_score": 4}]}
+  auto path = folder.write(
+      "a.jsonl",
+      R"({"source": "s", "instruction": "i", "models": ["m", "n"], "completions": [{"model": "m", "response": "a", "overall_score": 7.5, "fine-grained_score": 1}, {"model": "n", "response": "b", "overall_score": 8.0, "fine-grained_score": 4}]}
 {"instruction": "j", "completions": [{"response": "c", "fine-grained_score": 4}, {"response": "d", "fine-grained_score": 3.5}, {"response": "e"}]}
 )");
   PreferenceData data = read_preferences(path, {.format = Format::kRanked});
@@ -245,10 +250,11 @@ TEST(Ranked, WhatIsNoRankingIsNamed) {
   auto error = [&](const std::string& row) {
     return error_of([&] { read_preferences(folder.write("a.jsonl", "{\"prompt\": \"p\", " + row + "}\n"), options); });
   };
-  EXPECT_THAT(error(R"("responses": ["a", "b"], "scores": [1])"),
-              HasSubstr("a.jsonl: row 1 (id 1): cells that are no JSON list of strings: key 'scores': expected a list of 2 "
-                        "numbers, one for each answer"));
-  EXPECT_THAT(error(R"("responses": ["a"], "scores": [1])"), HasSubstr("expected 2 to 64 answers, found 1"));
+  EXPECT_THAT(
+      error(R"("responses": ["a", "b"], "scores": [1])"),
+      HasSubstr("a.jsonl: row 1 (id 1): cells that are no JSON list of strings: key 'scores': expected a list of 2 "
+                "numbers, one for each answer"));
+  EXPECT_THAT(error(R"("responses": ["a"], "scores": [1])"), HasSubstr("expected 2 to 32 answers, found 1"));
   EXPECT_THAT(error(R"("responses": "a", "scores": [1])"), HasSubstr("key 'responses': expected a list of answers"));
   EXPECT_THAT(error(R"("responses": ["a", "b"], "scores": [1, null])"), HasSubstr("missing or impossible labels"));
   EXPECT_THAT(error(R"("responses": ["a", "b"])"), HasSubstr("expected a key 'scores'"));
@@ -308,7 +314,8 @@ TEST(Scored, OneAnswerWithANumber) {
   EXPECT_THAT(error_of([&] { read_preferences(folder.write("d.jsonl", "{\"response\": \"a\"}\n"), options); }),
               HasSubstr("expected a key 'helpful'"));
   options.purpose = Purpose::kPredict;
-  EXPECT_TRUE(std::isnan(read_preferences(folder.write("d.jsonl", "{\"response\": \"a\"}\n"), options).rows.at(0).score));
+  EXPECT_TRUE(
+      std::isnan(read_preferences(folder.write("d.jsonl", "{\"response\": \"a\"}\n"), options).rows.at(0).score));
 }
 
 TEST(Preferences, FilesWithoutLabelsAreForPredictionOnly) {

@@ -92,15 +92,15 @@ TEST(RewardTask, MarginsAreThoseOfTrl) {
 
 /** PyTorch's log_softmax of (d - m) / 2, (m - d) / 2 and the tie's logit for A, with d + m for B, and d for a tie. */
 TEST(RewardTask, AWinnerIsAheadOfTiesToo) {
-  expect_near(losses_of(*reward_task({.margins = true}), kRewards, {1, 0, 0, 0, 1, 0, 0, 0, 1, 0.5f, 0.25f, 0.25f},
-                        kMargins),
-              {0.8664474487304688, 0.9119014739990234, 1.3139485120773315, 2.8459784984588623});
+  expect_near(
+      losses_of(*reward_task({.margins = true}), kRewards, {1, 0, 0, 0, 1, 0, 0, 0, 1, 0.5f, 0.25f, 0.25f}, kMargins),
+      {0.8664474487304688, 0.9119014739990234, 1.3139485120773315, 2.8459784984588623});
 }
 
 TEST(RewardTask, MarginsOfZeroAreNone) {
   const std::vector<float> targets = {1, 0, 0, 0, 1, 0, 0, 0, 1, 0.5f, 0.25f, 0.25f}, none(4, 0);
-  const std::vector<float> with = losses_of(*reward_task({.center_coefficient = 0.1, .margins = true}), kRewards,
-                                            targets, none);
+  const std::vector<float> with =
+      losses_of(*reward_task({.center_coefficient = 0.1, .margins = true}), kRewards, targets, none);
   const std::vector<float> without = losses_of(*reward_task({.center_coefficient = 0.1}), kRewards, targets, none);
   for (size_t i = 0; i < with.size(); ++i) EXPECT_NEAR(with[i], without[i], 1e-6);
 }
