@@ -1,10 +1,11 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/judge_options.h"
-#include "judge/eval_file.h"
+#include "judge/eval_baselines.h"
 #include "report/progress.h"
 #include "report/table.h"
 #include "report/validation_file.h"
@@ -23,22 +24,21 @@ Json groups_json(const std::vector<GroupScore>& groups) {
   return list;
 }
 
-Json evaluation_json(const FileEvaluation& found, double temperature) {
+Json evaluation_json(const FileEvaluation& found, const Calibration* calibration, const std::string& from) {
   const Scores& scores = found.scores;
   Json json = {{"rows", scores.rows},
                {"log_loss", scores.log_loss},
                {"accuracy", scores.accuracy},
                {"brier", scores.brier},
                {"calibration_error", scores.calibration_error},
-               {"temperature", temperature}};
+               {"temperature", calibration == nullptr ? 1 : calibration->temperature},
+               {"calibration_used", calibration == nullptr ? "none" : calibration_name(calibration->kind)}};
   if (found.swapped_rows > 0) {
     json["swapped_rows"] = found.swapped_rows;
     json["flip_rate"] = static_cast<double>(found.flipped_rows) / static_cast<double>(found.swapped_rows);
   }
   json["constant_baseline"] = {{"log_loss", scores.constant_log_loss}, {"accuracy", scores.constant_accuracy}};
-  json["length_baseline"] = {{"log_loss", found.lengths.log_loss},
-                             {"accuracy", found.lengths.accuracy},
-                             {"fitted_on", "this file, five-fold cross-validation"}};
+  json["baselines"] = baselines_json(found, from);
   for (size_t i = 0; i < 3; ++i) {
     const ClassScore& c = scores.classes[i];
     json["classes"][kOutcomes[i]] = {
@@ -58,36 +58,28 @@ Json evaluation_json(const FileEvaluation& found, double temperature) {
   return json;
 }
 
-std::string summary(const FileEvaluation& found) {
+std::string summary(const FileEvaluation& found, bool calibrated, const std::string& from) {
   const Scores& scores = found.scores;
   std::string text =
       fmt::format("rows {}\nlog loss {:.6f}\naccuracy {:.6f}\nBrier score {:.6f}\ncalibration error {:.6f}\n",
                   scores.rows, scores.log_loss, scores.accuracy, scores.brier, scores.calibration_error);
-  text += fmt::format("always answering this file's label shares: log loss {:.6f}, accuracy {:.6f}\n",
-                      scores.constant_log_loss, scores.constant_accuracy);
-  if (std::isfinite(found.lengths.log_loss))
-    text += fmt::format(
-        "lengths alone (logistic regression, five-fold cross-validation on this file): log loss {:.6f}, "
-        "accuracy {:.6f}\n",
-        found.lengths.log_loss, found.lengths.accuracy);
+  if (calibrated) text += calibration_gain(found);
   if (std::string line = flip_line(found.swapped_rows, found.flipped_rows); !line.empty()) text += line + "\n";
-  return text + format_scores(scores);
+  return text + "\n" + baselines_text(found, from) + format_scores(scores);
 }
 
-void calibrate(const FileEvaluation& found, const JudgeArguments& arguments, const std::string& data) {
-  Calibration calibration;
-  calibration.temperature = fit_temperature(found.calibration_rows);
+/** Fits a calibration and puts it beside the adapter, where the one for the other order stays. */
+void calibrate(const Judge& judge, const FileEvaluation& found, CalibrationKind kind, const JudgeArguments& arguments,
+               const std::string& data, const std::string& baselines_from) {
+  FittedCalibration fitted = fit_calibration(kind, found.calibration_rows, found.baseline_rows);
+  Calibration& calibration = fitted.calibration;
   calibration.data = data;
-  calibration.rows = static_cast<int64_t>(found.calibration_rows.size());
   calibration.swap_average = arguments.swap_average;
-  calibration.log_loss_before = log_loss_at(found.calibration_rows, 1);
-  calibration.log_loss_after = log_loss_at(found.calibration_rows, calibration.temperature);
-  write_calibration(arguments.adapter, calibration);
-  spdlog::info(
-      "temperature {:.4f} brings the log loss on these rows from {:.6f} to {:.6f}; wrote "
-      "{}/calibration.json, which "
-      "predict, eval, judge and serve now use",
-      calibration.temperature, calibration.log_loss_before, calibration.log_loss_after, arguments.adapter);
+  calibration.baselines = baseline_figures(found, baselines_from);
+  save_calibration(arguments.adapter, judge.calibration_key(), calibration);
+  spdlog::info("{}\n{}\nwrote {}/calibration.json, which predict, eval, judge and serve now use",
+               calibration.describe(), calibration_text(calibration), arguments.adapter);
+  for (const std::string& warning : fitted.warnings) spdlog::warn("{}", warning);
 }
 
 }  // namespace
@@ -95,28 +87,42 @@ void calibrate(const FileEvaluation& found, const JudgeArguments& arguments, con
 void add_eval_command(CLI::App& app) {
   auto* command = app.add_subcommand("eval", "Figures of a judge on labelled pairs, against simple baselines");
   auto arguments = add_judge_options(*command);
-  auto data = std::make_shared<std::string>(), rows = std::make_shared<std::string>();
-  auto as_json = std::make_shared<bool>(false), fits = std::make_shared<bool>(false);
+  auto data = std::make_shared<std::string>(), rows = std::make_shared<std::string>(),
+       baselines_from = std::make_shared<std::string>(), fits = std::make_shared<std::string>();
+  auto as_json = std::make_shared<bool>(false);
   command->add_option("--data", *data, "CSV or JSONL file with labels")->required();
   command->add_flag("--json", *as_json, "Print JSON");
   command->add_option("--rows", *rows, "Also write what the judge said of each row (JSONL)");
-  command->add_flag(
-      "--calibrate", *fits,
-      "Fit a temperature on these rows and write it beside the adapter (use rows that training did not see)");
+  command->add_option("--baselines-from", *baselines_from,
+                      "Fit the baselines on the labelled pairs of this file, not by cross-validation on those of --data");
+  auto* calibrates =
+      command
+          ->add_option("--calibrate", *fits,
+                       "Fit a temperature (the default), classes or style on these rows and write it beside the adapter "
+                       "(use rows that training did not see)")
+          ->expected(0, 1);
   command->callback([=] {
+    // Without a kind, the word after --calibrate is a setting.
+    if (fits->find('=') != std::string::npos) arguments->overrides.push_back(std::exchange(*fits, ""));
+    const CalibrationKind kind = calibration_kind(fits->empty() ? "temperature" : *fits);
     Judge judge(arguments->options());
     std::optional<Progress> progress;
-    FileEvaluation found = evaluate_file(judge, *data, arguments->swap_average, [&](int64_t done, int64_t total) {
-      if (!progress) progress.emplace(total, "judge", "row");
-      progress->update(done);
-    });
+    FileEvaluation found = evaluate_file(
+        judge, *data, arguments->swap_average,
+        baselines_from->empty() ? std::nullopt : std::optional<std::filesystem::path>(*baselines_from),
+        [&](int64_t done, int64_t total) {
+          if (!progress) progress.emplace(total, "judge", "row");
+          progress->update(done);
+        });
     if (progress) progress->finish();
     spdlog::info("{}", found.report.format());
-    if (judge.temperature() != 1) spdlog::info("temperature {:.4f} (calibration.json)", judge.temperature());
-    std::string text = *as_json ? evaluation_json(found, judge.temperature()).dump(2) + "\n" : summary(found);
+    tell_calibration(judge, *arguments);
+    const Calibration* used = judge.calibration(arguments->swap_average);
+    std::string text = *as_json ? evaluation_json(found, used, *baselines_from).dump(2) + "\n"
+                                : summary(found, used != nullptr, *baselines_from);
     fmt::print("{}", text);
     if (!rows->empty()) write_validation(*rows, 0, found.rows);
-    if (*fits) calibrate(found, *arguments, *data);
+    if (calibrates->count() > 0) calibrate(judge, found, kind, *arguments, *data, *baselines_from);
   });
 }
 

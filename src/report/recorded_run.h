@@ -18,6 +18,7 @@ struct RecordedRun {
   ValidationRows validation;
   std::string recipe;              // YAML
   nlohmann::ordered_json info;     // run.json; an object
+  nlohmann::ordered_json calibration;  // calibration.json; an object, or null
   std::vector<std::string> notes;  // what could not be read, and why
 };
 

@@ -342,6 +342,23 @@ class TrainingRun {
         "saved {}: adapter, tokenizer, recipe.yaml, run.json, metrics.jsonl, loss.svg, report.html, checkpoints",
         folder_.path().string());
     display_.event(stopped_early ? "stopped" : "finished", {{"step", state.step}, {"path", folder_.path().string()}});
+    warn_if_worse_than_shares();
+  }
+
+  /** A judge that loses against one number an outcome has learnt nothing that holds on other rows. */
+  void warn_if_worse_than_shares() {
+    if (!valid_) return;
+    const RunState& state = loop_->state();
+    const double found =
+        recipe_.train.load_best_at_end && state.best ? state.best->log_loss : loop_->valid_log_loss();
+    const double shares = constant_log_loss(valid_->dataset());
+    if (!(found > shares)) return;
+    display_.warn(fmt::format(
+        "this judge is worse than none: its log loss on the validation rows is {:.4f}, that of always answering their label "
+        "shares {:.4f}; try more rows or epochs, a smaller train.learning_rate where training's own loss is far lower and a "
+        "larger one where it is not, train.load_best_at_end, data.swap: random{}",
+        found, shares,
+        recipe_.task == Recipe::TaskKind::kJudge ? ", or task: reward, which needs fewer pairs" : ""));
   }
 
   /** Brings run.json and the report to the run's state; what goes wrong with them does not end it. */
