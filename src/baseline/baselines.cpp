@@ -131,8 +131,8 @@ std::vector<Baseline> score_baselines(std::span<const BaselineRow> rows, std::sp
   const bool of_others = !fit_on.empty();
   const std::span<const BaselineRow> fitted = of_others ? fit_on : rows;
   std::vector<Baseline> found;
-  found.push_back(scored("shares", "label shares", rows,
-                         std::vector<Label>(rows.size(), shares_of(fitted, of_others))));
+  found.push_back(
+      scored("shares", "label shares", rows, std::vector<Label>(rows.size(), shares_of(fitted, of_others))));
   const std::vector<uint8_t> folds = folds_of(fitted);
   if (!of_others && !can_cross_validate(folds)) return found;
   auto has_tie = [](std::span<const BaselineRow> part) {
@@ -146,9 +146,11 @@ std::vector<Baseline> score_baselines(std::span<const BaselineRow> rows, std::sp
     PairRows all(std::vector<double>(layout.num_weights(), 0), std::move(strengths), ties);
     for (const BaselineRow& row : fitted) layout.add(row, all);
     PenaltySearch search;
-    if (fitted.size() >= kManyBaselineRows) search.folds = 1;
+    const bool many = fitted.size() >= kManyBaselineRows;
+    if (many) search.folds = 1;
     if (layout.words) {
-      search.penalties = {30, 10, 3};
+      // Thousands of weights: the weak ones are never best, the strong ones only where rows are few.
+      search.penalties = many ? std::vector<double>{30, 10, 3} : std::vector<double>{1000, 300, 100, 30, 10, 3};
       search.precision = 1e-4;
     }
     std::vector<Label> said;

@@ -65,8 +65,9 @@ bool refuses(std::string_view text) {
   constexpr size_t kBeginning = 300;
   std::string begin(text.substr(0, kBeginning));
   std::transform(begin.begin(), begin.end(), begin.begin(), lower);
-  for (std::string_view sign : {"i'm sorry", "i am sorry", "i apologize", "i cannot", "i can't", "i can not", "unable to",
-                                "as an ai", "language model", "not able to", "i'm not able", "i won't", "don't have"})
+  for (std::string_view sign :
+       {"i'm sorry", "i am sorry", "i apologize", "i cannot", "i can't", "i can not", "unable to", "as an ai",
+        "language model", "not able to", "i'm not able", "i won't", "don't have"})
     if (begin.find(sign) != std::string::npos) return true;
   return false;
 }
@@ -88,8 +89,8 @@ struct Side {
     }
     if (line.starts_with("#")) ++headings;
     const size_t digit = line.find_first_not_of("0123456789");
-    const bool numbered = digit != std::string_view::npos && digit > 0 && digit <= 3 &&
-                          (line[digit] == '.' || line[digit] == ')');
+    const bool numbered =
+        digit != std::string_view::npos && digit > 0 && digit <= 3 && (line[digit] == '.' || line[digit] == ')');
     if (numbered || line.starts_with("- ") || line.starts_with("* ") || line.starts_with("+ ") ||
         line.starts_with("\xe2\x80\xa2"))
       ++lists;
@@ -146,21 +147,22 @@ SurfaceFeatures surface_features(const PreferenceRow& row) {
   auto flag = [](bool of_a, bool of_b) { return static_cast<float>(of_a) - static_cast<float>(of_b); };
   const float length = distance(a.bytes, b.bytes);
   SurfaceFeatures found;
-  found.lead = {length,
-                distance(a.last_bytes, b.last_bytes),
-                distance(a.words, b.words),
-                distance(a.lines, b.lines),
-                distance(a.lists, b.lists),
-                distance(a.fences, b.fences),
-                distance(a.headings, b.headings),
-                distance(a.bold, b.bold),
-                distance(a.digits, b.digits),
-                flag(a.refusal, b.refusal),
-                flag(a.empty, b.empty),
-                distance(a.questions, b.questions),
-                flag(a.cut, b.cut),
-                share_of(words_a.size(), static_cast<size_t>(a.words)) - share_of(words_b.size(), static_cast<size_t>(b.words)),
-                share_of(count_shared(asked, words_a), asked.size()) - share_of(count_shared(asked, words_b), asked.size())};
+  found.lead = {
+      length,
+      distance(a.last_bytes, b.last_bytes),
+      distance(a.words, b.words),
+      distance(a.lines, b.lines),
+      distance(a.lists, b.lists),
+      distance(a.fences, b.fences),
+      distance(a.headings, b.headings),
+      distance(a.bold, b.bold),
+      distance(a.digits, b.digits),
+      flag(a.refusal, b.refusal),
+      flag(a.empty, b.empty),
+      distance(a.questions, b.questions),
+      flag(a.cut, b.cut),
+      share_of(words_a.size(), static_cast<size_t>(a.words)) - share_of(words_b.size(), static_cast<size_t>(b.words)),
+      share_of(count_shared(asked, words_a), asked.size()) - share_of(count_shared(asked, words_b), asked.size())};
   const float mean = (log_of(a.bytes) + log_of(b.bytes)) / 2;
   found.tie = {log_of(bytes_in(row.prompt)),
                log_of(static_cast<double>(row.prompt.size())),

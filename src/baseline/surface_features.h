@@ -8,13 +8,13 @@
 namespace gavel {
 
 /** Of answer A minus answer B: their sign changes when the two are exchanged. */
-inline constexpr std::array kLeadFeatures = {"length",  "last length", "words",     "lines",   "lists",   "code blocks",
-                                             "headings", "bold",        "numbers",   "refusal", "empty",   "questions",
-                                             "cut off", "word variety", "of the prompt"};
+inline constexpr std::array kLeadFeatures = {"length",      "last length", "words",   "lines",        "lists",
+                                             "code blocks", "headings",    "bold",    "numbers",      "refusal",
+                                             "empty",       "questions",   "cut off", "word variety", "of the prompt"};
 /** Of the pair: the same in either order. */
-inline constexpr std::array kTieFeatures = {"prompt length", "turns",        "mean length",      "length distance",
-                                            "identical",     "both refuse",  "one refuses",      "shared words",
-                                            "code",          "last prompt length", "list distance", "short"};
+inline constexpr std::array kTieFeatures = {
+    "prompt length", "turns",        "mean length", "length distance",    "identical",     "both refuse",
+    "one refuses",   "shared words", "code",        "last prompt length", "list distance", "short"};
 
 /** What shows of a pair without reading it: lengths (as logarithms), turns, lists, code blocks, headings, bold, refusals,
  * empty and identical answers; what public arenas call style. */

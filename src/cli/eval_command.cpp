@@ -1,4 +1,5 @@
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -71,6 +72,12 @@ std::string summary(const FileEvaluation& found, bool calibrated, const std::str
 /** Fits a calibration and puts it beside the adapter, where the one for the other order stays. */
 void calibrate(const Judge& judge, const FileEvaluation& found, CalibrationKind kind, const JudgeArguments& arguments,
                const std::string& data, const std::string& baselines_from) {
+  std::error_code ignored;
+  if (std::filesystem::equivalent(data, judge.recipe().data.train, ignored))
+    spdlog::warn(
+        "{} is the file that the judge was trained on: a calibration fitted to rows that training saw makes it too "
+        "sure",
+        data);
   FittedCalibration fitted = fit_calibration(kind, found.calibration_rows, found.baseline_rows);
   Calibration& calibration = fitted.calibration;
   calibration.data = data;
@@ -93,13 +100,15 @@ void add_eval_command(CLI::App& app) {
   command->add_option("--data", *data, "CSV or JSONL file with labels")->required();
   command->add_flag("--json", *as_json, "Print JSON");
   command->add_option("--rows", *rows, "Also write what the judge said of each row (JSONL)");
-  command->add_option("--baselines-from", *baselines_from,
-                      "Fit the baselines on the labelled pairs of this file, not by cross-validation on those of --data");
+  command->add_option(
+      "--baselines-from", *baselines_from,
+      "Fit the baselines on the labelled pairs of this file, not by cross-validation on those of --data");
   auto* calibrates =
       command
-          ->add_option("--calibrate", *fits,
-                       "Fit a temperature (the default), classes or style on these rows and write it beside the adapter "
-                       "(use rows that training did not see)")
+          ->add_option(
+              "--calibrate", *fits,
+              "Fit a temperature (the default), classes or style on these rows and write it beside the adapter "
+              "(use rows that training did not see)")
           ->expected(0, 1);
   command->callback([=] {
     // Without a kind, the word after --calibrate is a setting.
@@ -107,13 +116,13 @@ void add_eval_command(CLI::App& app) {
     const CalibrationKind kind = calibration_kind(fits->empty() ? "temperature" : *fits);
     Judge judge(arguments->options());
     std::optional<Progress> progress;
-    FileEvaluation found = evaluate_file(
-        judge, *data, arguments->swap_average,
-        baselines_from->empty() ? std::nullopt : std::optional<std::filesystem::path>(*baselines_from),
-        [&](int64_t done, int64_t total) {
-          if (!progress) progress.emplace(total, "judge", "row");
-          progress->update(done);
-        });
+    FileEvaluation found =
+        evaluate_file(judge, *data, arguments->swap_average,
+                      baselines_from->empty() ? std::nullopt : std::optional<std::filesystem::path>(*baselines_from),
+                      [&](int64_t done, int64_t total) {
+                        if (!progress) progress.emplace(total, "judge", "row");
+                        progress->update(done);
+                      });
     if (progress) progress->finish();
     spdlog::info("{}", found.report.format());
     tell_calibration(judge, *arguments);

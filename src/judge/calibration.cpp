@@ -29,8 +29,8 @@ class Members {
   double number(const std::string& key) const {
     auto found = object_.find(key);
     if (found == object_.end() || !found->is_number() || !std::isfinite(found->get<double>()))
-      fail("{}: expected a finite number '{}', found {}; fit it anew (gavel eval --calibrate) or remove the file", place_, key,
-           found == object_.end() ? std::string("nothing") : found->dump());
+      fail("{}: expected a finite number '{}', found {}; fit it anew (gavel eval --calibrate) or remove the file",
+           place_, key, found == object_.end() ? std::string("nothing") : found->dump());
     return found->get<double>();
   }
   double number_or(const std::string& key, double other) const {
@@ -44,7 +44,8 @@ class Members {
   bool has(const std::string& key) const { return object_.contains(key); }
   const nlohmann::json& at(const std::string& key) const {
     auto found = object_.find(key);
-    if (found == object_.end()) fail("{}: '{}' is missing; fit it anew (gavel eval --calibrate) or remove the file", place_, key);
+    if (found == object_.end())
+      fail("{}: '{}' is missing; fit it anew (gavel eval --calibrate) or remove the file", place_, key);
     return *found;
   }
   Members within(const std::string& key) const { return {at(key), place_ + ": " + key}; }
@@ -190,8 +191,8 @@ Outcome Calibration::apply(const Outcome& logits, const std::optional<Outcome>& 
     return softmax(z);
   }
   const double margin = (log_p[0] - log_p[1]) / 2;
-  double lead = style.judge * margin,
-         tie = style.judge_tie * (log_p[2] - (log_p[0] + log_p[1]) / 2) + style.margin * std::abs(margin) + style.constant;
+  double lead = style.judge * margin, tie = style.judge_tie * (log_p[2] - (log_p[0] + log_p[1]) / 2) +
+                                            style.margin * std::abs(margin) + style.constant;
   for (size_t i = 0; i < style.lead.size(); ++i) lead += style.lead[i] * static_cast<double>(surface.lead[i]);
   for (size_t i = 0; i < style.tie.size(); ++i) tie += style.tie[i] * static_cast<double>(surface.tie[i]);
   return pair_probabilities(lead, tie, std::isfinite(log_p[2]));
@@ -200,8 +201,8 @@ Outcome Calibration::apply(const Outcome& logits, const std::optional<Outcome>& 
 std::string Calibration::describe() const {
   if (kind == CalibrationKind::kTemperature) return fmt::format("temperature {:.4f}", temperature);
   if (kind == CalibrationKind::kClasses)
-    return fmt::format("classes: temperature {:.4f}, bias of A {:+.3f}, B {:+.3f}, tie {:+.3f}", temperature, bias[0], bias[1],
-                       bias[2]);
+    return fmt::format("classes: temperature {:.4f}, bias of A {:+.3f}, B {:+.3f}, tie {:+.3f}", temperature, bias[0],
+                       bias[1], bias[2]);
   return "style";
 }
 
@@ -217,8 +218,10 @@ std::optional<CalibrationFile> read_calibration(const fs::path& folder) {
   const Members members(json, path.string());
   if (!members.has("version")) return first_version(json, path.string());
   if (members.number("version") != kCalibrationVersion)
-    fail("{}: its version is {}, and this Gavel reads {} and older: fit it anew (gavel eval --calibrate) or remove the file",
-         path.string(), json["version"].dump(), kCalibrationVersion);
+    fail(
+        "{}: its version is {}, and this Gavel reads {} and older: fit it anew (gavel eval --calibrate) or remove the "
+        "file",
+        path.string(), json["version"].dump(), kCalibrationVersion);
   CalibrationFile file;
   const Members key = members.within("fitted_for");
   CalibrationKey& fitted = file.fitted_for.emplace();
@@ -230,7 +233,8 @@ std::optional<CalibrationFile> read_calibration(const fs::path& folder) {
       if (value.is_string()) fitted.settings[name] = value.get<std::string>();
   try {
     if (members.has("one_order")) file.one_order = calibration_of(json["one_order"], path.string() + ": one_order");
-    if (members.has("both_orders")) file.both_orders = calibration_of(json["both_orders"], path.string() + ": both_orders");
+    if (members.has("both_orders"))
+      file.both_orders = calibration_of(json["both_orders"], path.string() + ": both_orders");
   } catch (const Error& error) {
     // calibration_kind() does not know of a file.
     const std::string text = error.what();

@@ -47,8 +47,13 @@ CalibrationKey calibration_key(const fs::path& adapter, const fs::path& base, co
   key.adapter = to_hex(weights);
   key.base = to_hex(base_hash(base));
   // What decides which text of a row the model reads, and what its outputs mean.
-  const std::set<std::string> wanted = {"task",          "reward.ties",     "model.num_labels",         "data.template",
-                                        "data.max_length", "data.truncation", "data.proportional_shares"};
+  const std::set<std::string> wanted = {"task",
+                                        "reward.ties",
+                                        "model.num_labels",
+                                        "data.template",
+                                        "data.max_length",
+                                        "data.truncation",
+                                        "data.proportional_shares"};
   for (const auto& [name, value] : recipe_values(recipe))
     if (wanted.contains(name)) key.settings[name] = value;
   return key;

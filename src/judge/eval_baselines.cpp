@@ -34,13 +34,13 @@ std::string baselines_text(const FileEvaluation& found, const std::string& from)
                           : gain.mean > 0                 ? "the judge is better"
                                                           : "the judge is worse";
     rows.push_back({baseline.name, four_digits(baseline.log_loss), four_digits(baseline.accuracy),
-                    std::isfinite(gain.mean) ? fmt::format("{:+.4f}", gain.mean) : "-", four_digits(gain.standard_error),
+                    std::isfinite(gain.mean) ? fmt::format("{:+.4f}", gain.mean) : "-",
+                    four_digits(gain.standard_error),
                     std::isfinite(gain.mean) ? fmt::format("{:+.1f}", gain.errors()) : "-", verdict});
   }
-  std::string text = format_table({"baseline", "log loss", "accuracy", "judge's gain", "standard error", "gain in errors", ""},
-                                  rows,
-                                  {Align::kLeft, Align::kRight, Align::kRight, Align::kRight, Align::kRight, Align::kRight,
-                                   Align::kLeft});
+  std::string text = format_table(
+      {"baseline", "log loss", "accuracy", "judge's gain", "standard error", "gain in errors", ""}, rows,
+      {Align::kLeft, Align::kRight, Align::kRight, Align::kRight, Align::kRight, Align::kRight, Align::kLeft});
   if (from.empty())
     text += found.baselines.size() > 1
                 ? "(shares: of this file itself; the others: five-fold cross-validation by prompt on this file)\n"
@@ -70,8 +70,8 @@ std::vector<CalibrationFigure> baseline_figures(const FileEvaluation& found, con
   std::vector<CalibrationFigure> figures;
   for (const Baseline& baseline : found.baselines) {
     const bool in_sample = from.empty() && baseline.key == "shares";
-    figures.push_back({baseline.name, in_sample ? baseline.log_loss : std::nan(""),
-                       in_sample ? std::nan("") : baseline.log_loss});
+    figures.push_back(
+        {baseline.name, in_sample ? baseline.log_loss : std::nan(""), in_sample ? std::nan("") : baseline.log_loss});
   }
   return figures;
 }
@@ -88,8 +88,8 @@ std::string calibration_gain(const FileEvaluation& found) {
   if (!std::isfinite(gain.mean)) return "";
   double mean = 0;
   for (double loss : plain) mean += loss / static_cast<double>(plain.size());
-  return fmt::format("without calibration.json: log loss {:.6f}; it gains {:+.6f} (standard error {:.6f})\n", mean, gain.mean,
-                     gain.standard_error);
+  return fmt::format("without calibration.json: log loss {:.6f}; it gains {:+.6f} (standard error {:.6f})\n", mean,
+                     gain.mean, gain.standard_error);
 }
 
 std::string calibration_text(const Calibration& calibration) {

@@ -42,8 +42,8 @@ void check_finite(std::span<const CalibrationRow> rows) {
     const Outcome& label = rows[i].label;
     const double total = label[0] + label[1] + label[2];
     if (!std::isfinite(total) || total <= 0 || *std::min_element(label.begin(), label.end()) < 0)
-      fail("calibration: the label of labelled row {} is {} / {} / {}, expected probabilities", i + 1, label[0], label[1],
-           label[2]);
+      fail("calibration: the label of labelled row {} is {} / {} / {}, expected probabilities", i + 1, label[0],
+           label[1], label[2]);
   }
 }
 
@@ -140,8 +140,7 @@ CalibrationFit style_fit(std::span<const CalibrationRow> rows, std::span<const B
     for (size_t f = 0; f < kLeadFeatures.size(); ++f)
       lead.push_back({index++, static_cast<float>(surface[i].surface.lead[f] * fit.lead_scale[f])});
     for (size_t f = 0; f < kTieFeatures.size(); ++f)
-      tie.push_back(
-          {index++, static_cast<float>((surface[i].surface.tie[f] - fit.tie_mean[f]) * fit.tie_scale[f])});
+      tie.push_back({index++, static_cast<float>((surface[i].surface.tie[f] - fit.tie_mean[f]) * fit.tie_scale[f])});
     fit.rows.add(lead, tie, rows[i].label);
   }
   return fit;
@@ -174,8 +173,7 @@ double applied_loss(const Calibration& calibration, std::span<const CalibrationR
                     std::span<const BaselineRow> surface) {
   double loss = 0;
   for (size_t i = 0; i < rows.size(); ++i)
-    loss += loss_of_label(rows[i].label,
-                          calibration.apply(rows[i].logits, rows[i].swapped_logits, surface[i].surface));
+    loss += loss_of_label(rows[i].label, calibration.apply(rows[i].logits, rows[i].swapped_logits, surface[i].surface));
   return loss / static_cast<double>(rows.size());
 }
 
@@ -256,8 +254,8 @@ FittedCalibration fit_calibration(CalibrationKind kind, std::span<const Calibrat
   figures.push_back({"none", plain, plain});
   Calibration& found = result.calibration;
   found.temperature = fit_temperature(rows);
-  figures.push_back({"temperature", applied_loss(found, rows, surface),
-                     enough ? temperature_held_out(rows, folds) : std::nan("")});
+  figures.push_back(
+      {"temperature", applied_loss(found, rows, surface), enough ? temperature_held_out(rows, folds) : std::nan("")});
   auto add = [&](const CalibrationFit& fit, const Calibration& fitted) {
     found = fitted;
     figures.push_back({std::string(calibration_name(fitted.kind)), applied_loss(fitted, rows, surface),
@@ -281,22 +279,22 @@ FittedCalibration fit_calibration(CalibrationKind kind, std::span<const Calibrat
   found.rows = static_cast<int64_t>(rows.size());
   found.figures = figures;
   if (rows.size() < kFewRows)
-    result.warnings.push_back(
-        fmt::format("a calibration fitted to {} rows is uncertain; {} are the least to trust it by", rows.size(), kFewRows));
-  if (kind != CalibrationKind::kStyle && at_bound(found.temperature))
     result.warnings.push_back(fmt::format(
-        "the temperature {:.4g} is a bound of the search ({} to {}): {}", found.temperature, kLowestTemperature,
-        kHighestTemperature,
-        found.temperature > 1 ? "on these rows the judge's answers say next to nothing, or the opposite of what they should"
-                              : "on these rows the judge is right as good as always, so that no temperature is low enough"));
+        "a calibration fitted to {} rows is uncertain; {} are the least to trust it by", rows.size(), kFewRows));
+  if (kind != CalibrationKind::kStyle && at_bound(found.temperature))
+    result.warnings.push_back(
+        fmt::format("the temperature {:.4g} is a bound of the search ({} to {}): {}", found.temperature,
+                    kLowestTemperature, kHighestTemperature,
+                    found.temperature > 1
+                        ? "on these rows the judge's answers say next to nothing, or the opposite of what they should"
+                        : "on these rows the judge is right as good as always, so that no temperature is low enough"));
   const CalibrationFigure& last = found.figures.back();
   if (std::isfinite(last.cross_validated))
     for (const CalibrationFigure& simpler : std::span(found.figures).first(found.figures.size() - 1))
       if (simpler.cross_validated <= last.cross_validated) {
-        result.warnings.push_back(
-            fmt::format("on rows held out of the fit it is no better ({:.4f}) than {} ({:.4f})", last.cross_validated,
-                        simpler.name == "none" ? "no calibration" : "--calibrate " + simpler.name,
-                        simpler.cross_validated));
+        result.warnings.push_back(fmt::format(
+            "on rows held out of the fit it is no better ({:.4f}) than {} ({:.4f})", last.cross_validated,
+            simpler.name == "none" ? "no calibration" : "--calibrate " + simpler.name, simpler.cross_validated));
         break;
       }
   return result;

@@ -79,7 +79,8 @@ std::string Judge::calibration_warning(double swap_average) const {
   const bool one_order_alone = engine_->options().task->texts_per_row() == 2;
   if (used == nullptr || one_order_alone || used->swap_average == swap_average) return "";
   return fmt::format(
-      "calibration.json ({}) was fitted with --swap-average {:g} and is used with {:g}: for one that belongs to it, gavel "
+      "calibration.json ({}) was fitted with --swap-average {:g} and is used with {:g}: for one that belongs to it, "
+      "gavel "
       "eval --calibrate {} --swap-average {:g}",
       used->describe(), used->swap_average, swap_average, calibration_name(used->kind), swap_average);
 }
@@ -141,8 +142,8 @@ std::vector<Verdict> Judge::judge(std::span<const PreferenceRow> rows, double sw
     for (size_t i = 0; i < rows.size(); ++i) surface[i] = surface_features(rows[i]);
   auto settle = [&](size_t i) {
     Verdict& verdict = verdicts[i];
-    verdict.probabilities =
-        (calibration == nullptr ? Calibration{} : *calibration).apply(verdict.logits, verdict.swapped_logits, surface[i]);
+    verdict.probabilities = (calibration == nullptr ? Calibration{} : *calibration)
+                                .apply(verdict.logits, verdict.swapped_logits, surface[i]);
   };
 
   std::vector<PreferenceRow> first(rows.begin(), rows.end());

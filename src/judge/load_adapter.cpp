@@ -32,8 +32,9 @@ Recipe recipe_of(const JudgeOptions& options, const PeftConfig& adapter) {
 void check_calibration(CalibrationFile& calibration, const fs::path& adapter, const fs::path& base,
                        const Recipe& recipe) {
   if (!calibration.fitted_for) {
-    spdlog::warn("{}/calibration.json does not say which weights and settings it was fitted for; it is used all the same",
-                 adapter.string());
+    spdlog::warn(
+        "{}/calibration.json does not say which weights and settings it was fitted for; it is used all the same",
+        adapter.string());
     return;
   }
   const std::string mismatch = calibration_mismatch(*calibration.fitted_for, calibration_key(adapter, base, recipe));

@@ -16,10 +16,10 @@ struct RecordedRun {
   std::string name;  // the folder's
   std::vector<MetricRow> train, evals;
   ValidationRows validation;
-  std::string recipe;              // YAML
-  nlohmann::ordered_json info;     // run.json; an object
+  std::string recipe;                  // YAML
+  nlohmann::ordered_json info;         // run.json; an object
   nlohmann::ordered_json calibration;  // calibration.json; an object, or null
-  std::vector<std::string> notes;  // what could not be read, and why
+  std::vector<std::string> notes;      // what could not be read, and why
 };
 
 /** Reads a run's folder. Throws Error when there is neither metrics.jsonl nor recipe.yaml, so that it is no run. */

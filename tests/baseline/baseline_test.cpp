@@ -1,7 +1,5 @@
 // Regressions against values of PyTorch (double precision, its own L-BFGS to a gradient below 1e-8), features against values
 // counted by hand, baselines on made rows and on real votes.
-#include "baseline/baselines.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -14,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "baseline/baselines.h"
 #include "baseline/cross_validation.h"
 
 namespace gavel {
@@ -22,11 +21,13 @@ namespace {
 /** Eight rows; the lead has weights 0 and 1, the tie (a constant and a feature) 2 and 3. */
 PairRows eight_rows(bool has_tie) {
   PairRows rows({0.5, 0, 0, 0}, {1, 1, 0, 2}, has_tie);
-  constexpr float kLead[8][2] = {{0.5, -1},    {1.25, 0.5}, {-2, 0.25}, {0, 1.5},
+  constexpr float kLead[8][2] = {{0.5, -1},     {1.25, 0.5}, {-2, 0.25}, {0, 1.5},
                                  {-0.75, -0.5}, {0.25, 2},   {1, -1},    {-1.5, 0}};
   constexpr float kTie[8] = {0.5, -0.25, 1, 0, -1.5, 0.75, 2, -0.5};
-  const Label with[8] = {{1, 0, 0}, {1, 0, 0}, {0, 1, 0}, {0, 0, 1}, {0, 1, 0}, {0.5, 0.25, 0.25}, {0, 0, 1}, {0, 0, 1}};
-  const Label without[8] = {{1, 0, 0}, {1, 0, 0}, {0, 1, 0}, {0.5, 0.5, 0}, {0, 1, 0}, {0.75, 0.25, 0}, {0, 1, 0}, {1, 0, 0}};
+  const Label with[8] = {{1, 0, 0}, {1, 0, 0},         {0, 1, 0}, {0, 0, 1},
+                         {0, 1, 0}, {0.5, 0.25, 0.25}, {0, 0, 1}, {0, 0, 1}};
+  const Label without[8] = {{1, 0, 0}, {1, 0, 0},       {0, 1, 0}, {0.5, 0.5, 0},
+                            {0, 1, 0}, {0.75, 0.25, 0}, {0, 1, 0}, {1, 0, 0}};
   for (size_t i = 0; i < 8; ++i)
     rows.add(std::vector<Term>{{0, kLead[i][0]}, {1, kLead[i][1]}}, std::vector<Term>{{2, 1}, {3, kTie[i]}},
              has_tie ? with[i] : without[i]);
@@ -97,7 +98,8 @@ float tie_of(const SurfaceFeatures& features, std::string_view name) {
 
 TEST(SurfaceFeatures, AreWhatOneCounts) {
   const std::string a = "# Title\n\n1. **one** thing\n- two\n```\ncode\n```\nReally?";
-  const SurfaceFeatures found = surface_features(pair_of("One two three four", a, "I'm sorry, as an AI I cannot do 42"));
+  const SurfaceFeatures found =
+      surface_features(pair_of("One two three four", a, "I'm sorry, as an AI I cannot do 42"));
   auto log_of = [](double count) { return static_cast<float>(std::log1p(count)); };
   EXPECT_FLOAT_EQ(lead_of(found, "length"), log_of(static_cast<double>(a.size())) - log_of(34));
   // title 1 one thing two code really, against i'm sorry as an ai i cannot do 42
@@ -110,7 +112,7 @@ TEST(SurfaceFeatures, AreWhatOneCounts) {
   EXPECT_FLOAT_EQ(lead_of(found, "numbers"), log_of(1) - log_of(2));
   EXPECT_EQ(lead_of(found, "refusal"), -1);
   EXPECT_EQ(lead_of(found, "empty"), 0);
-  EXPECT_EQ(lead_of(found, "cut off"), -1);  // A ends in a question mark
+  EXPECT_EQ(lead_of(found, "cut off"), -1);                // A ends in a question mark
   EXPECT_FLOAT_EQ(lead_of(found, "of the prompt"), 0.5F);  // "one" and "two" of four
   EXPECT_EQ(tie_of(found, "identical"), 0);
   EXPECT_EQ(tie_of(found, "one refuses"), 1);
@@ -186,7 +188,9 @@ TEST(Baselines, FindThatLongerAnswersWinAndNothingWhereThereIsNothing) {
   EXPECT_EQ(found[0].key, "shares");
   EXPECT_NEAR(found[0].log_loss, std::log(2), 0.01);
   EXPECT_EQ(found[1].key, "lengths");
-  auto mean_of_truth = [&](size_t count) { return std::accumulate(truth.begin(), truth.begin() + static_cast<int>(count), 0.0) / static_cast<double>(count); };
+  auto mean_of_truth = [&](size_t count) {
+    return std::accumulate(truth.begin(), truth.begin() + static_cast<int>(count), 0.0) / static_cast<double>(count);
+  };
   ASSERT_LT(mean_of_truth(600), 0.5);
   EXPECT_NEAR(found[1].log_loss, mean_of_truth(600), 0.02);
   EXPECT_NEAR(found[2].log_loss, mean_of_truth(600), 0.03);
@@ -231,7 +235,8 @@ TEST(Baselines, WordsAreLearnt) {
 
 TEST(Baselines, ComeNearOtherPeoplesFiguresOnRealVotes) {
   const char* shared = std::getenv("GAVEL_SHARED");
-  const auto arena = std::filesystem::path(shared != nullptr ? shared : GAVEL_SOURCE_DIR "/../shared") / "data/arena.csv";
+  const auto arena =
+      std::filesystem::path(shared != nullptr ? shared : GAVEL_SOURCE_DIR "/../shared") / "data/arena.csv";
   if (!std::filesystem::exists(arena)) GTEST_SKIP() << "shared data is not here (GAVEL_SHARED)";
   std::vector<BaselineRow> rows;
   for (const PreferenceRow& row : read_preferences(arena, {}).rows) rows.push_back(baseline_row(row));

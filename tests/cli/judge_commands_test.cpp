@@ -86,9 +86,7 @@ TEST_F(JudgeCommands, PredictGoesOnWhereItWasStopped) {
   // Half a window's text is left behind, as a kill while writing does.
   predict_and_stop(judge, options);
   EXPECT_FALSE(fs::exists(file("two.csv")));
-  {
-    std::ofstream(file("two.csv.partial"), std::ios::app) << "torn,0.1";
-  }
+  { std::ofstream(file("two.csv.partial"), std::ios::app) << "torn,0.1"; }
   PredictResult result = predict_file(judge, options);
   EXPECT_EQ(result.resumed_rows, 4);
   EXPECT_EQ(result.rows, 12);
@@ -209,7 +207,8 @@ TEST_F(JudgeCommands, StyleIsFittedUsedEverywhereAndTurnedOff) {
   EXPECT_EQ(eval_json({"--no-temperature"})["log_loss"], before["log_loss"]);
   EXPECT_NE(predict("styled.csv"), plain);
   EXPECT_EQ(predict("off.csv", {"--no-temperature"}), plain);
-  EXPECT_THAT(output_of({"eval", "--adapter", adapter(), "--data", data}), HasSubstr("without calibration.json: log loss"));
+  EXPECT_THAT(output_of({"eval", "--adapter", adapter(), "--data", data}),
+              HasSubstr("without calibration.json: log loss"));
   // Exchanging the answers exchanges what averaging both orders says.
   Judge judge(judge_options());
   std::vector<PreferenceRow> rows = read_preferences(file("test.csv"), ReadOptions{}).rows, exchanged;
@@ -223,16 +222,17 @@ TEST_F(JudgeCommands, StyleIsFittedUsedEverywhereAndTurnedOff) {
   EXPECT_EQ(both["one_order"], written["one_order"]);
   // The report shows what it adds.
   ASSERT_EQ(run({"report", adapter()}), 0);
-  EXPECT_THAT(read_text(file("run") / "report.html"),
-              AllOf(HasSubstr("the judge, style"), HasSubstr("both orders averaged"), HasSubstr("style features alone")));
+  EXPECT_THAT(
+      read_text(file("run") / "report.html"),
+      AllOf(HasSubstr("the judge, style"), HasSubstr("both orders averaged"), HasSubstr("style features alone")));
   EXPECT_THAT(error_of({"eval", "--adapter", adapter(), "--data", data, "--calibrate", "shape"}),
               HasSubstr("temperature, classes or style"));
 }
 
 TEST_F(JudgeCommands, ACalibrationForSomethingElseIsNamedAndNotUsed) {
   auto warnings_of = [&](std::vector<std::string> more) {
-    std::vector<std::string> arguments = {"predict",   "--adapter", adapter(),                "--data",
-                                          test_data(), "--out",     file("out.csv").string(), "--restart"};
+    std::vector<std::string> arguments = {
+        "predict", "--adapter", adapter(), "--data", test_data(), "--out", file("out.csv").string(), "--restart"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     testing::internal::CaptureStderr();
     EXPECT_EQ(run(arguments), 0);
@@ -254,6 +254,25 @@ TEST_F(JudgeCommands, ACalibrationForSomethingElseIsNamedAndNotUsed) {
   const std::string uncalibrated = read_text(file("out.csv"));
   warnings_of({"--no-temperature"});
   EXPECT_EQ(read_text(file("out.csv")), uncalibrated);
+}
+
+TEST_F(JudgeCommands, TrainingThatEndsWorseThanTheLabelSharesSaysSo) {
+  auto warnings_of = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"train", file("recipe.yaml").string(), "output=" + file("again").string()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    fs::remove_all(file("again"));
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(run(arguments), 0);
+    return testing::internal::GetCapturedStderr();
+  };
+  // Labels 4, 5 and 3 of 12: the shares have -(4 ln 4/12 + 5 ln 5/12 + 3 ln 3/12) / 12 = 1.0776.
+  const std::string text = warnings_of({"train.max_steps=3"});
+  EXPECT_THAT(text, AllOf(HasSubstr("worse than always answering their label shares, 1.0776"),
+                          HasSubstr("train.load_best_at_end"), HasSubstr("task: reward")));
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
+  // Judged on the rows that it learns by heart.
+  EXPECT_THAT(warnings_of({"train.epochs=12", "data.valid=" + file("train.csv").string()}),
+              Not(HasSubstr("label shares")));
 }
 
 TEST_F(JudgeCommands, EvalTellsItsFigures) {

@@ -61,8 +61,10 @@ double figure(const Calibration& calibration, const std::string& name, bool held
 }
 
 TEST(FitCalibration, TheTemperatureIsThatOfPyTorch) {
-  const std::vector<Outcome> logits = {{2, 0, -1}, {0.5, 1.5, 0}, {-1, 1, 0.25}, {0, 0, 1}, {1.5, -0.5, 0.5}, {0.25, 0.75, -2}},
-                             other = {{1.5, 0.5, -1}, {0, 1, 0}, {-0.5, 0.5, 0.25}, {0.5, -0.5, 1}, {1, 0, 0}, {0, 1, -1}};
+  const std::vector<Outcome> logits = {{2, 0, -1}, {0.5, 1.5, 0},    {-1, 1, 0.25},
+                                       {0, 0, 1},  {1.5, -0.5, 0.5}, {0.25, 0.75, -2}},
+                             other = {{1.5, 0.5, -1}, {0, 1, 0}, {-0.5, 0.5, 0.25},
+                                      {0.5, -0.5, 1}, {1, 0, 0}, {0, 1, -1}};
   const std::vector<size_t> labels = {0, 1, 0, 2, 0, 2};
   std::vector<CalibrationRow> rows;
   for (size_t i = 0; i < logits.size(); ++i) {
@@ -125,7 +127,11 @@ TEST(FitCalibration, WhatNothingCanBeGainedFromIsSaid) {
 
 TEST(FitCalibration, JudgesOfTwoOutcomesHaveNoTie) {
   const MadeRows made = made_rows(
-      800, [](const Outcome& z, double length) { return softmax({z[0] + length, z[1] - length, z[2]}); }, 2, false);
+      800,
+      [](const Outcome& z, double length) {
+        return softmax({z[0] + length, z[1] - length, z[2]});
+      },
+      2, false);
   for (CalibrationKind kind : {CalibrationKind::kTemperature, CalibrationKind::kClasses, CalibrationKind::kStyle}) {
     const FittedCalibration found = fit_calibration(kind, made.rows, made.surface);
     const Outcome p = found.calibration.apply(made.rows[0].logits, made.rows[0].logits, made.surface[0].surface);
@@ -221,12 +227,13 @@ TEST(CalibrationFile, BrokenFilesAreNamed) {
   write(R"({"temperature": 0.5, "swap_average": 1, "rows": 12})");
   EXPECT_FALSE(read_calibration(folder.path())->fitted_for);
   EXPECT_EQ(read_calibration(folder.path())->both_orders->temperature, 0.5);
-  for (const char* bad :
-       {"", "[]", "{}", R"({"temperature": 0})", R"({"temperature": 1e999})", R"({"version": 3})", R"({"version": 2})",
-        R"({"version": 2, "fitted_for": {"settings": {}}, "one_order": {"kind": "x"}})",
-        R"({"version": 2, "fitted_for": {"settings": {}}, "one_order": {"kind": "classes", "temperature": 1}})",
-        R"({"version": 2, "fitted_for": {"settings": {}}, "one_order": {"kind": "style", "lead": {"judge": 1}, "tie": {}}})",
-        R"({"version": 2, "fitted_for": {"settings": {}}, "one_order": []})"}) {
+  for (
+      const char* bad :
+      {"", "[]", "{}", R"({"temperature": 0})", R"({"temperature": 1e999})", R"({"version": 3})", R"({"version": 2})",
+       R"({"version": 2, "fitted_for": {"settings": {}}, "one_order": {"kind": "x"}})",
+       R"({"version": 2, "fitted_for": {"settings": {}}, "one_order": {"kind": "classes", "temperature": 1}})",
+       R"({"version": 2, "fitted_for": {"settings": {}}, "one_order": {"kind": "style", "lead": {"judge": 1}, "tie": {}}})",
+       R"({"version": 2, "fitted_for": {"settings": {}}, "one_order": []})"}) {
     write(bad);
     try {
       read_calibration(folder.path());
