@@ -21,9 +21,13 @@ struct Layout {
   std::vector<size_t> lead, tie;  // of kLeadFeatures and kTieFeatures
   bool words = false;
   std::vector<float> lead_scale, tie_mean, tie_scale;
+  /** The weight of each bucket that the measured rows use; others have none, so that a small file is a small problem. */
+  std::vector<uint32_t> word_weight;
+  uint32_t num_words = 0;
+  static constexpr uint32_t kNoWeight = UINT32_MAX;
 
   size_t num_surface() const { return 2 + lead.size() + tie.size(); }
-  size_t num_weights() const { return num_surface() + (words ? kWordBuckets : 0); }
+  size_t num_weights() const { return num_surface() + num_words; }
 
   /** So that every feature has the size 1 on these rows; those that never differ become 0. */
   void measure(std::span<const BaselineRow> rows) {
@@ -41,6 +45,11 @@ struct Layout {
       tie_mean.push_back(static_cast<float>(mean));
       tie_scale.push_back(scale(square));
     }
+    if (!words) return;
+    word_weight.assign(kWordBuckets, kNoWeight);
+    for (const BaselineRow& row : rows)
+      for (const Term& word : row.words)
+        if (word_weight[word.index] == kNoWeight) word_weight[word.index] = num_words++;
   }
 
   void add(const BaselineRow& row, PairRows& to) const {
@@ -51,7 +60,9 @@ struct Layout {
     for (size_t i = 0; i < tie.size(); ++i)
       of_tie.push_back({index++, (row.surface.tie[tie[i]] - tie_mean[i]) * tie_scale[i]});
     if (words)
-      for (const Term& word : row.words) of_lead.push_back({index + word.index, word.value * kWordScale});
+      for (const Term& word : row.words)
+        if (word_weight[word.index] != kNoWeight)
+          of_lead.push_back({index + word_weight[word.index], word.value * kWordScale});
     to.add(of_lead, of_tie, row.label);
   }
 };

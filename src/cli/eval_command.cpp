@@ -81,7 +81,8 @@ void calibrate(const Judge& judge, const FileEvaluation& found, CalibrationKind 
   FittedCalibration fitted = fit_calibration(kind, found.calibration_rows, found.baseline_rows);
   Calibration& calibration = fitted.calibration;
   calibration.data = data;
-  calibration.swap_average = arguments.swap_average;
+  // A reward is judged in one order, whatever is asked for.
+  calibration.swap_average = found.swapped_rows > 0 ? arguments.swap_average : 0;
   calibration.baselines = baseline_figures(found, baselines_from);
   save_calibration(arguments.adapter, judge.calibration_key(), calibration);
   spdlog::info("{}\n{}\nwrote {}/calibration.json, which predict, eval, judge and serve now use",

@@ -79,9 +79,9 @@ std::string Judge::calibration_warning(double swap_average) const {
   const bool one_order_alone = engine_->options().task->texts_per_row() == 2;
   if (used == nullptr || one_order_alone || used->swap_average == swap_average) return "";
   return fmt::format(
-      "calibration.json ({}) was fitted with --swap-average {:g} and is used with {:g}: for one that belongs to it, "
-      "gavel "
-      "eval --calibrate {} --swap-average {:g}",
+      "calibration.json ({}) was fitted with --swap-average {:g} and is used with {:g}: fit one for that with gavel "
+      "eval "
+      "--calibrate {} --swap-average {:g}",
       used->describe(), used->swap_average, swap_average, calibration_name(used->kind), swap_average);
 }
 
