@@ -21,7 +21,7 @@ struct Layout {
   std::vector<size_t> lead, tie;  // of kLeadFeatures and kTieFeatures
   bool words = false;
   std::vector<float> lead_scale, tie_mean, tie_scale;
-  /** The weight of each bucket that the measured rows use; others have none, so that a small file is a small problem. */
+  /** The weight of each bucket that the measured rows use; others have none, so a small file is a small problem. */
   std::vector<uint32_t> word_weight;
   uint32_t num_words = 0;
   static constexpr uint32_t kNoWeight = UINT32_MAX;

@@ -26,9 +26,9 @@ struct Baseline {
   std::vector<double> losses;  // of each row
 };
 
-/** Four baselines on labelled rows, each knowing more: always answering the label shares; multinomial logistic regressions
- * on the lengths; on all surface features; and on these and the words (left out where rows have none). Their weight decay
- * is chosen within the rows that are fitted.
+/** Four baselines on labelled rows, each knowing more: always answering the label shares; multinomial logistic
+ * regressions on the lengths; on all surface features; and on these and the words (left out where rows have none).
+ * Their weight decay is chosen within the rows that are fitted.
  *
  * `fit_on` empty: the shares are those of the rows themselves, the best constant answer, and the regressions are
  * cross-validated by prompt (left out where can_cross_validate() is false). Else all are fitted on those rows alone. */

@@ -14,9 +14,10 @@ struct Term {
   float value;
 };
 
-/** Rows of a multinomial logistic regression on the outcomes A, B and tie, whose logits are s, -s and t: s is the sum of
- * weight * value over a row's `lead` terms, t over its `tie` terms, both of one list of weights. Where lead terms change
- * their sign when A and B are exchanged, and tie terms stay, exchanging the answers exchanges the probabilities. */
+/** Rows of a multinomial logistic regression on the outcomes A, B and tie, whose logits are s, -s and t: s is the sum
+ * of weight * value over a row's `lead` terms, t over its `tie` terms, both of one list of weights. Where lead terms
+ * change their sign when A and B are exchanged, and tie terms stay, exchanging the answers exchanges the
+ * probabilities. */
 class PairRows {
  public:
   /** `strengths`: how much of the penalty each weight feels (0 = none), drawing it towards its `centers`.
@@ -52,8 +53,9 @@ class PairRows {
 /** Probabilities whose logits are lead, -lead and tie (tie is 0 without ties). */
 Label pair_probabilities(double lead, double tie, bool has_tie);
 
-/** The weights with the least sum of losses over these rows + penalty / 2 * sum(strength * (weight - center)^2), by L-BFGS
- * (Nocedal, 1980), from `start` (empty = the centers). `precision`: of the gradient's length over that of the weights. */
+/** The weights with the least sum of losses over these rows + penalty / 2 * sum(strength * (weight - center)^2), by
+ * L-BFGS (Nocedal, 1980), from `start` (empty = the centers). `precision`: of the gradient's length over that of the
+ * weights. */
 std::vector<double> fit_pairs(const PairRows& rows, std::span<const size_t> which, double penalty,
                               std::vector<double> start = {}, double precision = 1e-7);
 

@@ -16,8 +16,8 @@ inline constexpr std::array kTieFeatures = {
     "prompt length", "turns",        "mean length", "length distance",    "identical",     "both refuse",
     "one refuses",   "shared words", "code",        "last prompt length", "list distance", "short"};
 
-/** What shows of a pair without reading it: lengths (as logarithms), turns, lists, code blocks, headings, bold, refusals,
- * empty and identical answers; what public arenas call style. */
+/** What shows of a pair without reading it: lengths (as logarithms), turns, lists, code blocks, headings, bold,
+ * refusals, empty and identical answers; what public arenas call style. */
 struct SurfaceFeatures {
   std::array<float, kLeadFeatures.size()> lead{};
   std::array<float, kTieFeatures.size()> tie{};

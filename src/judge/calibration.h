@@ -14,13 +14,14 @@ namespace gavel {
 
 /** What is done to a judge's answers so that they agree with how often it is right. */
 enum class CalibrationKind : uint8_t {
-  /** softmax(logits / temperature), of each order by itself (Guo et al., "On Calibration of Modern Neural Networks", 2017).
-   * It changes no verdict of a single pass. */
+  /** softmax(logits / temperature), of each order by itself (Guo et al., "On Calibration of Modern Neural Networks",
+   * 2017). It changes no verdict of a single pass. */
   kTemperature,
-  /** The same of the log probabilities (of both orders' mean where there are two), with a number added for each outcome. */
+  /** The same of the log probabilities (of both orders' mean where there are two), with a number added for each
+   * outcome. */
   kClasses,
-  /** A multinomial logistic model of the log probabilities and of what shows on the pair's surface: what a judge makes of
-   * length, lists or refusals is put right. Exchanging the answers exchanges the probabilities. */
+  /** A multinomial logistic model of the log probabilities and of what shows on the pair's surface: what a judge makes
+   * of length, lists or refusals is put right. Exchanging the answers exchanges the probabilities. */
   kStyle,
 };
 
@@ -87,8 +88,8 @@ struct CalibrationFile {
   const Calibration* for_swap(double swap_average) const;
 };
 
-/** Of an adapter's folder; nothing when there is no such file. Throws Error naming the file when something in it is missing
- * or impossible. */
+/** Of an adapter's folder; nothing when there is no such file. Throws Error naming the file when something in it is
+ * missing or impossible. */
 std::optional<CalibrationFile> read_calibration(const std::filesystem::path& folder);
 void write_calibration(const std::filesystem::path& folder, const CalibrationFile& file);
 

@@ -8,8 +8,8 @@ namespace gavel {
 
 // What `gavel eval` says of a judge beside the baselines, and of its calibration.
 
-/** Where the judge's log loss is below a baseline's, by how much, and by how many standard errors (paired over the rows).
- * `from`: the file that the baselines were fitted on; "" = cross-validated on the judged rows. */
+/** Where the judge's log loss is below a baseline's, by how much, and by how many standard errors (paired over the
+ * rows). `from`: the file that the baselines were fitted on; "" = cross-validated on the judged rows. */
 std::string baselines_text(const FileEvaluation& found, const std::string& from);
 nlohmann::ordered_json baselines_json(const FileEvaluation& found, const std::string& from);
 

@@ -22,11 +22,11 @@ struct FileEvaluation {
   CleaningReport report;
 };
 
-/** Judges every labelled row of a file, 4,096 at a time; memory holds some hundred bytes a row, and of the first 50,000 some
- * kilobytes: with more rows there is no baseline of words. `baselines_from`: a file of labelled rows to fit the baselines on;
- * without it they are cross-validated on the judged rows. `swap_average` as in
- * Judge::judge, of each of these windows. Throws as read_preferences() does. `progress` is called with the number of
- * rows done and of the file's rows. */
+/** Judges every labelled row of a file, 4,096 at a time; memory holds some hundred bytes a row, and of the first 50,000
+ * some kilobytes: with more rows there is no baseline of words. `baselines_from`: a file of labelled rows to fit the
+ * baselines on; without it they are cross-validated on the judged rows. `swap_average` as in Judge::judge, of each of
+ * these windows. Throws as read_preferences() does. `progress` is called with the number of rows done and of the file's
+ * rows. */
 FileEvaluation evaluate_file(Judge& judge, const std::filesystem::path& path, double swap_average,
                              const std::optional<std::filesystem::path>& baselines_from = std::nullopt,
                              const std::function<void(int64_t, int64_t)>& progress = {});

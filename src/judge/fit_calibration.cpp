@@ -123,7 +123,8 @@ CalibrationFit style_fit(std::span<const CalibrationRow> rows, std::span<const B
   }
   for (const Margins& of : margins) square_margin += std::pow(std::abs(of.lead) - fit.margin_mean, 2) / count;
   fit.margin_scale = scale_of(square_margin);
-  // The judge's own weights stay in their units, where 1 is the judge as it is: a penalty for the square of what they add.
+  // The judge's own weights stay in their units, where 1 is the judge as it is: a penalty for the square of what they
+  // add.
   std::vector<double> centers(kStyleOwn + kLeadFeatures.size() + kTieFeatures.size(), 0), strengths(centers.size(), 1);
   centers[0] = centers[1] = 1;
   strengths[0] = kJudgeStrength * std::max(square_lead, 1e-6);

@@ -32,9 +32,9 @@ struct FittedCalibration {
   std::vector<std::string> warnings;
 };
 
-/** Fits one kind, and measures it and the simpler ones in sample and cross-validated by prompt. `surface`: of the same rows.
- * Classes and style are drawn to leaving the judge as it is, as strongly as does best on rows held out. Throws Error that
- * names the row when a logit or a label is not a finite number. */
+/** Fits one kind, and measures it and the simpler ones in sample and cross-validated by prompt. `surface`: of the same
+ * rows. Classes and style are drawn to leaving the judge as it is, as strongly as does best on rows held out. Throws
+ * Error that names the row when a logit or a label is not a finite number. */
 FittedCalibration fit_calibration(CalibrationKind kind, std::span<const CalibrationRow> rows,
                                   std::span<const BaselineRow> surface);
 

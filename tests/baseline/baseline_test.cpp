@@ -1,5 +1,5 @@
-// Regressions against values of PyTorch (double precision, its own L-BFGS to a gradient below 1e-8), features against values
-// counted by hand, baselines on made rows and on real votes.
+// Regressions against values of PyTorch (double precision, its own L-BFGS to a gradient below 1e-8), features against
+// values counted by hand, baselines on made rows and on real votes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -227,8 +227,8 @@ TEST(Baselines, WordsAreLearnt) {
   const auto found = score_baselines(rows);
   ASSERT_EQ(found.size(), 4u);
   EXPECT_GT(found[2].log_loss, 0.6);
-  // Of 320 fitted rows, each with a lead s of two weights w times 0.1, penalty 3: the least of 320 log(1 + e^-2s) + 3 w^2
-  // with s = 0.2 w is at s = 0.763, where a row costs 0.197.
+  // Of 320 fitted rows, each with a lead s of two weights w times 0.1, penalty 3: the least of 320 log(1 + e^-2s) + 3
+  // w^2 with s = 0.2 w is at s = 0.763, where a row costs 0.197.
   EXPECT_NEAR(found[3].log_loss, 0.197, 0.005);
   EXPECT_NEAR(found[3].accuracy, 1, 1e-9);
 }
