@@ -30,16 +30,21 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   folder.write("calibration.json", text);
   try {
     auto calibration = gavel::read_calibration(folder.path());
-    if (calibration && !(std::isfinite(calibration->temperature) && calibration->temperature > 0)) std::abort();
+    if (calibration)
+      for (const auto* one : {&calibration->one_order, &calibration->both_orders})
+        if (*one && !(std::isfinite((*one)->temperature) && (*one)->temperature > 0)) std::abort();
   } catch (const gavel::Error&) {
   }
   return 0;
 }
 
 std::vector<std::string> fuzz_seeds() {
-  return {R"({"prompt":"p","response_a":"a","response_b":"b","id":3})",
-          R"([{"id":"x","prompt":["a","\ud800"],"response_a":[null,"é"],"response_b":["1","2"]}])",
-          R"({"promt":"p","response_a":1e999,"response_b":{}})",
-          R"({"temperature":0.66,"data":"d","rows":12,"swap_average":0.0,"log_loss_before":1,"log_loss_after":0.9})",
-          R"({"temperature":-1e-400})"};
+  return {
+      R"({"prompt":"p","response_a":"a","response_b":"b","id":3})",
+      R"([{"id":"x","prompt":["a","\ud800"],"response_a":[null,"é"],"response_b":["1","2"]}])",
+      R"({"promt":"p","response_a":1e999,"response_b":{}})",
+      R"({"temperature":0.66,"data":"d","rows":12,"swap_average":0.0,"log_loss_before":1,"log_loss_after":0.9})",
+      R"({"version":2,"fitted_for":{"adapter":"a","base":"b","settings":{"data.max_length":"48"}},"one_order":{"kind":)"
+      R"("classes","temperature":2,"bias":{"A":0.1,"B":-0.1,"tie":1}},"both_orders":{"kind":"style","lead":{},"tie":3}})",
+      R"({"temperature":-1e-400})"};
 }

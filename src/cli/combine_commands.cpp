@@ -56,9 +56,9 @@ void add_merge_command(CLI::App& app) {
     merge_adapter(loaded.files, held, loaded.weights, *out,
                   *dtype == "float32" ? DType::kF32 : DType::kBF16);
     loaded.tokenizer.save(*out);
-    if (loaded.temperature != 1)
-      spdlog::warn("calibration.json (temperature {:.4f}) is no part of a merged model: divide its logits by it",
-                   loaded.temperature);
+    if (const Calibration* calibration = loaded.calibration.for_swap(0))
+      spdlog::warn("calibration.json ({}) is no part of a merged model: what it does to probabilities is left to do",
+                   calibration->describe());
     spdlog::info("wrote {}: transformers opens it with AutoModelForSequenceClassification.from_pretrained", *out);
   });
 }

@@ -1,5 +1,7 @@
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/log.h"
 #include "cli/commands.h"
@@ -9,9 +11,11 @@
 #include "figures/subset_scores.h"
 #include "judge/best_of.h"
 #include "judge/eval_beside.h"
+#include "judge/eval_baselines.h"
 #include "report/progress.h"
 #include "report/table.h"
 #include "report/validation_file.h"
+#include "setup/data_files.h"
 
 namespace gavel {
 
@@ -27,22 +31,21 @@ Json groups_json(const std::vector<GroupScore>& groups) {
   return list;
 }
 
-Json evaluation_json(const FileEvaluation& found, double temperature) {
+Json evaluation_json(const FileEvaluation& found, const Calibration* calibration, const std::string& from) {
   const Scores& scores = found.scores;
   Json json = {{"rows", scores.rows},
                {"log_loss", scores.log_loss},
                {"accuracy", scores.accuracy},
                {"brier", scores.brier},
                {"calibration_error", scores.calibration_error},
-               {"temperature", temperature}};
+               {"temperature", calibration == nullptr ? 1 : calibration->temperature},
+               {"calibration_used", calibration == nullptr ? "none" : calibration_name(calibration->kind)}};
   if (found.swapped_rows > 0) {
     json["swapped_rows"] = found.swapped_rows;
     json["flip_rate"] = static_cast<double>(found.flipped_rows) / static_cast<double>(found.swapped_rows);
   }
   json["constant_baseline"] = {{"log_loss", scores.constant_log_loss}, {"accuracy", scores.constant_accuracy}};
-  json["length_baseline"] = {{"log_loss", found.lengths.log_loss},
-                             {"accuracy", found.lengths.accuracy},
-                             {"fitted_on", "this file, five-fold cross-validation"}};
+  json["baselines"] = baselines_json(found, from);
   for (size_t i = 0; i < 3; ++i) {
     const ClassScore& c = scores.classes[i];
     json["classes"][kOutcomes[i]] = {
@@ -62,36 +65,34 @@ Json evaluation_json(const FileEvaluation& found, double temperature) {
   return json;
 }
 
-std::string summary(const FileEvaluation& found) {
+std::string summary(const FileEvaluation& found, bool calibrated, const std::string& from) {
   const Scores& scores = found.scores;
   std::string text =
       fmt::format("rows {}\nlog loss {:.6f}\naccuracy {:.6f}\nBrier score {:.6f}\ncalibration error {:.6f}\n",
                   scores.rows, scores.log_loss, scores.accuracy, scores.brier, scores.calibration_error);
-  text += fmt::format("always answering this file's label shares: log loss {:.6f}, accuracy {:.6f}\n",
-                      scores.constant_log_loss, scores.constant_accuracy);
-  if (std::isfinite(found.lengths.log_loss))
-    text += fmt::format(
-        "lengths alone (logistic regression, five-fold cross-validation on this file): log loss {:.6f}, "
-        "accuracy {:.6f}\n",
-        found.lengths.log_loss, found.lengths.accuracy);
+  if (calibrated) text += calibration_gain(found);
   if (std::string line = flip_line(found.swapped_rows, found.flipped_rows); !line.empty()) text += line + "\n";
-  return text + format_scores(scores);
+  return text + "\n" + baselines_text(found, from) + format_scores(scores);
 }
 
-void calibrate(const FileEvaluation& found, const JudgeArguments& arguments, const std::string& data) {
-  Calibration calibration;
-  calibration.temperature = fit_temperature(found.calibration_rows);
+/** Fits a calibration and puts it beside the adapter, where the one for the other order stays. */
+void calibrate(const Recipe& recipe, const CalibrationKey& key, const FileEvaluation& found, CalibrationKind kind,
+               const JudgeArguments& arguments, const std::string& data, const std::string& baselines_from) {
+  if (is_train_file(recipe, data))
+    spdlog::warn(
+        "{} is the file that the judge was trained on: a calibration fitted to rows that training saw makes it too "
+        "sure",
+        data);
+  FittedCalibration fitted = fit_calibration(kind, found.calibration_rows, found.baseline_rows);
+  Calibration& calibration = fitted.calibration;
   calibration.data = data;
-  calibration.rows = static_cast<int64_t>(found.calibration_rows.size());
-  calibration.swap_average = arguments.swap_average;
-  calibration.log_loss_before = log_loss_at(found.calibration_rows, 1);
-  calibration.log_loss_after = log_loss_at(found.calibration_rows, calibration.temperature);
-  write_calibration(arguments.adapter, calibration);
-  spdlog::info(
-      "temperature {:.4f} brings the log loss on these rows from {:.6f} to {:.6f}; wrote "
-      "{}/calibration.json, which "
-      "predict, eval, judge and serve now use",
-      calibration.temperature, calibration.log_loss_before, calibration.log_loss_after, arguments.adapter);
+  // A reward is judged in one order, whatever is asked for.
+  calibration.swap_average = found.swapped_rows > 0 ? arguments.swap_average : 0;
+  calibration.baselines = baseline_figures(found, baselines_from);
+  save_calibration(arguments.adapter, key, calibration);
+  spdlog::info("{}\n{}\nwrote {}/calibration.json, which predict, eval, judge and serve now use",
+               calibration.describe(), calibration_text(calibration), arguments.adapter);
+  for (const std::string& warning : fitted.warnings) spdlog::warn("{}", warning);
 }
 
 /** `gavel eval --best-of`: answers of which some are right, by a reward. */
@@ -110,17 +111,24 @@ void evaluate_best_of(const JudgeArguments& arguments, const std::string& data, 
 void add_eval_command(CLI::App& app) {
   auto* command = app.add_subcommand("eval", "Figures of a judge on labelled pairs, against simple baselines");
   auto arguments = add_judge_options(*command);
-  auto data = std::make_shared<std::string>(), rows = std::make_shared<std::string>();
+  auto data = std::make_shared<std::string>(), rows = std::make_shared<std::string>(),
+       baselines_from = std::make_shared<std::string>(), fits = std::make_shared<std::string>();
   auto subset = std::make_shared<std::string>(), against = std::make_shared<std::string>(),
        against_model = std::make_shared<std::string>();
-  auto best_of = std::make_shared<bool>(false);
-  auto as_json = std::make_shared<bool>(false), fits = std::make_shared<bool>(false);
+  auto best_of = std::make_shared<bool>(false), as_json = std::make_shared<bool>(false);
   command->add_option("--data", *data, "CSV or JSONL file with labels")->required();
   command->add_flag("--json", *as_json, "Print JSON");
   command->add_option("--rows", *rows, "Also write what the judge said of each row (JSONL)");
-  command->add_flag(
-      "--calibrate", *fits,
-      "Fit a temperature on these rows and write it beside the adapter (use rows that training did not see)");
+  command->add_option(
+      "--baselines-from", *baselines_from,
+      "Fit the baselines on the labelled pairs of this file, not by cross-validation on those of --data");
+  auto* calibrates =
+      command
+          ->add_option(
+              "--calibrate", *fits,
+              "Fit a temperature (the default), classes or style on these rows and write it beside the adapter "
+              "(use rows that training did not see)")
+          ->expected(0, 1);
   command->add_option(
       "--subset", *subset,
       "Column that names a subset for each row, with figures of each; default: 'subset' where it is there");
@@ -135,18 +143,21 @@ void add_eval_command(CLI::App& app) {
           "chosen one has the largest reward")
       ->excludes("--rows")
       ->excludes("--calibrate")
+      ->excludes("--baselines-from")
       ->excludes(other);
   command->callback([=] {
     if (*best_of) return evaluate_best_of(*arguments, *data, subset->empty() ? "subset" : *subset, *as_json);
+    // Without a kind, the word after --calibrate is a setting.
+    if (fits->find('=') != std::string::npos) arguments->overrides.push_back(std::exchange(*fits, ""));
+    const CalibrationKind kind = calibration_kind(fits->empty() ? "temperature" : *fits);
     JudgeOptions other_options{*against, std::nullopt, arguments->overrides, !arguments->no_temperature};
     if (!against_model->empty()) other_options.model = *against_model;
     // What is wrong with the second is told before the first works for long.
     if (!against->empty()) load_adapter(other_options);
     // The first is gone before the second opens: their models may not fit in memory together.
     auto opened = std::make_optional<Judge>(arguments->options());
-    Judge& judge = *opened;
-    const Recipe recipe = judge.recipe();
-    const double temperature = judge.temperature();
+    const Recipe recipe = opened->recipe();
+    const CalibrationKey key = opened->calibration_key();
     const auto names =
         subset_names(*data, subset->empty() ? std::nullopt : std::optional<std::string>(*subset), recipe);
     std::optional<Progress> progress;
@@ -154,8 +165,14 @@ void add_eval_command(CLI::App& app) {
       if (!progress) progress.emplace(total, "judge", "row");
       progress->update(done);
     };
-    FileEvaluation found = evaluate_file(judge, *data, arguments->swap_average, show);
+    FileEvaluation found =
+        evaluate_file(*opened, *data, arguments->swap_average,
+                      baselines_from->empty() ? std::nullopt : std::optional<std::filesystem::path>(*baselines_from), show);
     if (progress) progress->finish();
+    spdlog::info("{}", found.report.format());
+    tell_calibration(*opened, *arguments);
+    const Calibration* in_use = opened->calibration(arguments->swap_average);
+    const std::optional<Calibration> used = in_use != nullptr ? std::optional(*in_use) : std::nullopt;
     opened.reset();
     std::optional<SideBySide> side_by_side;
     if (!against->empty()) {
@@ -163,19 +180,17 @@ void add_eval_command(CLI::App& app) {
       side_by_side = evaluate_against(found, recipe, other_options, *data, arguments->swap_average, show);
       if (progress) progress->finish();
     }
-    spdlog::info("{}", found.report.format());
-    if (temperature != 1) spdlog::info("temperature {:.4f} (calibration.json)", temperature);
     // All rows as one subset: how often the preferred answer stands above the other.
     const SubsetScore pairs = score_subsets(found.rows, std::vector<std::string>(found.rows.size())).over_rows;
     if (*as_json) {
-      Json json = evaluation_json(found, temperature);
+      Json json = evaluation_json(found, used ? &*used : nullptr, *baselines_from);
       json["pairs"] = pairs.pairs;
       json["pair_accuracy"] = pairs.pair_accuracy;
       if (names) json["by_subset"] = subsets_json(evaluate_subsets(found, *names));
       if (side_by_side) json["against"] = side_by_side_json(*side_by_side, *against);
       fmt::print("{}\n", json.dump(2));
     } else {
-      fmt::print("{}", summary(found));
+      fmt::print("{}", summary(found, used.has_value(), *baselines_from));
       if (pairs.pairs > 0)
         fmt::print("\nthe preferred of two answers above the other: {:.4f} of {} rows whose label is no tie\n",
                    pairs.pair_accuracy, format_count(pairs.pairs));
@@ -183,7 +198,7 @@ void add_eval_command(CLI::App& app) {
       if (side_by_side) fmt::print("\n{}", format_side_by_side(*side_by_side, {arguments->adapter, *against}));
     }
     if (!rows->empty()) write_validation(*rows, 0, found.rows);
-    if (*fits) calibrate(found, *arguments, *data);
+    if (calibrates->count() > 0) calibrate(recipe, key, found, kind, *arguments, *data, *baselines_from);
   });
 }
 

@@ -85,6 +85,7 @@ void add_judge_command(CLI::App& app) {
       rows = pairs_from_input();
     }
     Judge judge(arguments->options());
+    tell_calibration(judge, *arguments);
     auto verdicts = judge.judge(rows, arguments->swap_average);
     for (size_t i = 0; i < rows.size(); ++i) {
       if (*as_json) {

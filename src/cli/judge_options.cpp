@@ -1,5 +1,6 @@
 #include "cli/judge_options.h"
 
+#include "base/log.h"
 #include "report/table.h"
 
 namespace gavel {
@@ -24,6 +25,13 @@ std::shared_ptr<JudgeArguments> add_judge_options(CLI::App& command, double swap
   command.add_flag("--no-temperature", arguments->no_temperature, "Ignore the adapter's calibration.json");
   command.add_option("settings", arguments->overrides, "section.key=value, over the adapter's recipe");
   return arguments;
+}
+
+void tell_calibration(const Judge& judge, const JudgeArguments& arguments) {
+  if (const Calibration* used = judge.calibration(arguments.swap_average))
+    spdlog::info("calibration.json: {}", used->describe());
+  if (const std::string warning = judge.calibration_warning(arguments.swap_average); !warning.empty())
+    spdlog::warn("{}", warning);
 }
 
 std::string flip_line(int64_t swapped_rows, int64_t flipped_rows) {

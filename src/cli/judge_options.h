@@ -23,6 +23,9 @@ struct JudgeArguments {
  * command. */
 std::shared_ptr<JudgeArguments> add_judge_options(CLI::App& command, double swap_average = 0);
 
+/** Logs what calibration the judge uses, and where it was fitted with another --swap-average. */
+void tell_calibration(const Judge& judge, const JudgeArguments& arguments);
+
 /** One line on how often the order of the answers decided; "" when no row was judged both ways. */
 std::string flip_line(int64_t swapped_rows, int64_t flipped_rows);
 

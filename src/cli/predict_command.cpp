@@ -32,7 +32,7 @@ void add_predict_command(CLI::App& app) {
   command->add_flag("--restart", *restart, "Begin anew instead of going on with an interrupted call's OUT.partial");
   command->callback([=] {
     Judge judge(arguments->options());
-    if (judge.temperature() != 1) spdlog::info("temperature {:.4f} (calibration.json)", judge.temperature());
+    tell_calibration(judge, *arguments);
     std::optional<Progress> progress;
     PredictOptions options{*data, *out, arguments->swap_average, *window, *restart};
     PredictResult result = predict_file(judge, options, [&](int64_t done, int64_t total) {

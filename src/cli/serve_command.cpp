@@ -120,6 +120,7 @@ void add_serve_command(CLI::App& app) {
     // A port that is taken is told before a model is loaded and compiled.
     if (options->port != 0) Service([](std::span<const PreferenceRow>) { return std::vector<Verdict>(); }, *options);
     Judge judge(arguments->options());
+    tell_calibration(judge, *arguments);
     options->rewards = judge.recipe().task == Recipe::TaskKind::kReward;
     auto rows = static_cast<int64_t>(options->queue.batch_pairs) * (arguments->swap_average > 0 ? 2 : 1);
     judge.use_shapes(serving_shapes(judge.recipe(), rows));

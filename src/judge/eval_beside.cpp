@@ -23,7 +23,7 @@ SideBySide evaluate_against(const FileEvaluation& found, const Recipe& recipe, c
                             const std::filesystem::path& path, double swap_average,
                             const std::function<void(int64_t, int64_t)>& progress) {
   Judge judge(other);
-  const FileEvaluation against = evaluate_file(judge, path, swap_average, progress);
+  const FileEvaluation against = evaluate_file(judge, path, swap_average, std::nullopt, progress);
   const bool ties = task_of(recipe)->ties() == Ties::kOutcome && task_of(judge.recipe())->ties() == Ties::kOutcome;
   return compare_rows(found.rows, against.rows, ties);
 }

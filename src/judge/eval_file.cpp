@@ -9,10 +9,22 @@ namespace {
 
 constexpr size_t kWindow = 4096;
 
-int64_t bytes_of(const std::vector<std::string>& turns) {
-  size_t bytes = 0;
-  for (const std::string& turn : turns) bytes += turn.size();
-  return static_cast<int64_t>(bytes);
+/** More rows' words would take gigabytes. */
+constexpr size_t kMostWordRows = 50'000;
+
+void add_baseline_row(std::vector<BaselineRow>& rows, const PreferenceRow& row) {
+  if (rows.size() == kMostWordRows)
+    for (BaselineRow& one : rows) std::vector<Term>().swap(one.words);
+  rows.push_back(baseline_row(row, rows.size() < kMostWordRows));
+}
+
+std::vector<BaselineRow> baseline_rows_of(const std::filesystem::path& path, const ReadOptions& read) {
+  RowStream stream(path, read);
+  std::vector<BaselineRow> rows;
+  std::vector<PreferenceRow> block;
+  while (stream.next_block(block))
+    for (const PreferenceRow& row : block) add_baseline_row(rows, row);
+  return rows;
 }
 
 std::array<double, 3> wide(const std::array<float, 3>& label) {
@@ -22,6 +34,7 @@ std::array<double, 3> wide(const std::array<float, 3>& label) {
 }  // namespace
 
 FileEvaluation evaluate_file(Judge& judge, const std::filesystem::path& path, double swap_average,
+                             const std::optional<std::filesystem::path>& baselines_from,
                              const std::function<void(int64_t, int64_t)>& progress) {
   ReadOptions read = read_options(judge.recipe(), Purpose::kTrain);
   if (read.format == Format::kScored)
@@ -30,10 +43,12 @@ FileEvaluation evaluate_file(Judge& judge, const std::filesystem::path& path, do
         "rewards; "
         "or give pairs of answers and their data.format=…",
         path.string());
+  // Before the long work, which a broken file would make idle.
+  const std::vector<BaselineRow> fit_on =
+      baselines_from ? baseline_rows_of(*baselines_from, read) : std::vector<BaselineRow>();
   const int64_t total = count_rows(path, read);
   RowStream stream(path, read);
   FileEvaluation found;
-  std::vector<TextLengths> lengths;
   std::vector<PreferenceRow> block, window;
   auto judge_window = [&] {
     auto before = static_cast<int64_t>(found.rows.size());
@@ -47,8 +62,7 @@ FileEvaluation evaluate_file(Judge& judge, const std::filesystem::path& path, do
       found.rows.push_back({row.id, row.source_row, verdict.length + verdict.length_b, turns, wide(row.label),
                             verdict.probabilities, verdict.rewards});
       found.calibration_rows.push_back({verdict.logits, verdict.swapped_logits, wide(row.label)});
-      lengths.push_back(
-          {bytes_of(row.prompt), bytes_of(row.response_a), bytes_of(row.response_b), turns, wide(row.label)});
+      add_baseline_row(found.baseline_rows, row);
       found.swapped_rows += verdict.swapped_logits.has_value();
       found.flipped_rows += verdict.flipped();
     }
@@ -62,7 +76,7 @@ FileEvaluation evaluate_file(Judge& judge, const std::filesystem::path& path, do
   if (!window.empty()) judge_window();
   found.report = stream.report();
   found.scores = score(found.rows);
-  found.lengths = length_baseline(lengths);
+  found.baselines = score_baselines(found.baseline_rows, fit_on);
   return found;
 }
 

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/file.h"
+#include "judge/calibration_key.h"
 #include "rows/cleaning.h"
 #include "setup/open_device.h"
 #include "setup/open_model.h"
@@ -54,7 +55,8 @@ bool Verdict::flipped() const {
 Judge::Judge(const JudgeOptions& options) : adapter_(options.adapter) {
   LoadedAdapter loaded = load_adapter(options);
   recipe_ = std::move(loaded.recipe);
-  temperature_ = loaded.temperature;
+  calibration_ = std::move(loaded.calibration);
+  base_ = loaded.files.path();
   tokenize_ = tokenize_options(recipe_, loaded.tokenizer);
   encoder_ = make_encoder(loaded.tokenizer);
   std::shared_ptr<pjrt::Client> client = open_device(recipe_);
@@ -69,12 +71,34 @@ Judge::Judge(const JudgeOptions& options) : adapter_(options.adapter) {
   shapes_.batch_sizes.push_back(recipe_.train.batch_size);
 }
 
+const Calibration* Judge::calibration(double swap_average) const {
+  // A reward is never judged both ways.
+  return calibration_.for_swap(engine_->options().task->texts_per_row() == 2 ? 0 : swap_average);
+}
+
+std::string Judge::calibration_warning(double swap_average) const {
+  const Calibration* used = calibration(swap_average);
+  const bool one_order_alone = engine_->options().task->texts_per_row() == 2;
+  if (used == nullptr || one_order_alone || used->swap_average == swap_average) return "";
+  return fmt::format(
+      "calibration.json ({}) was fitted with --swap-average {:g} and is used with {:g}: fit one for that with gavel "
+      "eval "
+      "--calibrate {} --swap-average {:g}",
+      used->describe(), used->swap_average, swap_average, calibration_name(used->kind), swap_average);
+}
+
+CalibrationKey Judge::calibration_key() const {
+  return gavel::calibration_key(adapter_, base_, recipe_);
+}
+
 std::string Judge::fingerprint() const {
   uint64_t weights = hash_text(MappedFile::open(adapter_ / "adapter_model.safetensors")->text(), 1);
   Recipe settings = recipe_;
   settings.output.clear();
-  return fmt::format("{:016x}-{:016x}-{}", weights,
-                     hash_text(to_yaml(settings) + read_text(adapter_ / "adapter_config.json"), 2), temperature_);
+  const std::string calibration = calibration_.empty() ? "" : read_text(adapter_ / "calibration.json");
+  return fmt::format("{:016x}-{:016x}-{:016x}", weights,
+                     hash_text(to_yaml(settings) + read_text(adapter_ / "adapter_config.json"), 2),
+                     hash_text(calibration, 3));
 }
 
 BatchOptions Judge::options_for(int64_t rows) const {
@@ -149,6 +173,16 @@ std::vector<Verdict> Judge::judge(std::span<const PreferenceRow> rows, double sw
     };
   };
 
+  const Calibration* calibration = this->calibration(swap_average);
+  std::vector<SurfaceFeatures> surface(rows.size());
+  if (calibration != nullptr && calibration->kind == CalibrationKind::kStyle)
+    for (size_t i = 0; i < rows.size(); ++i) surface[i] = surface_features(rows[i]);
+  auto settle = [&](size_t i) {
+    Verdict& verdict = verdicts[i];
+    verdict.probabilities = (calibration == nullptr ? Calibration{} : *calibration)
+                                .apply(verdict.logits, verdict.swapped_logits, surface[i]);
+  };
+
   std::vector<PreferenceRow> first(rows.begin(), rows.end());
   bool all = swaps == rows.size();
   // All of them can share batches with their exchanges.
@@ -162,17 +196,15 @@ std::vector<Verdict> Judge::judge(std::span<const PreferenceRow> rows, double sw
     verdicts[i].length = noted[i].length;
     verdicts[i].full_length = noted[i].full_length;
     verdicts[i].length_b = noted[i].length_b;
-    verdicts[i].probabilities = softmax(verdicts[i].logits, temperature_);
+    settle(i);
   }
 
-  auto take_swapped = [&](Verdict& verdict, const Outcome& exchanged) {
-    const Outcome logits = engine_->options().task->swapped(exchanged);
-    verdict.swapped_logits = logits;
-    auto other = softmax(logits, temperature_);
-    for (size_t k = 0; k < 3; ++k) verdict.probabilities[k] = (verdict.probabilities[k] + other[k]) / 2;
+  auto take_swapped = [&](size_t i, const Outcome& exchanged) {
+    verdicts[i].swapped_logits = engine_->options().task->swapped(exchanged);
+    settle(i);
   };
   if (all) {
-    for (size_t i = 0; i < rows.size(); ++i) take_swapped(verdicts[i], judgement.logits[rows.size() + i]);
+    for (size_t i = 0; i < rows.size(); ++i) take_swapped(i, judgement.logits[rows.size() + i]);
   } else if (swaps > 0) {
     std::vector<size_t> order(rows.size());
     std::iota(order.begin(), order.end(), size_t{0});
@@ -182,7 +214,7 @@ std::vector<Verdict> Judge::judge(std::span<const PreferenceRow> rows, double sw
     std::vector<PreferenceRow> exchanged;
     for (size_t i = 0; i < swaps; ++i) exchanged.push_back(swapped(rows[order[i]]));
     Judgement again = judge_once(std::move(exchanged), nullptr, pass_done(rows.size()));
-    for (size_t i = 0; i < swaps; ++i) take_swapped(verdicts[order[i]], again.logits[i]);
+    for (size_t i = 0; i < swaps; ++i) take_swapped(order[i], again.logits[i]);
   }
   return verdicts;
 }

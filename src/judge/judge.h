@@ -15,7 +15,8 @@ namespace gavel {
 
 /** What a judge says of one pair, always in the order {A, B, tie}. */
 struct Verdict {
-  /** softmax(logits / temperature); the mean of both ways' where the pair was also judged with A and B exchanged. */
+  /** softmax(logits), and the mean of both ways' where the pair was also judged with A and B exchanged; or what the
+   * calibration makes of both. */
   Outcome probabilities{};
   Outcome logits{};
   /** Logits of the pair with A and B exchanged, in the order A, B, tie of the pair itself. */
@@ -48,9 +49,14 @@ class Judge {
   explicit Judge(const JudgeOptions& options);
 
   const Recipe& recipe() const { return recipe_; }
-  double temperature() const { return temperature_; }
-  /** A hash of the adapter's weights and config and of the settings, and the temperature. The content of the base model
-   * and of the tokenizer is not in it. */
+  /** What is done to answers where this share of rows is judged both ways; nothing = they stay as they are. */
+  const Calibration* calibration(double swap_average) const;
+  /** One line where that calibration was fitted to another share; else "". */
+  std::string calibration_warning(double swap_average) const;
+  /** What a calibration that is fitted now belongs to. */
+  CalibrationKey calibration_key() const;
+  /** A hash of the adapter's weights and config, of the settings and of the calibration. The content of the base model and
+   * of the tokenizer is not in it. */
   std::string fingerprint() const;
 
   /** Judges the rows, in order. `swap_average`: share of the rows, the most uncertain first (by the distance of the two
@@ -72,7 +78,8 @@ class Judge {
   Recipe recipe_;
   std::filesystem::path adapter_;
   JudgeShapes shapes_;
-  double temperature_ = 1;
+  std::filesystem::path base_;
+  CalibrationFile calibration_;
   TokenizeOptions tokenize_;
   TextEncoder encoder_;
   std::unique_ptr<Engine> engine_;

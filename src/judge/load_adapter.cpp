@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
-#include "judge/calibration.h"
+#include "judge/calibration_key.h"
 #include "setup/open_model.h"
 #include "setup/run_options.h"
 
@@ -30,15 +30,31 @@ Recipe recipe_of(const JudgeOptions& options, const PeftConfig& adapter) {
   return parse_recipe("", options.adapter.string(), overrides);
 }
 
+/** Empties a calibration that was fitted for something else. */
+void check_calibration(CalibrationFile& calibration, const fs::path& adapter, const fs::path& base,
+                       const Recipe& recipe) {
+  if (!calibration.fitted_for) {
+    spdlog::warn(
+        "{}/calibration.json does not say which weights and settings it was fitted for; it is used all the same",
+        adapter.string());
+    return;
+  }
+  const std::string mismatch = calibration_mismatch(*calibration.fitted_for, calibration_key(adapter, base, recipe));
+  if (mismatch.empty()) return;
+  spdlog::warn("{}/calibration.json is not used: it was fitted for {}; fit it anew with gavel eval --calibrate",
+               adapter.string(), mismatch);
+  calibration = {};
+}
+
 }  // namespace
 
 LoadedAdapter load_adapter(const JudgeOptions& options) {
   const PeftConfig adapter = PeftConfig::read(options.adapter);
   const bool has_own_recipe = fs::exists(options.adapter / "recipe.yaml");
   Recipe recipe = recipe_of(options, adapter);
-  double temperature = 1;
-  if (options.use_temperature)
-    if (auto calibration = read_calibration(options.adapter)) temperature = calibration->temperature;
+  // Before the model: a broken file is told at once.
+  std::optional<CalibrationFile> calibration;
+  if (options.use_temperature) calibration = read_calibration(options.adapter);
   std::optional<ModelFiles> files;
   ModelConfig config = load_config(recipe, files);
   if (!files) fail("{}: model.random_init is set: there is no base model to judge with", options.adapter.string());
@@ -60,7 +76,9 @@ LoadedAdapter load_adapter(const JudgeOptions& options) {
   if (recipe.task == Recipe::TaskKind::kReward)
     recipe.reward.ties = weights.config.learns_tie ? Recipe::RewardTies::kDavidson : Recipe::RewardTies::kNone;
   Tokenizer tokenizer = load_tokenizer(recipe, config);
-  return {std::move(recipe), has_own_recipe, std::move(*files), std::move(tokenizer), std::move(weights), temperature};
+  if (calibration) check_calibration(*calibration, options.adapter, files->path(), recipe);
+  return {std::move(recipe), has_own_recipe, std::move(*files), std::move(tokenizer), std::move(weights),
+          calibration.value_or(CalibrationFile{})};
 }
 
 }  // namespace gavel

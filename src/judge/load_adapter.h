@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "io/model_files.h"
+#include "judge/calibration.h"
 #include "model/combine.h"
 #include "recipe/recipe.h"
 #include "text/tokenizer.h"
@@ -19,7 +20,7 @@ struct JudgeOptions {
   std::optional<std::string> model;
   /** "section.key=value" over the adapter's recipe. */
   std::vector<std::string> overrides;
-  /** Whether the temperature of calibration.json beside the adapter is used. */
+  /** Whether calibration.json beside the adapter is used. */
   bool use_temperature = true;
 };
 
@@ -32,7 +33,8 @@ struct LoadedAdapter {
   ModelFiles files;
   Tokenizer tokenizer;
   LoadedAdapterWeights weights;
-  double temperature = 1;
+  /** Empty where there is none, or it was fitted for something else, which a line of the log tells. */
+  CalibrationFile calibration;
 };
 
 /** Throws Error naming the file when something is missing, damaged, or does not belong together. */

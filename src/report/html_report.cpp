@@ -379,6 +379,8 @@ std::string report_html(const std::vector<RecordedRun>& runs, const ReportOption
                                         runs[i].validation.rows[0].rewards ? "reward" : "judge", of,
                                         format_count(scores[i]->rows), format_count(runs[i].validation.step)),
                             validation_details(runs[i], *scores[i], options));
+    if (const std::string cards = html::calibration_cards(runs[i].calibration); !cards.empty())
+      body += html::section("Calibration" + of, "<div class=\"cards\">" + cards + "</div>");
     body += html::section("Settings and versions" + of, facts_tables(runs[i], !scores[i] || scores[i]->ties));
   }
   std::string under =

@@ -45,6 +45,36 @@ std::string group_table(const std::vector<GroupScore>& groups) {
   return table({"", "rows", "log loss", "accuracy"}, rows);
 }
 
+std::string calibration_cards(const nlohmann::ordered_json& calibration) {
+  std::string out;
+  auto text = [](const nlohmann::ordered_json& value) {
+    return escape_markup(value.is_string() ? value.get<std::string>() : value.is_number() ? value.dump() : "?");
+  };
+  for (const auto& [key, title] : {std::pair{"one_order", "one order"}, {"both_orders", "both orders averaged"}}) {
+    if (!calibration.is_object() || !calibration.contains(key) || !calibration[key].is_object()) continue;
+    const auto& one = calibration[key];
+    auto member = [&](const char* name) { return one.contains(name) ? text(one[name]) : std::string("?"); };
+    std::vector<std::vector<std::string>> rows;
+    for (const char* list : {"log_loss", "baselines"}) {
+      if (!one.contains(list) || !one[list].is_array()) continue;
+      for (const auto& figure : one[list]) {
+        if (!figure.is_object()) continue;
+        auto value = [&](const char* name) {
+          return figure.contains(name) && figure[name].is_number() ? number(figure[name].get<double>(), 4)
+                                                                   : std::string("–");
+        };
+        std::string name = figure.contains("name") ? text(figure["name"]) : "?";
+        if (std::string_view(list) == "log_loss") name = name == "none" ? "the judge as it is" : "the judge, " + name;
+        rows.push_back({name, value("in_sample"), value("cross_validated")});
+      }
+    }
+    out += html::card(fmt::format("<h3>{}, for {}</h3><p>fitted to {} rows of {}</p>", member("kind"), title,
+                                  member("rows"), member("data")) +
+                      html::table({"", "log loss in sample", "cross-validated"}, rows));
+  }
+  return out;
+}
+
 std::string row_list(const std::vector<JudgedRow>& rows, const std::map<int64_t, RowTexts>& texts, bool ties) {
   constexpr const char* kClasses[] = {"a", "b", "t"};
   std::string out = "<div class=\"rows\">";

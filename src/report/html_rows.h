@@ -17,6 +17,10 @@ std::string class_table(const Scores& scores);
 /** Rows, log loss and accuracy of each group. */
 std::string group_table(const std::vector<GroupScore>& groups);
 
+/** Of calibration.json: what each calibration in it is and what it adds, in sample and on rows held out, beside the
+ * baselines; "" where it tells nothing of that. */
+std::string calibration_cards(const nlohmann::ordered_json& calibration);
+
 /** Rows with their probabilities; a row whose texts are known can be unfolded to read them. `ties`: a tie is an outcome. */
 std::string row_list(const std::vector<JudgedRow>& rows, const std::map<int64_t, RowTexts>& texts, bool ties);
 

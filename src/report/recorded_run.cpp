@@ -49,6 +49,11 @@ RecordedRun read_run(const fs::path& folder) {
     if (!json.is_object()) fail("{}: expected a JSON object", path.string());
     run.info = std::move(json);
   });
+  part("calibration.json", [&](const fs::path& path) {
+    auto json = nlohmann::ordered_json::parse(read_text(path), nullptr, false);
+    if (!json.is_object()) fail("{}: expected a JSON object", path.string());
+    run.calibration = std::move(json);
+  });
   return run;
 }
 

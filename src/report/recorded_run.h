@@ -19,9 +19,10 @@ struct RecordedRun {
   ValidationRows validation;
   /** The logit of a tie that a reward learnt, of reward.json. */
   std::optional<double> tie_logit;
-  std::string recipe;              // YAML
-  nlohmann::ordered_json info;     // run.json; an object
-  std::vector<std::string> notes;  // what could not be read, and why
+  std::string recipe;                  // YAML
+  nlohmann::ordered_json info;         // run.json; an object
+  nlohmann::ordered_json calibration;  // calibration.json; an object, or null
+  std::vector<std::string> notes;      // what could not be read, and why
 };
 
 /** Reads a run's folder. Throws Error when there is neither metrics.jsonl nor recipe.yaml, so that it is no run. */

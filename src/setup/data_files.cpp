@@ -78,6 +78,18 @@ std::optional<DataSource> valid_file(const Recipe& recipe, Purpose purpose) {
   return DataSource{*file, read_options(recipe, purpose)};
 }
 
+bool is_train_file(const Recipe& recipe, const fs::path& path) {
+  try {
+    const std::vector<TrainFile> files = train_files(recipe, Purpose::kPredict);
+    return std::any_of(files.begin(), files.end(), [&](const TrainFile& file) {
+      std::error_code ignored;
+      return fs::equivalent(path, file.source.path, ignored);
+    });
+  } catch (const Error&) {
+    return false;  // they are no longer there
+  }
+}
+
 bool train_files_exist(const Recipe& recipe) {
   try {
     const std::vector<TrainFile> files = train_files(recipe, Purpose::kTrain);

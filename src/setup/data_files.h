@@ -26,6 +26,8 @@ std::optional<DataSource> valid_file(const Recipe& recipe, Purpose purpose);
 
 /** Whether all files of data.train are there. */
 bool train_files_exist(const Recipe& recipe);
+/** Whether `path` is one of the files of data.train. */
+bool is_train_file(const Recipe& recipe, const std::filesystem::path& path);
 /** Whether all files of data.train have columns of votes. */
 bool has_votes(const Recipe& recipe);
 

@@ -361,6 +361,25 @@ class TrainingRun {
         "saved {}: adapter, tokenizer, recipe.yaml, run.json, metrics.jsonl, loss.svg, report.html, checkpoints",
         folder_.path().string());
     display_.event(stopped_early ? "stopped" : "finished", {{"step", state.step}, {"path", folder_.path().string()}});
+    warn_if_worse_than_shares();
+  }
+
+  /** A run that loses against one number for each outcome has learnt nothing that holds on other rows. */
+  void warn_if_worse_than_shares() {
+    if (!valid_) return;
+    const RunState& state = loop_->state();
+    const double found = recipe_.train.load_best_at_end && state.best ? state.best->log_loss : loop_->valid_log_loss();
+    const double shares = constant_log_loss(valid_->dataset());
+    if (!(found > shares)) return;
+    const bool judges = recipe_.task == Recipe::TaskKind::kJudge;
+    std::string try_this = "more rows or epochs, another train.learning_rate";
+    if (!recipe_.train.load_best_at_end) try_this += ", train.load_best_at_end";
+    if (judges && recipe_.data.swap == Swap::kNone) try_this += ", data.swap: random";
+    if (judges) try_this += ", task: reward (needs fewer pairs)";
+    display_.warn(
+        fmt::format("on the validation rows this run's log loss of {:.4f} is worse than always answering their label "
+                    "shares, {:.4f}; try {}",
+                    found, shares, try_this));
   }
 
   /** Brings run.json and the report to the run's state; what goes wrong with them does not end it. */

@@ -86,9 +86,7 @@ TEST_F(JudgeCommands, PredictGoesOnWhereItWasStopped) {
   // Half a window's text is left behind, as a kill while writing does.
   predict_and_stop(judge, options);
   EXPECT_FALSE(fs::exists(file("two.csv")));
-  {
-    std::ofstream(file("two.csv.partial"), std::ios::app) << "torn,0.1";
-  }
+  { std::ofstream(file("two.csv.partial"), std::ios::app) << "torn,0.1"; }
   PredictResult result = predict_file(judge, options);
   EXPECT_EQ(result.resumed_rows, 4);
   EXPECT_EQ(result.rows, 12);
@@ -175,11 +173,106 @@ TEST_F(JudgeCommands, CalibrationIsWrittenAndUsed) {
   EXPECT_LT(after["log_loss"].get<double>(), before["log_loss"].get<double>());
   EXPECT_EQ(after["accuracy"], before["accuracy"]);
   EXPECT_EQ(json_of({"--no-temperature"})["log_loss"], before["log_loss"]);
-  EXPECT_EQ(before["length_baseline"]["fitted_on"], "this file, five-fold cross-validation");
+  EXPECT_EQ(before["baselines"][1]["name"], "lengths");
+  EXPECT_EQ(before["baselines"][1]["fitted_on"], "this file, five-fold cross-validation");
+  const auto& shares = before["baselines"][0];
+  EXPECT_NEAR(shares["gain"].get<double>(), shares["log_loss"].get<double>() - before["log_loss"].get<double>(), 1e-9);
+  EXPECT_NEAR(shares["gain_in_errors"].get<double>(),
+              shares["gain"].get<double>() / shares["standard_error"].get<double>(), 1e-9);
   EXPECT_NEAR(before["constant_baseline"]["log_loss"].get<double>(), 1.09, 0.05);
 
   write_file(file("run") / "calibration.json", "{\"temperature\": 0}");
   EXPECT_THAT(error_of({"eval", "--adapter", adapter(), "--data", test_data()}), HasSubstr("calibration.json"));
+}
+
+TEST_F(JudgeCommands, StyleIsFittedUsedEverywhereAndTurnedOff) {
+  const std::string data = file("train.csv").string();
+  auto eval_json = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"eval", "--adapter", adapter(), "--data", data, "--json"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return nlohmann::json::parse(output_of(arguments));
+  };
+  const std::string plain = predict("plain.csv");
+  auto before = eval_json({"--calibrate", "style", "--baselines-from", test_data()});
+  EXPECT_EQ(before["baselines"][1]["fitted_on"], test_data());
+  const auto written = nlohmann::json::parse(read_text(file("run") / "calibration.json"));
+  EXPECT_EQ(written["version"], 2);
+  EXPECT_EQ(written["one_order"]["kind"], "style");
+  ASSERT_EQ(written["one_order"]["log_loss"].size(), 4u);
+  // What eval then says is what was written: the weights are applied as they were fitted.
+  auto after = eval_json({});
+  EXPECT_EQ(after["calibration_used"], "style");
+  EXPECT_NEAR(after["log_loss"].get<double>(), written["one_order"]["log_loss"][3]["in_sample"].get<double>(), 1e-6);
+  EXPECT_NEAR(before["log_loss"].get<double>(), written["one_order"]["log_loss"][0]["in_sample"].get<double>(), 1e-9);
+  EXPECT_EQ(eval_json({"--no-temperature"})["log_loss"], before["log_loss"]);
+  EXPECT_NE(predict("styled.csv"), plain);
+  EXPECT_EQ(predict("off.csv", {"--no-temperature"}), plain);
+  EXPECT_THAT(output_of({"eval", "--adapter", adapter(), "--data", data}),
+              HasSubstr("without calibration.json: log loss"));
+  // Exchanging the answers exchanges what averaging both orders says.
+  Judge judge(judge_options());
+  std::vector<PreferenceRow> rows = read_preferences(file("test.csv"), ReadOptions{}).rows, exchanged;
+  for (const PreferenceRow& row : rows) exchanged.push_back(swapped(row));
+  auto there = judge.judge(rows, 1), back = judge.judge(exchanged, 1);
+  for (size_t i = 0; i < rows.size(); ++i) EXPECT_NEAR(there[i].probabilities[0], back[i].probabilities[1], 1e-5);
+  // One for both orders is kept beside it.
+  ASSERT_EQ(run({"eval", "--adapter", adapter(), "--data", data, "--swap-average", "1", "--calibrate", "classes"}), 0);
+  const auto both = nlohmann::json::parse(read_text(file("run") / "calibration.json"));
+  EXPECT_EQ(both["both_orders"]["kind"], "classes");
+  EXPECT_EQ(both["one_order"], written["one_order"]);
+  // The report shows what it adds.
+  ASSERT_EQ(run({"report", adapter()}), 0);
+  EXPECT_THAT(
+      read_text(file("run") / "report.html"),
+      AllOf(HasSubstr("the judge, style"), HasSubstr("both orders averaged"), HasSubstr("style features alone")));
+  EXPECT_THAT(error_of({"eval", "--adapter", adapter(), "--data", data, "--calibrate", "shape"}),
+              HasSubstr("temperature, classes or style"));
+}
+
+TEST_F(JudgeCommands, ACalibrationForSomethingElseIsNamedAndNotUsed) {
+  auto warnings_of = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {
+        "predict", "--adapter", adapter(), "--data", test_data(), "--out", file("out.csv").string(), "--restart"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(run(arguments), 0);
+    return testing::internal::GetCapturedStderr();
+  };
+  const std::string plain = predict("plain.csv");
+  // A setting after --calibrate is none of its kinds.
+  ASSERT_EQ(run({"eval", "--adapter", adapter(), "--data", test_data(), "--calibrate", "data.max_length=48"}), 0);
+  EXPECT_EQ(warnings_of({}), "");
+  EXPECT_NE(read_text(file("out.csv")), plain);
+  EXPECT_THAT(warnings_of({"--swap-average", "1"}),
+              AllOf(HasSubstr("fitted with --swap-average 0 and is used with 1"), HasSubstr("calibration.json")));
+  EXPECT_THAT(warnings_of({"data.max_length=40"}), HasSubstr("not used: it was fitted for data.max_length: 48"));
+  // Other weights under the same name.
+  ASSERT_EQ(run({"train", file("recipe.yaml").string(), "train.max_steps=2", "output=" + file("other").string()}), 0);
+  fs::copy_file(file("other") / "adapter_model.safetensors", file("run") / "adapter_model.safetensors",
+                fs::copy_options::overwrite_existing);
+  EXPECT_THAT(warnings_of({}), HasSubstr("not used: it was fitted for other weights of the adapter"));
+  const std::string uncalibrated = read_text(file("out.csv"));
+  warnings_of({"--no-temperature"});
+  EXPECT_EQ(read_text(file("out.csv")), uncalibrated);
+}
+
+TEST_F(JudgeCommands, TrainingThatEndsWorseThanTheLabelSharesSaysSo) {
+  auto warnings_of = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"train", file("recipe.yaml").string(), "output=" + file("again").string()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    fs::remove_all(file("again"));
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(run(arguments), 0);
+    return testing::internal::GetCapturedStderr();
+  };
+  // Labels 4, 5 and 3 of 12: the shares have -(4 ln 4/12 + 5 ln 5/12 + 3 ln 3/12) / 12 = 1.0776.
+  const std::string text = warnings_of({"train.max_steps=3"});
+  EXPECT_THAT(text, AllOf(HasSubstr("worse than always answering their label shares, 1.0776"),
+                          HasSubstr("train.load_best_at_end"), HasSubstr("task: reward")));
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
+  // Judged on the rows that it learns by heart.
+  EXPECT_THAT(warnings_of({"train.epochs=12", "data.valid=" + file("train.csv").string()}),
+              Not(HasSubstr("label shares")));
 }
 
 TEST_F(JudgeCommands, EvalTellsItsFigures) {

@@ -7,8 +7,6 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/random.h"
-#include "report/length_baseline.h"
 #include "report/validation_file.h"
 
 namespace gavel {
@@ -53,33 +51,6 @@ TEST(Scores, OddRows) {
   EXPECT_TRUE(scores.by_turns.empty());
   EXPECT_THAT(format_scores(scores), testing::HasSubstr("-"));
   EXPECT_THROW(score({}), Error);
-}
-
-TEST(LengthBaseline, FindsThatLongerAnswersWinAndNothingWhereThereIsNothing) {
-  Random random(7);
-  std::vector<TextLengths> rows, noise;
-  for (int i = 0; i < 600; ++i) {
-    TextLengths r{static_cast<int64_t>(random.below(500)), static_cast<int64_t>(random.below(3000)),
-                  static_cast<int64_t>(random.below(3000))};
-    bool longer = random.uniform() < 0.9;
-    r.label = (r.response_a > r.response_b) == longer ? std::array<double, 3>{1, 0, 0} : std::array<double, 3>{0, 1, 0};
-    rows.push_back(r);
-    r.label = {0, 0, 0};
-    r.label[random.below(3)] = 1;
-    noise.push_back(r);
-  }
-  BaselineScore found = length_baseline(rows), nothing = length_baseline(noise);
-  EXPECT_GT(found.accuracy, 0.85);
-  EXPECT_LT(found.log_loss, 0.5);  // the constant answer has 0.69; it is linear in logarithms, so not 0.33
-  EXPECT_NEAR(nothing.log_loss, std::log(3), 0.05);
-  EXPECT_TRUE(std::isnan(length_baseline(std::span(rows).subspan(0, 9)).log_loss));
-  // A few rows are not learnt by heart: lengths that say nothing cost little more than knowing nothing.
-  double of_few = 0;
-  for (size_t i = 0; i < 30; ++i) of_few += length_baseline(std::span(noise).subspan(20 * i, 20)).log_loss / 30;
-  EXPECT_NEAR(of_few, std::log(3), 0.15);
-  // Equal lengths leave no feature to scale.
-  std::vector<TextLengths> same(20, TextLengths{1, 1, 1, 1, {1, 0, 0}});
-  EXPECT_TRUE(std::isfinite(length_baseline(same).log_loss));
 }
 
 TEST(ValidationFile, ComesBackAndNamesWhatIsBroken) {
