@@ -20,6 +20,11 @@ void add_train_command(CLI::App& app) {
                     "Go on from the newest whole checkpoint in the output folder (same as train.resume=auto)");
   command->add_flag("--allow-changes", given->run.allow_changes,
                     "Resume although settings, data or the base model are not what they were");
+  command
+      ->add_option("--until", given->run.until_step,
+                   "Stop after this step with an evaluation and a checkpoint, to go on later with --resume; the learning "
+                   "rate's schedule stays that of the whole run")
+      ->check(CLI::PositiveNumber);
   command->add_flag("--json", given->run.json,
                     "JSON lines on standard output (the lines of metrics.jsonl, and events) instead of progress");
   command->footer("Settings and their defaults:\n" + recipe_help());
