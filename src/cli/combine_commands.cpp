@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/commands.h"
+#include "judge/average_folders.h"
 #include "judge/load_adapter.h"
 #include "report/table.h"
 
@@ -66,34 +67,10 @@ void add_average_command(CLI::App& app) {
       ->check(CLI::IsMember({"exact", "factors"}));
   command->callback([=] {
     refuse_full(*out);
-    std::vector<LoadedAdapterWeights> all;
-    std::optional<LoadedAdapter> first;
-    for (const std::string& folder : *adapters) {
-      JudgeOptions options{folder, std::nullopt, {}, false};
-      if (!model->empty()) options.model = *model;
-      LoadedAdapter loaded = load_adapter(options);
-      if (first && loaded.recipe.model.path != first->recipe.model.path)
-        fail(
-            "{}: its base model is {}, that of {} is {}; adapters of different models have no mean (--model "
-            "when they are the same)",
-            folder, loaded.recipe.model.path, adapters->front(), first->recipe.model.path);
-      all.push_back(loaded.weights);
-      if (!first) first = std::move(loaded);
-    }
-    LoadedAdapterWeights mean = average_adapters(first->files.spec(), all, parse_average_method(*method));
-    make_folder(*out);
-    Recipe recipe = first->recipe;
-    recipe.lora.r = mean.config.lora.r;
-    recipe.lora.lora_alpha = mean.config.lora.lora_alpha;
-    recipe.lora.use_rslora = mean.config.lora.use_rslora;
-    recipe.lora.target_modules = mean.config.lora.target_modules;
-    recipe.model.tokenizer.reset();
-    recipe.output = *out;
-    save_adapter(*out, first->files.spec(), mean.config, mean.values);
-    first->tokenizer.save(*out);
-    write_file(fs::path(*out) / "recipe.yaml", to_yaml(recipe));
-    spdlog::info("wrote {}: the mean of {} adapters, rank {}", *out, adapters->size(),
-                 format_count(mean.config.lora.r));
+    const std::vector<fs::path> folders(adapters->begin(), adapters->end());
+    const int64_t rank = average_folders(folders, model->empty() ? std::nullopt : std::optional(*model), *out,
+                                         parse_average_method(*method));
+    spdlog::info("wrote {}: the mean of {} adapters, rank {}", *out, adapters->size(), format_count(rank));
   });
 }
 

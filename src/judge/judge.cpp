@@ -5,6 +5,8 @@
 #include <numeric>
 
 #include "base/file.h"
+#include "judge/calibration.h"
+#include "judge/ensemble.h"
 #include "rows/cleaning.h"
 #include "setup/open_device.h"
 #include "setup/open_model.h"
@@ -22,6 +24,28 @@ size_t largest(const Outcome& values) {
 double margin(Outcome p) {
   std::sort(p.begin(), p.end());
   return p[2] - p[1];
+}
+
+/** Judges of an ensemble read the same text and have their adapters in the same places. */
+void require_fitting(const LoadedAdapter& first, const LoadedAdapter& other, const std::filesystem::path& first_folder,
+                     const std::filesystem::path& folder) {
+  auto differs = [&](const std::string& what, const std::string& theirs, const std::string& its) {
+    fail("{}: {} is {}, in {} it is {}; judges of one ensemble need the same", folder.string(), what, its,
+         first_folder.string(), theirs);
+  };
+  auto values = recipe_values(first.recipe), others = recipe_values(other.recipe);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const auto& [key, value] = values[i];
+    const bool read_by_judges = key == "task" || key.starts_with("model.") || key == "data.template" ||
+                                key == "data.max_length" || key == "data.truncation" ||
+                                key == "data.proportional_shares";
+    // The tokenizer beside each adapter is named here, and was written by its run.
+    if (read_by_judges && key != "model.tokenizer" && value != others[i].second) differs(key, value, others[i].second);
+  }
+  if (!(first.weights.config.lora == other.weights.config.lora) ||
+      first.weights.config.learns_tie != other.weights.config.learns_tie)
+    differs("the adapter", fmt::format("of rank {}", first.weights.config.lora.r),
+            fmt::format("of rank {}, or has other modules or scaling", other.weights.config.lora.r));
 }
 
 }  // namespace
@@ -50,10 +74,25 @@ bool Verdict::flipped() const {
   return swapped_logits && largest(logits) != largest(*swapped_logits);
 }
 
-Judge::Judge(const JudgeOptions& options) : adapter_(options.adapter) {
-  LoadedAdapter loaded = load_adapter(options);
-  recipe_ = std::move(loaded.recipe);
+Judge::Judge(const JudgeOptions& options) : adapters_(ensemble_members(options.adapter)) {
+  const bool ensemble = !adapters_.empty();
+  if (!ensemble) adapters_.push_back(options.adapter);
+  auto load = [&](const std::filesystem::path& folder) {
+    return load_adapter({folder, options.model, options.overrides, options.use_temperature && !ensemble});
+  };
+  LoadedAdapter loaded = load(adapters_.front());
+  recipe_ = loaded.recipe;
   temperature_ = loaded.temperature;
+  if (ensemble) {
+    if (options.use_temperature)
+      if (auto calibration = read_calibration(options.adapter)) temperature_ = calibration->temperature;
+    members_.push_back(loaded.weights.values);
+    for (size_t i = 1; i < adapters_.size(); ++i) {
+      LoadedAdapter member = load(adapters_[i]);
+      require_fitting(loaded, member, adapters_.front(), adapters_[i]);
+      members_.push_back(std::move(member.weights.values));
+    }
+  }
   tokenize_ = tokenize_options(recipe_, loaded.tokenizer);
   encoder_ = make_encoder(loaded.tokenizer);
   std::shared_ptr<pjrt::Client> client = open_device(recipe_);
@@ -68,11 +107,15 @@ Judge::Judge(const JudgeOptions& options) : adapter_(options.adapter) {
 }
 
 std::string Judge::fingerprint() const {
-  uint64_t weights = hash_text(MappedFile::open(adapter_ / "adapter_model.safetensors")->text(), 1);
   Recipe settings = recipe_;
   settings.output.clear();
-  return fmt::format("{:016x}-{:016x}-{}", weights,
-                     hash_text(to_yaml(settings) + read_text(adapter_ / "adapter_config.json"), 2), temperature_);
+  std::string weights, configs;
+  for (const std::filesystem::path& folder : adapters_) {
+    weights +=
+        fmt::format("{:016x}-", hash_text(MappedFile::open(folder / "adapter_model.safetensors")->text(), 1));
+    configs += read_text(folder / "adapter_config.json");
+  }
+  return fmt::format("{}{:016x}-{}", weights, hash_text(to_yaml(settings) + configs, 2), temperature_);
 }
 
 BatchOptions Judge::options_for(int64_t rows) const {
@@ -94,7 +137,27 @@ Judgement Judge::judge_once(std::vector<PreferenceRow> rows, std::vector<Verdict
       (*lengths)[i].length = batcher.dataset().length(static_cast<int64_t>(i));
       (*lengths)[i].full_length = batcher.dataset().full_length(static_cast<int64_t>(i));
     }
-  return judge_dataset(*engine_, batcher, done);
+  return members_.empty() ? judge_dataset(*engine_, batcher, done) : judge_by_all(batcher, done);
+}
+
+Judgement Judge::judge_by_all(const Batcher& batcher, const RowsDone& done) {
+  const auto count = static_cast<double>(members_.size());
+  Judgement mean;
+  for (size_t k = 0; k < members_.size(); ++k) {
+    engine_->set_trainable(members_[k]);
+    const int64_t before = static_cast<int64_t>(k) * batcher.dataset().num_rows();
+    const Judgement own = judge_dataset(*engine_, batcher, [&](int64_t rows) {
+      if (done) done((before + rows) / static_cast<int64_t>(members_.size()));
+    });
+    mean.probabilities.resize(own.probabilities.size());
+    mean.rewards.resize(own.rewards.size());
+    for (size_t i = 0; i < own.probabilities.size(); ++i)
+      for (size_t c = 0; c < 3; ++c) mean.probabilities[i][c] += own.probabilities[i][c] / count;
+    for (size_t i = 0; i < own.rewards.size(); ++i)
+      for (size_t side = 0; side < 2; ++side) mean.rewards[i][side] += own.rewards[i][side] / count;
+  }
+  for (const Outcome& p : mean.probabilities) mean.logits.push_back({std::log(p[0]), std::log(p[1]), std::log(p[2])});
+  return mean;
 }
 
 std::vector<Verdict> Judge::judge(std::span<const PreferenceRow> rows, double swap_average, const RowsDone& done) {

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "judge/calibration.h"
+#include "judge/ensemble.h"
 #include "setup/open_model.h"
 #include "setup/run_options.h"
 
@@ -31,6 +32,11 @@ Recipe recipe_of(const JudgeOptions& options, const PeftConfig& adapter) {
 }  // namespace
 
 LoadedAdapter load_adapter(const JudgeOptions& options) {
+  if (const auto members = ensemble_members(options.adapter); !members.empty())
+    fail(
+        "{}: holds {} judges that predict together (ensemble.json), and one is wanted here: give one of them, such as {}, or "
+        "make their mean with gavel average",
+        options.adapter.string(), members.size(), members.front().string());
   const PeftConfig adapter = PeftConfig::read(options.adapter);
   Recipe recipe = recipe_of(options, adapter);
   double temperature = 1;

@@ -33,7 +33,8 @@ struct LoadedAdapter {
   double temperature = 1;
 };
 
-/** Throws Error naming the file when something is missing, damaged, or does not belong together. */
+/** Throws Error naming the file when something is missing, damaged, or does not belong together, or when the folder is an
+ * ensemble, of which a Judge alone makes one. */
 LoadedAdapter load_adapter(const JudgeOptions& options);
 
 }  // namespace gavel

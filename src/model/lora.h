@@ -24,6 +24,7 @@ struct LoraConfig {
 
   double scaling() const;
   bool targets(std::string_view module) const;
+  bool operator==(const LoraConfig&) const = default;
 };
 
 /** What training changes. Adapters of all layers are held as one tensor [layers, …]. */

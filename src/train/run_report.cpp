@@ -58,10 +58,11 @@ std::map<int64_t, RowTexts> find_texts(const RecordedRun& run, const std::vector
 
 }  // namespace
 
-std::string run_report(const std::vector<fs::path>& folders) {
+std::string run_report(const std::vector<fs::path>& folders, ReportOptions options) {
   std::vector<RecordedRun> runs;
   for (const fs::path& folder : folders) runs.push_back(read_run(folder));
-  return report_html(runs, {find_texts});
+  options.texts = find_texts;
+  return report_html(runs, options);
 }
 
 ReportWriter::ReportWriter(fs::path folder, std::function<void(const std::string&)> warn)
