@@ -20,6 +20,8 @@ constexpr int kNotStarted = 127;
 /** In the child, between fork and exec: only calls that are safe there. */
 [[noreturn]] void become(char* const* arguments, const sigset_t& mask, pid_t parent) {
   ::setpgid(0, 0);
+  // A terminal may stop those that write and are not of the group in front (stty tostop).
+  ::signal(SIGTTOU, SIG_IGN);
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (::getppid() != parent) ::_exit(128 + SIGTERM);  // it died before the line above
   ::pthread_sigmask(SIG_SETMASK, &mask, nullptr);

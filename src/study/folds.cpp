@@ -196,6 +196,8 @@ StudyResult run_folds(const Recipe& recipe, const FoldsOptions& options) {
   require_one_process();
   ChildPrograms children(options.start.program);
   require_files(recipe);
+  if (options.average && recipe.lora.use_dora)
+    fail("--average: with lora.use_dora adapters have no mean; leave one of both out");
   const StudyFolder folder(recipe.output, "folds", recipe, {});
   std::vector<StudyRun> runs;
   for (int64_t fold = 0; fold < *recipe.data.folds; ++fold) {

@@ -81,7 +81,7 @@ class Sweep {
       for (const Contender& contender : contenders_) losses.push_back(contender.log_loss(rung));
       const size_t before = alive.size();
       alive = survivors(alive, losses, *options_.eta);
-      spdlog::info("after step {}: {} of {} settings go on", format_count(step), alive.size(), before);
+      spdlog::info("after step {} {} of {} settings go on", format_count(step), alive.size(), before);
       if (std::all_of(alive.begin(), alive.end(), [&](size_t setting) { return contenders_[setting].finished; })) break;
     }
     const SweepResults found = write_results();
@@ -140,7 +140,7 @@ class Sweep {
       const bool has_rung = step > 0 && fs::exists(rung_file(run, step));
       if (!has_rung && !run.is_finished()) {
         if (children_.stop_signal() != 0) return;
-        spdlog::info("{}: {}", run.folder.string(),
+        spdlog::info("setting {} of {}: {} {}", setting + 1, contenders_.size(), run.folder.string(),
                      step > 0 ? fmt::format("to step {}", format_count(step)) : std::string("to its end"));
         const int status = train_run(children_, run, options_.start, step);
         if (children_.stop_signal() != 0) return;

@@ -151,6 +151,9 @@ TEST_F(Study, FoldsThatWereStoppedGoOnToTheSameBytes) {
 
   EXPECT_THAT(program_error(folds("parts", {"train.learning_rate=0.02"})), HasSubstr("train.learning_rate: 0.01 → 0.02"));
   EXPECT_THAT(program_error(sweep("parts", {"lora.r=2,4"})), HasSubstr("holds the runs of gavel folds"));
+  EXPECT_THAT(program_error({"train", file("parts/recipe.yaml").string(), "--resume"}),
+              HasSubstr("holds the runs of gavel folds or gavel sweep"));
+  EXPECT_THAT(program_error({"report", file("parts").string()}), HasSubstr("holds several runs"));
 }
 
 TEST_F(Study, FoldsPredictTogether) {
@@ -362,6 +365,7 @@ TEST_F(Study, MistakesAreErrorsBeforeTheFirstRun) {
               HasSubstr("--first-rung"));
   EXPECT_FALSE(fs::exists(file("sweep")));
   EXPECT_THAT(program_error({"folds", file("recipe.yaml").string()}), HasSubstr("data.folds"));  // data.valid is a file
+  EXPECT_THAT(program_error(folds("folds", {"--average", "lora.use_dora=true"})), HasSubstr("have no mean"));
   EXPECT_THAT(program_error(folds("folds", {"data.fold=1"})), HasSubstr("leave it out"));
   EXPECT_THAT(program_error(folds("folds", {"data.train=gone.csv"})), HasSubstr("gone.csv is not there"));
   EXPECT_FALSE(fs::exists(file("folds")));
