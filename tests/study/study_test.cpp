@@ -134,6 +134,8 @@ TEST_F(Study, FoldsThatWereStoppedGoOnToTheSameBytes) {
   EXPECT_TRUE(fs::exists(file("parts/fold-0/adapter_model.safetensors")));
   EXPECT_FALSE(fs::exists(file("parts/fold-1/adapter_model.safetensors")));
   EXPECT_FALSE(fs::exists(file("parts/ensemble.json")));
+  EXPECT_THAT(program_error({"predict", "--adapter", file("parts").string(), "--data", file("test.csv").string()}),
+              HasSubstr("no judge of them all"));
   EXPECT_THAT(text("parts/fold-1/run.json"), HasSubstr("interrupted"));
   const auto first_fold = fs::last_write_time(file("parts/fold-0/metrics.jsonl"));
   process = start(folds("parts"));
@@ -205,6 +207,18 @@ TEST_F(Study, FoldsPredictTogether) {
   EXPECT_EQ(Json::parse(testing::internal::GetCapturedStdout())["temperature"], calibration["temperature"]);
   EXPECT_THAT(error_of({"merge", "--adapter", file("folds").string(), "--out", file("merged").string()}),
               HasSubstr("holds 3 judges that predict together"));
+
+  // Judges that do not belong together, or are not there, are named.
+  auto ensemble_error = [&](const std::string& members) {
+    write_file(file("folds/ensemble.json"), members);
+    return error_of({"eval", "--adapter", file("folds").string(), "--data", file("test.csv").string()});
+  };
+  EXPECT_THAT(ensemble_error("{}"), HasSubstr("expected a JSON object with the list 'members'"));
+  EXPECT_THAT(ensemble_error("{\"members\": [\"fold-0\", \"gone\"]}"), HasSubstr("folds/gone is not there"));
+  ASSERT_EQ(run({"train", file("recipe.yaml").string(), "train.max_steps=1", "lora.r=4"}), 0);
+  EXPECT_THAT(ensemble_error("{\"members\": [\"fold-0\", \"../run\"]}"),
+              AllOf(HasSubstr("judges of one ensemble need the same"), HasSubstr("of rank 4")));
+  ASSERT_EQ(program(folds("folds")), 0) << messages_;
 
   // Asked for their mean, the folder is one adapter.
   const auto trained = fs::last_write_time(file("folds/fold-2/adapter_model.safetensors"));
