@@ -40,9 +40,10 @@ void add_train_command(CLI::App& app) {
   command->add_flag("--allow-changes", given->run.allow_changes,
                     "Resume although settings, data or the base model are not what they were");
   command
-      ->add_option("--until", given->run.until_step,
-                   "Stop after this step with an evaluation and a checkpoint, to go on later with --resume; the learning "
-                   "rate's schedule stays that of the whole run")
+      ->add_option(
+          "--until", given->run.until_step,
+          "Stop after this step with an evaluation and a checkpoint, to go on later with --resume; the learning "
+          "rate's schedule stays that of the whole run")
       ->check(CLI::PositiveNumber);
   command->add_flag("--json", given->run.json,
                     "JSON lines on standard output (the lines of metrics.jsonl, and events) instead of progress");
@@ -56,7 +57,8 @@ void add_train_command(CLI::App& app) {
 }
 
 void add_folds_command(CLI::App& app) {
-  auto* command = app.add_subcommand("folds", "Cross-validation: train all folds, and judge with all of them or their mean");
+  auto* command =
+      app.add_subcommand("folds", "Cross-validation: train all folds, and judge with all of them or their mean");
   struct Arguments {
     std::string recipe;
     std::vector<std::string> overrides;
@@ -76,13 +78,15 @@ void add_folds_command(CLI::App& app) {
       given->overrides.emplace_back("data.folds=5");
       recipe = load_recipe(given->recipe, given->overrides);
     }
-    if (recipe.data.fold != 0) fail("data.fold: is {}, but gavel folds trains them all; leave it out", recipe.data.fold);
+    if (recipe.data.fold != 0)
+      fail("data.fold: is {}, but gavel folds trains them all; leave it out", recipe.data.fold);
     end_study(run_folds(recipe, {study_start(), given->average}));
   });
 }
 
 void add_sweep_command(CLI::App& app) {
-  auto* command = app.add_subcommand("sweep", "Train with all combinations of some values, and compare them row by row");
+  auto* command =
+      app.add_subcommand("sweep", "Train with all combinations of some values, and compare them row by row");
   struct Arguments {
     std::string recipe, out, reference = "best";
     std::vector<std::string> keys;
@@ -97,9 +101,10 @@ void add_sweep_command(CLI::App& app) {
       ->required();
   command->add_option("--out", given->out, "Folder for all runs and the results; default: the recipe's output");
   command
-      ->add_option("--halving", given->eta,
-                   "Successive halving: after --first-rung steps, and then after this many times as many and so on, only the "
-                   "best of this many settings goes on")
+      ->add_option(
+          "--halving", given->eta,
+          "Successive halving: after --first-rung steps, and then after this many times as many and so on, only the "
+          "best of this many settings goes on")
       ->check(CLI::Range(int64_t{2}, int64_t{1000}));
   command->add_option("--first-rung", given->first_rung, "Steps before the first comparison of --halving")
       ->check(CLI::PositiveNumber);
@@ -107,15 +112,15 @@ void add_sweep_command(CLI::App& app) {
       ->check(CLI::IsMember({"best", "first"}));
   command->callback([given] {
     if (given->eta.has_value() != given->first_rung.has_value())
-      fail("gavel sweep: --halving and --first-rung go together: {} is missing", given->eta ? "--first-rung" : "--halving");
+      fail("gavel sweep: --halving and --first-rung go together: {} is missing",
+           given->eta ? "--first-rung" : "--halving");
     const SweepGrid grid = make_grid(given->recipe, given->keys);
     SweepOptions options;
     options.start = study_start();
     options.out = given->out.empty() ? grid.base.output : given->out;
     options.eta = given->eta;
     options.first_rung = given->first_rung.value_or(0);
-    options.reference =
-        given->reference == "first" ? SweepOptions::Reference::kFirst : SweepOptions::Reference::kBest;
+    options.reference = given->reference == "first" ? SweepOptions::Reference::kFirst : SweepOptions::Reference::kBest;
     end_study(run_sweep(grid, options));
   });
 }

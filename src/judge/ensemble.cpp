@@ -22,12 +22,11 @@ std::vector<fs::path> ensemble_members(const fs::path& folder) {
   const auto json = nlohmann::json::parse(read_text(path), nullptr, false);
   if (json.is_object() && json.contains("members") && json["members"].is_array())
     for (const auto& name : json["members"]) {
-      if (!name.is_string())
-        fail("{}: 'members' holds {}, expected names of folders", path.string(), name.type_name());
+      if (!name.is_string()) fail("{}: 'members' holds {}, expected names of folders", path.string(), name.type_name());
       members.push_back(folder / name.get<std::string>());
       if (!fs::is_directory(members.back()))
-        fail("{}: its member {} is not there; put the folder back, or judge with one of the others alone", path.string(),
-             members.back().string());
+        fail("{}: its member {} is not there; put the folder back, or judge with one of the others alone",
+             path.string(), members.back().string());
     }
   if (members.empty())
     fail("{}: expected a JSON object with the list 'members' of folders, each of a trained judge", path.string());

@@ -111,8 +111,7 @@ std::string Judge::fingerprint() const {
   settings.output.clear();
   std::string weights, configs;
   for (const std::filesystem::path& folder : adapters_) {
-    weights +=
-        fmt::format("{:016x}-", hash_text(MappedFile::open(folder / "adapter_model.safetensors")->text(), 1));
+    weights += fmt::format("{:016x}-", hash_text(MappedFile::open(folder / "adapter_model.safetensors")->text(), 1));
     configs += read_text(folder / "adapter_config.json");
   }
   return fmt::format("{}{:016x}-{}", weights, hash_text(to_yaml(settings) + configs, 2), temperature_);

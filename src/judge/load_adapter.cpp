@@ -34,7 +34,8 @@ Recipe recipe_of(const JudgeOptions& options, const PeftConfig& adapter) {
 LoadedAdapter load_adapter(const JudgeOptions& options) {
   if (const auto members = ensemble_members(options.adapter); !members.empty())
     fail(
-        "{}: holds {} judges that predict together (ensemble.json), and one is wanted here: give one of them, such as {}, or "
+        "{}: holds {} judges that predict together (ensemble.json), and one is wanted here: give one of them, such as "
+        "{}, or "
         "make their mean with gavel average",
         options.adapter.string(), members.size(), members.front().string());
   if (fs::exists(options.adapter / "study.json") && !fs::exists(options.adapter / "adapter_config.json"))

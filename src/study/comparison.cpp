@@ -32,7 +32,8 @@ bool add_seed(const ValidationRows& ours, const ValidationRows& theirs, Differen
 }
 
 const std::string kExplanation =
-    "The difference is that of the log loss on the same validation rows, row by row, from the reference; ± is its standard "
+    "The difference is that of the log loss on the same validation rows, row by row, from the reference; ± is its "
+    "standard "
     "error over the rows";
 
 std::vector<std::string> header_of(bool seeds) {
@@ -140,10 +141,9 @@ std::string to_csv(const SweepResults& results) {
                                            number(setting.log_loss_deviation), number(setting.accuracy))
                              : ",,,,";
     text += setting.difference
-                ? fmt::format("{},{},{},{},{},", number(setting.difference->mean),
-                              number(setting.difference->standard_error),
-                              number(setting.difference->seed_standard_error), setting.difference->rows,
-                              setting.compared_at)
+                ? fmt::format(
+                      "{},{},{},{},{},", number(setting.difference->mean), number(setting.difference->standard_error),
+                      number(setting.difference->seed_standard_error), setting.difference->rows, setting.compared_at)
                 : ",,,,,";
     text += fmt::format("{}\n", setting.is_reference ? 1 : 0);
   }
@@ -154,7 +154,8 @@ std::string to_json(const SweepResults& results) {
   using Json = nlohmann::ordered_json;
   Json json = {{"reference", results.reference}, {"settings", Json::array()}};
   for (const SettingResult& setting : results.settings) {
-    Json line = {{"name", setting.name}, {"values", Json::object()}, {"status", setting.status}, {"seeds", setting.seeds}};
+    Json line = {
+        {"name", setting.name}, {"values", Json::object()}, {"status", setting.status}, {"seeds", setting.seeds}};
     for (size_t i = 0; i < results.keys.size(); ++i) line["values"][results.keys[i]] = setting.values[i];
     if (setting.step > 0) {
       line["step"] = setting.step;

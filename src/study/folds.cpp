@@ -155,10 +155,11 @@ std::string page_of(const OutOfFold& found, const std::vector<StudyRun>& runs) {
   ReportOptions options;
   options.title = fmt::format("{} folds", runs.size());
   options.details = false;
-  options.first_html = html::section(
-      "Held-out rows of each fold",
-      html::card(html::table(kFoldsHeader, rows) + "<p class=\"quiet\">± is the standard error of the mean over the folds. " +
-                 escape_markup(calibration_line(found)) + ".</p>"));
+  options.first_html =
+      html::section("Held-out rows of each fold",
+                    html::card(html::table(kFoldsHeader, rows) +
+                               "<p class=\"quiet\">± is the standard error of the mean over the folds. " +
+                               escape_markup(calibration_line(found)) + ".</p>"));
   std::vector<fs::path> folders;
   for (const StudyRun& run : runs) folders.push_back(run.folder);
   return run_report(folders, options);

@@ -119,7 +119,9 @@ int train_run(ChildPrograms& children, const StudyRun& run, const StudyStart& st
 
 void require_one_process() {
   if (launched_processes() > 1)
-    fail("a launcher started several processes of this: runs of several processes are begun one by one, with gavel train");
+    fail(
+        "a launcher started several processes of this: runs of several processes are begun one by one, with gavel "
+        "train");
 }
 
 void require_files(const Recipe& recipe) {

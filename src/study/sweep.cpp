@@ -89,7 +89,8 @@ class Sweep {
     for (const SettingResult& setting : found.settings)
       if (setting.step > 0 && setting.status != "failed" && !setting.difference)
         spdlog::warn(
-            "{}: has other validation rows than {}, so that nothing is paired; give data.valid a file for settings that "
+            "{}: has other validation rows than {}, so that nothing is paired; give data.valid a file for settings "
+            "that "
             "change the rows",
             setting.name, found.reference);
     return {0, to_text(found)};
@@ -211,7 +212,9 @@ class Sweep {
     SweepResults found;
     for (const SweptKey& key : grid_.keys)
       if (key.key != "train.seed") found.keys.push_back(key.key);
-    auto is_usable = [&](size_t setting) { return !contenders_[setting].rungs.empty() && !contenders_[setting].failed; };
+    auto is_usable = [&](size_t setting) {
+      return !contenders_[setting].rungs.empty() && !contenders_[setting].failed;
+    };
     const bool first = options_.reference == SweepOptions::Reference::kFirst && is_usable(0);
     const size_t reference = first ? 0 : order.front();
     const Contender& theirs = contenders_[reference];

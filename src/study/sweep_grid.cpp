@@ -16,9 +16,8 @@ constexpr size_t kLongestName = 80;
 constexpr size_t kMostRuns = 10'000;
 
 /** What must be the same for runs to be compared row by row, or is the sweep's own. */
-constexpr const char* kFixed[] = {"output",      "train.resume", "data.valid", "data.folds",
-                                  "data.fold",   "data.format",  "data.cells", "data.strict",
-                                  "data.columns"};
+constexpr const char* kFixed[] = {"output",      "train.resume", "data.valid",  "data.folds",  "data.fold",
+                                  "data.format", "data.cells",   "data.strict", "data.columns"};
 
 /** The place behind the value that begins at `at`; a quote or a bracket there holds until it is closed. */
 size_t end_of_value(const std::string& text, size_t at) {
@@ -81,8 +80,7 @@ class GridMaker {
     for (const SweptKey& key : grid_.keys)
       if (key.values.size() == 1) fixed_.push_back(key.key + "=" + key.values[0]);
     std::erase_if(grid_.keys, [](const SweptKey& key) { return key.values.size() == 1; });
-    if (grid_.keys.empty())
-      fail("gavel sweep: no key has several values; give at least one as section.key=a,b,c");
+    if (grid_.keys.empty()) fail("gavel sweep: no key has several values; give at least one as section.key=a,b,c");
     size_t runs = 1;
     for (const SweptKey& key : grid_.keys) runs = std::min(runs * key.values.size(), kMostRuns + 1);
     if (runs > kMostRuns) fail("gavel sweep: these values make more than {} runs; give fewer", kMostRuns);
@@ -115,7 +113,8 @@ class GridMaker {
     if (key.values.size() == 1) return;
     for (const std::string fixed : kFixed)
       if (key.key == fixed || key.key.starts_with(fixed + "."))
-        fail("{}: can't be swept, since all runs are compared on the same validation rows, each in a folder of its own", key.key);
+        fail("{}: can't be swept, since all runs are compared on the same validation rows, each in a folder of its own",
+             key.key);
   }
 
   void add_settings(const std::vector<SweptKey>& keys, const std::vector<std::pair<std::string, std::string>>& chosen) {
@@ -135,7 +134,8 @@ class GridMaker {
       name.push_back(short_key(key, grid_.keys) + "=" + value);
     }
     if (!name.empty()) setting.name = fmt::format("{}", fmt::join(name, ", "));
-    auto seeds = std::find_if(grid_.keys.begin(), grid_.keys.end(), [](const SweptKey& key) { return key.key == kSeed; });
+    auto seeds =
+        std::find_if(grid_.keys.begin(), grid_.keys.end(), [](const SweptKey& key) { return key.key == kSeed; });
     const std::vector<std::string> values = seeds == grid_.keys.end() ? std::vector<std::string>{""} : seeds->values;
     for (const std::string& seed : values) {
       auto all = overrides;
@@ -181,9 +181,11 @@ SweptKey parse_swept_key(const std::string& text) {
     if (end == std::string::npos)
       fail("command line: {}: '{}' opens a bracket or a quote that is not closed", found.key, text.substr(at, 100));
     if (end < text.size() && text[end] != ',')
-      fail("command line: {}: expected a comma after {}, found '{}'; a value with commas in it stands in quotes or brackets as "
-           "a whole",
-           found.key, text.substr(at, end - at), text.substr(end, 100));
+      fail(
+          "command line: {}: expected a comma after {}, found '{}'; a value with commas in it stands in quotes or "
+          "brackets as "
+          "a whole",
+          found.key, text.substr(at, end - at), text.substr(end, 100));
     std::string value = text.substr(at, end - at);
     // One empty value is the recipe's to judge; among several it is a slip.
     const bool several = end < text.size() || !found.values.empty();

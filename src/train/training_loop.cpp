@@ -230,8 +230,8 @@ bool TrainingLoop::evaluates_at(int64_t step) const {
 
 bool TrainingLoop::saves_at(int64_t step) const {
   int64_t every = p_.recipe.train.save_every;
-  return step > 0 &&
-         (step == end_step() || step == p_.total_steps || step % p_.train.steps_per_epoch() == 0 || (every > 0 && step % every == 0));
+  return step > 0 && (step == end_step() || step == p_.total_steps || step % p_.train.steps_per_epoch() == 0 ||
+                      (every > 0 && step % every == 0));
 }
 
 bool TrainingLoop::stopped_early() const {

@@ -68,7 +68,8 @@ TEST(SweepTables, SayWhatIsKnown) {
   results.keys = {"lora.target_modules"};
   results.reference = "a";
   SettingResult best{"a", {"[x, y]"}, "finished", 1, 50, 0.9, NAN, 0.5, PairedDifference{0, 0, NAN, 4}, 50, true};
-  SettingResult other{"b", {"z"}, "stopped at step 10", 1, 10, 1.1, NAN, 0.4, PairedDifference{0.15, 0.05, NAN, 4}, 10, false};
+  SettingResult other{"b", {"z"}, "stopped at step 10", 1, 10, 1.1, NAN, 0.4, PairedDifference{0.15, 0.05, NAN, 4},
+                      10,  false};
   SettingResult none{"<c>", {"w"}, "failed", 0, 0, 0, 0, 0, std::nullopt, 0, false};
   results.settings = {best, other, none};
   EXPECT_THAT(to_csv(results), HasSubstr("\"[x, y]\",finished,1,50,0.9,,0.5,0,0,,4,50,1\n"

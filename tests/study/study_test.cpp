@@ -61,7 +61,8 @@ class Study : public Cli {
     for (int i = 0; i < 6000; ++i) {
       if (fs::exists(path)) return true;
       siginfo_t info{};
-      if (::waitid(P_PID, static_cast<id_t>(process), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == process)
+      if (::waitid(P_PID, static_cast<id_t>(process), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+          info.si_pid == process)
         return fs::exists(path);
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
@@ -93,7 +94,8 @@ class Study : public Cli {
     return all;
   }
   std::string text(const std::string& path) const { return read_text(file(path)); }
-  void expect_same_files(const std::string& ours, const std::string& theirs, std::initializer_list<const char*> names) const {
+  void expect_same_files(const std::string& ours, const std::string& theirs,
+                         std::initializer_list<const char*> names) const {
     for (const char* name : names) EXPECT_EQ(text(ours + "/" + name), text(theirs + "/" + name)) << name;
   }
   int64_t newest_step(const std::string& run) const {
@@ -146,12 +148,13 @@ TEST_F(Study, FoldsThatWereStoppedGoOnToTheSameBytes) {
   EXPECT_FALSE(fs::exists(file("parts/fold-2/adapter_model.safetensors")));
   ASSERT_EQ(program(folds("parts")), 0) << messages_;
   EXPECT_EQ(fs::last_write_time(file("parts/fold-0/metrics.jsonl")), first_fold);
-  expect_same_files("parts", "whole",
-                    {"out_of_fold.csv", "folds.json", "calibration.json", "ensemble.json",
-                     "fold-0/adapter_model.safetensors", "fold-1/adapter_model.safetensors",
-                     "fold-2/adapter_model.safetensors"});
+  expect_same_files(
+      "parts", "whole",
+      {"out_of_fold.csv", "folds.json", "calibration.json", "ensemble.json", "fold-0/adapter_model.safetensors",
+       "fold-1/adapter_model.safetensors", "fold-2/adapter_model.safetensors"});
 
-  EXPECT_THAT(program_error(folds("parts", {"train.learning_rate=0.02"})), HasSubstr("train.learning_rate: 0.01 → 0.02"));
+  EXPECT_THAT(program_error(folds("parts", {"train.learning_rate=0.02"})),
+              HasSubstr("train.learning_rate: 0.01 → 0.02"));
   EXPECT_THAT(program_error(sweep("parts", {"lora.r=2,4"})), HasSubstr("holds the runs of gavel folds"));
   EXPECT_THAT(program_error({"train", file("parts/recipe.yaml").string(), "--resume"}),
               HasSubstr("holds the runs of gavel folds or gavel sweep"));
@@ -276,8 +279,13 @@ TEST_F(Study, ASweepsTableIsThatOfTheRunsFiles) {
 }
 
 TEST_F(Study, HalvingTrainsTheBestAsIfItWereAlone) {
-  const std::vector<std::string> settings = {"train.learning_rate=0.001,0.003,0.01,0.03", "train.max_steps=8",
-                                             "lora.lora_dropout=0.1", "--halving", "2", "--first-rung", "2"};
+  const std::vector<std::string> settings = {"train.learning_rate=0.001,0.003,0.01,0.03",
+                                             "train.max_steps=8",
+                                             "lora.lora_dropout=0.1",
+                                             "--halving",
+                                             "2",
+                                             "--first-rung",
+                                             "2"};
   ASSERT_EQ(program(sweep("sweep", settings)), 0) << messages_;
   const Json found = Json::parse(text("sweep/results.json"));
   auto folder = [&](size_t place) {
@@ -298,14 +306,14 @@ TEST_F(Study, HalvingTrainsTheBestAsIfItWereAlone) {
   };
   for (size_t kept : {0, 1})
     for (size_t dropped : {2, 3}) EXPECT_LE(mean_loss(kept, "rung-2.jsonl"), mean_loss(dropped, "rung-2.jsonl"));
-  EXPECT_NEAR(found["settings"][1]["difference"]["mean"],
-              mean_loss(1, "rung-4.jsonl") - mean_loss(0, "rung-4.jsonl"), 1e-12);
+  EXPECT_NEAR(found["settings"][1]["difference"]["mean"], mean_loss(1, "rung-4.jsonl") - mean_loss(0, "rung-4.jsonl"),
+              1e-12);
   EXPECT_EQ(found["settings"][3]["difference"]["step"], 2);
-  EXPECT_NEAR(found["settings"][3]["difference"]["mean"],
-              mean_loss(3, "rung-2.jsonl") - mean_loss(0, "rung-2.jsonl"), 1e-12);
+  EXPECT_NEAR(found["settings"][3]["difference"]["mean"], mean_loss(3, "rung-2.jsonl") - mean_loss(0, "rung-2.jsonl"),
+              1e-12);
   // The same weights as of a run that nothing stopped: the schedule was that of all its steps.
-  ASSERT_EQ(run({"train", file("recipe.yaml").string(), "train." + folder(0), "train.max_steps=8", "lora.lora_dropout=0.1",
-                 "output=" + file("alone").string()}),
+  ASSERT_EQ(run({"train", file("recipe.yaml").string(), "train." + folder(0), "train.max_steps=8",
+                 "lora.lora_dropout=0.1", "output=" + file("alone").string()}),
             0);
   EXPECT_EQ(text("sweep/" + folder(0) + "/adapter_model.safetensors"), text("alone/adapter_model.safetensors"));
 
@@ -323,7 +331,8 @@ TEST_F(Study, HalvingTrainsTheBestAsIfItWereAlone) {
 
 TEST_F(Study, SeedsAreRepetitionsOfASetting) {
   // Without a length of its own the run's is known only once the first has begun.
-  ASSERT_EQ(program(sweep("sweep", {"train.learning_rate=0.001,0.01", "train.seed=1,2", "--halving", "2", "--first-rung", "3"})),
+  ASSERT_EQ(program(sweep("sweep",
+                          {"train.learning_rate=0.001,0.01", "train.seed=1,2", "--halving", "2", "--first-rung", "3"})),
             0)
       << messages_;
   const Json found = Json::parse(text("sweep/results.json"));
@@ -337,8 +346,8 @@ TEST_F(Study, SeedsAreRepetitionsOfASetting) {
   double best_loss = 0;
   for (const char* seed : {"1", "2"}) {
     auto run = [&](const Json& setting) {
-      return fmt::format("sweep/learning_rate={},seed={}",
-                         setting["values"]["train.learning_rate"].get<std::string>(), seed);
+      return fmt::format("sweep/learning_rate={},seed={}", setting["values"]["train.learning_rate"].get<std::string>(),
+                         seed);
     };
     for (double loss : losses(run(best))) best_loss += loss / 24;
     const auto ours = losses(run(other), "rung-3.jsonl"), theirs = losses(run(best), "rung-3.jsonl");
@@ -365,7 +374,8 @@ TEST_F(Study, ARunThatFailsDoesNotEndTheOthers) {
   EXPECT_EQ(found["settings"][1]["status"], "failed");
   EXPECT_THAT(program_error(sweep("all", {"train.learning_rate=1e30,1e31", "train.max_steps=4"})),
               HasSubstr("no run succeeded"));
-  EXPECT_THAT(program_error(folds("folds", {"train.learning_rate=1e30"})), HasSubstr("fold-0: its run ended with status 1"));
+  EXPECT_THAT(program_error(folds("folds", {"train.learning_rate=1e30"})),
+              HasSubstr("fold-0: its run ended with status 1"));
 }
 
 TEST_F(Study, MistakesAreErrorsBeforeTheFirstRun) {
