@@ -39,8 +39,8 @@ struct JudgeShapes {
 
 /** A trained judge on its device, or the judges of an ensemble (ensemble_members()), which share the base model there and
  * whose probabilities are averaged: then a row's logits are the logarithms of its mean probabilities, to which the
- * ensemble's own calibration.json applies, and its rewards their means. Rows are padded to few shapes, by default judging_lengths() and 1, 2, 4, … rows up to
- * train.batch_size. For one thread. */
+ * ensemble's own calibration.json applies, and its rewards their means. Rows are padded to few shapes, by default
+ * judging_lengths() and 1, 2, 4, … rows up to train.batch_size. For one thread. */
 class Judge {
  public:
   /** Throws Error as load_adapter() does, when the members of an ensemble do not belong together, and when the recipe's

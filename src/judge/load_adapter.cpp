@@ -35,8 +35,7 @@ LoadedAdapter load_adapter(const JudgeOptions& options) {
   if (const auto members = ensemble_members(options.adapter); !members.empty())
     fail(
         "{}: holds {} judges that predict together (ensemble.json), and one is wanted here: give one of them, such as "
-        "{}, or "
-        "make their mean with gavel average",
+        "{}, or make their mean with gavel average",
         options.adapter.string(), members.size(), members.front().string());
   if (fs::exists(options.adapter / "study.json") && !fs::exists(options.adapter / "adapter_config.json"))
     fail("{}: holds several runs and no judge of them all; give one of its folders, or let gavel folds come to its end",

@@ -115,9 +115,8 @@ Json to_json(const OutOfFold& found, const std::vector<StudyRun>& runs) {
   return json;
 }
 
-/** Header and rows of the table that terminal and page show. */
-std::vector<std::vector<std::string>> table_of(const OutOfFold& found, const std::vector<StudyRun>& runs,
-                                               const char* plus_minus) {
+/** Rows of the table that terminal and page show. */
+std::vector<std::vector<std::string>> table_of(const OutOfFold& found, const std::vector<StudyRun>& runs) {
   std::vector<std::vector<std::string>> rows;
   auto add = [&](const std::string& name, const Scores& scores) {
     rows.push_back({name, format_count(scores.rows), fmt::format("{:.4f}", scores.log_loss),
@@ -128,7 +127,7 @@ std::vector<std::vector<std::string>> table_of(const OutOfFold& found, const std
   std::vector<std::string> mean = {"mean", ""};
   for (const Figure& figure : kFigures) {
     const MeanOfFolds of = mean_of(all_of(found, figure.value));
-    mean.push_back(fmt::format("{:.4f} {} {:.4f}", of.mean, plus_minus, of.standard_error));
+    mean.push_back(fmt::format("{:.4f} ± {:.4f}", of.mean, of.standard_error));
   }
   rows.push_back(mean);
   add("all out-of-fold rows", found.all);
@@ -146,7 +145,7 @@ std::string calibration_line(const OutOfFold& found) {
 }
 
 std::string page_of(const OutOfFold& found, const std::vector<StudyRun>& runs) {
-  auto rows = table_of(found, runs, "±");
+  auto rows = table_of(found, runs);
   for (size_t i = 0; i < rows.size(); ++i) {
     std::string& name = rows[i].front();
     name = escape_markup(name);
@@ -174,7 +173,8 @@ void write_judge(const fs::path& folder, const Recipe& recipe, const std::vector
     average_folders(folders, std::nullopt, folder, AverageMethod::kExact);
     return;
   }
-  for (const char* name : {"adapter_config.json", "adapter_model.safetensors"}) fs::remove(folder / name);
+  for (const char* name : {"adapter_config.json", "adapter_model.safetensors", "reward.json"})
+    fs::remove(folder / name);
   write_file(folder / "recipe.yaml", to_yaml(recipe));
   std::vector<std::string> names;
   for (const StudyRun& run : runs) names.push_back(run.folder.filename().string());
@@ -233,10 +233,9 @@ StudyResult run_folds(const Recipe& recipe, const FoldsOptions& options) {
   write_judge(folder.path(), recipe, runs, options.average);
   write_calibration(folder.path(), found.calibration);
   write_file(folder.path() / "report.html", page_of(found, runs));
-  const std::vector<Align> right(kFoldsHeader.size() - 1, Align::kRight);
-  std::vector<Align> alignment = {Align::kLeft};
-  alignment.insert(alignment.end(), right.begin(), right.end());
-  return {0, format_table(kFoldsHeader, table_of(found, runs, "±"), alignment) + calibration_line(found) + "\n"};
+  std::vector<Align> alignment(kFoldsHeader.size(), Align::kRight);
+  alignment[0] = Align::kLeft;
+  return {0, format_table(kFoldsHeader, table_of(found, runs), alignment) + calibration_line(found) + "\n"};
 }
 
 }  // namespace gavel

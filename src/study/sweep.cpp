@@ -81,7 +81,7 @@ class Sweep {
       for (const Contender& contender : contenders_) losses.push_back(contender.log_loss(rung));
       const size_t before = alive.size();
       alive = survivors(alive, losses, *options_.eta);
-      spdlog::info("after step {} {} of {} settings go on", format_count(step), alive.size(), before);
+      spdlog::info("after step {}, {} of {} settings go on", format_count(step), alive.size(), before);
       if (std::all_of(alive.begin(), alive.end(), [&](size_t setting) { return contenders_[setting].finished; })) break;
     }
     const SweepResults found = write_results();
@@ -89,8 +89,7 @@ class Sweep {
     for (const SettingResult& setting : found.settings)
       if (setting.step > 0 && setting.status != "failed" && !setting.difference)
         spdlog::warn(
-            "{}: has other validation rows than {}, so that nothing is paired; give data.valid a file for settings "
-            "that "
+            "{}: has other validation rows than {}, so that nothing is paired; give data.valid a file where settings "
             "change the rows",
             setting.name, found.reference);
     return {0, to_text(found)};

@@ -4,7 +4,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "base/random.h"
+#include "rows/cleaning.h"
 
 namespace gavel {
 
@@ -42,11 +42,12 @@ size_t end_of_value(const std::string& text, size_t at) {
   return std::string::npos;
 }
 
-/** The last part of a key, or the whole where another swept key ends in the same. */
-std::string short_key(const std::string& key, const std::vector<SweptKey>& keys) {
+/** The last part of a key, or the whole where another setting ends in the same: it names folders, also of later calls. */
+std::string short_key(const std::string& key) {
   auto leaf = [](const std::string& name) { return name.substr(name.rfind('.') + 1); };
+  const std::vector<RecipeKey> all = recipe_keys();
   const auto same =
-      std::count_if(keys.begin(), keys.end(), [&](const SweptKey& other) { return leaf(other.key) == leaf(key); });
+      std::count_if(all.begin(), all.end(), [&](const RecipeKey& other) { return leaf(other.key) == leaf(key); });
   return same > 1 ? key : leaf(key);
 }
 
@@ -131,7 +132,7 @@ class GridMaker {
     std::vector<std::string> overrides = fixed_, name;
     for (const auto& [key, value] : chosen) {
       overrides.push_back(key + "=" + value);
-      name.push_back(short_key(key, grid_.keys) + "=" + value);
+      name.push_back(short_key(key) + "=" + value);
     }
     if (!name.empty()) setting.name = fmt::format("{}", fmt::join(name, ", "));
     auto seeds =
@@ -142,7 +143,7 @@ class GridMaker {
       auto full_name = name;
       if (!seed.empty()) {
         all.push_back(std::string(kSeed) + "=" + seed);
-        full_name.push_back(short_key(kSeed, grid_.keys) + "=" + seed);
+        full_name.push_back(short_key(kSeed) + "=" + seed);
       }
       try {
         Recipe recipe = load_recipe(file_, all);
