@@ -278,20 +278,25 @@ def compare_speed(options, job, data):
     job = {**job, "do": "train", "learning_rate": 1e-4, "steps": options.steps}
     job["dtype"] = options.dtype or fastest_dtype(job)
     limit = ["--steps", options.steps] if options.steps else []
-    ours, theirs = [], []
+    found = {name: [] for name in ("Gavel", "Gavel without shared prompts", "TRL")}
     for number in range(options.rounds):
-        found = json.loads(run_gavel(options, "bench", options.recipe, "--json", *data, *limit))
-        ours.append({**found, "pairs_per_second": found["rows_per_second"]})
-        theirs.append(run_worker(job))
-        print(f"round {number + 1}: " + "; ".join(
-            f"{name} {of[-1]['real_tokens_per_second']:.1f} tokens without padding a second, {of[-1]['pairs_per_second']:.3f} pairs"
-            for name, of in (("Gavel", ours), ("TRL", theirs))), flush=True)
-    for key, words in (("real_tokens_per_second", "tokens without padding a second"), ("pairs_per_second", "pairs a second")):
-        a, b = max(found[key] for found in ours), max(found[key] for found in theirs)
-        print(f"{words}: Gavel {a:.2f} ({ours[0]['compute_dtype']}), TRL {b:.2f} ({job['dtype']}): {a / b:.2f}x")
-    print(f"peak memory {ours[-1]['peak_memory_bytes'] / 2**30:.2f} GiB against {theirs[-1]['peak_memory_bytes'] / 2**30:.2f}; "
-          f"mean loss (own order of pairs, own fresh adapter): Gavel {ours[0]['mean_loss']:.4f}, "
-          f"TRL {sum(theirs[0]['losses']) / len(theirs[0]['losses']):.4f}")
+        for name, of in found.items():
+            if name == "TRL":
+                of.append(run_worker(job))
+                continue
+            alone = [] if name == "Gavel" else ["data.share_prompts=false"]
+            of.append(json.loads(run_gavel(options, "bench", options.recipe, "--json", *data, *alone, *limit)))
+            of[-1]["pairs_per_second"] = of[-1]["rows_per_second"]
+        # Tokens that two texts share are computed, and counted, once: pairs tell the speed.
+        print(f"round {number + 1}: " + "; ".join(f"{name} {of[-1]['pairs_per_second']:.3f} pairs a second"
+                                                  for name, of in found.items()), flush=True)
+    theirs = max(one["pairs_per_second"] for one in found["TRL"])
+    for name, of in found.items():
+        best = max(one["pairs_per_second"] for one in of)
+        print(f"{name} ({of[0].get('compute_dtype', job['dtype'])}): {best:.3f} pairs a second, {best / theirs:.2f}x TRL's, peak memory "
+              f"{max(one['peak_memory_bytes'] for one in of) / 2**30:.2f} GiB")
+    print(f"mean loss (own order of pairs, own fresh adapter): Gavel {found['Gavel'][0]['mean_loss']:.4f}, "
+          f"TRL {sum(found['TRL'][0]['losses']) / len(found['TRL'][0]['losses']):.4f}")
 
 
 def main():

@@ -2,7 +2,10 @@
 
 #include <fmt/ranges.h>
 
+#include <atomic>
 #include <cstdlib>
+
+#include "base/parallel.h"
 
 namespace gavel {
 
@@ -98,6 +101,54 @@ HostTensor HostTensor::reshaped(Shape shape) const {
   HostTensor out = *this;
   out.shape_ = std::move(shape);
   return out;
+}
+
+namespace {
+
+/** The first of the elements whose exponent's bits are all ones; `size` when there is none. */
+template <class Bits>
+size_t first_with_exponent(const Bits* bits, size_t size, Bits exponent) {
+  constexpr size_t kAtOnce = 4096;
+  for (size_t begin = 0; begin < size; begin += kAtOnce) {
+    const size_t end = std::min(size, begin + kAtOnce);
+    // Without a branch in the loop, which the compiler makes vectors of.
+    bool any = false;
+    for (size_t i = begin; i < end; ++i) any |= (bits[i] & exponent) == exponent;
+    for (size_t i = begin; any && i < end; ++i)
+      if ((bits[i] & exponent) == exponent) return i;
+  }
+  return size;
+}
+
+template <class Bits>
+std::optional<int64_t> first_with_exponent(const HostTensor& tensor, Bits exponent) {
+  const auto* bits = static_cast<const Bits*>(tensor.data());
+  const auto size = static_cast<size_t>(tensor.size());
+  std::atomic<size_t> first = size;
+  parallel_for(size, size_t{1} << 20, 0, [&](size_t begin, size_t end) {
+    const size_t found = begin + first_with_exponent(bits + begin, end - begin, exponent);
+    size_t seen = first;
+    while (found < end && found < seen && !first.compare_exchange_weak(seen, found)) {
+    }
+  });
+  return first < size ? std::optional(static_cast<int64_t>(first.load())) : std::nullopt;
+}
+
+}  // namespace
+
+std::optional<int64_t> first_not_finite(const HostTensor& tensor) {
+  switch (tensor.dtype()) {
+    case DType::kF16:
+      return first_with_exponent<uint16_t>(tensor, 0x7c00);
+    case DType::kBF16:
+      return first_with_exponent<uint16_t>(tensor, 0x7f80);
+    case DType::kF32:
+      return first_with_exponent<uint32_t>(tensor, 0x7f800000);
+    case DType::kF64:
+      return first_with_exponent<uint64_t>(tensor, 0x7ff0000000000000);
+    default:
+      return std::nullopt;
+  }
 }
 
 }  // namespace gavel

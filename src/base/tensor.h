@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -63,6 +64,9 @@ class HostTensor {
   void* owned_ = nullptr;
   std::shared_ptr<const void> keep_alive_;
 };
+
+/** The flat index of the first element that is infinite or not a number; none in integers. On all cores. */
+std::optional<int64_t> first_not_finite(const HostTensor& tensor);
 
 namespace detail {
 template <class T>

@@ -38,8 +38,9 @@ void add_merge_command(CLI::App& app) {
     JudgeOptions options{*adapter, std::nullopt, {}, true};
     if (!model->empty()) options.model = *model;
     LoadedAdapter loaded = load_adapter(options);
-    merge_adapter(loaded.files, loaded.recipe.model.dtype, loaded.weights, *out,
-                  *dtype == "float32" ? DType::kF32 : DType::kBF16);
+    // Without a recipe nothing says that the base was ever held in less than its file has.
+    const DType held = loaded.has_own_recipe ? loaded.recipe.model.dtype : DType::kF32;
+    merge_adapter(loaded.files, held, loaded.weights, *out, *dtype == "float32" ? DType::kF32 : DType::kBF16);
     loaded.tokenizer.save(*out);
     if (loaded.temperature != 1)
       spdlog::warn("calibration.json (temperature {:.4f}) is no part of a merged model: divide its logits by it",

@@ -4,7 +4,9 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "base/random.h"
+#include "base/segments.h"
 #include "data/packing.h"
 
 namespace gavel {
@@ -24,6 +26,10 @@ uint64_t stream_key(uint64_t seed, uint64_t stream, int64_t epoch) {
 
 int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
+}
+
+int64_t common_beginning(std::span<const int32_t> a, std::span<const int32_t> b) {
+  return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
 }
 
 }  // namespace
@@ -62,6 +68,15 @@ Batcher::Batcher(TokenizedDataset dataset, BatchOptions options) : dataset_(std:
   if (longest_ > options_.max_length)
     fail("data.max_length: {}, but a row has {} tokens: tokenize with the same max_length", options_.max_length,
          longest_);
+  if (options_.share_prefixes && options_.texts_per_row == 2 && options_.batching == Batching::kPacked) {
+    prefixes_.resize(static_cast<size_t>(rows));
+    parallel_for(prefixes_.size(), 1024, 0, [&](size_t begin, size_t end) {
+      for (size_t row = begin; row < end; ++row) {
+        const auto number = static_cast<int64_t>(row);
+        prefixes_[row] = static_cast<int32_t>(common_beginning(dataset_.tokens(number), dataset_.tokens(number, true)));
+      }
+    });
+  }
   const int64_t items = pairs ? 2 * rows : rows;
   steps_ = options_.drop_last ? items / rows_per_step() : (items + rows_per_step() - 1) / rows_per_step();
   if (steps_ == 0)
@@ -213,7 +228,7 @@ std::vector<Batcher::Item> Batcher::step_items(const Epoch& epoch, int64_t step_
 
 int64_t Batcher::length(const Item& item) const {
   if (options_.texts_per_row == 1) return dataset_.length(item.row, item.swap);
-  return dataset_.length(item.row, false) + dataset_.length(item.row, true);
+  return dataset_.length(item.row, false) + dataset_.length(item.row, true) - prefix(item.row);
 }
 
 std::vector<Batcher::Layout> Batcher::split(const std::vector<Item>& items, int64_t rows) const {
@@ -233,9 +248,23 @@ std::vector<Batcher::Text> Batcher::texts_of(const Layout& layout) const {
       texts.push_back({item, item.swap, texts.size()});
       continue;
     }
-    for (bool second : {false, true}) texts.push_back({item, second, texts.size()});
+    for (bool second : {false, true}) texts.push_back({item, second, texts.size(), prefix(item.row)});
   }
   return texts;
+}
+
+std::vector<Batcher::Sequence> Batcher::units_of(const Layout& layout) const {
+  std::vector<Sequence> units;
+  for (const Text& text : texts_of(layout)) {
+    const bool shares = text.prefix > 0 && length(text.item) <= options_.max_length;
+    if (shares && text.second) {
+      units.back().push_back(text);
+    } else {
+      units.push_back({text});
+      if (!shares) units.back().front().prefix = 0;
+    }
+  }
+  return units;
 }
 
 std::vector<Batcher::Layout> Batcher::lay_out(std::vector<Item> items) const {
@@ -270,14 +299,19 @@ std::vector<Batcher::Layout> Batcher::split_packed(const std::vector<Item>& item
   const bool by_rows = options_.texts_per_row == 2;
   std::vector<Layout> layouts;
   for (Layout& part : split(items, by_rows ? options_.batch_size : rows_per_step())) {
-    const std::vector<Text> texts = texts_of(part);
+    const std::vector<Sequence> units = units_of(part);
     std::vector<int64_t> lengths;
-    for (const Text& text : texts) lengths.push_back(length(text));
+    for (const Sequence& unit : units)
+      lengths.push_back(std::accumulate(unit.begin(), unit.end(), int64_t{0},
+                                        [&](int64_t sum, const Text& text) { return sum + length(text); }));
     const auto bins = pack(lengths, options_.max_length);
     if (by_rows) {
       for (const auto& bin : bins) {
         Sequence& sequence = part.sequences.emplace_back();
-        for (int64_t i : bin) sequence.push_back(texts[static_cast<size_t>(i)]);
+        for (int64_t i : bin) {
+          const Sequence& unit = units[static_cast<size_t>(i)];
+          sequence.insert(sequence.end(), unit.begin(), unit.end());
+        }
       }
       layouts.push_back(std::move(part));
       continue;
@@ -286,7 +320,7 @@ std::vector<Batcher::Layout> Batcher::split_packed(const std::vector<Item>& item
       Layout& layout = layouts.emplace_back();
       const size_t end = std::min(begin + static_cast<size_t>(options_.batch_size), bins.size());
       for (size_t b = begin; b < end; ++b)
-        for (int64_t i : bins[b]) layout.rows.push_back(texts[static_cast<size_t>(i)].item);
+        for (int64_t i : bins[b]) layout.rows.push_back(units[static_cast<size_t>(i)].front().item);
       // In the order of the rows.
       const std::vector<Text> placed = texts_of(layout);
       auto next = placed.begin();
@@ -338,25 +372,34 @@ Batch Batcher::build(const Layout& layout) const {
   const int32_t pad_id = dataset_.pad_id();
   std::fill(ids.begin(), ids.end(), std::max(pad_id, 0));
   for (size_t s = 0; s < layout.sequences.size(); ++s) {
-    size_t at = s * static_cast<size_t>(length);
-    int32_t segment = 0;
+    size_t at = s * static_cast<size_t>(length), first = at;  // first: of the text that a prefix stands with
+    int32_t segment = 0, group = -1;
     for (const Text& text : layout.sequences[s]) {
       auto tokens = dataset_.tokens(text.item.row, text.second);
       // Another mask for each text: a row's second one follows its first.
       const int64_t number = text.item.step_index * options_.texts_per_row +
                              static_cast<int64_t>(text.place % static_cast<size_t>(options_.texts_per_row));
-      ++segment;
+      const auto prefix = static_cast<size_t>(text.prefix);
+      const bool follows = text.second && prefix > 0;  // the first text, and with it the prefix
+      if (!follows) {
+        first = at;
+        ++group;
+      }
+      segment = prefixes_.empty() ? segment + 1 : prefix_of_group(group) + (follows ? 2 : 1);
+      const size_t skipped = follows ? prefix : 0;
       size_t last = pad_id < 0 ? tokens.size() - 1 : 0;
       for (size_t t = 0; t < tokens.size(); ++t) {
-        ids[at + t] = tokens[t];
-        positions[at + t] = static_cast<int32_t>(t);
-        segments[at + t] = segment;
-        dropout_rows[at + t] = static_cast<int32_t>(number);
         if (tokens[t] != pad_id) last = t;
+        if (t < skipped) continue;
+        const size_t place = at + t - skipped;
+        ids[place] = tokens[t];
+        positions[place] = static_cast<int32_t>(t);
+        segments[place] = t < prefix ? prefix_of(segment) : segment;
+        dropout_rows[place] = static_cast<int32_t>(number);
       }
-      last_index[text.place] = static_cast<int32_t>(at + last);
-      batch.num_real_tokens += static_cast<int64_t>(tokens.size());
-      at += tokens.size();
+      last_index[text.place] = static_cast<int32_t>(last < skipped ? first + last : at + last - skipped);
+      batch.num_real_tokens += static_cast<int64_t>(tokens.size() - skipped);
+      at += tokens.size() - skipped;
     }
   }
   const auto count = static_cast<size_t>(options_.num_labels);
@@ -415,6 +458,15 @@ std::vector<BatchShape> Batcher::epoch_shapes(int64_t number, int64_t steps) con
     for (const Layout& layout : lay_out(step_items(*plan, s)))
       if (std::find(out.begin(), out.end(), layout.shape) == out.end()) out.push_back(layout.shape);
   return out;
+}
+
+double Batcher::shared() const {
+  int64_t all = 0, saved = 0;
+  for (int64_t row = 0; row < static_cast<int64_t>(prefixes_.size()); ++row) {
+    all += dataset_.length(row) + dataset_.length(row, true);
+    saved += prefix(row);
+  }
+  return all == 0 ? 0 : static_cast<double>(saved) / static_cast<double>(all);
 }
 
 PaddingWaste Batcher::waste(int64_t number) const {

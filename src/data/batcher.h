@@ -16,6 +16,10 @@ struct BatchOptions {
   /** 2: each row comes as both of its texts, in one micro-batch, and `swap` must be kNone. A row then takes two sequences
    * of a padded batch, or two segments of a packed one. */
   int64_t texts_per_row = 1;
+  /** kPacked with two texts a row: the tokens that both begin with stand once, and segments are numbered as in
+   * base/segments.h. A row that then does not fit into max_length with both texts (without one_sequence) is as it is
+   * without this. */
+  bool share_prefixes = false;
   Batching batching = Batching::kPadded;
   /** Rows of a micro-batch; times gradient_accumulation = rows of an optimizer step. */
   int64_t batch_size = 16;
@@ -61,15 +65,14 @@ struct Batch {
   HostTensor input_ids;
   /** i32 [batch, length]: position in the row, restarts with each row; 0 on padding. */
   HostTensor positions;
-  /** i32 [batch, length]: 0 on padding, else 1, 2, … per row of the sequence. Tokens attend within a segment.
-   */
+  /** i32 [batch, length]: 0 on padding, else 1, 2, … per row of the sequence, or with share_prefixes the numbers of
+   * base/segments.h. Tokens attend within a segment, and to its prefix. */
   HostTensor segment_ids;
   /** i32 [batch, length]: the text's index in the optimizer step (0 on padding), the same for every batching
-   * kind, so that dropout masks do not depend on it. */
+   * kind, so that dropout masks do not depend on it; the first text's for a prefix that two share. */
   HostTensor dropout_rows;
   /** i32 [rows * texts_per_row], a row's texts side by side: flat index into batch * length of the token the head
-   * reads: the rightmost of the text that
-   * differs from pad_id, the row's first when all are pads, as transformers 5 has it
+   * reads: the rightmost of the text that differs from pad_id, the row's first when all are pads, as transformers 5 has it
    * (LlamaForSequenceClassification); with a negative pad_id the row's last. 0 for filler rows. */
   HostTensor last_index;
   /** f32 [rows, num_labels]; zero for filler rows and rows without a label. */
@@ -119,6 +122,10 @@ class Batcher {
   std::vector<BatchShape> shapes() const;
   /** The shapes of one epoch's first `steps` steps, each once, without building the steps. */
   std::vector<BatchShape> epoch_shapes(int64_t epoch, int64_t steps) const;
+  /** Tokens that both texts of a row begin with and that stand once; 0 without share_prefixes. */
+  int64_t prefix(int64_t row) const { return prefixes_.empty() ? 0 : prefixes_[static_cast<size_t>(row)]; }
+  /** The part of all texts' tokens that prefixes save, by rows that share theirs wherever they are put. */
+  double shared() const;
   /** Tokens with and without padding of one epoch, without building it. */
   PaddingWaste waste(int64_t epoch = 0) const;
 
@@ -134,6 +141,7 @@ class Batcher {
     Item item;
     bool second = false;  // the text that `swap` gives
     size_t place = 0;     // in last_index
+    int64_t prefix = 0;   // tokens at its beginning that stand once, with the row's first text, for both
   };
   using Sequence = std::vector<Text>;
   /** One micro-batch: its rows in the order of their labels, and where their texts are. */
@@ -160,17 +168,22 @@ class Batcher {
   std::vector<Layout> split_packed(const std::vector<Item>& items) const;
   /** All texts of a layout's rows, in the order of last_index. */
   std::vector<Text> texts_of(const Layout& layout) const;
+  /** The same cut into what has to be in one sequence: a text, or both of a row when they share their beginning. */
+  std::vector<Sequence> units_of(const Layout& layout) const;
   /** Tokens of the micro-batch that starts at item `begin`. */
   int64_t total_length(const std::vector<Item>& items, size_t begin) const;
   Batch build(const Layout& layout) const;
-  /** Tokens of all of a row's texts. */
+  /** Places that a row's texts take, or one of them. */
   int64_t length(const Item& item) const;
-  int64_t length(const Text& text) const { return dataset_.length(text.item.row, text.second); }
+  int64_t length(const Text& text) const {
+    return dataset_.length(text.item.row, text.second) - (text.second ? text.prefix : 0);
+  }
 
   TokenizedDataset dataset_;
   BatchOptions options_;
   int64_t steps_ = 0;
   int64_t longest_ = 1;
+  std::vector<int32_t> prefixes_;
   std::vector<int64_t> sizes_;  // kBucketed, one_sequence: lengths; kPacked else: numbers of sequences
   mutable std::mutex mutex_;
   mutable std::shared_ptr<const Epoch> last_epoch_;

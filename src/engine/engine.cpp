@@ -117,6 +117,9 @@ void Engine::load_frozen(const ModelFiles& files) {
     frozen_.push_back(place_frozen(parameter, [&](size_t layer) {
       if (layer > 0) files.release(parameter.sources[layer - 1]);
       HostTensor tensor = files.read(parameter.sources[layer], parameter.dtype);
+      if (auto at = first_not_finite(tensor))
+        fail("{}: {}: element {} is not a finite number (NaN or infinity): the file is damaged, or not meant for {}",
+             files.path().string(), parameter.sources[layer], *at, dtype_name(parameter.dtype));
       copied = copied || !tensor.is_view();
       return tensor;
     }));

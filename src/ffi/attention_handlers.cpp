@@ -18,7 +18,7 @@ ScoreRule rule_of(const FfiCall& call) {
 
 /** Segments at `index`, then perhaps those of the queries and their positions. */
 AttentionMask mask_of(const FfiCall& call, size_t index, const AttentionShape& s) {
-  AttentionMask mask{.window = call.integer("window", 0)};
+  AttentionMask mask{.window = call.integer("window", 0), .prefixes = call.integer("prefixes", 0) != 0};
   mask.key_segments = call.operand(index, {s.batch, s.keys}, DType::kI32).as<const int32_t>();
   if (call.operand_count() == index + 1) return mask;
   if (call.operand_count() != index + 3) fail("expected query segments and query positions, both or neither");

@@ -309,6 +309,13 @@ HostTensor ModelFiles::read(const std::string& name, DType dtype) const {
   return tensor.to(dtype);
 }
 
+bool ModelFiles::holds_float32() const {
+  return std::ranges::any_of(spec_.base_tensors(), [&](const auto& tensor) {
+    const Source& from = source(tensor.name);
+    return from.safetensors && from.safetensors->tensors().at(from.name).dtype == DType::kF32;
+  });
+}
+
 void ModelFiles::release(const std::string& name) const {
   const Source& from = source(name);
   if (from.safetensors)

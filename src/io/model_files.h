@@ -34,6 +34,8 @@ class ModelFiles {
   /** The tensor as float32 or bfloat16: a view of a safetensors file that holds that type, else a converted copy.
    * GGUF's rows come back in Hugging Face's order. Throws Error when there is no such tensor. */
   HostTensor read(const std::string& name, DType dtype) const;
+  /** Whether the file holds any of the model's tensors in float32. */
+  bool holds_float32() const;
   /** Tells the system that the tensor's pages of the mapped file are not needed soon; if they are, they are read again.
    * For passing over a model larger than memory. */
   void release(const std::string& name) const;

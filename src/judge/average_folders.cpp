@@ -19,6 +19,7 @@ int64_t average_folders(const std::vector<fs::path>& adapters, const std::option
           "{}: its base model is {}, that of {} is {}; adapters of different models have no mean (--model "
           "when they are the same)",
           folder.string(), loaded.recipe.model.path, adapters.front().string(), first->recipe.model.path);
+    if (first) require_read_alike("average", folder, loaded.recipe, adapters.front(), first->recipe);
     all.push_back(loaded.weights);
     if (!first) first = std::move(loaded);
   }

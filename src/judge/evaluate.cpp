@@ -26,7 +26,8 @@ BatchOptions judging_options(const BatchOptions& training) {
   return options;
 }
 
-Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& done) {
+Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& done,
+                        const std::function<std::string(int64_t)>& row_name) {
   const TokenizedDataset& dataset = batcher.dataset();
   const Task& task = *engine.options().task;
   const auto outputs = static_cast<size_t>(task.num_outputs());
@@ -35,6 +36,7 @@ Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& 
   result.logits.resize(result.probabilities.size());
   double loss = 0, correct = 0;
   int64_t rows_done = 0;
+  std::vector<int64_t> not_finite;
   for (int64_t step = 0; step < batcher.steps_per_epoch(); ++step) {
     for (const Batch& batch : batcher.step(step).micro) {
       Evaluation found = engine.evaluate(batch);
@@ -42,6 +44,8 @@ Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& 
       auto losses = found.losses.as<float>();
       for (size_t i = 0; i < batch.row_indices.size(); ++i) {
         const auto row_outputs = logits.subspan(i * outputs, outputs);
+        if (!std::ranges::all_of(row_outputs, [](float x) { return std::isfinite(x); }))
+          not_finite.push_back(batch.row_indices[i]);
         Outcome row_logits = task.outcome_logits(row_outputs);
         if (auto rewards = task.rewards(row_outputs)) {
           result.rewards.resize(result.logits.size());
@@ -66,6 +70,14 @@ Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& 
       rows_done += batch.num_rows;
     }
     if (done) done(rows_done);
+  }
+  if (!not_finite.empty()) {
+    const int64_t row = std::ranges::min(not_finite);
+    fail(
+        "{}{}: the model's numbers are not finite (NaN or infinity), so nothing can be said; weights, lora_alpha or rope "
+        "settings are too large, or training went astray",
+        row_name ? row_name(row) : fmt::format("row {}", dataset.source_row(row)),
+        not_finite.size() > 1 ? fmt::format(" and {} more of {} rows", not_finite.size() - 1, dataset.num_rows()) : "");
   }
   auto count = static_cast<double>(result.labelled_rows);
   result.log_loss = loss / count;

@@ -33,8 +33,10 @@ Outcome softmax(const Outcome& logits, double temperature = 1);
  * set of lengths. */
 BatchOptions judging_options(const BatchOptions& training);
 
-/** Judges every row of the batcher's dataset (made with judging_options). */
-Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& done = {});
+/** Judges every row of the batcher's dataset (made with judging_options). Throws Error that counts the rows of which the
+ * model's numbers are not finite, and names one, by its place in the file, or by row_name(its place in the dataset). */
+Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& done = {},
+                        const std::function<std::string(int64_t)>& row_name = {});
 
 /** The logit of a tie that gives ties their share of the labels where both answers have the same reward, and A and B the
  * logit 0; half a row is added to either side, so that it is finite. What a reward's tie starts from. */

@@ -29,19 +29,13 @@ double margin(Outcome p) {
 /** Judges of an ensemble read the same text and have their adapters in the same places. */
 void require_fitting(const LoadedAdapter& first, const LoadedAdapter& other, const std::filesystem::path& first_folder,
                      const std::filesystem::path& folder) {
+  require_read_alike("ensemble", folder, other.recipe, first_folder, first.recipe);
   auto differs = [&](const std::string& what, const std::string& theirs, const std::string& its) {
     fail("{}: {} is {}, in {} it is {}; judges of one ensemble need the same", folder.string(), what, its,
          first_folder.string(), theirs);
   };
-  auto values = recipe_values(first.recipe), others = recipe_values(other.recipe);
-  for (size_t i = 0; i < values.size(); ++i) {
-    const auto& [key, value] = values[i];
-    const bool read_by_judges = key == "task" || key.starts_with("model.") || key == "data.template" ||
-                                key == "data.max_length" || key == "data.truncation" ||
-                                key == "data.proportional_shares";
-    // The tokenizer beside each adapter is named here, and was written by its run.
-    if (read_by_judges && key != "model.tokenizer" && value != others[i].second) differs(key, value, others[i].second);
-  }
+  if (other.recipe.model.path != first.recipe.model.path)
+    differs("model.path", first.recipe.model.path, other.recipe.model.path);
   if (!(first.weights.config.lora == other.weights.config.lora) ||
       first.weights.config.learns_tie != other.weights.config.learns_tie)
     differs("the adapter", fmt::format("of rank {}", first.weights.config.lora.r),
@@ -98,6 +92,7 @@ Judge::Judge(const JudgeOptions& options) : adapters_(ensemble_members(options.a
   std::shared_ptr<pjrt::Client> client = open_device(recipe_);
   StepOptions step = step_options(recipe_, loaded.files.spec(), *client);
   step.model.lora = loaded.weights.config.lora;
+  step.model.prefixes = false;  // its batches are padded
   engine_ = std::make_unique<Engine>(client, step, compile_cache_folder());
   engine_->load_frozen(loaded.files);
   engine_->set_trainable(loaded.weights.values);
@@ -136,18 +131,27 @@ Judgement Judge::judge_once(std::vector<PreferenceRow> rows, std::vector<Verdict
       (*lengths)[i].length = batcher.dataset().length(static_cast<int64_t>(i));
       (*lengths)[i].full_length = batcher.dataset().full_length(static_cast<int64_t>(i));
     }
-  return members_.empty() ? judge_dataset(*engine_, batcher, done) : judge_by_all(batcher, done);
+  return judge_by_all(batcher, done, [&](int64_t row) {
+    const PreferenceRow& pair = rows[static_cast<size_t>(row)];
+    return pair.source_row > 0 ? fmt::format("row {} (id {})", pair.source_row, pair.id)
+                               : fmt::format("pair {}", pair.id);
+  });
 }
 
-Judgement Judge::judge_by_all(const Batcher& batcher, const RowsDone& done) {
+Judgement Judge::judge_by_all(const Batcher& batcher, const RowsDone& done,
+                              const std::function<std::string(int64_t)>& row_name) {
+  if (members_.empty()) return judge_dataset(*engine_, batcher, done, row_name);
   const auto count = static_cast<double>(members_.size());
   Judgement mean;
   for (size_t k = 0; k < members_.size(); ++k) {
     engine_->set_trainable(members_[k]);
     const int64_t before = static_cast<int64_t>(k) * batcher.dataset().num_rows();
-    const Judgement own = judge_dataset(*engine_, batcher, [&](int64_t rows) {
-      if (done) done((before + rows) / static_cast<int64_t>(members_.size()));
-    });
+    const Judgement own = judge_dataset(
+        *engine_, batcher,
+        [&](int64_t rows) {
+          if (done) done((before + rows) / static_cast<int64_t>(members_.size()));
+        },
+        row_name);
     mean.probabilities.resize(own.probabilities.size());
     mean.rewards.resize(own.rewards.size());
     for (size_t i = 0; i < own.probabilities.size(); ++i)

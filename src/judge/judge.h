@@ -66,7 +66,8 @@ class Judge {
 
  private:
   BatchOptions options_for(int64_t rows) const;
-  Judgement judge_by_all(const Batcher& batcher, const RowsDone& done);
+  Judgement judge_by_all(const Batcher& batcher, const RowsDone& done,
+                         const std::function<std::string(int64_t)>& row_name);
   Judgement judge_once(std::vector<PreferenceRow> rows, std::vector<Verdict>* lengths, const RowsDone& done);
 
   Recipe recipe_;

@@ -1,5 +1,7 @@
 #include "judge/load_adapter.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "judge/calibration.h"
 #include "judge/ensemble.h"
@@ -41,6 +43,7 @@ LoadedAdapter load_adapter(const JudgeOptions& options) {
     fail("{}: holds several runs and no judge of them all; give one of its folders, or let gavel folds come to its end",
          options.adapter.string());
   const PeftConfig adapter = PeftConfig::read(options.adapter);
+  const bool has_own_recipe = fs::exists(options.adapter / "recipe.yaml");
   Recipe recipe = recipe_of(options, adapter);
   double temperature = 1;
   if (options.use_temperature)
@@ -54,16 +57,34 @@ LoadedAdapter load_adapter(const JudgeOptions& options) {
   // An adapter without a recipe does not ask for texts as long as the default's.
   if (auto longest = files->spec().longest_text(); longest && *longest < recipe.data.max_length &&
                                                    recipe.data.max_length == Recipe().data.max_length &&
-                                                   !fs::exists(options.adapter / "recipe.yaml")) {
+                                                   !has_own_recipe) {
     spdlog::info("data.max_length is {}: the rope of {} is computed no further", *longest, recipe.model.path);
     recipe.data.max_length = *longest;
   }
+  // Whoever trained an adapter without a recipe read the base as its file has it.
+  const bool asked =
+      std::ranges::any_of(options.overrides, [](std::string_view o) { return o.starts_with("model.dtype="); });
+  if (!has_own_recipe && !asked && files->holds_float32()) recipe.model.dtype = DType::kF32;
   // Before the tokenizer: a vocabulary that was made larger is told of by the adapter's embeddings.
   LoadedAdapterWeights weights = read_adapter(adapter, files->spec(), task_of(recipe)->num_labels(), &*files);
   if (recipe.task == Recipe::TaskKind::kReward)
     recipe.reward.ties = weights.config.learns_tie ? Recipe::RewardTies::kDavidson : Recipe::RewardTies::kNone;
   Tokenizer tokenizer = load_tokenizer(recipe, config);
-  return {std::move(recipe), std::move(*files), std::move(tokenizer), std::move(weights), temperature};
+  return {std::move(recipe), has_own_recipe, std::move(*files), std::move(tokenizer), std::move(weights), temperature};
+}
+
+void require_read_alike(const std::string& what, const fs::path& folder, const Recipe& recipe,
+                        const fs::path& first_folder, const Recipe& first) {
+  const auto values = recipe_values(recipe), others = recipe_values(first);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const auto& [key, value] = values[i];
+    const std::string& other = others.at(i).second;
+    for (std::string_view reading : {"task", "reward.ties", "data.template", "data.max_length", "data.truncation",
+                                     "data.proportional_shares", "model.dtype", "model.num_labels"})
+      if (key == reading && value != other)
+        fail("{}: {} of {} is {}, of {} it is {}; it needs judges that read their texts in the same way", what, key,
+             folder.string(), value, first_folder.string(), other);
+  }
 }
 
 }  // namespace gavel

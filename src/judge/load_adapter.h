@@ -25,8 +25,10 @@ struct JudgeOptions {
 
 /** All that belongs to a trained judge, read and checked; nothing is on a device yet. */
 struct LoadedAdapter {
-  /** The one beside the adapter, else (an adapter that PEFT saved) the defaults; with JudgeOptions' overrides. */
+  /** The one beside the adapter, else (an adapter that PEFT saved) the defaults, with weights held in float32 if the base
+   * has such; with JudgeOptions' overrides. */
   Recipe recipe;
+  bool has_own_recipe = false;
   ModelFiles files;
   Tokenizer tokenizer;
   LoadedAdapterWeights weights;
@@ -36,5 +38,10 @@ struct LoadedAdapter {
 /** Throws Error naming the file when something is missing, damaged, or does not belong together, or when the folder is an
  * ensemble, of which a Judge alone makes one. */
 LoadedAdapter load_adapter(const JudgeOptions& options);
+
+/** Throws Error unless the two read rows in the same way: what is made of both would be of judges of other texts. `what`: for
+ * the message, "average". */
+void require_read_alike(const std::string& what, const std::filesystem::path& folder, const Recipe& recipe,
+                        const std::filesystem::path& first_folder, const Recipe& first);
 
 }  // namespace gavel

@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "base/dtype.h"
+#include "base/segments.h"
 
 namespace gavel {
 
@@ -28,6 +29,9 @@ struct AttentionMask {
   /** Only keys less than this before the query are seen, so 1 is the query's own place alone (Beltagy et al., Longformer,
    * 2020). 0: no window. */
   int64_t window = 0;
+  /** Segments are numbered as base/segments.h says, and a query also sees the keys of its segment's prefix. Not together with
+   * a window, which counts places: a prefix may stand far from what follows it. */
+  bool prefixes = false;
 };
 
 /** What scores are made of the products of queries and keys: s = scale q k^T, and with a soft cap

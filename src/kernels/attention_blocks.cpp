@@ -7,14 +7,14 @@
 namespace gavel {
 namespace {
 
-BlockRange range_of(const int32_t* segments, const int32_t* positions, int64_t first, int64_t count) {
+BlockRange range_of(const int32_t* segments, const int32_t* positions, int64_t first, int64_t count, bool prefixes) {
   BlockRange range;
   for (int64_t i = first; i < first + count; ++i) {
     if (segments[i] == 0) {
       range.padding = true;
       continue;
     }
-    range.add(segments[i], positions ? positions[i] : static_cast<int32_t>(i));
+    range.add(segments[i], positions ? positions[i] : static_cast<int32_t>(i), prefixes);
   }
   return range;
 }
@@ -32,6 +32,8 @@ AttentionPlan::AttentionPlan(const AttentionShape& shape, const AttentionMask& m
   if (!mask.key_segments) fail("attention: no segments given");
   if (mask.window < 0) fail("attention: a window of {} keys, expected at least 1, or 0 for none", mask.window);
   window_ = mask.window > 0 && mask.window < kNoWindow ? mask.window : kNoWindow;
+  prefixes_ = mask.prefixes;
+  if (prefixes_ && windowed()) fail("attention: a window of {} keys, together with prefixes", mask.window);
   if ((!mask.query_segments || !mask.query_positions) && s.queries != s.keys)
     fail("attention: {} queries for {} keys need segments and positions of their own", s.queries, s.keys);
   key_segments_ = mask.key_segments;
@@ -46,10 +48,11 @@ AttentionPlan::AttentionPlan(const AttentionShape& shape, const AttentionMask& m
   key_blocks_ = (s.keys + kBlock - 1) / kBlock;
   for (int64_t b = 0; b < s.batch; ++b) {
     for (int64_t i = 0; i < query_blocks_; ++i)
-      queries_.push_back(
-          range_of(query_segments(b, 0), query_positions(b, 0), i * kBlock, std::min(kBlock, s.queries - i * kBlock)));
+      queries_.push_back(range_of(query_segments(b, 0), query_positions(b, 0), i * kBlock,
+                                  std::min(kBlock, s.queries - i * kBlock), prefixes_));
     for (int64_t i = 0; i < key_blocks_; ++i)
-      keys_.push_back(range_of(key_segments(b, 0), nullptr, i * kBlock, std::min(kBlock, s.keys - i * kBlock)));
+      keys_.push_back(
+          range_of(key_segments(b, 0), nullptr, i * kBlock, std::min(kBlock, s.keys - i * kBlock), prefixes_));
   }
 }
 

@@ -15,9 +15,10 @@ inline int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-/** Of the queries or keys of a block: the range of their segments, low to high, and of their positions, first to last,
- * padding left out; and whether there is padding among them. */
+/** Of the queries or keys of a block: the range of their segments, low to high, of the segments that they see, lowest_seen to
+ * high, and of their positions, first to last, padding left out; and whether there is padding among them. */
 struct BlockRange {
+  int32_t lowest_seen = std::numeric_limits<int32_t>::max();
   int32_t low = std::numeric_limits<int32_t>::max();
   int32_t high = std::numeric_limits<int32_t>::min();
   int32_t first = std::numeric_limits<int32_t>::max();
@@ -25,11 +26,17 @@ struct BlockRange {
   bool padding = false;
   /** There is nothing but padding. */
   bool empty() const { return low > high; }
-  void add(int32_t segment, int32_t position) {
+  /** `prefixes`: as in AttentionMask. */
+  void add(int32_t segment, int32_t position, bool prefixes) {
+    lowest_seen = std::min(lowest_seen, prefixes ? prefix_of(segment) : segment);
     low = std::min(low, segment);
     high = std::max(high, segment);
     first = std::min(first, position);
     last = std::max(last, position);
+  }
+  /** False is certain: none of these queries sees a key of this segment. */
+  bool may_see(int32_t segment) const {
+    return low == high ? segment == low || segment == lowest_seen : segment >= lowest_seen && segment <= high;
   }
 };
 
@@ -42,9 +49,10 @@ inline constexpr int64_t kNoWindow = std::numeric_limits<int64_t>::max() / 2;
 /** kNone and kAll are certain; with kPartial each pair has to be looked at, and there may be none that meets. `window` as in
  * AttentionMask, at least 1. */
 inline Meeting meet(const BlockRange& queries, const BlockRange& keys, int64_t window) {
-  if (queries.empty() || keys.empty() || queries.high < keys.low || keys.high < queries.low ||
+  if (queries.empty() || keys.empty() || queries.high < keys.low || keys.high < queries.lowest_seen ||
       keys.first > queries.last || int64_t{queries.first} - keys.last >= window)
     return Meeting::kNone;
+  if (keys.low == keys.high && !queries.may_see(keys.low)) return Meeting::kNone;
   const bool one_segment = queries.low == queries.high && keys.low == keys.high;
   if (one_segment && !queries.padding && !keys.padding && keys.last <= queries.first &&
       int64_t{queries.last} - keys.first < window)
@@ -53,7 +61,7 @@ inline Meeting meet(const BlockRange& queries, const BlockRange& keys, int64_t w
 }
 
 /** A call's mask cut into blocks: where each block's segments and positions begin, their ranges, and which blocks meet.
- * Throws Error for shapes that don't fit together and for a negative window. */
+ * Throws Error for shapes that don't fit together, for a negative window, and for one together with prefixes. */
 class AttentionPlan {
  public:
   AttentionPlan(const AttentionShape& shape, const AttentionMask& mask);
@@ -72,6 +80,8 @@ class AttentionPlan {
   /** kNoWindow when there is none. */
   int64_t window() const { return window_; }
   bool windowed() const { return window_ != kNoWindow; }
+  /** As in AttentionMask. */
+  bool prefixes() const { return prefixes_; }
   /** The address of the block's first entry. */
   const int32_t* query_segments(int64_t batch, int64_t block) const {
     return query_segments_ + batch * shape_.queries + block * kBlock;
@@ -86,6 +96,7 @@ class AttentionPlan {
  private:
   AttentionShape shape_;
   int64_t query_blocks_, key_blocks_, window_;
+  bool prefixes_;
   const int32_t *query_segments_, *key_segments_, *query_positions_;
   std::vector<int32_t> own_positions_;
   std::vector<BlockRange> queries_, keys_;

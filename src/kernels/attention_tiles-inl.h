@@ -295,22 +295,22 @@ struct BlockQueries {
   HWY_ALIGN int32_t oldest[kBlock];
   BlockRange strips[kBlock / kStrip];
   int64_t window;
+  bool prefixes;
 
-  BlockQueries(const AttentionPlan& plan, int64_t batch, int64_t block, int64_t count) : window(plan.window()) {
+  BlockQueries(const AttentionPlan& plan, int64_t batch, int64_t block, int64_t count)
+      : window(plan.window()), prefixes(plan.prefixes()) {
     for (int64_t i = 0; i < kBlock; ++i) {
       segments[i] = i < count ? plan.query_segments(batch, block)[i] : 0;
       positions[i] = i < count ? plan.query_positions(batch, block)[i] : 0;
       oldest[i] = static_cast<int32_t>(std::max<int64_t>(0, positions[i] - window + 1));
-      if (segments[i] != 0) strips[i / kStrip].add(segments[i], positions[i]);
+      if (segments[i] != 0) strips[i / kStrip].add(segments[i], positions[i], prefixes);
     }
   }
 
   /** Keys of a tile that any query of the strip may see, widened to a multiple of 4. */
   Rows seen(int64_t strip, const int32_t* key_segments, int64_t valid, int64_t first_key) const {
     const BlockRange& range = strips[strip];
-    const auto may_see = [&](int64_t row) {
-      return key_segments[row] >= range.low && key_segments[row] <= range.high && key_segments[row] != 0;
-    };
+    const auto may_see = [&](int64_t row) { return key_segments[row] != 0 && range.may_see(key_segments[row]); };
     Rows rows{std::max<int64_t>(0, range.first - window + 1 - first_key),
               std::min<int64_t>(valid, range.last - first_key + 1)};
     while (!rows.empty() && !may_see(rows.first)) ++rows.first;
@@ -339,7 +339,9 @@ template <Sight kSight>
 HWY_INLINE hn::Mask<FloatTag> sees(FloatTag d, const BlockQueries& queries, int64_t column, int32_t segment,
                                    int32_t position) {
   const hn::RebindToSigned<FloatTag> di;
-  const auto same = hn::Eq(hn::LoadU(di, queries.segments + column), hn::Set(di, segment));
+  // A prefix is seen by all of its group, whose numbers differ from it in their last bits.
+  const int32_t bits = queries.prefixes && segment == prefix_of(segment) ? ~(kSegmentGroup - 1) : ~0;
+  const auto same = hn::Eq(hn::And(hn::LoadU(di, queries.segments + column), hn::Set(di, bits)), hn::Set(di, segment));
   auto seen = hn::And(same, hn::Gt(hn::LoadU(di, queries.positions + column), hn::Set(di, position - 1)));
   if constexpr (kSight == Sight::kWindow)
     seen = hn::And(seen, hn::Gt(hn::Set(di, position + 1), hn::LoadU(di, queries.oldest + column)));

@@ -25,29 +25,35 @@ namespace gavel {
 
 namespace {
 
-/** Tokens of each text of a batch. */
-std::vector<int64_t> text_lengths(const Batch& batch, const Batcher& batcher) {
+/** A text's tokens, and how many of them stand with another text. */
+struct TextLength {
+  int64_t tokens = 0, prefix = 0;
+};
+
+std::vector<TextLength> text_lengths(const Batch& batch, const Batcher& batcher) {
   const TokenizedDataset& dataset = batcher.dataset();
-  std::vector<int64_t> lengths;
+  std::vector<TextLength> lengths;
   for (size_t i = 0; i < batch.row_indices.size(); ++i) {
-    lengths.push_back(dataset.length(batch.row_indices[i], batch.swapped[i] != 0));
-    if (batcher.options().texts_per_row == 2) lengths.push_back(dataset.length(batch.row_indices[i], true));
+    const int64_t row = batch.row_indices[i];
+    lengths.push_back({dataset.length(row, batch.swapped[i] != 0)});
+    if (batcher.options().texts_per_row == 2) lengths.push_back({dataset.length(row, true), batcher.prefix(row)});
   }
   return lengths;
 }
 
 /** One product of the scores that the texts' own tokens see of each other, over the model's layers. */
-double seen_pair_flops(const DecoderSpec& spec, const std::vector<int64_t>& lengths) {
+double seen_pair_flops(const DecoderSpec& spec, const std::vector<TextLength>& texts) {
   double flops = 0;
   // The last layer's queries are the texts' last tokens alone; next to nothing.
   for (int64_t layer = 0; layer + 1 < spec.num_hidden_layers; ++layer) {
     const AttentionSpec& attention = spec.block(layer).attention;
-    double pairs = 0;
-    for (int64_t tokens : lengths) {
+    const auto pairs_of = [&](int64_t tokens) {
       const auto length = static_cast<double>(tokens);
       auto window = std::min(length, static_cast<double>(attention.sliding_window.value_or(INT64_MAX)));
-      pairs += window * (window + 1) / 2 + (length - window) * window;
-    }
+      return window * (window + 1) / 2 + (length - window) * window;
+    };
+    double pairs = 0;
+    for (const TextLength& text : texts) pairs += pairs_of(text.tokens) - pairs_of(text.prefix);
     flops += 2 * pairs * static_cast<double>(attention.query_features());
   }
   return flops;
@@ -194,7 +200,7 @@ BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
   RunData data = RunDataLoader(recipe, base.tokenizer).get();
   std::shared_ptr<pjrt::Client> client = open_device(recipe);
   const DeviceTraits traits = device_traits(*client);
-  BatchOptions batch = batch_options(recipe, traits, mesh_of(recipe, *client));
+  BatchOptions batch = batch_options(recipe, traits, mesh_of(recipe, *client), &base.spec);
   batch.drop_last = false;
   if (options.predict) batch = judging_options(batch);
   Batcher batcher(data.train.tokens, batch);

@@ -195,6 +195,10 @@ void save_adapter(const fs::path& folder, const DecoderSpec& spec, const Adapter
     if (values[i].shape() != parameter.shape)
       fail("save_adapter: {} has shape {}, expected {}", parameter.name, to_string(values[i].shape()),
            to_string(parameter.shape));
+    if (first_not_finite(values[i]))
+      fail("{}: {} holds numbers that are not finite (NaN or infinity), so it is not written: training went astray; lower "
+           "train.learning_rate, or set train.max_grad_norm",
+           (folder / kWeightsName).string(), parameter.name);
     for (size_t layer = 0; layer < parameter.peft_names.size(); ++layer)
       tensors.emplace_back(parameter.peft_names[layer], parameter.stacked ? row(values[i], layer) : values[i]);
   }
@@ -331,6 +335,10 @@ LoadedAdapterWeights read_adapter(const PeftConfig& config, const DecoderSpec& s
   if (tie) out.values[*layout.tie].as_mutable<float>()[0] = *tie;
   out.values[layout.head] = tensors.take(head.peft_names.front(), head.shape);
   tensors.check_all_read(spec);
+  for (size_t i = 0; i < out.values.size(); ++i)
+    if (first_not_finite(out.values[i]))
+      fail("{}: {}: there are numbers that are not finite (NaN or infinity) in it: the adapter is broken; train it again",
+           path.string(), layout.parameters[i].name);
   return out;
 }
 

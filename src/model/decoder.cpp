@@ -103,7 +103,11 @@ class BlockBuilder {
   int64_t sequences() const { return shared_.segment_ids.dim(0); }
   int64_t length() const { return shared_.segment_ids.dim(1); }
   const Rotary& rotary() const { return shared_.rotaries.at(attention_.rope); }
-  AttentionRule rule() const { return {attention_.scale, attention_.sliding_window, attention_.logit_softcapping}; }
+  /** Where texts share prefixes, no window leaves any of them out (step_options), so there is none. */
+  AttentionRule rule() const {
+    return {attention_.scale, options_.prefixes ? std::nullopt : attention_.sliding_window,
+            attention_.logit_softcapping, options_.prefixes};
+  }
 
   Value norm(const Value& x, const TensorSpec& weight) const {
     return layers_.norm({x, values_.of(weight), options_.spec.norm});

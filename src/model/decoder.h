@@ -26,6 +26,8 @@ struct ModelOptions {
   LayerForm form = LayerForm::kUnrolled;
   Kernels kernels;       // what layers may be computed by; the default is plain StableHLO
   bool dropout = false;  // LoRA dropout is in the graph (training)
+  /** Texts that begin alike may hold their beginning once (base/segments.h). */
+  bool prefixes = false;
   Placement placement;   // on a mesh; the default is one device
 };
 
@@ -54,7 +56,7 @@ std::vector<std::string> placement_notes(const ModelOptions& options);
 struct BatchValues {
   Value input_ids;     // i32 [B, S]
   Value positions;     // i32 [B, S]
-  Value segment_ids;   // i32 [B, S], 0 on padding
+  Value segment_ids;   // i32 [B, S], 0 on padding; with ModelOptions::prefixes as in base/segments.h
   Value dropout_rows;  // i32 [B, S], the row's number in the whole optimizer batch
   Value last_index;    // i32 [R], place of each row's pooled token in the B * S tokens
 };

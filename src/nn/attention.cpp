@@ -41,8 +41,8 @@ Value causal_attention(const AttentionCall& call, int64_t block) {
     Value place = add(iota(graph, DType::kI32, mask_shape, 1), static_cast<double>(start));
     Value key = iota(graph, DType::kI32, mask_shape, 2);
     Value causal = within_window(compare(Compare::kLe, key, place), key, place, rule);
-    Value same = compare(Compare::kEq, broadcast(slice_dim(segment_ids, 1, start, end), mask_shape, {0, 1}),
-                         broadcast(slice_dim(segment_ids, 1, 0, end), mask_shape, {0, 2}));
+    Value same = segments_meet(broadcast(slice_dim(segment_ids, 1, start, end), mask_shape, {0, 1}),
+                               broadcast(slice_dim(segment_ids, 1, 0, end), mask_shape, {0, 2}), rule);
     Value mask = broadcast(bit_and(causal, same), {b, kv, group, rows, end}, {0, 3, 4});
     mask = reshape(mask, scores.shape());
     Value probabilities = softmax(select(mask, scores, full_like(scores, kMasked)));
@@ -74,7 +74,7 @@ Value gathered_attention(const PooledAttentionCall& call) {
                         segments, full_like(segments, 0)),
                  {1});
   Value seen = bit_and(compare(Compare::kLe, iota(graph, DType::kI32, {r, s}, 1), broadcast(places, {r, s}, {0})),
-                       compare(Compare::kEq, segments, broadcast(own, {r, s}, {0})));
+                       segments_meet(segments, broadcast(own, {r, s}, {0}), rule));
   if (rule.sliding_window)
     seen = within_window(seen, iota(graph, DType::kI32, {r, s}, 1), broadcast(places, {r, s}, {0}), rule);
   Value mask = broadcast(seen, scores.shape(), {0, 3});

@@ -16,6 +16,10 @@ struct RuledScores {
 /** Scores before the mask, of the products of queries and keys. */
 RuledScores ruled_scores(const Value& products, const AttentionRule& rule);
 
+/** Whether tokens of these two segments see each other by their segments alone, the later the earlier: i32 of one shape →
+ * booleans. */
+Value segments_meet(const Value& one, const Value& other, const AttentionRule& rule);
+
 /** `seen`, and with a window only where the key's place is less than the window before the query's. Booleans of one shape
  * with the places, i32. */
 Value within_window(const Value& seen, const Value& key, const Value& query, const AttentionRule& rule);

@@ -49,7 +49,7 @@ Scores block_scores(const Value& q, const Value& k, const Value& own, const Valu
   Value query = add(iota(graph, DType::kI32, shape, 1), static_cast<double>(i * z.block));
   Value key = add(iota(graph, DType::kI32, shape, 2), broadcast_scalar(mul(j, static_cast<double>(z.block)), shape));
   Value seen = bit_and(compare(Compare::kLe, key, query),
-                       compare(Compare::kEq, broadcast(own, shape, {0, 1}), broadcast(others, shape, {0, 2})));
+                       segments_meet(broadcast(own, shape, {0, 1}), broadcast(others, shape, {0, 2}), rule));
   seen = within_window(seen, key, query, rule);
   Value mask = reshape(broadcast(seen, {z.b, z.kv, z.group(), z.block, z.block}, {0, 3, 4}), scores.shape());
   return {select(mask, scores, full_like(scores, kMasked)), mask, slope};

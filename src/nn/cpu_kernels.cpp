@@ -117,6 +117,7 @@ KernelAttributes attributes_of(const AttentionRule& rule, int64_t keys) {
   if (rule.sliding_window && *rule.sliding_window < keys)
     attributes.emplace_back("window", static_cast<int32_t>(*rule.sliding_window));
   if (rule.logit_softcapping) attributes.emplace_back("softcap", *rule.logit_softcapping);
+  if (rule.prefixes) attributes.emplace_back("prefixes", true);
   return attributes;
 }
 

@@ -58,10 +58,13 @@ struct AttentionRule {
   double scale = 1;
   std::optional<int64_t> sliding_window;
   std::optional<double> logit_softcapping;
+  /** Segments are numbered as base/segments.h says, and a query also sees the keys of its segment's prefix. A window must
+   * then be as long as the texts are at most, since it counts places. */
+  bool prefixes = false;
 };
 
 /** Causal grouped-query attention. q [B, S, H, D], k and v [B, S, Hkv, D], Hkv divides H → [B, S, H, D] in q's dtype. A
- * query sees the keys at or before its place that have its own segment id (i32 [B, S], 0 marks padding). */
+ * query sees the keys at or before its place that have its own segment id (i32 [B, S], 0 marks padding), or its prefix's. */
 struct AttentionCall {
   Value q, k, v, segment_ids;
   AttentionRule rule;

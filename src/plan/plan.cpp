@@ -189,7 +189,8 @@ std::optional<DataPlan> plan_data(const Recipe& recipe, const ModelConfig& confi
   }
   try {
     RunData rows = RunDataLoader(recipe, load_tokenizer(recipe, config)).get();
-    Batcher batcher(std::move(rows.train.tokens), batch_options(recipe, device, mesh));
+    const DecoderSpec spec = decoder_spec(config);
+    Batcher batcher(std::move(rows.train.tokens), batch_options(recipe, device, mesh, &spec));
     DataPlan data;
     data.rows = batcher.dataset().num_rows();
     data.steps_per_epoch = batcher.steps_per_epoch();

@@ -317,8 +317,10 @@ void add_data(std::vector<Field>& fields) {
   fields.push_back(field(
       "data.balance", [](auto& r) -> auto& { return r.data.balance; },
       "with batching: packed: deal rows to steps of like numbers of tokens, for less padding; false = a step has the "
-      "rows "
-      "of a padded one"));
+      "rows of a padded one"));
+  fields.push_back(field(
+      "data.share_prompts", [](auto& r) -> auto& { return r.data.share_prompts; },
+      "of a row that is read as two texts, with batching: packed: compute the tokens that both begin with once"));
   fields.push_back(field(
       "data.swap", [](auto& r) -> auto& { return r.data.swap; },
       "exchange A and B: never, at random, or each row both ways in the same step"));

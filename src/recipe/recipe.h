@@ -84,6 +84,7 @@ struct Recipe {
     Batching batching = Batching::kPadded;
     int64_t pad_to = 0;
     bool balance = false;
+    bool share_prompts = true;
     Swap swap = Swap::kNone;
     bool drop_before_shuffle = false;
     bool drop_duplicates = false;

@@ -1,5 +1,7 @@
 #include "setup/run_options.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "chat/chat_template.h"
@@ -27,6 +29,16 @@ Template chat_text(const Tokenizer& tokenizer, bool conversations) {
   std::string begin_token = prefix.empty() ? "" : tokenizer.id_to_token(prefix.front());
   return conversations ? Template::chat_conversation(std::move(chat), std::move(begin_token))
                        : Template::chat(std::move(chat), std::move(begin_token));
+}
+
+/** Whether batches hold the tokens that a row's two texts begin with once. A sliding window counts places, so it must leave
+ * nothing of a text out: in a shared sequence the second text stands further from its beginning than it does alone. */
+bool shares_prefixes(const Recipe& recipe, const DecoderSpec* spec) {
+  if (!recipe.data.share_prompts || recipe.data.batching != Batching::kPacked || task_of(recipe)->texts_per_row() != 2)
+    return false;
+  return spec == nullptr || std::ranges::all_of(spec->blocks, [&](const BlockSpec& block) {
+    return block.attention.sliding_window.value_or(INT64_MAX) >= recipe.data.max_length;
+  });
 }
 
 }  // namespace
@@ -71,10 +83,12 @@ ReadOptions read_options(const Recipe& recipe, Purpose purpose) {
   return options;
 }
 
-BatchOptions batch_options(const Recipe& recipe, const DeviceTraits& device, const Mesh& mesh) {
+BatchOptions batch_options(const Recipe& recipe, const DeviceTraits& device, const Mesh& mesh,
+                           const DecoderSpec* spec) {
   BatchOptions options;
   options.num_labels = task_of(recipe)->num_targets();
   options.texts_per_row = task_of(recipe)->texts_per_row();
+  options.share_prefixes = shares_prefixes(recipe, spec);
   options.sequence_multiple = mesh.batch_parts();
   options.batching = recipe.data.batching;
   options.batch_size = recipe.train.batch_size;
@@ -114,6 +128,7 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
   options.model.freeze_head = lora.freeze_head;
   options.model.num_labels = options.task->num_labels();
   options.model.learns_tie = options.task->learns_tie();
+  options.model.prefixes = shares_prefixes(recipe, &spec);
   options.model.dtype = recipe.model.dtype;
   options.model.kernels = kernels_of(recipe, device);
   switch (recipe.model.compute_dtype) {

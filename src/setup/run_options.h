@@ -23,8 +23,10 @@ std::shared_ptr<const Task> task_of(const Recipe& recipe);
 TokenizeOptions tokenize_options(const Recipe& recipe, const Tokenizer& tokenizer);
 ReadOptions read_options(const Recipe& recipe, Purpose purpose);
 /** How rows become training batches. Sequences come in multiples of mesh.batch_parts(); packed rows share one sequence
- * where the device's attention costs nothing for keys that a query does not see. */
-BatchOptions batch_options(const Recipe& recipe, const DeviceTraits& device, const Mesh& mesh = {});
+ * where the device's attention costs nothing for keys that a query does not see. Without `spec` the model is taken for one
+ * without sliding windows, which keep a row's texts from sharing the tokens that they begin with. */
+BatchOptions batch_options(const Recipe& recipe, const DeviceTraits& device, const Mesh& mesh = {},
+                           const DecoderSpec* spec = nullptr);
 
 /** How the model lies on the mesh by the recipe's rules. */
 Placement placement_of(const Recipe& recipe, const Mesh& mesh, const DecoderSpec& spec);

@@ -240,13 +240,28 @@ class TrainingRun {
     if (data.shared_prompts > 0)
       spdlog::warn("{} validation rows have a prompt that training sees too: their figures will look too good",
                    data.shared_prompts);
-    const BatchOptions options = batch_options(recipe_, engine_->traits(), mesh_);
+    const BatchOptions options = batch_options(recipe_, engine_->traits(), mesh_, &base_->spec);
     train_.emplace(data.train.tokens, options);
     if (data.valid) valid_.emplace(data.valid->tokens, judging_options(options));
     spdlog::info("batching {}: {} steps of {} rows an epoch, {:.1f} % padding", choice_name(recipe_.data.batching),
                  train_->steps_per_epoch(), train_->rows_per_step(), 100 * train_->waste().wasted());
+    if (double shared = train_->shared(); shared > 0)
+      spdlog::info("prompts: both texts of a row hold them once, which saves {:.1f} % of the tokens", 100 * shared);
+    warn_of_long_rows();
     total_steps_ = recipe_.train.max_steps.value_or(recipe_.train.epochs * train_->steps_per_epoch());
     check_schedule(recipe_, total_steps_);
+  }
+
+  /** Positions that the model never saw give no error, but nothing to rely on either. */
+  void warn_of_long_rows() const {
+    if (!base_->files) return;
+    const int64_t most = base_->files->config().max_position_embeddings;
+    const std::vector<int64_t> lengths = train_->dataset().lengths();
+    if (auto longer = std::ranges::count_if(lengths, [&](int64_t length) { return length > most; }); longer > 0)
+      spdlog::warn(
+          "{} of {} rows have more tokens than the {} positions that {} was made for (max_position_embeddings): set "
+          "data.max_length={}",
+          longer, lengths.size(), most, recipe_.model.path, most);
   }
 
   /** What training begins with: a checkpoint's tensors, or fresh ones. */
@@ -367,8 +382,8 @@ class TrainingRun {
   void validate_kept(const KeptWeights& kept) {
     if (!valid_ || group_.count > 1) return;
     engine_->set_trainable(kept.weights);
-    const Judgement found = judge_dataset(*engine_, *valid_);
     try {
+      const Judgement found = judge_dataset(*engine_, *valid_);
       write_validation_rows(folder_.file("validation.jsonl"), kept.step, valid_->dataset(), found);
     } catch (const Error& error) {
       display_.warn(error.what());

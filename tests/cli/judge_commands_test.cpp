@@ -299,6 +299,70 @@ TEST_F(JudgeCommands, TheAverageOfAJudgeWithItselfIsThatJudge) {
   EXPECT_THAT(error_of({"average", adapter(), "--out", file("x").string()}), HasSubstr("adapters"));
 }
 
+TEST_F(JudgeCommands, JudgesOfDifferentlyReadTextsHaveNoAverage) {
+  fs::copy(file("run"), file("other"));
+  std::string recipe = read_text(file("other") / "recipe.yaml");
+  const std::string length = "max_length: " + std::to_string(Judge(judge_options()).recipe().data.max_length);
+  ASSERT_THAT(recipe, HasSubstr(length));
+  write_file(file("other") / "recipe.yaml", recipe.replace(recipe.find(length), length.size(), "max_length: 33"));
+  EXPECT_THAT(error_of({"average", adapter(), file("other").string(), "--out", file("x").string()}),
+              AllOf(HasSubstr("data.max_length of " + file("other").string() + " is 33"), HasSubstr("it is")));
+  EXPECT_FALSE(fs::exists(file("x")));
+}
+
+TEST_F(JudgeCommands, NumbersThatAreNotFiniteAreNoVerdict) {
+  LoadedAdapter loaded = load_adapter(judge_options());
+  // Too large to compute with: finite weights, and products that are not.
+  std::vector<HostTensor> huge;
+  for (const HostTensor& value : loaded.weights.values) {
+    HostTensor copy(DType::kF32, value.shape());
+    std::ranges::fill(copy.as_mutable<float>(), 1e30f);
+    huge.push_back(std::move(copy));
+  }
+  fs::copy(file("run"), file("huge"));
+  save_adapter(file("huge"), loaded.files.spec(), loaded.weights.config, huge);
+  for (std::vector<std::string> command :
+       {std::vector<std::string>{"predict", "--data", file("test.csv").string(), "--out", file("out.csv").string()},
+        {"eval", "--data", file("test.csv").string()},
+        {"eval", "--data", file("test.csv").string(), "--calibrate"}}) {
+    command.insert(command.begin() + 1, {"--adapter", file("huge").string()});
+    EXPECT_THAT(error_of(command), AllOf(HasSubstr("row "), HasSubstr("(id "), HasSubstr("not finite")));
+  }
+  EXPECT_FALSE(fs::exists(file("out.csv")));
+  EXPECT_FALSE(fs::exists(file("huge") / "calibration.json"));
+  EXPECT_THAT(error_of({"judge", "--adapter", file("huge").string(), "--prompt", "p", "--a", "a", "--b", "b"}),
+              HasSubstr("pair 1: the model's numbers are not finite"));
+  // Weights that are not finite are neither written nor read.
+  huge.front().as_mutable<float>()[3] = NAN;
+  EXPECT_THROW(save_adapter(file("huge"), loaded.files.spec(), loaded.weights.config, huge), Error);
+  const std::string half = read_text(file("run") / "adapter_model.safetensors");
+  std::string broken = half;
+  const float infinite = INFINITY;
+  std::memcpy(broken.data() + broken.size() - sizeof infinite, &infinite, sizeof infinite);
+  write_file(file("huge") / "adapter_model.safetensors", broken);
+  EXPECT_THAT(error_of({"predict", "--adapter", file("huge").string(), "--data", file("test.csv").string(), "--out",
+                        file("out.csv").string()}),
+              AllOf(HasSubstr("adapter_model.safetensors"), HasSubstr("not finite")));
+  // Nor a base's; training ends before its first step.
+  fs::copy(loaded.files.path(), file("base"));
+  std::string weights = read_text(file("base") / "model.safetensors");
+  const HostTensor norm = SafetensorsFile::open(loaded.files.path() / "model.safetensors")->tensor("model.norm.weight");
+  const size_t at = weights.find(std::string_view(static_cast<const char*>(norm.data()), norm.bytes()));
+  ASSERT_NE(at, std::string::npos);
+  std::memcpy(weights.data() + at, &infinite, sizeof infinite);
+  write_file(file("base") / "model.safetensors", weights);
+  EXPECT_THAT(error_of({"train", file("recipe.yaml").string(), "model.path=" + file("base").string(),
+                        "output=" + file("broken").string()}),
+              AllOf(HasSubstr(file("base").string()), HasSubstr("model.norm.weight: element 0 is not a finite number")));
+}
+
+TEST_F(JudgeCommands, ARunWhoseStepsGoAstrayLeavesNoAdapter) {
+  EXPECT_THAT(error_of({"train", file("recipe.yaml").string(), "train.learning_rate=3e38", "train.warmup_steps=0",
+                        "train.max_steps=1", "train.eval_every=0", "output=" + file("astray").string()}),
+              HasSubstr("not finite"));
+  EXPECT_FALSE(fs::exists(file("astray") / "adapter_model.safetensors"));
+}
+
 TEST_F(JudgeCommands, ReportIsWrittenForARunAndForSeveral) {
   // Training leaves one; the status shows that it was written last.
   EXPECT_THAT(read_text(file("run") / "report.html"),

@@ -281,6 +281,87 @@ TEST(Batcher, RowsOfTwoTextsHaveBothInOneMicroBatch) {
   EXPECT_THROW(Batcher(made_dataset(61, false), {.texts_per_row = 2, .max_length = kMaxLength}), Error);
 }
 
+/** Rows whose two texts begin with the same tokens: with all of one of them in every seventh row, with none in every fifth. */
+TokenizedDataset dataset_with_prefixes(int64_t rows) {
+  TokenizeOptions options;
+  options.max_length = kMaxLength;
+  options.with_swapped = true;
+  DatasetBuilder builder(options, byte_encoder());
+  Random random(9);
+  for (int64_t row = 0; row < rows; ++row) {
+    std::vector<int32_t> first;
+    const auto prefix = row % 5 == 4 ? 0 : 1 + random.below(20);
+    for (uint64_t t = 0; t < prefix; ++t) first.push_back(static_cast<int32_t>(1000 * (row + 1) + static_cast<int64_t>(t)));
+    std::vector<int32_t> second = first;
+    const uint64_t own = row % 7 == 6 && prefix > 0 ? 0 : 1 + random.below(40);
+    for (uint64_t t = 0; t < own; ++t) first.push_back(static_cast<int32_t>(1000 * (row + 1) + 100 + static_cast<int64_t>(t)));
+    for (uint64_t t = 0; t < 1 + random.below(40); ++t)
+      second.push_back(static_cast<int32_t>(1000 * (row + 1) + 500 + static_cast<int64_t>(t)));
+    builder.add_tokens(first, {1, 0, 0}, second);
+  }
+  return builder.finish();
+}
+
+/** A text as attention sees it from its last token: the tokens before it of its segment and of the prefix's, in order. */
+std::vector<int32_t> text_seen(const Batch& batch, int64_t end) {
+  const int64_t length = batch.input_ids.shape()[1], begin = end / length * length;
+  auto segments = batch.segment_ids.as<int32_t>();
+  const int32_t own = segments[static_cast<size_t>(end)];
+  std::vector<int32_t> out;
+  for (int64_t i = begin; i <= end; ++i) {
+    const auto at = static_cast<size_t>(i);
+    if (segments[at] != own && segments[at] != own / 4 * 4) continue;
+    EXPECT_EQ(batch.positions.as<int32_t>()[at], static_cast<int32_t>(out.size()));
+    out.push_back(batch.input_ids.as<int32_t>()[at]);
+  }
+  return out;
+}
+
+TEST(Batcher, TextsOfARowHoldTheirBeginningOnce) {
+  const auto dataset = dataset_with_prefixes(60);
+  for (bool one_sequence : {false, true}) {
+    Batcher batcher(dataset, {.texts_per_row = 2,
+                              .share_prefixes = true,
+                              .batching = Batching::kPacked,
+                              .batch_size = 4,
+                              .gradient_accumulation = 2,
+                              .max_length = kMaxLength,
+                              .one_sequence = one_sequence,
+                              .balance = true,
+                              .drop_last = false});
+    int64_t real = 0, apart = 0, saved = 0;
+    std::set<int64_t> seen;
+    for (int64_t step = 0; step < batcher.steps_per_epoch(); ++step)
+      for (const Batch& batch : batcher.step(step).micro) {
+        const auto shapes = batcher.shapes();
+        const BatchShape shape{batch.input_ids.shape()[0], batch.input_ids.shape()[1], batch.weights.size()};
+        EXPECT_NE(std::find(shapes.begin(), shapes.end(), shape), shapes.end());
+        int64_t used = 0;
+        for (int32_t segment : batch.segment_ids.as<int32_t>()) used += segment != 0 ? 1 : 0;
+        EXPECT_EQ(used, batch.num_real_tokens);
+        real += used;
+        for (size_t r = 0; r < batch.row_indices.size(); ++r) {
+          const int64_t row = batch.row_indices[r];
+          EXPECT_TRUE(seen.insert(row).second);
+          for (size_t second : {0u, 1u}) {
+            const auto tokens = dataset.tokens(row, second == 1);
+            const int64_t last = batch.last_index.as<int32_t>()[2 * r + second];
+            EXPECT_THAT(text_seen(batch, last), testing::ElementsAreArray(tokens)) << "row " << row;
+            apart += static_cast<int64_t>(tokens.size());
+          }
+          const bool fits = dataset.length(row) + dataset.length(row, true) - batcher.prefix(row) <= kMaxLength;
+          if (one_sequence || fits) saved += batcher.prefix(row);
+        }
+      }
+    EXPECT_EQ(seen.size(), 60u);
+    EXPECT_EQ(real, apart - saved);
+    EXPECT_GT(saved, 200);
+    if (one_sequence) {
+      EXPECT_NEAR(batcher.shared(), static_cast<double>(saved) / static_cast<double>(apart), 1e-12);
+    }
+  }
+}
+
 TEST(Batcher, TheHeadReadsTheRightmostTokenThatIsNoPad) {
   TokenizeOptions options;
   options.max_length = 8;

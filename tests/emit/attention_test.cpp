@@ -37,10 +37,11 @@ TEST_P(AttentionForms, BlockwiseEqualsWholeScoresInValuesAndGradients) {
     outputs.push_back(o);
     for (Value& gradient : gradients(reduce_sum(mul(o, weights), {0, 1, 2, 3}), in)) outputs.push_back(gradient);
   }
-  // One row of a single segment and padding, one packed with three.
+  // One row of a single segment and padding, one packed with three, which are a prefix and two texts where there are such.
+  const int32_t first = GetParam().prefixes ? 4 : 1;
   std::vector<int32_t> ids;
-  for (int64_t i = 0; i < kLength; ++i) ids.push_back(i < 41 ? 1 : 0);
-  for (int64_t i = 0; i < kLength; ++i) ids.push_back(i < 17 ? 1 : i < 18 ? 2 : i < 44 ? 3 : 0);
+  for (int64_t i = 0; i < kLength; ++i) ids.push_back(i < 41 ? first : 0);
+  for (int64_t i = 0; i < kLength; ++i) ids.push_back(i < 17 ? first : i < 18 ? first + 1 : i < 44 ? first + 2 : 0);
   auto found =
       CompiledGraph(graph, outputs)
           .run({random_values(in[0].shape(), 1), random_values(in[1].shape(), 2), random_values(in[2].shape(), 3),
@@ -52,7 +53,8 @@ TEST_P(AttentionForms, BlockwiseEqualsWholeScoresInValuesAndGradients) {
 
 INSTANTIATE_TEST_SUITE_P(Rules, AttentionForms,
                          testing::Values(AttentionRule{0.3}, AttentionRule{0.3, 7}, AttentionRule{0.3, 20},
-                                         AttentionRule{0.3, std::nullopt, 0.2}, AttentionRule{0.3, 9, 0.2}));
+                                         AttentionRule{0.3, std::nullopt, 0.2}, AttentionRule{0.3, 9, 0.2},
+                                         AttentionRule{.scale = 0.3, .prefixes = true}));
 
 TEST(BlockwiseAttention, NoValueOfTheSizeOfAllScoresIsMade) {
   Graph graph;

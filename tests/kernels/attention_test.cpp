@@ -211,6 +211,53 @@ TEST(Attention, BlocksOutsideTheWindowAreSkipped) {
   EXPECT_EQ(meetings(4096, 128, Meeting::kAll), 63);
 }
 
+/** Groups of a prefix and two texts, of random lengths, perhaps none; in order, as batches have them, or not. */
+std::vector<int32_t> prefix_segments(const AttentionShape& shape, int32_t groups, bool shuffled) {
+  Random random(77);
+  std::vector<int32_t> out;
+  for (int64_t b = 0; b < shape.batch; ++b) {
+    std::vector<int32_t> row(static_cast<size_t>(shape.keys), 0);
+    size_t at = 0;
+    for (int32_t id = 4; id < 4 * groups + 4; ++id) {
+      if (id % 4 == 3) continue;
+      const size_t length = random.below(2 * row.size() / static_cast<size_t>(3 * groups) + 1);
+      for (size_t i = 0; i < length && at < row.size(); ++i) row[at++] = id;
+    }
+    if (shuffled) shuffle(row, random);
+    out.insert(out.end(), row.begin(), row.end());
+  }
+  return out;
+}
+
+TEST(Attention, TextsSeeTheirPrefixAndNotEachOther) {
+  for (DType type : {DType::kF32, DType::kBF16})
+    for (const auto& [c, groups] : {std::pair{Case{{1, 200, 200, 2, 1, 32}, 0}, 1}, {Case{{2, 330, 330, 4, 2, 16}, 0}, 3},
+                                    {Case{{1, 700, 700, 2, 1, 24}, 0}, 1}, {Case{{1, 150, 150, 2, 2, 40}, 0, true}, 2}}) {
+      SCOPED_TRACE(fmt::format("{} places, {}", c.shape.keys, dtype_name(type)));
+      Pass run(c, type, 60);
+      run.segments = prefix_segments(c.shape, groups, c.shuffled);
+      run.go(c.shape, {0.25f, 5}, {.prefixes = true});
+      expect_close(run, attention_reference(c.shape, {0.25, 5, 0, true}, run.q.doubles(), run.k.doubles(),
+                                            run.v.doubles(), run.segments, run.segments, iota_positions(c.shape),
+                                            run.d_o.doubles()));
+    }
+  const std::vector<int32_t> one(100, 4);
+  EXPECT_THROW(AttentionPlan({1, 100, 100, 1, 1, 16}, {.key_segments = one.data(), .window = 9, .prefixes = true}), Error);
+}
+
+TEST(Attention, APrefixIsSeenInWholeBlocks) {
+  // Four blocks each of prefix, first and second text: the second's queries see all of the prefix and nothing of the first.
+  std::vector<int32_t> segments;
+  for (int32_t id : {4, 5, 6}) segments.insert(segments.end(), 256, id);
+  const AttentionPlan plan({1, 768, 768, 1, 1, 16}, {.key_segments = segments.data(), .prefixes = true});
+  EXPECT_EQ(plan.meeting(0, 8, 0), Meeting::kAll);
+  EXPECT_EQ(plan.meeting(0, 11, 3), Meeting::kAll);
+  EXPECT_EQ(plan.meeting(0, 11, 10), Meeting::kAll);
+  EXPECT_EQ(plan.meeting(0, 11, 11), Meeting::kPartial);
+  EXPECT_EQ(plan.meeting(0, 8, 5), Meeting::kNone);
+  EXPECT_EQ(plan.meeting(0, 4, 8), Meeting::kNone);
+}
+
 TEST(Attention, PaddingMayHoldAnything) {
   const Case c{{1, 100, 100, 2, 1, 16}, 0};
   Pass run(c, DType::kF32, 3);

@@ -110,6 +110,7 @@ struct AttentionReference {
 struct AttentionReferenceRule {
   double scale = 1, softcap = 0;
   int64_t window = 0;
+  bool prefixes = false;
 };
 
 /** Row by row, from the definition; with d_o empty only the forward pass. */
@@ -142,7 +143,8 @@ inline AttentionReference attention_reference(const AttentionShape& s, const Att
         std::vector<double> p, slopes;
         double most = -HUGE_VAL, total = 0;
         for (int64_t j = 0; j <= positions[row] && j < s.keys; ++j) {
-          if (key_segments[static_cast<size_t>(b * s.keys + j)] != query_segments[row]) continue;
+          const int32_t key = key_segments[static_cast<size_t>(b * s.keys + j)], query = query_segments[row];
+          if (key == 0 || (key != query && !(rule.prefixes && key == query / 4 * 4))) continue;
           if (rule.window > 0 && positions[row] - j >= rule.window) continue;
           seen.push_back(j);
           const double score = rule.scale * dot(&q[at_q], &k[at_k(j)]);

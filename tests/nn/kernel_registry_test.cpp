@@ -233,8 +233,22 @@ void make_call(Comparison& c, int, const ByKernel<RotaryCall>& build) {
   c.compare(build(call), composed().rotary(call));
 }
 
-/** Plain, with a window, with a soft cap that bends most scores, and as Gemma 2 has it. */
-const AttentionRule kRules[] = {{0.4, {}, {}}, {0.4, 3, {}}, {0.4, {}, 0.25}, {0.4, 5, 50}};
+/** Plain, with a window, with a soft cap that bends most scores, as Gemma 2 has it, and with prefixes. */
+const AttentionRule kRules[] = {
+    {0.4, {}, {}}, {0.4, 3, {}}, {0.4, {}, 0.25}, {0.4, 5, 50}, {.scale = 0.4, .prefixes = true}};
+
+/** Segments with prefixes, padding at the end of each sequence: a prefix and two texts behind it, a text of its own, a prefix
+ * that all of one text is. */
+Value prefix_segments(Comparison& c, int64_t sequences, int64_t length) {
+  constexpr int32_t kOrder[] = {4, 5, 6, 9, 12, 13};
+  std::vector<int32_t> ids;
+  for (int64_t i = 0; i < sequences; ++i)
+    for (int64_t t = 0; t < length; ++t) {
+      const int64_t run = t * static_cast<int64_t>(std::size(kOrder) + 1) / length;
+      ids.push_back(run < static_cast<int64_t>(std::size(kOrder)) ? kOrder[run] : 0);
+    }
+  return c.integers(ids, {sequences, length});
+}
 
 template <>
 int variants<AttentionCall>() {
@@ -245,7 +259,8 @@ void make_call(Comparison& c, int variant, const ByKernel<AttentionCall>& build)
   const Shape keys = {s.sequences, s.length, s.key_heads, s.head_dim};
   Value q = c.numbers({s.sequences, s.length, s.heads, s.head_dim}, true), k = c.numbers(keys, true),
         v = c.numbers(keys, true);
-  const AttentionCall call{q, k, v, c.segments(), kRules[variant]};
+  const AttentionRule& rule = kRules[variant];
+  const AttentionCall call{q, k, v, rule.prefixes ? prefix_segments(c, s.sequences, s.length) : c.segments(), rule};
   // What is said of padding does not matter, and differs.
   Value real = compare(Compare::kNe, call.segment_ids, full_like(call.segment_ids, 0));
   auto masked = [&](const Value& o) { return select(broadcast(real, o.shape(), {0, 1}), o, full_like(o, 0)); };
@@ -254,9 +269,9 @@ void make_call(Comparison& c, int variant, const ByKernel<AttentionCall>& build)
 
 template <>
 int variants<PooledAttentionCall>() {
-  return 2;
+  return 3;
 }
-/** The first and the last of the rules. */
+/** The first and the last two of the rules. */
 void make_call(Comparison& c, int variant, const ByKernel<PooledAttentionCall>& build) {
   const Sizes& s = c.sizes();
   const Shape keys = {1, s.tokens(), s.key_heads, s.head_dim};
@@ -265,12 +280,13 @@ void make_call(Comparison& c, int variant, const ByKernel<PooledAttentionCall>& 
   std::vector<int32_t> ids, index;
   for (int64_t i = 0; i < s.tokens(); ++i) ids.push_back(static_cast<int32_t>(1 + i / s.length));
   for (int64_t row = 0; row < kRows; ++row) index.push_back(static_cast<int32_t>(row * 5 + 3));
+  const AttentionRule& rule = kRules[variant == 0 ? 0 : variant + 2];
   const PooledAttentionCall call{q,
                                  k,
                                  v,
-                                 c.integers(ids, {1, s.tokens()}),
+                                 rule.prefixes ? prefix_segments(c, 1, s.tokens()) : c.integers(ids, {1, s.tokens()}),
                                  places_of(c.integers(index, {kRows}), s.tokens()),
-                                 kRules[variant * 3]};
+                                 rule};
   c.compare(build(call), composed().attention(call));
 }
 
