@@ -21,6 +21,8 @@ int run_cli(int argc, const char* const* argv) {
   bool quiet = false;
   app.add_flag("--quiet", quiet, "Only warnings, errors and results");
   add_train_command(app);
+  add_folds_command(app);
+  add_sweep_command(app);
   add_predict_command(app);
   add_eval_command(app);
   add_rank_command(app);

@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/commands.h"
+#include "judge/average_folders.h"
 #include "judge/load_adapter.h"
 #include "report/table.h"
 
@@ -16,20 +17,6 @@ void refuse_full(const fs::path& folder) {
   for (const char* name : {"model.safetensors", "adapter_model.safetensors", "metrics.jsonl", "config.json"})
     if (fs::exists(folder / name))
       fail("--out: {} holds {} already; choose another folder or remove it", folder.string(), name);
-}
-
-/** Throws Error unless the two read rows in the same way: the mean of their weights would be that of judges of other texts. */
-void check_read_alike(const std::string& folder, const Recipe& recipe, const std::string& first_folder, const Recipe& first) {
-  const auto values = recipe_values(recipe), others = recipe_values(first);
-  for (size_t i = 0; i < values.size(); ++i) {
-    const auto& [key, value] = values[i];
-    const std::string& other = others.at(i).second;
-    for (std::string_view reading : {"task", "reward.ties", "data.template", "data.max_length", "data.truncation",
-                                     "data.proportional_shares", "model.dtype", "model.num_labels"})
-      if (key == reading && value != other)
-        fail("average: {} of {} is {}, of {} it is {}; a mean needs judges that read their texts in the same way", key,
-             folder, value, first_folder, other);
-  }
 }
 
 }  // namespace
@@ -53,8 +40,7 @@ void add_merge_command(CLI::App& app) {
     LoadedAdapter loaded = load_adapter(options);
     // Without a recipe nothing says that the base was ever held in less than its file has.
     const DType held = loaded.has_own_recipe ? loaded.recipe.model.dtype : DType::kF32;
-    merge_adapter(loaded.files, held, loaded.weights, *out,
-                  *dtype == "float32" ? DType::kF32 : DType::kBF16);
+    merge_adapter(loaded.files, held, loaded.weights, *out, *dtype == "float32" ? DType::kF32 : DType::kBF16);
     loaded.tokenizer.save(*out);
     if (const Calibration* calibration = loaded.calibration.for_swap(0))
       spdlog::warn("calibration.json ({}) is no part of a merged model: what it does to probabilities is left to do",
@@ -82,35 +68,10 @@ void add_average_command(CLI::App& app) {
       ->check(CLI::IsMember({"exact", "factors"}));
   command->callback([=] {
     refuse_full(*out);
-    std::vector<LoadedAdapterWeights> all;
-    std::optional<LoadedAdapter> first;
-    for (const std::string& folder : *adapters) {
-      JudgeOptions options{folder, std::nullopt, {}, false};
-      if (!model->empty()) options.model = *model;
-      LoadedAdapter loaded = load_adapter(options);
-      if (first && loaded.recipe.model.path != first->recipe.model.path)
-        fail(
-            "{}: its base model is {}, that of {} is {}; adapters of different models have no mean (--model "
-            "when they are the same)",
-            folder, loaded.recipe.model.path, adapters->front(), first->recipe.model.path);
-      if (first) check_read_alike(folder, loaded.recipe, adapters->front(), first->recipe);
-      all.push_back(loaded.weights);
-      if (!first) first = std::move(loaded);
-    }
-    LoadedAdapterWeights mean = average_adapters(first->files.spec(), all, parse_average_method(*method));
-    make_folder(*out);
-    Recipe recipe = first->recipe;
-    recipe.lora.r = mean.config.lora.r;
-    recipe.lora.lora_alpha = mean.config.lora.lora_alpha;
-    recipe.lora.use_rslora = mean.config.lora.use_rslora;
-    recipe.lora.target_modules = mean.config.lora.target_modules;
-    recipe.model.tokenizer.reset();
-    recipe.output = *out;
-    save_adapter(*out, first->files.spec(), mean.config, mean.values);
-    first->tokenizer.save(*out);
-    write_file(fs::path(*out) / "recipe.yaml", to_yaml(recipe));
-    spdlog::info("wrote {}: the mean of {} adapters, rank {}", *out, adapters->size(),
-                 format_count(mean.config.lora.r));
+    const std::vector<fs::path> folders(adapters->begin(), adapters->end());
+    const int64_t rank = average_folders(folders, model->empty() ? std::nullopt : std::optional(*model), *out,
+                                         parse_average_method(*method));
+    spdlog::info("wrote {}: the mean of {} adapters, rank {}", *out, adapters->size(), format_count(rank));
   });
 }
 

@@ -7,6 +7,8 @@ namespace gavel {
 // ends with an exit status of its own throws CLI::RuntimeError.
 
 void add_train_command(CLI::App& app);
+void add_folds_command(CLI::App& app);
+void add_sweep_command(CLI::App& app);
 void add_predict_command(CLI::App& app);
 void add_eval_command(CLI::App& app);
 void add_rank_command(CLI::App& app);

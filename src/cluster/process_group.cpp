@@ -12,7 +12,8 @@ namespace {
 // A message of the launcher's holds no more than 16 MB (ptl_base_max_msg_size of OpenPMIx).
 constexpr size_t kPieceBytes = size_t{4} << 20;
 
-/** Processes of this job by the launcher's environment; 1 when there is no launcher. */
+}  // namespace
+
 int launched_processes() {
   // srun sets its variables with or without --mpi=pmix; inside a job that mpirun starts, mpirun's count.
   for (const char* size : {"OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"})
@@ -20,8 +21,6 @@ int launched_processes() {
   // Another launcher with PMIx: it will say how many.
   return std::getenv("PMIX_NAMESPACE") != nullptr ? 2 : 1;
 }
-
-}  // namespace
 
 ProcessGroup join_process_group() {
   if (launched_processes() <= 1) return {};

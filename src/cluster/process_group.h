@@ -17,6 +17,10 @@ struct ProcessGroup {
   bool is_first() const { return index == 0; }
 };
 
+/** How many processes of this job a launcher started, as its environment variables tell, or at least how many: 1 without a
+ * launcher. Connects to nothing. */
+int launched_processes();
+
 /** The processes that a launcher (mpirun, prterun or srun --mpi=pmix) started, as its environment variables tell; a
  * single process without a launcher, or when it started just one. Throws Error when there are several and they can't
  * meet. To be called once: the connection ends with the last copy of `store`. */

@@ -39,11 +39,12 @@ uint64_t base_hash(const fs::path& base) {
 
 }  // namespace
 
-CalibrationKey calibration_key(const fs::path& adapter, const fs::path& base, const Recipe& recipe) {
+CalibrationKey calibration_key(const std::vector<fs::path>& adapters, const fs::path& base, const Recipe& recipe) {
   CalibrationKey key;
   uint64_t weights = 1;
-  for (const char* name : {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json"})
-    if (fs::exists(adapter / name)) weights = hash_text(MappedFile::open(adapter / name)->text(), weights);
+  for (const fs::path& adapter : adapters)
+    for (const char* name : {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json"})
+      if (fs::exists(adapter / name)) weights = hash_text(MappedFile::open(adapter / name)->text(), weights);
   key.adapter = to_hex(weights);
   key.base = to_hex(base_hash(base));
   // What decides which text of a row the model reads, and what its outputs mean.

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "judge/calibration_key.h"
+#include "judge/ensemble.h"
 #include "rows/cleaning.h"
 #include "setup/open_device.h"
 #include "setup/open_model.h"
@@ -24,6 +25,22 @@ size_t largest(const Outcome& values) {
 double margin(Outcome p) {
   std::sort(p.begin(), p.end());
   return p[2] - p[1];
+}
+
+/** Judges of an ensemble read the same text and have their adapters in the same places. */
+void require_fitting(const LoadedAdapter& first, const LoadedAdapter& other, const std::filesystem::path& first_folder,
+                     const std::filesystem::path& folder) {
+  require_read_alike("ensemble", folder, other.recipe, first_folder, first.recipe);
+  auto differs = [&](const std::string& what, const std::string& theirs, const std::string& its) {
+    fail("{}: {} is {}, in {} it is {}; judges of one ensemble need the same", folder.string(), what, its,
+         first_folder.string(), theirs);
+  };
+  if (other.recipe.model.path != first.recipe.model.path)
+    differs("model.path", first.recipe.model.path, other.recipe.model.path);
+  if (!(first.weights.config.lora == other.weights.config.lora) ||
+      first.weights.config.learns_tie != other.weights.config.learns_tie)
+    differs("the adapter", fmt::format("of rank {}", first.weights.config.lora.r),
+            fmt::format("of rank {}, or has other modules or scaling", other.weights.config.lora.r));
 }
 
 }  // namespace
@@ -52,11 +69,28 @@ bool Verdict::flipped() const {
   return swapped_logits && largest(logits) != largest(*swapped_logits);
 }
 
-Judge::Judge(const JudgeOptions& options) : adapter_(options.adapter) {
-  LoadedAdapter loaded = load_adapter(options);
-  recipe_ = std::move(loaded.recipe);
+Judge::Judge(const JudgeOptions& options) : folder_(options.adapter), adapters_(ensemble_members(options.adapter)) {
+  const bool ensemble = !adapters_.empty();
+  if (!ensemble) adapters_.push_back(options.adapter);
+  auto load = [&](const std::filesystem::path& folder) {
+    return load_adapter({folder, options.model, options.overrides, options.use_temperature && !ensemble});
+  };
+  LoadedAdapter loaded = load(adapters_.front());
+  recipe_ = loaded.recipe;
   calibration_ = std::move(loaded.calibration);
   base_ = loaded.files.path();
+  if (ensemble) {
+    if (auto calibration = options.use_temperature ? read_calibration(folder_) : std::nullopt) {
+      drop_if_fitted_for_another(*calibration, folder_, calibration_key());
+      calibration_ = std::move(*calibration);
+    }
+    members_.push_back(loaded.weights.values);
+    for (size_t i = 1; i < adapters_.size(); ++i) {
+      LoadedAdapter member = load(adapters_[i]);
+      require_fitting(loaded, member, adapters_.front(), adapters_[i]);
+      members_.push_back(std::move(member.weights.values));
+    }
+  }
   tokenize_ = tokenize_options(recipe_, loaded.tokenizer);
   encoder_ = make_encoder(loaded.tokenizer);
   std::shared_ptr<pjrt::Client> client = open_device(recipe_);
@@ -88,16 +122,19 @@ std::string Judge::calibration_warning(double swap_average) const {
 }
 
 CalibrationKey Judge::calibration_key() const {
-  return gavel::calibration_key(adapter_, base_, recipe_);
+  return gavel::calibration_key(adapters_, base_, recipe_);
 }
 
 std::string Judge::fingerprint() const {
-  uint64_t weights = hash_text(MappedFile::open(adapter_ / "adapter_model.safetensors")->text(), 1);
   Recipe settings = recipe_;
   settings.output.clear();
-  const std::string calibration = calibration_.empty() ? "" : read_text(adapter_ / "calibration.json");
-  return fmt::format("{:016x}-{:016x}-{:016x}", weights,
-                     hash_text(to_yaml(settings) + read_text(adapter_ / "adapter_config.json"), 2),
+  std::string weights, configs;
+  for (const std::filesystem::path& folder : adapters_) {
+    weights += fmt::format("{:016x}-", hash_text(MappedFile::open(folder / "adapter_model.safetensors")->text(), 1));
+    configs += read_text(folder / "adapter_config.json");
+  }
+  const std::string calibration = calibration_.empty() ? "" : read_text(folder_ / "calibration.json");
+  return fmt::format("{}{:016x}-{:016x}", weights, hash_text(to_yaml(settings) + configs, 2),
                      hash_text(calibration, 3));
 }
 
@@ -122,9 +159,10 @@ Judgement Judge::judge_once(std::vector<PreferenceRow> rows, std::vector<Verdict
       if (engine_->options().task->texts_per_row() == 2)
         (*lengths)[i].length_b = batcher.dataset().length(static_cast<int64_t>(i), true);
     }
-  return judge_dataset(*engine_, batcher, done, [&](int64_t row) {
+  return judge_by_all(batcher, done, [&](int64_t row) {
     const PreferenceRow& pair = rows[static_cast<size_t>(row)];
-    return pair.source_row > 0 ? fmt::format("row {} (id {})", pair.source_row, pair.id) : fmt::format("pair {}", pair.id);
+    return pair.source_row > 0 ? fmt::format("row {} (id {})", pair.source_row, pair.id)
+                               : fmt::format("pair {}", pair.id);
   });
 }
 
@@ -147,14 +185,41 @@ std::vector<Verdict> Judge::judge_by_single_rewards(std::span<const PreferenceRo
     verdicts[i].full_length = noted[i].full_length;
     verdicts[i].rewards = judgement.rewards[i];
   }
+  const Calibration* calibration = this->calibration(0);
   for (size_t k = 0; k < pairs.size(); ++k) {
     Verdict& verdict = verdicts[pairs[k]];
     auto& [a, b] = *verdict.rewards;
     b = judgement.rewards[rows.size() + k][0];
     verdict.logits = {(a - b) / 2, (b - a) / 2, -std::numeric_limits<double>::infinity()};
-    verdict.probabilities = softmax(verdict.logits, temperature_);
+    verdict.probabilities = (calibration == nullptr ? Calibration{} : *calibration)
+                                .apply(verdict.logits, std::nullopt, surface_features(rows[pairs[k]]));
   }
   return verdicts;
+}
+
+Judgement Judge::judge_by_all(const Batcher& batcher, const RowsDone& done,
+                              const std::function<std::string(int64_t)>& row_name) {
+  if (members_.empty()) return judge_dataset(*engine_, batcher, done, row_name);
+  const auto count = static_cast<double>(members_.size());
+  Judgement mean;
+  for (size_t k = 0; k < members_.size(); ++k) {
+    engine_->set_trainable(members_[k]);
+    const int64_t before = static_cast<int64_t>(k) * batcher.dataset().num_rows();
+    const Judgement own = judge_dataset(
+        *engine_, batcher,
+        [&](int64_t rows) {
+          if (done) done((before + rows) / static_cast<int64_t>(members_.size()));
+        },
+        row_name);
+    mean.probabilities.resize(own.probabilities.size());
+    mean.rewards.resize(own.rewards.size());
+    for (size_t i = 0; i < own.probabilities.size(); ++i)
+      for (size_t c = 0; c < 3; ++c) mean.probabilities[i][c] += own.probabilities[i][c] / count;
+    for (size_t i = 0; i < own.rewards.size(); ++i)
+      for (size_t side = 0; side < 2; ++side) mean.rewards[i][side] += own.rewards[i][side] / count;
+  }
+  for (const Outcome& p : mean.probabilities) mean.logits.push_back({std::log(p[0]), std::log(p[1]), std::log(p[2])});
+  return mean;
 }
 
 std::vector<Verdict> Judge::judge(std::span<const PreferenceRow> rows, double swap_average, const RowsDone& done) {

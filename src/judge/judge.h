@@ -41,11 +41,14 @@ struct JudgeShapes {
   std::vector<int64_t> batch_sizes;  // rising
 };
 
-/** A trained judge on its device. Rows are padded to few shapes, by default judging_lengths() and 1, 2, 4, … rows up to
- * train.batch_size. For one thread. */
+/** A trained judge on its device, or the judges of an ensemble (ensemble_members()), which share the base model there and
+ * whose probabilities are averaged: then a row's logits are the logarithms of its mean probabilities, to which the
+ * ensemble's own calibration.json applies, and its rewards their means. Rows are padded to few shapes, by default
+ * judging_lengths() and 1, 2, 4, … rows up to train.batch_size. For one thread. */
 class Judge {
  public:
-  /** Throws Error as load_adapter() does, and when the recipe's device can't be opened. */
+  /** Throws Error as load_adapter() does, when the members of an ensemble do not belong together, and when the recipe's
+   * device can't be opened. */
   explicit Judge(const JudgeOptions& options);
 
   const Recipe& recipe() const { return recipe_; }
@@ -73,10 +76,16 @@ class Judge {
  private:
   BatchOptions options_for(int64_t rows) const;
   std::vector<Verdict> judge_by_single_rewards(std::span<const PreferenceRow> rows, const RowsDone& done);
+  Judgement judge_by_all(const Batcher& batcher, const RowsDone& done,
+                         const std::function<std::string(int64_t)>& row_name);
   Judgement judge_once(std::vector<PreferenceRow> rows, std::vector<Verdict>* lengths, const RowsDone& done);
 
   Recipe recipe_;
-  std::filesystem::path adapter_;
+  std::filesystem::path folder_;  // the judge's, or the ensemble's
+  /** The folders of the judges; one, or an ensemble's. */
+  std::vector<std::filesystem::path> adapters_;
+  /** The weights of an ensemble's judges, each of which is put on the device in its turn; empty when there is one. */
+  std::vector<std::vector<HostTensor>> members_;
   JudgeShapes shapes_;
   std::filesystem::path base_;
   CalibrationFile calibration_;

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "judge/calibration_key.h"
+#include "judge/ensemble.h"
 #include "setup/open_model.h"
 #include "setup/run_options.h"
 
@@ -30,25 +31,31 @@ Recipe recipe_of(const JudgeOptions& options, const PeftConfig& adapter) {
   return parse_recipe("", options.adapter.string(), overrides);
 }
 
-/** Empties a calibration that was fitted for something else. */
-void check_calibration(CalibrationFile& calibration, const fs::path& adapter, const fs::path& base,
-                       const Recipe& recipe) {
+}  // namespace
+
+void drop_if_fitted_for_another(CalibrationFile& calibration, const fs::path& folder, const CalibrationKey& now) {
   if (!calibration.fitted_for) {
     spdlog::warn(
         "{}/calibration.json does not say which weights and settings it was fitted for; it is used all the same",
-        adapter.string());
+        folder.string());
     return;
   }
-  const std::string mismatch = calibration_mismatch(*calibration.fitted_for, calibration_key(adapter, base, recipe));
+  const std::string mismatch = calibration_mismatch(*calibration.fitted_for, now);
   if (mismatch.empty()) return;
   spdlog::warn("{}/calibration.json is not used: it was fitted for {}; fit it anew with gavel eval --calibrate",
-               adapter.string(), mismatch);
+               folder.string(), mismatch);
   calibration = {};
 }
 
-}  // namespace
-
 LoadedAdapter load_adapter(const JudgeOptions& options) {
+  if (const auto members = ensemble_members(options.adapter); !members.empty())
+    fail(
+        "{}: holds {} judges that predict together (ensemble.json), and one is wanted here: give one of them, such as "
+        "{}, or make their mean with gavel average",
+        options.adapter.string(), members.size(), members.front().string());
+  if (fs::exists(options.adapter / "study.json") && !fs::exists(options.adapter / "adapter_config.json"))
+    fail("{}: holds several runs and no judge of them all; give one of its folders, or let gavel folds come to its end",
+         options.adapter.string());
   const PeftConfig adapter = PeftConfig::read(options.adapter);
   const bool has_own_recipe = fs::exists(options.adapter / "recipe.yaml");
   Recipe recipe = recipe_of(options, adapter);
@@ -69,16 +76,33 @@ LoadedAdapter load_adapter(const JudgeOptions& options) {
     recipe.data.max_length = *longest;
   }
   // Whoever trained an adapter without a recipe read the base as its file has it.
-  const bool asked = std::ranges::any_of(options.overrides, [](std::string_view o) { return o.starts_with("model.dtype="); });
+  const bool asked =
+      std::ranges::any_of(options.overrides, [](std::string_view o) { return o.starts_with("model.dtype="); });
   if (!has_own_recipe && !asked && files->holds_float32()) recipe.model.dtype = DType::kF32;
   // Before the tokenizer: a vocabulary that was made larger is told of by the adapter's embeddings.
   LoadedAdapterWeights weights = read_adapter(adapter, files->spec(), task_of(recipe)->num_labels(), &*files);
   if (recipe.task == Recipe::TaskKind::kReward)
     recipe.reward.ties = weights.config.learns_tie ? Recipe::RewardTies::kDavidson : Recipe::RewardTies::kNone;
   Tokenizer tokenizer = load_tokenizer(recipe, config);
-  if (calibration) check_calibration(*calibration, options.adapter, files->path(), recipe);
+  if (calibration)
+    drop_if_fitted_for_another(*calibration, options.adapter,
+                               calibration_key({{options.adapter}}, files->path(), recipe));
   return {std::move(recipe), has_own_recipe, std::move(*files), std::move(tokenizer), std::move(weights),
           calibration.value_or(CalibrationFile{})};
+}
+
+void require_read_alike(const std::string& what, const fs::path& folder, const Recipe& recipe,
+                        const fs::path& first_folder, const Recipe& first) {
+  const auto values = recipe_values(recipe), others = recipe_values(first);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const auto& [key, value] = values[i];
+    const std::string& other = others.at(i).second;
+    for (std::string_view reading : {"task", "reward.ties", "data.template", "data.max_length", "data.truncation",
+                                     "data.proportional_shares", "model.dtype", "model.num_labels"})
+      if (key == reading && value != other)
+        fail("{}: {} of {} is {}, of {} it is {}; it needs judges that read their texts in the same way", what, key,
+             folder.string(), value, first_folder.string(), other);
+  }
 }
 
 }  // namespace gavel

@@ -37,7 +37,17 @@ struct LoadedAdapter {
   CalibrationFile calibration;
 };
 
-/** Throws Error naming the file when something is missing, damaged, or does not belong together. */
+/** Empties a folder's calibration that was not fitted for `now`, with a line of the log. */
+void drop_if_fitted_for_another(CalibrationFile& calibration, const std::filesystem::path& folder,
+                                const CalibrationKey& now);
+
+/** Throws Error naming the file when something is missing, damaged, or does not belong together, or when the folder is an
+ * ensemble, of which a Judge alone makes one. */
 LoadedAdapter load_adapter(const JudgeOptions& options);
+
+/** Throws Error unless the two read rows in the same way: what is made of both would be of judges of other texts. `what`: for
+ * the message, "average". */
+void require_read_alike(const std::string& what, const std::filesystem::path& folder, const Recipe& recipe,
+                        const std::filesystem::path& first_folder, const Recipe& first);
 
 }  // namespace gavel

@@ -27,6 +27,7 @@ struct LoraConfig {
   double scaling() const;
   bool targets(std::string_view module) const;
   bool adapts(int64_t layer) const;
+  bool operator==(const LoraConfig&) const = default;
 };
 
 /** What training changes. Adapters of all layers are held as one tensor [layers, …]. */

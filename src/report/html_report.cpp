@@ -363,8 +363,8 @@ std::string report_html(const std::vector<RecordedRun>& runs, const ReportOption
     running = running || status_of(run) == "running";
   }
   bool several = runs.size() > 1;
-  std::string title = several ? fmt::format("{} runs", runs.size()) : names[0];
-  std::string body;
+  std::string title = !options.title.empty() ? options.title : several ? fmt::format("{} runs", runs.size()) : names[0];
+  std::string body = options.first_html;
   if (several) {
     for (const RecordedRun& run : runs) body += notes_of(run);
     body += comparison(runs, names, scores);
@@ -372,7 +372,7 @@ std::string report_html(const std::vector<RecordedRun>& runs, const ReportOption
     body += notes_of(runs[0]) + tiles(runs[0], scores[0]);
   }
   body += training_charts(runs, names) + validation_charts(runs, names, scores);
-  for (size_t i = 0; i < runs.size(); ++i) {
+  for (size_t i = 0; i < runs.size() && options.details; ++i) {
     std::string of = several ? " of " + escape_markup(names[i]) : "";
     if (scores[i])
       body += html::section(fmt::format("What the {} says{} <span class=\"quiet\">{} validation rows at step {}</span>",

@@ -18,9 +18,15 @@ struct RowTexts {
 struct ReportOptions {
   /** Gives the texts of some of a run's validation rows, by their row number in the source file; rows that it can't
    * find are left out. Empty: the report shows row numbers and ids alone. */
-  std::function<std::map<int64_t, RowTexts>(const RecordedRun&, const std::vector<int64_t>&)> texts;
+  std::function<std::map<int64_t, RowTexts>(const RecordedRun&, const std::vector<int64_t>&)> texts = {};
   /** Gives the subset of each of a run's validation rows; nothing where their file names none. */
-  std::function<std::vector<std::string>(const RecordedRun&)> subsets;
+  std::function<std::vector<std::string>(const RecordedRun&)> subsets = {};
+  /** The page's title; empty: the run's name. */
+  std::string title = {};
+  /** Markup that comes before all that is said of the runs. */
+  std::string first_html = {};
+  /** Whether what each judge says, its settings and versions are shown; its own page has them too. */
+  bool details = true;
 };
 
 /** One self-contained HTML page of one or several runs: no scripts, nothing fetched, all text from data and

@@ -13,6 +13,9 @@ RecordedRun read_run(const fs::path& folder) {
   fs::path whole = fs::absolute(folder).lexically_normal();
   run.name = whole.has_filename() ? whole.filename().string() : whole.parent_path().filename().string();
   run.info = nlohmann::ordered_json::object();
+  if (fs::exists(folder / "study.json"))
+    fail("{}: holds several runs, whose page the command that trained them writes; give its folders one by one",
+         folder.string());
   if (!fs::exists(folder / "metrics.jsonl") && !fs::exists(folder / "recipe.yaml"))
     fail("{}: expected the output folder of a run, found neither metrics.jsonl nor recipe.yaml", folder.string());
   // A damaged file costs its part, not the rest.

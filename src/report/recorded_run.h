@@ -25,7 +25,8 @@ struct RecordedRun {
   std::vector<std::string> notes;      // what could not be read, and why
 };
 
-/** Reads a run's folder. Throws Error when there is neither metrics.jsonl nor recipe.yaml, so that it is no run. */
+/** Reads a run's folder. Throws Error when there is neither metrics.jsonl nor recipe.yaml, so that it is no run, or when it
+ * is the folder of several. */
 RecordedRun read_run(const std::filesystem::path& folder);
 
 /** The settings of a recipe's YAML as "section.key" and value, in order; nested values stay as they are

@@ -37,9 +37,11 @@ RunFolder::RunFolder(fs::path path, Existing existing) : path_(std::move(path)) 
   make_folder(path_);
   lock();
   std::string found;
-  for (const char* name : {"metrics.jsonl", "adapter_model.safetensors", "recipe.yaml", "checkpoints"})
+  for (const char* name : {"study.json", "metrics.jsonl", "adapter_model.safetensors", "recipe.yaml", "checkpoints"})
     if (fs::exists(path_ / name) && found.empty()) found = name;
-  bool refused = existing == Existing::kRefuse
+  const bool study = found == "study.json";
+  bool refused = study ? true
+                 : existing == Existing::kRefuse
                      ? !found.empty()
                      : fs::exists(path_ / "adapter_model.safetensors") && !fs::exists(checkpoints());
   if (!refused) {
@@ -49,6 +51,9 @@ RunFolder::RunFolder(fs::path path, Existing existing) : path_(std::move(path)) 
   // The destructor does not run.
   ::unlink((path_ / kLock).c_str());
   ::close(lock_);
+  if (study)
+    fail("output: {} holds the runs of gavel folds or gavel sweep; choose another folder, or call that command again",
+         path_.string());
   if (existing == Existing::kResume)
     fail(
         "output: {} holds a finished run without checkpoints, from which nothing can go on; choose another "

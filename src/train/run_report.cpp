@@ -94,10 +94,12 @@ std::vector<std::string> find_subsets(const RecordedRun& run) {
 
 }  // namespace
 
-std::string run_report(const std::vector<fs::path>& folders) {
+std::string run_report(const std::vector<fs::path>& folders, ReportOptions options) {
   std::vector<RecordedRun> runs;
   for (const fs::path& folder : folders) runs.push_back(read_run(folder));
-  return report_html(runs, {find_texts, find_subsets});
+  options.texts = find_texts;
+  options.subsets = find_subsets;
+  return report_html(runs, options);
 }
 
 ReportWriter::ReportWriter(fs::path folder, std::function<void(const std::string&)> warn)

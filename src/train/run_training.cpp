@@ -21,6 +21,7 @@
 #include "train/run_about.h"
 #include "train/run_report.h"
 #include "train/training_loop.h"
+#include "train/validation_rows.h"
 
 namespace gavel {
 
@@ -62,8 +63,8 @@ void draw_loss(const RunFolder& folder, const Recipe& recipe, const Batcher* val
  */
 class Results {
  public:
-  Results(const CheckpointLayout& layout, const Tokenizer& tokenizer, std::vector<HostTensor> weights)
-      : layout_(layout), tokenizer_(tokenizer), weights_(std::move(weights)) {}
+  Results(const CheckpointLayout& layout, const Tokenizer& tokenizer, const std::vector<HostTensor>& weights)
+      : layout_(layout), tokenizer_(tokenizer), weights_(weights) {}
 
   void write(RunFolder& folder) const {
     try {
@@ -87,22 +88,27 @@ class Results {
 
   const CheckpointLayout& layout_;
   const Tokenizer& tokenizer_;
-  std::vector<HostTensor> weights_;
+  const std::vector<HostTensor>& weights_;
 };
 
-/** The weights that the run ends with. */
-std::vector<HostTensor> final_weights(const Recipe& recipe, const RunFolder& folder, const CheckpointLayout& layout,
-                                      const RunState& state, std::vector<HostTensor> last) {
-  if (!recipe.train.load_best_at_end || !state.best || state.best->step == state.step) return last;
+/** The weights that the run ends with, and the step that they are of. */
+struct KeptWeights {
+  std::vector<HostTensor> weights;
+  int64_t step;
+};
+KeptWeights final_weights(const Recipe& recipe, const RunFolder& folder, const CheckpointLayout& layout,
+                          const RunState& state, std::vector<HostTensor> last) {
+  if (!recipe.train.load_best_at_end || !state.best || state.best->step == state.step)
+    return {std::move(last), state.step};
   CheckpointStore store(folder.checkpoints());
   try {
     auto weights = store.load(open_checkpoint(store.path(state.best->step)), layout).weights;
     spdlog::info("the weights are those of step {}, whose log loss of {:.4f} was the best", state.best->step,
                  state.best->log_loss);
-    return weights;
+    return {std::move(weights), state.best->step};
   } catch (const Error& error) {
     spdlog::warn("the best checkpoint can't be loaded, so the weights are those of the last step: {}", error.what());
-    return last;
+    return {std::move(last), state.step};
   }
 }
 
@@ -166,6 +172,7 @@ class TrainingRun {
               const ProcessGroup& group, StopSignals& signals)
       : recipe_(with_adapter_settings(recipe)),
         allow_changes_(options.allow_changes),
+        until_step_(options.until_step),
         resumes_(recipe.train.resume == Recipe::Resume::kAuto),
         client_(std::move(client)),
         group_(group),
@@ -252,9 +259,10 @@ class TrainingRun {
     const int64_t most = base_->files->config().max_position_embeddings;
     const std::vector<int64_t> lengths = train_->dataset().lengths();
     if (auto longer = std::ranges::count_if(lengths, [&](int64_t length) { return length > most; }); longer > 0)
-      spdlog::warn("{} of {} rows have more tokens than the {} positions that {} was made for (max_position_embeddings): set "
-                   "data.max_length={}",
-                   longer, lengths.size(), most, recipe_.model.path, most);
+      spdlog::warn(
+          "{} of {} rows have more tokens than the {} positions that {} was made for (max_position_embeddings): set "
+          "data.max_length={}",
+          longer, lengths.size(), most, recipe_.model.path, most);
   }
 
   /** What training begins with: a checkpoint's tensors, or fresh ones. */
@@ -308,7 +316,8 @@ class TrainingRun {
                               [&] { report_->refresh(); },
                               total_steps_,
                               group_,
-                              saved_ ? std::optional(saved_->state.step) : std::nullopt};
+                              saved_ ? std::optional(saved_->state.step) : std::nullopt,
+                              until_step_};
     loop_.emplace(parts, begin);
     try {
       return loop_->run();
@@ -332,6 +341,14 @@ class TrainingRun {
       tell_how_to_go_on(result.signal);
       return result;
     }
+    if (end == TrainingEnd::kPaused) {
+      result.paused = true;
+      note("paused", "");
+      spdlog::info("stopped after step {} of {}, as asked; go on with:\n  gavel train {} --resume", state.step,
+                   total_steps_, quoted(folder_.file("recipe.yaml")));
+      display_.event("paused", {{"step", state.step}, {"path", folder_.path().string()}});
+      return result;
+    }
     result.stopped_early = end == TrainingEnd::kStoppedEarly;
     if (result.stopped_early)
       spdlog::info("stopped early after step {} of {}: {} evaluations in a row were no better than {:.4f} at step {}",
@@ -350,7 +367,9 @@ class TrainingRun {
 
   void write_results(std::vector<HostTensor> last, bool stopped_early) {
     const RunState& state = loop_->state();
-    Results(layout_, base_->tokenizer, final_weights(recipe_, folder_, layout_, state, std::move(last))).write(folder_);
+    const KeptWeights kept = final_weights(recipe_, folder_, layout_, state, std::move(last));
+    Results(layout_, base_->tokenizer, kept.weights).write(folder_);
+    if (kept.step != state.step) validate_kept(kept);
     note(stopped_early ? "stopped" : "finished", "");
     try {
       draw_loss(folder_, recipe_, validation());
@@ -382,6 +401,19 @@ class TrainingRun {
                     found, shares, try_this));
   }
 
+  /** validation.jsonl is to say what the judge says that the run leaves, not that of its last step. Several processes would
+   * all have to take part. */
+  void validate_kept(const KeptWeights& kept) {
+    if (!valid_ || group_.count > 1) return;
+    engine_->set_trainable(kept.weights);
+    try {
+      const Judgement found = judge_dataset(*engine_, *valid_);
+      write_validation_rows(folder_.file("validation.jsonl"), kept.step, valid_->dataset(), found);
+    } catch (const Error& error) {
+      display_.warn(error.what());
+    }
+  }
+
   /** Brings run.json and the report to the run's state; what goes wrong with them does not end it. */
   void note(const std::string& status, const std::string& message) {
     try {
@@ -395,7 +427,9 @@ class TrainingRun {
   const Batcher* validation() const { return valid_ ? &*valid_ : nullptr; }
 
   const Recipe recipe_;
-  const bool allow_changes_, resumes_;
+  const bool allow_changes_;
+  const std::optional<int64_t> until_step_;
+  const bool resumes_;
   std::shared_ptr<pjrt::Client> client_;
   const ProcessGroup group_;
   StopSignals& signals_;

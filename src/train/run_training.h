@@ -12,6 +12,8 @@ struct RunOptions {
   bool allow_changes = false;
   /** JSON lines on standard output instead of text for people on standard error. */
   bool json = false;
+  /** Stop after this step of the run, with an evaluation and a checkpoint, for a later call to go on. */
+  std::optional<int64_t> until_step = std::nullopt;
   /** The processes of the run where the caller has joined them; else run_training joins a launcher's. */
   std::optional<ProcessGroup> group = std::nullopt;
 };
@@ -24,6 +26,8 @@ struct TrainingResult {
   double valid_log_loss = 0;  // NaN without validation rows
   double valid_accuracy = 0;
   bool stopped_early = false;
+  /** Ended at RunOptions::until_step, before the run's end. */
+  bool paused = false;
   /** SIGINT, SIGTERM or SIGHUP when it ended the run early, with a checkpoint; else 0. */
   int signal = 0;
 };

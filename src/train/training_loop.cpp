@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -227,17 +228,21 @@ void TrainingLoop::write_train_row(const Sent& sent, const PendingStats::Sums& s
   p_.display.row(row);
 }
 
+int64_t TrainingLoop::end_step() const {
+  return std::min(p_.total_steps, p_.until_step.value_or(p_.total_steps));
+}
+
 bool TrainingLoop::evaluates_at(int64_t step) const {
   if (p_.valid == nullptr) return false;
   if (step == 0) return p_.recipe.train.eval_at_start;
   int64_t every = p_.recipe.train.eval_every;
-  return step == p_.total_steps || (every > 0 && step % every == 0);
+  return step == end_step() || step == p_.total_steps || (every > 0 && step % every == 0);
 }
 
 bool TrainingLoop::saves_at(int64_t step) const {
   int64_t every = p_.recipe.train.save_every;
-  return step > 0 &&
-         (step == p_.total_steps || step % p_.train.steps_per_epoch() == 0 || (every > 0 && step % every == 0));
+  return step > 0 && (step == end_step() || step == p_.total_steps || step % p_.train.steps_per_epoch() == 0 ||
+                      (every > 0 && step % every == 0));
 }
 
 bool TrainingLoop::stopped_early() const {
@@ -371,10 +376,11 @@ TrainingEnd TrainingLoop::run() {
   p_.display.begin(state_.step, p_.total_steps);
   // What was due when an earlier process ended, or before the first step.
   if (!milestone()) return interrupted();
-  BatchPrefetcher batches(p_.train, state_.step, p_.total_steps);
+  const int64_t end = std::max(state_.step, end_step());
+  BatchPrefetcher batches(p_.train, state_.step, end);
   int64_t next = state_.step;
   clock_ = steady_seconds();
-  while (next < p_.total_steps && !stopped_early()) {
+  while (next < end && !stopped_early()) {
     if (stop_signal() != 0) return interrupted();
     send(next++, batches.next());
     while (sent_.size() >= p_.engine.traits().steps_in_flight) receive();
@@ -383,7 +389,8 @@ TrainingEnd TrainingLoop::run() {
     if (!milestone()) return interrupted();
   }
   p_.display.end();
-  return state_.step < p_.total_steps ? TrainingEnd::kStoppedEarly : TrainingEnd::kFinished;
+  if (state_.step >= p_.total_steps) return TrainingEnd::kFinished;
+  return stopped_early() ? TrainingEnd::kStoppedEarly : TrainingEnd::kPaused;
 }
 
 }  // namespace gavel

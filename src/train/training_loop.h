@@ -42,9 +42,11 @@ struct TrainingParts {
   ProcessGroup group = {};
   /** Step of the checkpoint that the run goes on from, the same in all processes; nullopt: none. */
   std::optional<int64_t> saved_step = std::nullopt;
+  /** The step to stop after, as if the run were to be interrupted there; the schedule stays that of `total_steps`. */
+  std::optional<int64_t> until_step = std::nullopt;
 };
 
-enum class TrainingEnd : uint8_t { kFinished, kStoppedEarly, kInterrupted };
+enum class TrainingEnd : uint8_t { kFinished, kStoppedEarly, kInterrupted, kPaused };
 
 /** Runs the steps from a state to the end of the run, with evaluations and checkpoints. Up to
  * DeviceTraits::steps_in_flight steps are sent before the first of them is read; before an evaluation or a checkpoint
@@ -91,6 +93,8 @@ class TrainingLoop {
   StepFigures figures(const Sent& sent, const PendingStats::Sums& sums) const;
   void write_train_row(const Sent& sent, const PendingStats::Sums& sums, bool skipped);
 
+  /** The last step of this call. */
+  int64_t end_step() const;
   /** Evaluates and saves, as far as that is due at this step. False when a signal came meanwhile. */
   bool milestone();
   bool evaluates_at(int64_t step) const;

@@ -19,6 +19,7 @@
 #include "model/adapter.h"
 #include "report/metrics.h"
 #include "report/tensorboard.h"
+#include "report/validation_file.h"
 #include "train/checkpoint.h"
 #include "train/stop_signals.h"
 
@@ -157,6 +158,28 @@ TEST_F(Run, GoesOnFromAnyCheckpointBitForBit) {
   // Finished: nothing is left to do, and everything stays.
   ASSERT_EQ(train("from-5", {"train.resume=auto"}), 0);
   expect_same("from-5", "whole");
+}
+
+TEST_F(Run, StoppedAfterAStepAndResumedIsTheSame) {
+  // Evaluated at the steps that it stops after, so that the whole run has the same lines.
+  ASSERT_EQ(train("whole", {"train.eval_every=4"}), 0);
+  ASSERT_EQ(train("parts", {"train.eval_every=4", "--until", "4"}), 0);
+  EXPECT_FALSE(fs::exists(file("parts") / "adapter_model.safetensors"));
+  EXPECT_THAT(read_text(file("parts") / "run.json"), HasSubstr("\"paused\""));
+  EXPECT_EQ(checkpoints("parts").steps().back(), 4);
+  EXPECT_EQ(read_validation(file("parts") / "validation.jsonl").step, 4);
+  ASSERT_EQ(train("parts", {"train.eval_every=4", "--resume", "--until", "8"}), 0);
+  EXPECT_EQ(checkpoints("parts").steps().back(), 8);
+  // What it has done already stays done.
+  ASSERT_EQ(train("parts", {"train.eval_every=4", "--resume", "--until", "2"}), 0);
+  EXPECT_EQ(checkpoints("parts").steps().back(), 8);
+  ASSERT_EQ(train("parts", {"train.eval_every=4", "--resume", "--until", "100"}), 0);
+  expect_same("parts", "whole");
+  // An evaluation that is due only because it stops there changes no weight.
+  ASSERT_EQ(train("odd", {"train.eval_every=4", "--until", "3"}), 0);
+  EXPECT_EQ(read_validation(file("odd") / "validation.jsonl").step, 3);
+  ASSERT_EQ(train("odd", {"train.eval_every=4", "--resume"}), 0);
+  EXPECT_EQ(adapter("odd"), adapter("whole"));
 }
 
 TEST_F(Run, AFrozenHeadIsSavedAsItStartedAndStaysSoWhenResumed) {
@@ -421,6 +444,10 @@ TEST_F(Run, StopsEarlyAndLoadsTheBest) {
   EXPECT_EQ(adapter("early"),
             read_text(checkpoints("early").path(static_cast<int64_t>(best_step)) / "adapter_model.safetensors"));
   EXPECT_THAT(read_text(file("early") / "run.json"), HasSubstr("\"stopped\""));
+  // What is kept of each validation row is what the judge says that is kept.
+  const ValidationRows validation = read_validation(file("early") / "validation.jsonl");
+  EXPECT_EQ(validation.step, static_cast<int64_t>(best_step));
+  EXPECT_NEAR(score(validation.rows).log_loss, best, 1e-6);
   // A stopped run stays stopped.
   settings.push_back("--resume");
   size_t lines = rows("early").size();
