@@ -84,14 +84,14 @@ nlohmann::ordered_json or_null(double value) {
 
 }  // namespace
 
-std::optional<PairedDifference> paired_difference(std::span<const ValidationRows> ours,
+std::optional<SettingDifference> difference_of_settings(std::span<const ValidationRows> ours,
                                                   std::span<const ValidationRows> theirs) {
   if (ours.size() != theirs.size() || ours.empty()) return std::nullopt;
   DifferencesOfRow differences;
   std::vector<double> means;
   for (size_t seed = 0; seed < ours.size(); ++seed)
     if (!add_seed(ours[seed], theirs[seed], differences, means.emplace_back())) return std::nullopt;
-  PairedDifference found;
+  SettingDifference found;
   found.rows = static_cast<int64_t>(differences.size());
   double pairs = 0;
   for (const auto& [row, own] : differences)

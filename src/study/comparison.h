@@ -9,7 +9,7 @@
 namespace gavel {
 
 /** How much larger the log loss of one setting is than that of another on the same validation rows. */
-struct PairedDifference {
+struct SettingDifference {
   /** Mean over all pairs of a row and a seed. */
   double mean = 0;
   /** Of that mean, over the rows: differences of one row under several seeds count as one cluster. It says how far other
@@ -23,7 +23,7 @@ struct PairedDifference {
 
 /** `ours` and `theirs`: the validation rows of each seed's run, in the same order of seeds. nullopt where the runs of a seed
  * have other rows or labels, so that nothing is paired. */
-std::optional<PairedDifference> paired_difference(std::span<const ValidationRows> ours,
+std::optional<SettingDifference> difference_of_settings(std::span<const ValidationRows> ours,
                                                   std::span<const ValidationRows> theirs);
 
 /** One line of a sweep's table. */
@@ -37,7 +37,7 @@ struct SettingResult {
   /** Means over the seeds, and the standard deviation of the log loss over them (NaN with one). */
   double log_loss = 0, log_loss_deviation = 0, accuracy = 0;
   /** Against the reference, at the latest step up to which both came. */
-  std::optional<PairedDifference> difference;
+  std::optional<SettingDifference> difference;
   int64_t compared_at = 0;
   bool is_reference = false;
 };

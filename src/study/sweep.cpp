@@ -224,7 +224,7 @@ class Sweep {
         const Contender& ours = contenders_[i];
         if (!is_usable(i)) continue;
         const size_t rung = std::min(ours.rungs.size(), theirs.rungs.size()) - 1;
-        results[i].difference = paired_difference(ours.rungs[rung], theirs.rungs[rung]);
+        results[i].difference = difference_of_settings(ours.rungs[rung], theirs.rungs[rung]);
         results[i].compared_at = ours.rungs[rung].front().step;
       }
     }

@@ -388,7 +388,7 @@ class TrainingRun {
     if (!valid_) return;
     const RunState& state = loop_->state();
     const double found = recipe_.train.load_best_at_end && state.best ? state.best->log_loss : loop_->valid_log_loss();
-    const double shares = constant_log_loss(valid_->dataset());
+    const double shares = constant_log_loss(*task_of(recipe_), valid_->dataset());
     if (!(found > shares)) return;
     const bool judges = recipe_.task == Recipe::TaskKind::kJudge;
     std::string try_this = "more rows or epochs, another train.learning_rate";

@@ -252,7 +252,7 @@ TEST(CalibrationKeyOf, ChangesWithAdapterBaseAndWhatIsRead) {
   write_file(adapter / "adapter_model.safetensors", "weights");
   write_file(base / "model.safetensors", std::string(100'000, 'x'));
   Recipe recipe;
-  const CalibrationKey key = calibration_key(adapter, base, recipe);
+  const CalibrationKey key = calibration_key({adapter}, base, recipe);
   EXPECT_EQ(key.settings.at("data.max_length"), "1024");
   EXPECT_EQ(key.settings.count("data.template"), 1u);
   EXPECT_EQ(key.settings.count("data.truncation"), 1u);
@@ -261,13 +261,13 @@ TEST(CalibrationKeyOf, ChangesWithAdapterBaseAndWhatIsRead) {
   Recipe same = recipe;
   same.train.batch_size = 3;
   same.data.train = "other.csv";
-  EXPECT_EQ(calibration_key(adapter, base, same), key);
+  EXPECT_EQ(calibration_key({adapter}, base, same), key);
   same.data.max_length = 64;
-  EXPECT_FALSE(calibration_key(adapter, base, same) == key);
+  EXPECT_FALSE(calibration_key({adapter}, base, same) == key);
   write_file(base / "model.safetensors", std::string(100'000, 'y'));
-  EXPECT_NE(calibration_key(adapter, base, recipe).base, key.base);
+  EXPECT_NE(calibration_key({adapter}, base, recipe).base, key.base);
   write_file(adapter / "adapter_model.safetensors", "weighty");
-  EXPECT_NE(calibration_key(adapter, base, recipe).adapter, key.adapter);
+  EXPECT_NE(calibration_key({adapter}, base, recipe).adapter, key.adapter);
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ TEST(PairedDifferences, OfOneSeedAreMeanAndStandardErrorOverTheRows) {
   // Losses are log 2, log 4, log 8 against log 4, log 4, log 2: differences of -1, 0 and 2 times log 2.
   const std::vector<ValidationRows> ours = {rows_of({{3, 0.5}, {7, 0.25}, {9, 0.125}})},
                                     theirs = {rows_of({{3, 0.25}, {7, 0.25}, {9, 0.5}})};
-  const auto found = paired_difference(ours, theirs);
+  const auto found = difference_of_settings(ours, theirs);
   ASSERT_TRUE(found);
   EXPECT_EQ(found->rows, 3);
   EXPECT_NEAR(found->mean, std::log(2) / 3, 1e-12);
@@ -43,7 +43,7 @@ TEST(PairedDifferences, OfSeedsCountARowOnce) {
   // Row 1 differs by 1 and 3 times log 2 under the two seeds, row 2 by -1 and 1.
   const std::vector<ValidationRows> ours = {rows_of({{1, 0.25}, {2, 0.5}}), rows_of({{1, 0.0625}, {2, 0.5}})},
                                     theirs = {rows_of({{1, 0.5}, {2, 0.25}}), rows_of({{1, 0.5}, {2, 1}})};
-  const auto found = paired_difference(ours, theirs);
+  const auto found = difference_of_settings(ours, theirs);
   ASSERT_TRUE(found);
   EXPECT_EQ(found->rows, 2);
   EXPECT_NEAR(found->mean, std::log(2), 1e-12);
@@ -54,21 +54,21 @@ TEST(PairedDifferences, OfSeedsCountARowOnce) {
 
 TEST(PairedDifferences, NeedTheSameRowsAndLabels) {
   const std::vector<ValidationRows> ours = {rows_of({{1, 0.5}, {2, 0.5}})};
-  EXPECT_FALSE(paired_difference(ours, std::vector{rows_of({{1, 0.5}})}));
-  EXPECT_FALSE(paired_difference(ours, std::vector{rows_of({{1, 0.5}, {3, 0.5}})}));
+  EXPECT_FALSE(difference_of_settings(ours, std::vector{rows_of({{1, 0.5}})}));
+  EXPECT_FALSE(difference_of_settings(ours, std::vector{rows_of({{1, 0.5}, {3, 0.5}})}));
   std::vector<ValidationRows> other = ours;
   other[0].rows[1].label = {0, 1, 0};
-  EXPECT_FALSE(paired_difference(ours, other));
-  EXPECT_FALSE(paired_difference(ours, std::vector{ours[0], ours[0]}));
-  EXPECT_TRUE(paired_difference(ours, ours));
+  EXPECT_FALSE(difference_of_settings(ours, other));
+  EXPECT_FALSE(difference_of_settings(ours, std::vector{ours[0], ours[0]}));
+  EXPECT_TRUE(difference_of_settings(ours, ours));
 }
 
 TEST(SweepTables, SayWhatIsKnown) {
   SweepResults results;
   results.keys = {"lora.target_modules"};
   results.reference = "a";
-  SettingResult best{"a", {"[x, y]"}, "finished", 1, 50, 0.9, NAN, 0.5, PairedDifference{0, 0, NAN, 4}, 50, true};
-  SettingResult other{"b", {"z"}, "stopped at step 10", 1, 10, 1.1, NAN, 0.4, PairedDifference{0.15, 0.05, NAN, 4},
+  SettingResult best{"a", {"[x, y]"}, "finished", 1, 50, 0.9, NAN, 0.5, SettingDifference{0, 0, NAN, 4}, 50, true};
+  SettingResult other{"b", {"z"}, "stopped at step 10", 1, 10, 1.1, NAN, 0.4, SettingDifference{0.15, 0.05, NAN, 4},
                       10,  false};
   SettingResult none{"<c>", {"w"}, "failed", 0, 0, 0, 0, 0, std::nullopt, 0, false};
   results.settings = {best, other, none};
