@@ -10,8 +10,8 @@
 #include "figures/side_by_side.h"
 #include "figures/subset_scores.h"
 #include "judge/best_of.h"
-#include "judge/eval_beside.h"
 #include "judge/eval_baselines.h"
+#include "judge/eval_beside.h"
 #include "report/progress.h"
 #include "report/table.h"
 #include "report/validation_file.h"
@@ -165,9 +165,9 @@ void add_eval_command(CLI::App& app) {
       if (!progress) progress.emplace(total, "judge", "row");
       progress->update(done);
     };
-    FileEvaluation found =
-        evaluate_file(*opened, *data, arguments->swap_average,
-                      baselines_from->empty() ? std::nullopt : std::optional<std::filesystem::path>(*baselines_from), show);
+    FileEvaluation found = evaluate_file(
+        *opened, *data, arguments->swap_average,
+        baselines_from->empty() ? std::nullopt : std::optional<std::filesystem::path>(*baselines_from), show);
     if (progress) progress->finish();
     spdlog::info("{}", found.report.format());
     tell_calibration(*opened, *arguments);

@@ -156,7 +156,8 @@ LoadedDataset parse_meta(std::string_view meta, std::span<const int32_t> tokens,
   for (CleaningReport& report : reports) get_report(reader, report);
   std::vector<int64_t> file_rows;
   reader.get(file_rows);
-  if (file_rows.size() != num_files || std::accumulate(file_rows.begin(), file_rows.end(), int64_t{0}) != static_cast<int64_t>(rows))
+  if (file_rows.size() != num_files ||
+      std::accumulate(file_rows.begin(), file_rows.end(), int64_t{0}) != static_cast<int64_t>(rows))
     throw Error("the rows' data do not fit each other");
   bool has_labels = false;
   reader.get(has_labels);

@@ -8,6 +8,8 @@ namespace gavel {
 
 std::optional<std::vector<std::string>> subset_names(const std::filesystem::path& path,
                                                      const std::optional<std::string>& column, const Recipe& recipe) {
+  // Its figures are refused by evaluate_file().
+  if (recipe.data.format == Format::kScored) return std::nullopt;
   auto names = column_texts(path, column.value_or("subset"), read_options(recipe, Purpose::kTrain));
   if (!names && column) fail("{}: there is no column '{}' (--subset)", path.string(), *column);
   return names;

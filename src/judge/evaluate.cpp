@@ -82,7 +82,8 @@ Judgement judge_dataset(Engine& engine, const Batcher& batcher, const RowsDone& 
   if (!not_finite.empty()) {
     const int64_t row = std::ranges::min(not_finite);
     fail(
-        "{}{}: the model's numbers are not finite (NaN or infinity), so nothing can be said; weights, lora_alpha or rope "
+        "{}{}: the model's numbers are not finite (NaN or infinity), so nothing can be said; weights, lora_alpha or "
+        "rope "
         "settings are too large, or training went astray",
         row_name ? row_name(row) : fmt::format("row {}", dataset.source_row(row)),
         not_finite.size() > 1 ? fmt::format(" and {} more of {} rows", not_finite.size() - 1, dataset.num_rows()) : "");

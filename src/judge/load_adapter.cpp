@@ -87,8 +87,8 @@ LoadedAdapter load_adapter(const JudgeOptions& options) {
   if (calibration)
     drop_if_fitted_for_another(*calibration, options.adapter,
                                calibration_key({{options.adapter}}, files->path(), recipe));
-  return {std::move(recipe), has_own_recipe, std::move(*files), std::move(tokenizer), std::move(weights),
-          calibration.value_or(CalibrationFile{})};
+  return {std::move(recipe),    has_own_recipe,     std::move(*files),
+          std::move(tokenizer), std::move(weights), calibration.value_or(CalibrationFile{})};
 }
 
 void require_read_alike(const std::string& what, const fs::path& folder, const Recipe& recipe,

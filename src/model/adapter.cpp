@@ -213,9 +213,11 @@ void save_adapter(const fs::path& folder, const DecoderSpec& spec, const Adapter
       fail("save_adapter: {} has shape {}, expected {}", parameter.name, to_string(values[i].shape()),
            to_string(parameter.shape));
     if (first_not_finite(values[i]))
-      fail("{}: {} holds numbers that are not finite (NaN or infinity), so it is not written: training went astray; lower "
-           "train.learning_rate, or set train.max_grad_norm",
-           (folder / kWeightsName).string(), parameter.name);
+      fail(
+          "{}: {} holds numbers that are not finite (NaN or infinity), so it is not written: training went astray; "
+          "lower "
+          "train.learning_rate, or set train.max_grad_norm",
+          (folder / kWeightsName).string(), parameter.name);
     for (size_t layer = 0; layer < parameter.peft_names.size(); ++layer)
       if (!parameter.stacked || adapter.lora.adapts(static_cast<int64_t>(layer)))
         tensors.emplace_back(parameter.peft_names[layer], parameter.stacked ? row(values[i], layer) : values[i]);
@@ -355,8 +357,10 @@ LoadedAdapterWeights read_adapter(const PeftConfig& config, const DecoderSpec& s
   tensors.check_all_read(spec);
   for (size_t i = 0; i < out.values.size(); ++i)
     if (first_not_finite(out.values[i]))
-      fail("{}: {}: there are numbers that are not finite (NaN or infinity) in it: the adapter is broken; train it again",
-           path.string(), layout.parameters[i].name);
+      fail(
+          "{}: {}: there are numbers that are not finite (NaN or infinity) in it: the adapter is broken; train it "
+          "again",
+          path.string(), layout.parameters[i].name);
   return out;
 }
 

@@ -29,7 +29,7 @@ struct ModelOptions {
   bool dropout = false;  // LoRA dropout is in the graph (training)
   /** Texts that begin alike may hold their beginning once (base/segments.h). */
   bool prefixes = false;
-  Placement placement;   // on a mesh; the default is one device
+  Placement placement;  // on a mesh; the default is one device
 };
 
 /** A frozen tensor of the program. */

@@ -102,7 +102,7 @@ class PeftConfig::Reader {
     for (const std::string& pattern : texts("layers_pattern"))
       c.layers_patterns_.push_back(regex("layers_pattern", "\\A(?:.*?\\.)?" + pattern + R"(\.(\d+)\.)"));
     // The first number of a name, as PEFT finds it.
-    if (c.layers_patterns_.empty()) c.layers_patterns_.push_back(Regex(R"(\A.*?\.[^.]*\.\d+\.)", name_));
+    if (c.layers_patterns_.empty()) c.layers_patterns_.push_back(regex("layers_pattern", R"(\A.*?\.[^.]*\.\d+\.)"));
     c.ranks_ = patterns("rank_pattern");
     c.alphas_ = patterns("alpha_pattern");
     for (const Pattern& rank : c.ranks_)
@@ -151,7 +151,7 @@ class PeftConfig::Reader {
   }
 
   Regex regex(const char* key, const std::string& pattern) const {
-    return {pattern, fmt::format("{}: {}", name_, key)};
+    return {pattern, fmt::format("{}: {}", name_, key), RegexSyntax::kPython};
   }
 
   /** A list of texts, or one text alone; none when the key is not there. */

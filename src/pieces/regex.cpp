@@ -36,7 +36,7 @@ bool same_in_both_engines(std::string_view pattern) {
   // What GPT-2's and its successors' patterns are made of. Without them letters under (?i), which may stand for several.
   constexpr std::string_view kEndings = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
   constexpr std::array<std::string_view, 13> kEscapes = {"\\p{L}", "\\p{N}", "\\P{L}", "\\P{N}", "\\s", "\\S", "\\r",
-                                                         "\\n",    "\\t",    "\\\\",    "\\.",    "\\/", "\\-"};
+                                                         "\\n",    "\\t",    "\\\\",   "\\.",    "\\/", "\\-"};
   bool in_class = false;
   for (size_t i = 0; i < pattern.size();) {
     const std::string_view rest = pattern.substr(i);
@@ -67,8 +67,11 @@ bool same_in_both_engines(std::string_view pattern) {
       const size_t end = rest.find('}');
       const std::string_view inside = rest.substr(1, end == std::string_view::npos ? 0 : end - 1);
       const size_t comma = std::min(inside.find(','), inside.size());
-      const auto digits = [](std::string_view text) { return std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; }); };
-      if (comma == 0 || !digits(inside.substr(0, comma)) || (comma < inside.size() && !digits(inside.substr(comma + 1))))
+      const auto digits = [](std::string_view text) {
+        return std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+      };
+      if (comma == 0 || !digits(inside.substr(0, comma)) ||
+          (comma < inside.size() && !digits(inside.substr(comma + 1))))
         return false;
       i += end;
     } else {
@@ -90,15 +93,18 @@ std::string with_own_classes(std::string_view pattern, bool nests) {
   bool in_class = false;
   for (size_t i = 0; i < pattern.size(); ++i) {
     char c = pattern[i];
-    if (!nests && (c == '[' || c == ']')) in_class = c == '[';
+    if (!nests && c == '[') in_class = true;
+    // The first letter of a class may be a bracket.
+    if (!nests && c == ']' && !pattern.substr(0, i).ends_with('[') && !pattern.substr(0, i).ends_with("[^"))
+      in_class = false;
     // Oniguruma counts symbols as punctuation there since 6.9.9, as `tokenizers` does.
     constexpr std::string_view kPunctuation = "[:punct:]", kNoPunctuation = "[:^punct:]";
-    if (pattern.substr(i).starts_with(kPunctuation)) {
+    if (nests && pattern.substr(i).starts_with(kPunctuation)) {
       out += "\\p{P}\\p{S}";
       i += kPunctuation.size() - 1;
       continue;
     }
-    if (pattern.substr(i).starts_with(kNoPunctuation)) {
+    if (nests && pattern.substr(i).starts_with(kNoPunctuation)) {
       out += "[^\\p{P}\\p{S}]";
       i += kNoPunctuation.size() - 1;
       continue;
@@ -154,15 +160,17 @@ struct Regex::Impl {
   std::unique_ptr<detail::RegexEngine> engine;
 };
 
-Regex::Regex(const std::string& pattern, const std::string& source)
+Regex::Regex(const std::string& pattern, const std::string& source, RegexSyntax syntax)
     : pattern_(pattern), source_(source), impl_(std::make_unique<Impl>()) {
-  if (detail::same_in_both_engines(pattern)) {
-    try {
+  const bool python = syntax == RegexSyntax::kPython;
+  try {
+    if (python || detail::same_in_both_engines(pattern)) {
       impl_->engine = detail::pcre2_engine(with_own_classes(pattern, false));
       impl_->in_pcre2 = true;
-    } catch (const std::runtime_error&) {
-      // What PCRE2 refuses, such as a repeated repetition, Oniguruma may know.
     }
+  } catch (const std::runtime_error& error) {
+    if (python) fail("{}: the regular expression '{}' is not known to {}", source, pattern, error.what());
+    // What PCRE2 refuses, such as a repeated repetition, Oniguruma may know.
   }
   try {
     if (!impl_->engine) impl_->engine = detail::oniguruma_engine(with_own_classes(pattern, true));

@@ -22,14 +22,20 @@ class RegexScratch {
   std::unique_ptr<Impl> impl_;
 };
 
-/** A pattern in Oniguruma's syntax, as `tokenizers` runs it. One that is made of what means the same in PCRE2 runs there,
- * with its just-in-time compiler, any other in Oniguruma itself. \p{L}, \p{N}, \s and their negations stand for the
+/** Whose syntax a pattern is written in. */
+enum class RegexSyntax : uint8_t {
+  kOniguruma,  // tokenizer.json
+  kPython,     // adapter_config.json
+};
+
+/** A pattern. One of Python's runs in PCRE2, whose syntax is a superset of what Python's `re` has. One of Oniguruma's runs
+ * there too, with its just-in-time compiler, if it is made of what means the same in both, and else in Oniguruma itself. \p{L}, \p{N}, \s and their negations stand for the
  * classes of pieces/unicode.h, whatever Unicode version the engine was built with; other properties are Oniguruma's own.
  * Immutable; may be used by several threads at once. */
 class Regex {
  public:
   /** Throws Error naming `source` when the pattern is not one that the engine knows. */
-  Regex(const std::string& pattern, const std::string& source);
+  Regex(const std::string& pattern, const std::string& source, RegexSyntax syntax = RegexSyntax::kOniguruma);
   ~Regex();
   Regex(Regex&&) noexcept;
   Regex& operator=(Regex&&) noexcept;

@@ -61,7 +61,8 @@ class OnigurumaEngine : public RegexEngine {
     auto& own = static_cast<OnigurumaSearch&>(search);
     onig_initialize_match_param(own.limits);
     onig_set_retry_limit_in_match_of_match_param(own.limits, std::max<unsigned long>(kMatchRetries, 16 * text.size()));
-    onig_set_retry_limit_in_search_of_match_param(own.limits, std::max<unsigned long>(kSearchRetries, 64 * text.size()));
+    onig_set_retry_limit_in_search_of_match_param(own.limits,
+                                                  std::max<unsigned long>(kSearchRetries, 64 * text.size()));
     const OnigUChar *begin = bytes_of(text), *end = begin + text.size();
     const int found =
         onig_search_with_param(code_, begin, end, begin + at, end, own.region, ONIG_OPTION_NONE, own.limits);

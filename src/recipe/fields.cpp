@@ -3,133 +3,13 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "base/error.h"
+#include "recipe/choices.h"
 #include "recipe/codec.h"
 #include "spec/family.h"
 
 namespace gavel {
 
-namespace {
-
-template <class Choice>
-using Choices = std::vector<std::pair<Choice, std::string>>;
-
-// A table per enum; the first argument only selects the overload.
-const Choices<DType>& choices_of(DType) {
-  static const Choices<DType> table = {{DType::kBF16, "bfloat16"}, {DType::kF32, "float32"}};
-  return table;
-}
-const Choices<Recipe::TaskKind>& choices_of(Recipe::TaskKind) {
-  using enum Recipe::TaskKind;
-  static const Choices<Recipe::TaskKind> table = {{kJudge, "judge"}, {kReward, "reward"}};
-  return table;
-}
-const Choices<Recipe::RewardTies>& choices_of(Recipe::RewardTies) {
-  using enum Recipe::RewardTies;
-  static const Choices<Recipe::RewardTies> table = {{kDavidson, "davidson"}, {kNone, "none"}};
-  return table;
-}
-const Choices<Recipe::RewardLoss>& choices_of(Recipe::RewardLoss) {
-  using enum Recipe::RewardLoss;
-  static const Choices<Recipe::RewardLoss> table = {{kPairs, "pairs"}, {kRegression, "regression"}, {kBce, "bce"}};
-  return table;
-}
-const Choices<Recipe::ComputeType>& choices_of(Recipe::ComputeType) {
-  using enum Recipe::ComputeType;
-  static const Choices<Recipe::ComputeType> table = {{kAuto, "auto"}, {kBFloat16, "bfloat16"}, {kFloat32, "float32"}};
-  return table;
-}
-const Choices<Format>& choices_of(Format) {
-  using enum Format;
-  static const Choices<Format> table = {
-      {kLmsys, "lmsys"},           {kWsdm, "wsdm"},     {kChosen, "chosen"},  {kRanked, "ranked"},
-      {kHelpSteer3, "helpsteer3"}, {kScored, "scored"}, {kGeneric, "generic"}};
-  return table;
-}
-const Choices<Cells>& choices_of(Cells) {
-  using enum Cells;
-  static const Choices<Cells> table = {{kJson, "json"}, {kSplit, "split"}, {kText, "text"}};
-  return table;
-}
-const Choices<Truncation>& choices_of(Truncation) {
-  using enum Truncation;
-  static const Choices<Truncation> table = {{kRight, "right"}, {kLeft, "left"}, {kProportional, "proportional"}};
-  return table;
-}
-const Choices<Batching>& choices_of(Batching) {
-  using enum Batching;
-  static const Choices<Batching> table = {{kPadded, "padded"}, {kBucketed, "bucketed"}, {kPacked, "packed"}};
-  return table;
-}
-const Choices<Swap>& choices_of(Swap) {
-  using enum Swap;
-  static const Choices<Swap> table = {{kNone, "none"}, {kRandom, "random"}, {kBoth, "both"}};
-  return table;
-}
-const Choices<Recipe::Head>& choices_of(Recipe::Head) {
-  using enum Recipe::Head;
-  static const Choices<Recipe::Head> table = {
-      {kAuto, "auto"}, {kBase, "base"}, {kFresh, "fresh"}, {kShares, "shares"}, {kLabels, "labels"}};
-  return table;
-}
-const Choices<Recipe::Schedule>& choices_of(Recipe::Schedule) {
-  using enum Recipe::Schedule;
-  static const Choices<Recipe::Schedule> table = {{kCosine, "cosine"}, {kLinear, "linear"}, {kConstant, "constant"}};
-  return table;
-}
-const Choices<Recipe::Kernels>& choices_of(Recipe::Kernels) {
-  using enum Recipe::Kernels;
-  static const Choices<Recipe::Kernels> table = {{kAuto, "auto"}, {kPlain, "plain"}};
-  return table;
-}
-const Choices<Recipe::Layers>& choices_of(Recipe::Layers) {
-  using enum Recipe::Layers;
-  static const Choices<Recipe::Layers> table = {{kAuto, "auto"}, {kScan, "scan"}, {kUnrolled, "unrolled"}};
-  return table;
-}
-const Choices<Recipe::Resume>& choices_of(Recipe::Resume) {
-  using enum Recipe::Resume;
-  static const Choices<Recipe::Resume> table = {{kNever, "never"}, {kAuto, "auto"}};
-  return table;
-}
-
-}  // namespace
-
-template <class Choice>
-std::string_view choice_name(Choice choice) {
-  for (const auto& [value, name] : choices_of(choice))
-    if (value == choice) return name;
-  fail("recipe: {} is not a choice of its setting", static_cast<int>(choice));
-}
-template std::string_view choice_name(DType);
-template std::string_view choice_name(Recipe::TaskKind);
-template std::string_view choice_name(Recipe::RewardTies);
-template std::string_view choice_name(Recipe::RewardLoss);
-template std::string_view choice_name(Recipe::ComputeType);
-template std::string_view choice_name(Format);
-template std::string_view choice_name(Cells);
-template std::string_view choice_name(Truncation);
-template std::string_view choice_name(Batching);
-template std::string_view choice_name(Swap);
-template std::string_view choice_name(Recipe::Head);
-template std::string_view choice_name(Recipe::Schedule);
-template std::string_view choice_name(Recipe::Layers);
-template std::string_view choice_name(Recipe::Kernels);
-template std::string_view choice_name(Recipe::Resume);
-
 namespace detail {
-
-template <class Choice>
-std::string read_named_choice(const RawValue& raw, Choice& choice) {
-  std::vector<std::string> names;
-  for (const auto& [value, name] : choices_of(Choice{})) names.push_back(name);
-  size_t index = 0;
-  std::string problem = read_choice(raw, names, index);
-  if (problem.empty()) choice = choices_of(Choice{})[index].first;
-  return problem;
-}
-template std::string read_named_choice(const RawValue&, Format&);
-template std::string read_named_choice(const RawValue&, Cells&);
 
 namespace {
 
@@ -295,10 +175,11 @@ void add_lora(std::vector<Field>& fields) {
 }
 
 void add_data(std::vector<Field>& fields) {
-  fields.push_back(field("data.train", [](auto& r) -> auto& { return r.data.train; },
-                         "CSV, JSONL or Parquet file of judged pairs, a pattern, or a list of such; {path, weight, rows, "
-                         "format, cells} says how a file of a list is taken",
-                         {.synonyms = {"path", "file", "train_file", "train_path"}, .required = true}));
+  fields.push_back(
+      field("data.train", [](auto& r) -> auto& { return r.data.train; },
+            "CSV, JSONL or Parquet file of judged pairs, a pattern, or a list of such; {path, weight, rows, "
+            "format, cells} says how a file of a list is taken",
+            {.synonyms = {"path", "file", "train_file", "train_path"}, .required = true}));
   fields.push_back(field(
       "data.valid", [](auto& r) -> auto& { return r.data.valid; },
       "share of train kept for validation (no prompt on both sides), or a file; 0 = none",
@@ -310,8 +191,9 @@ void add_data(std::vector<Field>& fields) {
   fields.push_back(field("data.fold", [](auto& r) -> auto& { return r.data.fold; },
                          "with data.folds: the fold for validation, counted from 0",
                          {.limits = between(0, kManyRows)}));
-  fields.push_back(field("data.exclude", [](auto& r) -> auto& { return r.data.exclude; },
-                         "files whose prompts are kept out of train; null = none"));
+  fields.push_back(field(
+      "data.exclude", [](auto& r) -> auto& { return r.data.exclude; },
+      "files whose prompts are kept out of train; null = none"));
   fields.push_back(field(
       "data.exclude_valid_prompts", [](auto& r) -> auto& { return r.data.exclude_valid_prompts; },
       "keep the prompts of the file in data.valid out of train"));

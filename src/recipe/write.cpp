@@ -39,8 +39,7 @@ std::string to_yaml(const Recipe& recipe) {
     std::string own = detail::section_of(field.info.key);
     // Only generic files may name all columns, see parse_recipe.
     const std::string leaf = detail::leaf_of(field.info.key);
-    if (own == "data.columns" && !reads_generic(recipe) && leaf != "weight" && leaf != "margin" &&
-        leaf != "score")
+    if (own == "data.columns" && !reads_generic(recipe) && leaf != "weight" && leaf != "margin" && leaf != "score")
       continue;
     if (own != section && !section.starts_with(own + ".") && !own.empty())
       text += fmt::format("{}{}:\n", indent(detail::section_of(own)), detail::leaf_of(own));

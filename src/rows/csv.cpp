@@ -45,7 +45,8 @@ void CsvReader::find_separator() {
   position_ = std::min(text_.find_first_not_of("\r\n", position_), text_.size());
   std::string_view line = text_.substr(position_);
   line = line.substr(0, line.find_first_of("\r\n"));
-  if (line.size() == 5 && line.starts_with("sep=") && std::string_view(",;\t").find(line[4]) != std::string_view::npos) {
+  if (line.size() == 5 && line.starts_with("sep=") &&
+      std::string_view(",;\t").find(line[4]) != std::string_view::npos) {
     separator_ = line[4];
     position_ += line.size();
     return;
@@ -54,7 +55,8 @@ void CsvReader::find_separator() {
   std::array<int64_t, 3> found{};
   for (char c : line) {
     quoted ^= c == '"';
-    if (const size_t which = std::string_view(",;\t").find(c); !quoted && which != std::string_view::npos) ++found[which];
+    if (const size_t which = std::string_view(",;\t").find(c); !quoted && which != std::string_view::npos)
+      ++found[which];
   }
   if (found[0] == 0 && found[1] + found[2] > 0) separator_ = found[1] >= found[2] ? ';' : '\t';
 }
@@ -67,9 +69,11 @@ bool CsvReader::next(std::vector<CsvField>& fields) {
     return false;
   }
   if (fields.size() == header_.size() + 1 && fields.back().raw.empty())
-    fail("{}: row {} (line {}): expected {} cells as in the header, found one more, which is empty: take the separator away "
-         "from the ends of the rows, or add a name to the header",
-         name_, row_, line_at(start), header_.size());
+    fail(
+        "{}: row {} (line {}): expected {} cells as in the header, found one more, which is empty: take the separator "
+        "away "
+        "from the ends of the rows, or add a name to the header",
+        name_, row_, line_at(start), header_.size());
   if (fields.size() != header_.size())
     fail(
         "{}: row {} (line {}): expected {} cells as in the header, found {}: look for a missing or stray "
@@ -102,7 +106,8 @@ bool CsvReader::scan_record(std::vector<CsvField>& fields) {
       field.raw = text_.substr(begin, scan - 1 - begin);
       if (scan < size && data[scan] != separator_ && data[scan] != '\n' && data[scan] != '\r')
         fail(
-            "{}: row {} (line {}): expected {} or the line's end after a closing quote, found '{}': quotes inside a cell are "
+            "{}: row {} (line {}): expected {} or the line's end after a closing quote, found '{}': quotes inside a "
+            "cell are "
             "written twice, not behind a backslash",
             name_, row_, line_at(scan), separator_name(separator_), text_.substr(scan, 1));
       i = scan;

@@ -17,8 +17,7 @@ namespace dom = simdjson::dom;
 
 /** Format::kChosen and those like it: texts, or lists of messages. Answers that are whole conversations bring the prompt's
  * turns themselves. */
-std::string take_conversations(dom::object object, const detail::ColumnNames& names,
-                               std::array<Turns, 3>& turns) {
+std::string take_conversations(dom::object object, const detail::ColumnNames& names, std::array<Turns, 3>& turns) {
   dom::element value;
   if (find_key(object, names[1], value)) {
     Turns answers;
@@ -39,8 +38,7 @@ std::string take_conversations(dom::object object, const detail::ColumnNames& na
   return "";
 }
 
-void take_label(dom::object object, const detail::ColumnNames& names, const ReadOptions& options,
-                ParsedRow& out) {
+void take_label(dom::object object, const detail::ColumnNames& names, const ReadOptions& options, ParsedRow& out) {
   const std::string& winner = names[static_cast<size_t>(Column::kWinner)];
   if (!winner.empty()) {
     const std::string text = text_of_key(object, winner);

@@ -145,9 +145,8 @@ class JsonlRows final : public RowSource {
     }
     has_labels_ = options_.format == Format::kChosen || (wanted > 0 && found == wanted);
     if (found < wanted && (found > 0 || options_.purpose == Purpose::kTrain))
-      fail(
-          "{}: row 1: expected a key '{}', found {}{}: {}",
-          path(), absent, fmt::join(keys, ", "), did_you_mean(absent, keys), detail::format_hint(keys));
+      fail("{}: row 1: expected a key '{}', found {}{}: {}", path(), absent, fmt::join(keys, ", "),
+           did_you_mean(absent, keys), detail::format_hint(keys));
   }
 
   std::shared_ptr<const MappedFile> file_;

@@ -14,12 +14,12 @@ namespace {
 
 // Without letters' case, blanks, _, - and brackets. Numbers are not among them: 0 is the first answer in one file and a tie
 // in the next.
-constexpr std::string_view kFirst[] = {"a",       "modela",    "model1",     "responsea",  "response1", "answera",
+constexpr std::string_view kFirst[] = {"a",       "modela",     "model1",     "responsea",    "response1", "answera",
                                        "answer1", "assistanta", "assistant1", "winnermodela", "first",     "left"};
-constexpr std::string_view kSecond[] = {"b",       "modelb",    "model2",     "responseb",  "response2", "answerb",
+constexpr std::string_view kSecond[] = {"b",       "modelb",     "model2",     "responseb",    "response2", "answerb",
                                         "answer2", "assistantb", "assistant2", "winnermodelb", "second",    "right"};
-constexpr std::string_view kTie[] = {"tie",        "tied",       "draw",    "equal",      "same",       "both",
-                                     "bothgood",   "bothbad",    "tiebothbad", "tiebothgood", "winnertie", "nopreference"};
+constexpr std::string_view kTie[] = {"tie",      "tied",    "draw",       "equal",       "same",      "both",
+                                     "bothgood", "bothbad", "tiebothbad", "tiebothgood", "winnertie", "nopreference"};
 
 constexpr size_t kMostLetters = 40;  // of a label in messages
 
@@ -73,12 +73,12 @@ std::optional<float> number_of(const std::string& path, const std::string& colum
   std::string shown;
   append_lossy(shown, text.substr(0, 40));
   const bool bounded = std::isfinite(most);
-  out.broken = fmt::format("{}: row {}: '{}' is {}: expected a number{}, found '{}'", path, out.row.source_row, column,
-                           what,
-                           bounded                 ? fmt::format(" from {} to {}", least, most)
-                           : std::isfinite(least) ? fmt::format(" of {} or more", least)
-                                                   : "",
-                           shown);
+  out.broken =
+      fmt::format("{}: row {}: '{}' is {}: expected a number{}, found '{}'", path, out.row.source_row, column, what,
+                  bounded                ? fmt::format(" from {} to {}", least, most)
+                  : std::isfinite(least) ? fmt::format(" of {} or more", least)
+                                         : "",
+                  shown);
   return std::nullopt;
 }
 
@@ -125,8 +125,7 @@ void set_numbers(const std::string& path, const ColumnNames& names, const ReadOp
     auto rejected =
         chosen ? take(Column::kScoreB, "a score (reward.score_margin)", -kAny, kAny) : std::optional<float>();
     // An answer that was chosen against its score has no margin.
-    if (chosen && rejected)
-      out.row.margin = margin_of(std::max(0.0, double{*chosen} - double{*rejected}), options);
+    if (chosen && rejected) out.row.margin = margin_of(std::max(0.0, double{*chosen} - double{*rejected}), options);
   }
   if (options.format == Format::kScored) {
     const std::string text = cell(Column::kWinner);
@@ -147,8 +146,7 @@ void set_label_of_scores(double a, double b, const ReadOptions& options, ParsedR
 
 std::array<double, 3> winner_label(std::string_view winner, const Spellings& more) {
   auto among = [](const auto& names, const std::string& name, auto&& spelling) {
-    return std::any_of(std::begin(names), std::end(names),
-                       [&](const auto& known) { return spelling(known) == name; });
+    return std::any_of(std::begin(names), std::end(names), [&](const auto& known) { return spelling(known) == name; });
   };
   const std::string given = given_spelling(winner);
   if (among(more.a, given, given_spelling)) return {1, 0, 0};

@@ -20,8 +20,7 @@ std::string take_messages(dom::array list, Turns& prompt, Turns& answers) {
     if (item.get(message) != simdjson::SUCCESS || !find_key(message, "role", value) ||
         value.get(role) != simdjson::SUCCESS)
       return "expected messages, each an object with 'role' and 'content'";
-    if (!find_key(message, "content", value) ||
-        (!value.is_null() && value.get(content) != simdjson::SUCCESS))
+    if (!find_key(message, "content", value) || (!value.is_null() && value.get(content) != simdjson::SUCCESS))
       return fmt::format("a message of '{}' has a content that is no text", role);
     if (role == "assistant" || role == "model" || role == "gpt") {
       if (last == "assistant") return "two messages of the assistant follow each other";

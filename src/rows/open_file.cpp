@@ -108,9 +108,12 @@ void refuse_others(std::string_view text, const fs::path& path) {
   };
   refuse_lfs_pointer(text, path);
   if (text.starts_with("PK\x03\x04")) refuse("a zip file", "unzip");
-  if (text.starts_with("\xFD""7zXZ")) refuse("an xz file", "xz -dk");
+  if (text.starts_with("\xFD"
+                       "7zXZ"))
+    refuse("an xz file", "xz -dk");
   if (text.starts_with("\x28\xB5\x2F\xFD")) refuse("a Zstandard file", "zstd -d");
-  if (text.starts_with("BZh") && text.substr(4).starts_with("\x31\x41\x59\x26\x53\x59")) refuse("a bzip2 file", "bunzip2 -k");
+  if (text.starts_with("BZh") && text.substr(4).starts_with("\x31\x41\x59\x26\x53\x59"))
+    refuse("a bzip2 file", "bunzip2 -k");
   // Without a byte-order mark UTF-16 shows by every second byte of a first word in Latin letters.
   auto zeros_at = [&](size_t first) {
     return text.size() >= 4 && text[first] == '\0' && text[first + 2] == '\0' && text[1 - first] != '\0';
@@ -118,7 +121,10 @@ void refuse_others(std::string_view text, const fs::path& path) {
   const bool little = text.starts_with("\xFF\xFE") || zeros_at(1), big = text.starts_with("\xFE\xFF") || zeros_at(0);
   if (little || big)
     fail("{}: expected UTF-8, found UTF-16: convert it first (iconv -f UTF-16{} -t UTF-8 {} > NEW)", path.string(),
-         text[0] == '\xFF' || text[0] == '\xFE' ? "" : little ? "LE" : "BE", path.string());
+         text[0] == '\xFF' || text[0] == '\xFE' ? ""
+         : little                               ? "LE"
+                                                : "BE",
+         path.string());
 }
 
 }  // namespace

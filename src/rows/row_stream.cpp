@@ -54,8 +54,8 @@ struct RowStream::State {
     }
     // Without label columns there is nothing to compare but texts, and no label to be wrong.
     if (options.find_repeats || options.drop_duplicates) {
-      auto repeat = repeats->add(row.pair, options.format == Format::kScored ? std::array<float, 3>{row.row.score, 0, 0}
-                                                                            : row.row.label);
+      auto repeat = repeats->add(
+          row.pair, options.format == Format::kScored ? std::array<float, 3>{row.row.score, 0, 0} : row.row.label);
       occurrences[static_cast<size_t>(Oddity::kDuplicate)] = repeat.duplicate;
       occurrences[static_cast<size_t>(Oddity::kContradictory)] = repeat.contradictory;
     }
@@ -85,15 +85,20 @@ struct RowStream::State {
     const int64_t unusable = report.unusable_rows(), damaged = report[Oddity::kInvalidUtf8].rows;
     if (report.rows_kept == 0) fail("{}: no row is left after cleaning:\n{}{}", name, report.format(), advice());
     const double most = options.max_dropped * static_cast<double>(report.rows_read);
-    auto percent = [&](int64_t rows) { return 100 * static_cast<double>(rows) / static_cast<double>(report.rows_read); };
+    auto percent = [&](int64_t rows) {
+      return 100 * static_cast<double>(rows) / static_cast<double>(report.rows_read);
+    };
     if (static_cast<double>(unusable) > most)
-      fail("{}: {} of {} rows ({:.3g} %) can't be learnt from and would be dropped, more than data.max_dropped={} "
-           "allows:\n{}{}",
-           name, unusable, report.rows_read, percent(unusable), options.max_dropped, report.format(), advice());
+      fail(
+          "{}: {} of {} rows ({:.3g} %) can't be learnt from and would be dropped, more than data.max_dropped={} "
+          "allows:\n{}{}",
+          name, unusable, report.rows_read, percent(unusable), options.max_dropped, report.format(), advice());
     if (static_cast<double>(damaged) > most)
-      fail("{}: {} of {} rows ({:.3g} %) have bytes that are no UTF-8, more than data.max_dropped={} allows: if the file is "
-           "Latin-1, convert it (iconv -f LATIN1 -t UTF-8 {} > NEW)",
-           name, damaged, report.rows_read, percent(damaged), options.max_dropped, name);
+      fail(
+          "{}: {} of {} rows ({:.3g} %) have bytes that are no UTF-8, more than data.max_dropped={} allows: if the "
+          "file is "
+          "Latin-1, convert it (iconv -f LATIN1 -t UTF-8 {} > NEW)",
+          name, damaged, report.rows_read, percent(damaged), options.max_dropped, name);
   }
 
   /** What to do about the oddities that rows are dropped for. */

@@ -78,9 +78,7 @@ std::string describe_data(const Recipe& recipe, const RunData& data) {
 
 RunDataLoader::RunDataLoader(const Recipe& recipe, const Tokenizer& tokenizer, Purpose purpose,
                              const ProcessGroup& group) {
-  auto check = [this](const DataSource& source) {
-    total_bytes_ += RowStream(source.path, source.read).bytes();
-  };
+  auto check = [this](const DataSource& source) { total_bytes_ += RowStream(source.path, source.read).bytes(); };
   for (const TrainFile& file : train_files(recipe, purpose)) check(file.source);
   for (const DataSource& source : excluded_files(recipe)) check(source);
   if (auto valid = valid_file(recipe, purpose)) check(*valid);
@@ -141,7 +139,8 @@ RunData RunDataLoader::load(const Recipe& recipe, Purpose purpose, TokenizeOptio
   if (recipe.data.cache) cache = token_cache_folder();
   auto read = [&](std::span<const DataSource> sources) {
     int64_t done = 0;
-    LoadedDataset loaded = load_dataset(sources, options, encoder, cache, [&](int64_t bytes) { report_bytes(done = bytes); });
+    LoadedDataset loaded =
+        load_dataset(sources, options, encoder, cache, [&](int64_t bytes) { report_bytes(done = bytes); });
     bytes_before_ += done;
     return loaded;
   };

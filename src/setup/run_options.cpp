@@ -37,8 +37,8 @@ bool shares_prefixes(const Recipe& recipe, const DecoderSpec* spec) {
   if (!recipe.data.share_prompts || recipe.data.batching != Batching::kPacked || task_of(recipe)->texts_per_row() != 2)
     return false;
   return spec == nullptr || std::ranges::all_of(spec->blocks, [&](const BlockSpec& block) {
-    return block.attention.sliding_window.value_or(INT64_MAX) >= recipe.data.max_length;
-  });
+           return block.attention.sliding_window.value_or(INT64_MAX) >= recipe.data.max_length;
+         });
 }
 
 std::string question_of(const Recipe& recipe) {

@@ -85,7 +85,7 @@ nlohmann::ordered_json or_null(double value) {
 }  // namespace
 
 std::optional<SettingDifference> difference_of_settings(std::span<const ValidationRows> ours,
-                                                  std::span<const ValidationRows> theirs) {
+                                                        std::span<const ValidationRows> theirs) {
   if (ours.size() != theirs.size() || ours.empty()) return std::nullopt;
   DifferencesOfRow differences;
   std::vector<double> means;

@@ -24,7 +24,7 @@ struct SettingDifference {
 /** `ours` and `theirs`: the validation rows of each seed's run, in the same order of seeds. nullopt where the runs of a seed
  * have other rows or labels, so that nothing is paired. */
 std::optional<SettingDifference> difference_of_settings(std::span<const ValidationRows> ours,
-                                                  std::span<const ValidationRows> theirs);
+                                                        std::span<const ValidationRows> theirs);
 
 /** One line of a sweep's table. */
 struct SettingResult {

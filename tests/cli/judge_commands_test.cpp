@@ -86,7 +86,9 @@ TEST_F(JudgeCommands, PredictGoesOnWhereItWasStopped) {
   // Half a window's text is left behind, as a kill while writing does.
   predict_and_stop(judge, options);
   EXPECT_FALSE(fs::exists(file("two.csv")));
-  { std::ofstream(file("two.csv.partial"), std::ios::app) << "torn,0.1"; }
+  {
+    std::ofstream(file("two.csv.partial"), std::ios::app) << "torn,0.1";
+  }
   PredictResult result = predict_file(judge, options);
   EXPECT_EQ(result.resumed_rows, 4);
   EXPECT_EQ(result.rows, 12);
@@ -444,9 +446,10 @@ TEST_F(JudgeCommands, NumbersThatAreNotFiniteAreNoVerdict) {
   ASSERT_NE(at, std::string::npos);
   std::memcpy(weights.data() + at, &infinite, sizeof infinite);
   write_file(file("base") / "model.safetensors", weights);
-  EXPECT_THAT(error_of({"train", file("recipe.yaml").string(), "model.path=" + file("base").string(),
-                        "output=" + file("broken").string()}),
-              AllOf(HasSubstr(file("base").string()), HasSubstr("model.norm.weight: element 0 is not a finite number")));
+  EXPECT_THAT(
+      error_of({"train", file("recipe.yaml").string(), "model.path=" + file("base").string(),
+                "output=" + file("broken").string()}),
+      AllOf(HasSubstr(file("base").string()), HasSubstr("model.norm.weight: element 0 is not a finite number")));
 }
 
 TEST_F(JudgeCommands, ARunWhoseStepsGoAstrayLeavesNoAdapter) {

@@ -262,11 +262,12 @@ TEST_F(RewardCommands, CalibrationTakesTheProbabilitiesAndLeavesTheRewards) {
     };
     const std::string before = rewards();
     const double plain = log_loss({"--calibrate"});
-    const auto calibration = nlohmann::json::parse(read_text(file(name) / "calibration.json"));
-    EXPECT_NEAR(calibration["log_loss_before"].get<double>(), plain, 1e-9) << name;
-    EXPECT_LE(calibration["log_loss_after"].get<double>(), plain) << name;
+    const auto calibration = nlohmann::json::parse(read_text(file(name) / "calibration.json"))["one_order"];
+    const auto figure = [&](size_t i) { return calibration["log_loss"][i]["in_sample"].get<double>(); };
+    EXPECT_NEAR(figure(0), plain, 1e-9) << name;
+    EXPECT_LE(figure(1), plain) << name;
     EXPECT_NE(calibration["temperature"], 1) << name;
-    EXPECT_NEAR(log_loss({}), calibration["log_loss_after"].get<double>(), 1e-9) << name;
+    EXPECT_NEAR(log_loss({}), figure(1), 1e-9) << name;
     EXPECT_NEAR(log_loss({"--no-temperature"}), plain, 1e-9) << name;
     EXPECT_EQ(rewards(), before) << name;
   }

@@ -291,10 +291,12 @@ TokenizedDataset dataset_with_prefixes(int64_t rows) {
   for (int64_t row = 0; row < rows; ++row) {
     std::vector<int32_t> first;
     const auto prefix = row % 5 == 4 ? 0 : 1 + random.below(20);
-    for (uint64_t t = 0; t < prefix; ++t) first.push_back(static_cast<int32_t>(1000 * (row + 1) + static_cast<int64_t>(t)));
+    for (uint64_t t = 0; t < prefix; ++t)
+      first.push_back(static_cast<int32_t>(1000 * (row + 1) + static_cast<int64_t>(t)));
     std::vector<int32_t> second = first;
     const uint64_t own = row % 7 == 6 && prefix > 0 ? 0 : 1 + random.below(40);
-    for (uint64_t t = 0; t < own; ++t) first.push_back(static_cast<int32_t>(1000 * (row + 1) + 100 + static_cast<int64_t>(t)));
+    for (uint64_t t = 0; t < own; ++t)
+      first.push_back(static_cast<int32_t>(1000 * (row + 1) + 100 + static_cast<int64_t>(t)));
     for (uint64_t t = 0; t < 1 + random.below(40); ++t)
       second.push_back(static_cast<int32_t>(1000 * (row + 1) + 500 + static_cast<int64_t>(t)));
     builder.add_tokens(first, {1, 0, 0}, second);

@@ -157,11 +157,10 @@ TEST(LoadDataset, SeveralFilesAreOne) {
   TempFolder folder;
   const std::string header = "prompt,response_a,response_b,winner\n";
   const fs::path a = folder.write("a.csv", header + "p,a,b,tie\nq,a,b,x\nr,a,b,a\n");
-  const fs::path b = folder.write("b.jsonl",
-                                  R"({"prompt":"r","response_a":"b","response_b":"a","winner":"b"})"
-                                  "\n"
-                                  R"({"prompt":"s","response_a":"a","response_b":"b","winner":"b"})"
-                                  "\n");
+  const fs::path b = folder.write("b.jsonl", R"({"prompt":"r","response_a":"b","response_b":"a","winner":"b"})"
+                                             "\n"
+                                             R"({"prompt":"s","response_a":"a","response_b":"b","winner":"b"})"
+                                             "\n");
   ReadOptions read{.format = Format::kWsdm, .drop_duplicates = true};
   const std::vector<DataSource> sources = {{a, read}, {b, read}};
   auto load = [&](const std::vector<DataSource>& files) {
@@ -192,9 +191,7 @@ TEST(LoadDataset, SeveralFilesAreOne) {
 TEST(TokenCache, TornAndDamagedFilesAreMadeAnew) {
   TempFolder folder;
   make_sample(folder / "a.csv", std::nullopt, 60, 0, 4);
-  auto load = [&] {
-    return load_file(folder / "a.csv", {}, options_for_test(), named_encoder("x"), folder / "cache");
-  };
+  auto load = [&] { return load_file(folder / "a.csv", {}, options_for_test(), named_encoder("x"), folder / "cache"); };
   LoadedDataset first = load();
   const fs::path file = only_file(folder / "cache");
   const std::string whole = read_text(file);

@@ -160,7 +160,8 @@ TokenizedDataset rows_with_prefixes(int64_t count, int64_t longest) {
     std::vector<int32_t> second = first;
     add(first, 1 + random.below(static_cast<uint64_t>(longest / 2)));
     add(second, 1 + random.below(static_cast<uint64_t>(longest / 2)));
-    builder.add_tokens(std::move(first), {row % 3 == 0 ? 1.0f : 0.0f, row % 3 == 1 ? 1.0f : 0.0f, row % 3 == 2 ? 1.0f : 0.0f},
+    builder.add_tokens(std::move(first),
+                       {row % 3 == 0 ? 1.0f : 0.0f, row % 3 == 1 ? 1.0f : 0.0f, row % 3 == 2 ? 1.0f : 0.0f},
                        std::move(second));
   }
   return builder.finish();

@@ -80,9 +80,8 @@ TEST(FitCalibration, TheTemperatureIsThatOfPyTorch) {
 
 TEST(FitCalibration, ClassesPutRightWhatATemperatureCannot) {
   // Twice too sure, and it never says tie.
-  const MadeRows made = made_rows(3000, [](const Outcome& z, double) {
-    return softmax({z[0] / 2, z[1] / 2, z[2] / 2 + 1});
-  });
+  const MadeRows made =
+      made_rows(3000, [](const Outcome& z, double) { return softmax({z[0] / 2, z[1] / 2, z[2] / 2 + 1}); });
   const FittedCalibration found = fit_calibration(CalibrationKind::kClasses, made.rows, made.surface);
   EXPECT_NEAR(found.calibration.temperature, 2, 0.3);
   EXPECT_NEAR(found.calibration.bias[2] - found.calibration.bias[0], 1, 0.15);
@@ -93,9 +92,8 @@ TEST(FitCalibration, ClassesPutRightWhatATemperatureCannot) {
 }
 
 TEST(FitCalibration, StyleTakesAwayAPreferenceForLength) {
-  const MadeRows made = made_rows(3000, [](const Outcome& z, double length) {
-    return softmax({z[0] - 0.8 * length, z[1] + 0.8 * length, z[2]});
-  });
+  const MadeRows made = made_rows(
+      3000, [](const Outcome& z, double length) { return softmax({z[0] - 0.8 * length, z[1] + 0.8 * length, z[2]}); });
   const FittedCalibration found = fit_calibration(CalibrationKind::kStyle, made.rows, made.surface);
   const Calibration& style = found.calibration;
   EXPECT_NEAR(style.style.lead[0], -0.8, 0.1);
@@ -127,11 +125,7 @@ TEST(FitCalibration, WhatNothingCanBeGainedFromIsSaid) {
 
 TEST(FitCalibration, JudgesOfTwoOutcomesHaveNoTie) {
   const MadeRows made = made_rows(
-      800,
-      [](const Outcome& z, double length) {
-        return softmax({z[0] + length, z[1] - length, z[2]});
-      },
-      2, false);
+      800, [](const Outcome& z, double length) { return softmax({z[0] + length, z[1] - length, z[2]}); }, 2, false);
   for (CalibrationKind kind : {CalibrationKind::kTemperature, CalibrationKind::kClasses, CalibrationKind::kStyle}) {
     const FittedCalibration found = fit_calibration(kind, made.rows, made.surface);
     const Outcome p = found.calibration.apply(made.rows[0].logits, made.rows[0].logits, made.surface[0].surface);

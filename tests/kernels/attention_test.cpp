@@ -231,18 +231,21 @@ std::vector<int32_t> prefix_segments(const AttentionShape& shape, int32_t groups
 
 TEST(Attention, TextsSeeTheirPrefixAndNotEachOther) {
   for (DType type : {DType::kF32, DType::kBF16})
-    for (const auto& [c, groups] : {std::pair{Case{{1, 200, 200, 2, 1, 32}, 0}, 1}, {Case{{2, 330, 330, 4, 2, 16}, 0}, 3},
-                                    {Case{{1, 700, 700, 2, 1, 24}, 0}, 1}, {Case{{1, 150, 150, 2, 2, 40}, 0, true}, 2}}) {
+    for (const auto& [c, groups] : {std::pair{Case{{1, 200, 200, 2, 1, 32}, 0}, 1},
+                                    {Case{{2, 330, 330, 4, 2, 16}, 0}, 3},
+                                    {Case{{1, 700, 700, 2, 1, 24}, 0}, 1},
+                                    {Case{{1, 150, 150, 2, 2, 40}, 0, true}, 2}}) {
       SCOPED_TRACE(fmt::format("{} places, {}", c.shape.keys, dtype_name(type)));
       Pass run(c, type, 60);
       run.segments = prefix_segments(c.shape, groups, c.shuffled);
       run.go(c.shape, {0.25f, 5}, {.prefixes = true});
-      expect_close(run, attention_reference(c.shape, {0.25, 5, 0, true}, run.q.doubles(), run.k.doubles(),
-                                            run.v.doubles(), run.segments, run.segments, iota_positions(c.shape),
-                                            run.d_o.doubles()));
+      expect_close(run,
+                   attention_reference(c.shape, {0.25, 5, 0, true}, run.q.doubles(), run.k.doubles(), run.v.doubles(),
+                                       run.segments, run.segments, iota_positions(c.shape), run.d_o.doubles()));
     }
   const std::vector<int32_t> one(100, 4);
-  EXPECT_THROW(AttentionPlan({1, 100, 100, 1, 1, 16}, {.key_segments = one.data(), .window = 9, .prefixes = true}), Error);
+  EXPECT_THROW(AttentionPlan({1, 100, 100, 1, 1, 16}, {.key_segments = one.data(), .window = 9, .prefixes = true}),
+               Error);
 }
 
 TEST(Attention, APrefixIsSeenInWholeBlocks) {

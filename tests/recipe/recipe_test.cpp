@@ -494,7 +494,8 @@ TEST(Recipe, FilesCanBeAListAndComeBack) {
   };
   EXPECT_THAT(problem("[]"), HasSubstr("data.train: expected a file or a list of files, found an empty list"));
   EXPECT_THAT(problem("[a.csv, {weight: 2}]"), HasSubstr("file 2 of the list: expected a file's path"));
-  EXPECT_THAT(problem("[{path: a, wieght: 2}]"), HasSubstr("wieght: unknown key; a file has path, weight, rows, format"));
+  EXPECT_THAT(problem("[{path: a, wieght: 2}]"),
+              HasSubstr("wieght: unknown key; a file has path, weight, rows, format"));
   EXPECT_THAT(problem("[{path: a, weight: 0}]"), HasSubstr("weight: expected a number from 0 to 1000000 (0 excluded)"));
   EXPECT_THAT(problem("[{path: a, rows: 0}]"), HasSubstr("rows: expected an integer"));
   EXPECT_THAT(problem("[{path: a, format: csv}]"), HasSubstr("format: expected"));

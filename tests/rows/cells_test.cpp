@@ -58,11 +58,11 @@ TEST(Cells, InvalidUtf8IsReplacedAsRustDoes) {
 
 /** The cells are what str() of Python 3.11 and NumPy 2 gives for these texts. */
 TEST(Cells, ListsOfPythonAndArraysOfNumpy) {
-  const std::vector<std::string> texts = {"it's", "say \"hi\"", "both ' and \"", "new\nline\ttab\\ back",
-                                          "é😀\x1b\u00a0\u200b", "", "a, b] ['c'"};
-  const std::vector<std::string> items = {R"("it's")", R"('say "hi"')", R"('both \' and "')",
-                                          R"('new\nline\ttab\\ back')", R"('é😀\x1b\xa0\u200b')", "''",
-                                          R"("a, b] ['c'")"};
+  const std::vector<std::string> texts = {
+      "it's", "say \"hi\"", "both ' and \"", "new\nline\ttab\\ back", "é😀\x1b\u00a0\u200b", "", "a, b] ['c'"};
+  const std::vector<std::string> items = {
+      R"("it's")", R"('say "hi"')",  R"('both \' and "')", R"('new\nline\ttab\\ back')", R"('é😀\x1b\xa0\u200b')",
+      "''",        R"("a, b] ['c'")"};
   std::string list, array;
   for (size_t i = 0; i < items.size(); ++i) {
     list += (i > 0 ? ", " : "") + items[i];

@@ -33,7 +33,7 @@ std::string shown_row(const PreferenceRow& row) {
     for (const std::string& turn : list) out += (out.empty() ? "" : "/") + turn;
     return out;
   };
-  const char label = !row.has_label          ? '-'
+  const char label = !row.has_label         ? '-'
                      : row.label[0] == 1.0f ? 'A'
                      : row.label[1] == 1.0f ? 'B'
                      : row.label[2] == 1.0f ? 'T'
@@ -71,7 +71,8 @@ Columns with_shares() {
 std::multimap<std::string, DataCase> data_cases() {
   using enum Format;
   return {
-      {"data-backslash-escape", {"d.csv", kLmsys, {}, "quotes inside a cell are written twice, not behind a backslash"}},
+      {"data-backslash-escape",
+       {"d.csv", kLmsys, {}, "quotes inside a cell are written twice, not behind a backslash"}},
       {"data-baseline", {"d.csv", kLmsys, kBaseline, ""}},
       {"data-chosen-rejected", {"d.jsonl", kChosen, {"q|good|bad|A", "q|good|bad|A", "q|good|bad|A"}, ""}},
       {"data-chosen-rejected", {"d.jsonl", kLmsys, {}, "data.format: chosen"}},
@@ -117,8 +118,7 @@ std::multimap<std::string, DataCase> data_cases() {
       {"data-trailing-comma", {"d.csv", kLmsys, {}, "found one more, which is empty"}},
       {"data-winner-both-bad", {"d.jsonl", kWsdm, numbered("ABTTTTTT"), ""}},
       {"data-winner-ints", {"d.jsonl", kWsdm, {}, "labels that are not known: '0' (4), '1' (4)"}},
-      {"data-winner-ints",
-       {"d.jsonl", kWsdm, numbered("ABABABAB"), "", {}, {.a = {"0"}, .b = {"1"}, .tie = {}}}},
+      {"data-winner-ints", {"d.jsonl", kWsdm, numbered("ABABABAB"), "", {}, {.a = {"0"}, .b = {"1"}, .tie = {}}}},
       {"data-winner-ints", {"d.csv", kWsdm, {}, "labels that are not known: '0' (3), '1' (3)"}},
       {"data-winner-mixed-case-drop", {"d.jsonl", kWsdm, numbered("ATATATAT"), ""}},
       {"data-zip", {"train.csv.zip", kLmsys, {}, "found a zip file: unpack it first (unzip"}},
@@ -181,7 +181,8 @@ TEST(DataCases, GiveTheirRowsOrAreRefusedByWhatIsOddAboutThem) {
   for (const auto& entry : fs::directory_iterator(folder))
     EXPECT_TRUE(cases.contains(entry.path().filename().string())) << entry.path() << " has no right result here";
   if (!without_parquet.empty())
-    GTEST_LOG_(INFO) << without_parquet.size() << " cases need a build with Apache Arrow (tools/fetch_packages.py pyarrow)";
+    GTEST_LOG_(INFO) << without_parquet.size()
+                     << " cases need a build with Apache Arrow (tools/fetch_packages.py pyarrow)";
 }
 
 }  // namespace

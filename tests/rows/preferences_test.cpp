@@ -512,8 +512,8 @@ TEST(Preferences, WinnersAreReadInTheSpellingsThatPeopleHave) {
     EXPECT_EQ(label(a), (Label{1, 0, 0})) << a;
   for (const char* b : {"model_b", "b", "model_2", "answer_b", "Second", "RIGHT", " model_b "})
     EXPECT_EQ(label(b), (Label{0, 1, 0})) << b;
-  for (const char* tie : {"tie", "Tie", "TIE", "draw", "both_bad", "bothbad", "tie (bothbad)", "tie(bothbad)", "Both Bad",
-                          "tie (both bad)", "equal"})
+  for (const char* tie : {"tie", "Tie", "TIE", "draw", "both_bad", "bothbad", "tie (bothbad)", "tie(bothbad)",
+                          "Both Bad", "tie (both bad)", "equal"})
     EXPECT_EQ(label(tie), (Label{0, 0, 1})) << tie;
   // Which answer a number means differs from file to file; nobody's name is a vote.
   for (const char* unknown : {"0", "1", "2", "", "None", "nan", "gpt-4", "model_0", "model_c", "-", "()"})
@@ -563,18 +563,21 @@ TEST(Preferences, JsonAsPythonAndArraysWriteIt) {
     return read_preferences(folder.write(std::string(name), text), {.format = Format::kWsdm, .max_dropped = 0}).rows;
   };
   // Of a key that is there twice the last counts, as for pandas and Python.
-  auto rows = read(R"({"id":1,"prompt":"first","prompt":"p","response_a":"a","response_b":"b","winner":"tie","winner":"b"})");
+  auto rows =
+      read(R"({"id":1,"prompt":"first","prompt":"p","response_a":"a","response_b":"b","winner":"tie","winner":"b"})");
   EXPECT_THAT(rows.at(0).prompt, ElementsAre("p"));
   EXPECT_THAT(rows.at(0).label, ElementsAre(0, 1, 0));
   // Ids keep all their digits.
-  for (const char* id : {"123456789012345678901234567890", "18446744073709551615", "-9223372036854775808", "1e3", "12.50"}) {
+  for (const char* id :
+       {"123456789012345678901234567890", "18446744073709551615", "-9223372036854775808", "1e3", "12.50"}) {
     rows = read(fmt::format(R"({{"x": [{{"id": 5}}], "s": "\"id\": 4,", "id" : {} , "prompt":"p","response_a":"a",)"
                             R"("response_b":"b","winner":"a","n":NaN,"m":[-Infinity]}})",
                             id));
     EXPECT_EQ(rows.at(0).id, id);
   }
   // Texts that look like what is replaced stay.
-  rows = read(R"({"prompt":"NaN, \"NaN\" 12345678901234567890123","response_a":"Infinity","response_b":"b","winner":"a","n":NaN})");
+  rows = read(
+      R"({"prompt":"NaN, \"NaN\" 12345678901234567890123","response_a":"Infinity","response_b":"b","winner":"a","n":NaN})");
   EXPECT_THAT(rows.at(0).prompt, ElementsAre("NaN, \"NaN\" 12345678901234567890123"));
   EXPECT_THAT(rows.at(0).response_a, ElementsAre("Infinity"));
   // An array of objects, on lines or not.
@@ -595,7 +598,8 @@ TEST(Preferences, JsonAsPythonAndArraysWriteIt) {
 TEST(Preferences, GzipFilesAreReadWhole) {
   TempFolder folder;
   std::string text = "id,prompt,response_a,response_b,winner\n";
-  for (int row = 0; row < 3000; ++row) text += fmt::format("{0},p{0},a{1},b,model_a\n", row, mix64(static_cast<uint64_t>(row)));
+  for (int row = 0; row < 3000; ++row)
+    text += fmt::format("{0},p{0},a{1},b,model_a\n", row, mix64(static_cast<uint64_t>(row)));
   folder.write("w.csv", text.substr(0, 50000));
   folder.write("x.csv", text.substr(50000));
   const std::string name = (folder / "w.csv").string(), more = (folder / "x.csv").string();
@@ -607,8 +611,9 @@ TEST(Preferences, GzipFilesAreReadWhole) {
   EXPECT_EQ(data.rows.size(), 3000u);
   EXPECT_EQ(data.rows.back().id, "2999");
   std::string packed = read_text(name + ".gz");
-  EXPECT_THAT(error_of([&] { read_preferences(folder.write("t.csv.gz", packed.substr(0, packed.size() - 2000)), options); }),
-              HasSubstr("t.csv.gz: the gzip file ends early"));
+  EXPECT_THAT(
+      error_of([&] { read_preferences(folder.write("t.csv.gz", packed.substr(0, packed.size() - 2000)), options); }),
+      HasSubstr("t.csv.gz: the gzip file ends early"));
   packed[packed.size() / 2] ^= 0x55;
   EXPECT_THAT(error_of([&] { read_preferences(folder.write("d.csv.gz", packed), options); }),
               HasSubstr("d.csv.gz: a damaged gzip file"));

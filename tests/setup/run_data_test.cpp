@@ -69,7 +69,8 @@ TEST_F(RunDataTest, AListOfFilesIsReadAsOne) {
   for (int row = 0; row < 50; ++row) plain += fmt::format("question {0},one {0},two {0},model_a\n", row);
   write_file(file("more-1.csv"), plain);
   const std::string first = file("train.csv").string(), more = file("more-*.csv").string();
-  const std::string list = fmt::format("data.train=[{}, {{path: \"{}\", weight: 0.5, rows: 20, format: wsdm}}]", first, more);
+  const std::string list =
+      fmt::format("data.train=[{}, {{path: \"{}\", weight: 0.5, rows: 20, format: wsdm}}]", first, more);
   RunData data = load({list, "data.valid=0"});
   ASSERT_EQ(data.files.size(), 2u);
   EXPECT_EQ(data.files[1].path, file("more-1.csv"));
@@ -91,12 +92,14 @@ TEST_F(RunDataTest, AListOfFilesIsReadAsOne) {
   RunData other = load({list, "data.valid=0", "train.seed=7"});
   EXPECT_TRUE(other.from_cache);
   EXPECT_NE(source_rows(other.train), source_rows(data.train));
-  EXPECT_THAT(describe_data(recipe({list}), data), testing::AllOf(HasSubstr("more-1.csv"), HasSubstr("20 of them are taken")));
+  EXPECT_THAT(describe_data(recipe({list}), data),
+              testing::AllOf(HasSubstr("more-1.csv"), HasSubstr("20 of them are taken")));
   // A split goes over all files, and no prompt is on both sides.
   RunData split = load({list, "data.valid=0.25"});
   EXPECT_EQ(split.train.tokens.num_rows() + split.valid->tokens.num_rows(), 140);
   EXPECT_GT(*source_rows(*split.valid).rbegin(), 120);
-  EXPECT_THAT(load_error({"data.train=[" + first + ", " + file("*in.csv").string() + "]"}), HasSubstr("is in the list twice"));
+  EXPECT_THAT(load_error({"data.train=[" + first + ", " + file("*in.csv").string() + "]"}),
+              HasSubstr("is in the list twice"));
   EXPECT_THAT(load_error({"data.train=" + file("none-*.csv").string()}), HasSubstr("no file matches"));
   EXPECT_THAT(load_error({"data.train=" + file("").string()}), HasSubstr("is a folder"));
 }
@@ -110,7 +113,8 @@ TEST_F(RunDataTest, PromptsOfOtherFilesAreKeptOut) {
   auto with_prompts_of = [&](const std::vector<PreferenceRow>& others) {
     std::set<std::vector<std::string>> prompts;
     for (const PreferenceRow& row : others) prompts.insert(row.prompt);
-    return std::count_if(rows.begin(), rows.end(), [&](const PreferenceRow& row) { return prompts.contains(row.prompt); });
+    return std::count_if(rows.begin(), rows.end(),
+                         [&](const PreferenceRow& row) { return prompts.contains(row.prompt); });
   };
   const std::string valid_file = "data.valid=" + file("valid.csv").string();
   EXPECT_EQ(load({valid_file}).shared_prompts, 15);

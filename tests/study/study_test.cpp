@@ -180,10 +180,12 @@ TEST_F(Study, FoldsPredictTogether) {
       if (rows[i][2 + c] > 0) loss -= rows[i][2 + c] * std::log(rows[i][5 + c]) / 48;
     }
   }
-  const Json found = Json::parse(text("folds/folds.json")), calibration = Json::parse(text("folds/calibration.json"));
+  const Json found = Json::parse(text("folds/folds.json")),
+             calibration = Json::parse(text("folds/calibration.json"))["one_order"];
   EXPECT_NEAR(found["out_of_fold"]["log_loss"], loss, 1e-7);
-  EXPECT_NEAR(calibration["log_loss_before"], loss, 1e-7);
-  EXPECT_LE(calibration["log_loss_after"], calibration["log_loss_before"]);
+  EXPECT_EQ(calibration["log_loss"][0]["name"], "none");
+  EXPECT_NEAR(calibration["log_loss"][0]["in_sample"], loss, 1e-7);
+  EXPECT_LE(calibration["log_loss"][1]["in_sample"], calibration["log_loss"][0]["in_sample"]);
   EXPECT_EQ(calibration["rows"], 48);
 
   // The folder's probabilities are the means of the folds'.

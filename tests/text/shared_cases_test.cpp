@@ -94,8 +94,8 @@ TEST(SharedCases, Qwen2) {
 // Small tokenizers that each have a trait of their own, mostly in a pattern: the same ids as `tokenizers`, or a refusal that names
 // what is not known.
 TEST(SharedCases, Traits) {
-  const std::map<std::string, std::string> refused = {{"tok-bytelevel-normalizer", "the normalizer \"ByteLevel\" is not known"},
-                                                      {"tok-falcon3", "\"Punctuation\""}};
+  const std::map<std::string, std::string> refused = {
+      {"tok-bytelevel-normalizer", "the normalizer \"ByteLevel\" is not known"}, {"tok-falcon3", "\"Punctuation\""}};
   const std::filesystem::path folder = shared_folder() / "cases" / "tokenizers";
   if (!std::filesystem::exists(folder)) GTEST_SKIP() << folder << " is not here";
   size_t checked = 0;
@@ -115,7 +115,8 @@ TEST(SharedCases, Traits) {
     }
     const Tokenizer tokenizer = Tokenizer::load(entry.path());
     for (size_t i = 0; i < expected["texts"].size(); ++i)
-      EXPECT_EQ(encode(tokenizer, expected["texts"][i].get<std::string>()), expected["ids"][i].get<std::vector<int32_t>>())
+      EXPECT_EQ(encode(tokenizer, expected["texts"][i].get<std::string>()),
+                expected["ids"][i].get<std::vector<int32_t>>())
           << expected["texts"][i];
   }
   EXPECT_GT(checked, 30u);
