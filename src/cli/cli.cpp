@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <iostream>
 #include <new>
 
 #include "base/error.h"
@@ -11,11 +12,41 @@
 
 namespace gavel {
 
+namespace {
+
+/** Options of a command as they are written. */
+void add_flags(const CLI::App& command, std::vector<std::string>& flags) {
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
+    for (const std::string& name : option->get_snames()) flags.push_back("-" + name);
+  }
+}
+
+/** For each flag of the arguments that no command given knows and that is near one: "--vesion (did you mean '--version'?)". */
+std::string misspelt_flags(const CLI::App& app, int argc, const char* const* argv) {
+  std::vector<std::string> flags;
+  add_flags(app, flags);
+  for (const CLI::App* command : app.get_subcommands()) {
+    add_flags(*command, flags);
+    for (const CLI::App* below : command->get_subcommands()) add_flags(*below, flags);
+  }
+  std::string out;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    const std::string flag(argument.substr(0, argument.find('=')));
+    if (!flag.starts_with('-') || std::ranges::find(flags, flag) != flags.end()) continue;
+    if (const std::string hint = did_you_mean(flag, flags); !hint.empty()) out += fmt::format("{}{}\n", flag, hint);
+  }
+  return out;
+}
+
+}  // namespace
+
 int run_cli(int argc, const char* const* argv) {
   CLI::App app("Gavel trains a Llama-family model to judge which of two chatbot answers a person prefers, and judges.",
                "gavel");
   app.require_subcommand(1);
-  app.set_version_flag("--version", std::string("gavel ") + version());
+  app.set_version_flag("--version,-V", std::string("gavel ") + version());
   app.option_defaults()->always_capture_default();
   app.get_formatter()->column_width(34);
   bool quiet = false;
@@ -55,7 +86,11 @@ int run_cli(int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error);
+    // Help and the version come this way too. The library has a number for each kind of mistake; 2 is what shells expect.
+    if (app.exit(error) != 0) {
+      std::fputs(misspelt_flags(app, argc, argv).c_str(), stderr);
+      return 2;
+    }
   } catch (const Error& error) {
     std::fprintf(stderr, "error: %s\n", error.what());
     return 1;
@@ -64,6 +99,10 @@ int run_cli(int argc, const char* const* argv) {
     return 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "error: %s (this should have been a clearer message: please report it)\n", error.what());
+    return 1;
+  }
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0 || !std::cout) {
+    std::fprintf(stderr, "error: standard output can't be written, so what was to be said is not complete\n");
     return 1;
   }
   return 0;

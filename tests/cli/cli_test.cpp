@@ -91,6 +91,37 @@ TEST_F(Cli, EveryBatchingSwapAndTruncationTrains) {
   }
 }
 
+TEST_F(Cli, MistakesInTheCommandLineEndWithTwo) {
+  for (const std::vector<std::string>& arguments : {std::vector<std::string>{"--vesion"},
+                                                    {"predict"},
+                                                    {"predict", "--adaptr", "x", "--data", "y"},
+                                                    {"jugde"},
+                                                    {}}) {
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(run(arguments), 2) << testing::PrintToString(arguments);
+    const std::string text = testing::internal::GetCapturedStderr();
+    if (!arguments.empty() && arguments[0] == "--vesion") {
+      EXPECT_THAT(text, HasSubstr("did you mean '--version'?"));
+    }
+    if (arguments.size() > 1) {
+      EXPECT_THAT(text, HasSubstr("--adaptr (did you mean '--adapter'?)"));
+    }
+  }
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(run({"-V"}), 0);
+  EXPECT_THAT(testing::internal::GetCapturedStdout(), testing::StartsWith("gavel "));
+}
+
+TEST_F(Cli, OutputThatNobodyTakesIsAnError) {
+  const std::string program = std::string(GAVEL_BINARY_DIR) + "/gavel";
+  if (!std::filesystem::exists(program) || !std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no " << program;
+  for (const char* arguments : {" --version", " train --help"}) {
+    const int status = std::system((program + arguments + " > /dev/full 2> " + file("errors").string()).c_str());
+    EXPECT_EQ(WEXITSTATUS(status), 1) << arguments;
+    EXPECT_THAT(read_text(file("errors")), HasSubstr("standard output can't be written"));
+  }
+}
+
 TEST_F(Cli, SettingsThatCannotWorkAreNamed) {
   EXPECT_THAT(train_error({"train.learning_rat=1"}), HasSubstr("learning_rate"));
   EXPECT_THAT(train_error({"train.warmup_steps=500"}), HasSubstr("warmup"));
