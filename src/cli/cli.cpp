@@ -1,3 +1,6 @@
+#include <poll.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -85,6 +88,8 @@ int run_cli(int argc, const char* const* argv) {
   }
   try {
     app.parse(argc, argv);
+  } catch (const CLI::RuntimeError& error) {
+    return error.get_exit_code();  // a command's own status, such as 128 and the signal that stopped it
   } catch (const CLI::ParseError& error) {
     // Help and the version come this way too. The library has a number for each kind of mistake; 2 is what shells expect.
     if (app.exit(error) != 0) {
@@ -101,7 +106,11 @@ int run_cli(int argc, const char* const* argv) {
     std::fprintf(stderr, "error: %s (this should have been a clearer message: please report it)\n", error.what());
     return 1;
   }
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0 || !std::cout) {
+  // A reader that went away, as `head` does, has what it wanted.
+  pollfd output{STDOUT_FILENO, POLLOUT, 0};
+  const bool reader_is_gone = poll(&output, 1, 0) == 1 && (output.revents & POLLERR) != 0;
+  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout;
+  if (!written && !reader_is_gone) {
     std::fprintf(stderr, "error: standard output can't be written, so what was to be said is not complete\n");
     return 1;
   }
