@@ -58,21 +58,8 @@ void add_rank_command(CLI::App& app) {
   command->add_option("--out", *out, "JSONL to write: {\"id\", \"rewards\", \"order\": best first, \"best\": the text}")
       ->required();
   command->callback([=] {
-    const std::shared_ptr<const MappedFile> file = MappedFile::open(*data);
     std::vector<Candidates> all;
-    std::string_view text = file->text();
-    for (int64_t number = 1; !text.empty(); ++number) {
-      const size_t end = std::min(text.find('\n'), text.size());
-      const std::string_view line = text.substr(0, end);
-      text.remove_prefix(std::min(end + 1, text.size()));
-      if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-      try {
-        all.push_back(candidates_of(line, number));
-      } catch (const Error& error) {
-        fail("{}: {}", *data, error.what());
-      }
-    }
-    if (all.empty()) fail("{}: the file is empty", *data);
+    each_line(*data, [&](std::string_view line, int64_t number) { all.push_back(candidates_of(line, number)); });
     Judge judge(arguments->options());
     AtomicFile written(*out);
     Progress progress(static_cast<int64_t>(all.size()), "rank", "prompt");

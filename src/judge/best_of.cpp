@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
-#include "judge/pair_json.h"
 
 namespace gavel {
 
@@ -12,12 +11,7 @@ namespace {
 constexpr size_t kBestOfRowsAtOnce = 256;
 
 BestOfRow best_of_row(std::string_view line, int64_t number, const std::string& subset) {
-  nlohmann::json object;
-  try {
-    object = parse_shallow(line);
-  } catch (const Error& error) {
-    fail("line {}: {}", number, error.what());
-  }
+  nlohmann::json object = parse_line(line, number);
   if (!object.is_object() || !object.contains("chosen") || !object.contains("rejected"))
     fail("line {}: expected an object {{\"prompt\": …, \"chosen\": […], \"rejected\": […]}}", number);
   auto list_of = [&](const char* key) {
@@ -32,7 +26,7 @@ BestOfRow best_of_row(std::string_view line, int64_t number, const std::string& 
          rejected.size());
   responses.insert(responses.end(), rejected.begin(), rejected.end());
   object["responses"] = std::move(responses);
-  row.candidates = candidates_of(object.dump(), number);
+  row.candidates = candidates_of(object, number);
   if (auto name = object.find(subset); name != object.end() && !name->is_null())
     row.subset = name->is_string() ? name->get<std::string>() : name->dump();
   return row;
@@ -41,23 +35,10 @@ BestOfRow best_of_row(std::string_view line, int64_t number, const std::string& 
 }  // namespace
 
 std::vector<BestOfRow> read_best_of(const std::filesystem::path& path, const std::string& subset) {
-  const std::shared_ptr<const MappedFile> file = MappedFile::open(path);
-  std::vector<BestOfRow> rows;
-  std::string_view text = file->text();
-  if (text.starts_with("PAR1"))
+  if (MappedFile::open(path)->text().starts_with("PAR1"))
     fail("{}: best of n is read from JSONL, found Parquet: convert it first", path.string());
-  for (int64_t number = 1; !text.empty(); ++number) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    const std::string_view line = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    try {
-      rows.push_back(best_of_row(line, number, subset));
-    } catch (const Error& error) {
-      fail("{}: {}", path.string(), error.what());
-    }
-  }
-  if (rows.empty()) fail("{}: the file is empty", path.string());
+  std::vector<BestOfRow> rows;
+  each_line(path, [&](std::string_view line, int64_t number) { rows.push_back(best_of_row(line, number, subset)); });
   return rows;
 }
 

@@ -27,6 +27,11 @@ double margin(Outcome p) {
   return p[2] - p[1];
 }
 
+/** What a calibration reads of a pair beside what the judge says of it. */
+SurfaceFeatures surface_for(const Calibration& calibration, const PreferenceRow& row) {
+  return calibration.kind == CalibrationKind::kStyle ? surface_features(row) : SurfaceFeatures{};
+}
+
 /** Judges of an ensemble read the same text and have their adapters in the same places. */
 void require_fitting(const LoadedAdapter& first, const LoadedAdapter& other, const std::filesystem::path& first_folder,
                      const std::filesystem::path& folder) {
@@ -185,14 +190,14 @@ std::vector<Verdict> Judge::judge_by_single_rewards(std::span<const PreferenceRo
     verdicts[i].full_length = noted[i].full_length;
     verdicts[i].rewards = judgement.rewards[i];
   }
-  const Calibration* calibration = this->calibration(0);
+  const Calibration* in_use = this->calibration(0);
+  const Calibration calibration = in_use == nullptr ? Calibration{} : *in_use;
   for (size_t k = 0; k < pairs.size(); ++k) {
     Verdict& verdict = verdicts[pairs[k]];
     auto& [a, b] = *verdict.rewards;
     b = judgement.rewards[rows.size() + k][0];
     verdict.logits = {(a - b) / 2, (b - a) / 2, -std::numeric_limits<double>::infinity()};
-    verdict.probabilities = (calibration == nullptr ? Calibration{} : *calibration)
-                                .apply(verdict.logits, std::nullopt, surface_features(rows[pairs[k]]));
+    verdict.probabilities = calibration.apply(verdict.logits, std::nullopt, surface_for(calibration, rows[pairs[k]]));
   }
   return verdicts;
 }
@@ -238,14 +243,13 @@ std::vector<Verdict> Judge::judge(std::span<const PreferenceRow> rows, double sw
     };
   };
 
-  const Calibration* calibration = this->calibration(swap_average);
-  std::vector<SurfaceFeatures> surface(rows.size());
-  if (calibration != nullptr && calibration->kind == CalibrationKind::kStyle)
-    for (size_t i = 0; i < rows.size(); ++i) surface[i] = surface_features(rows[i]);
+  const Calibration* in_use = this->calibration(swap_average);
+  const Calibration calibration = in_use == nullptr ? Calibration{} : *in_use;
+  std::vector<SurfaceFeatures> surface;
+  for (const PreferenceRow& row : rows) surface.push_back(surface_for(calibration, row));
   auto settle = [&](size_t i) {
     Verdict& verdict = verdicts[i];
-    verdict.probabilities = (calibration == nullptr ? Calibration{} : *calibration)
-                                .apply(verdict.logits, verdict.swapped_logits, surface[i]);
+    verdict.probabilities = calibration.apply(verdict.logits, verdict.swapped_logits, surface[i]);
   };
 
   std::vector<PreferenceRow> first(rows.begin(), rows.end());

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "judge/pair_json.h"
 
 namespace gavel {
@@ -28,13 +29,38 @@ std::vector<std::string> texts_of(const nlohmann::json& object, const char* key,
 
 }  // namespace
 
-Candidates candidates_of(std::string_view line, int64_t number) {
-  nlohmann::json object;
+nlohmann::json parse_line(std::string_view line, int64_t number) {
   try {
-    object = parse_shallow(line);
+    return parse_shallow(line);
   } catch (const Error& error) {
     fail("line {}: {}", number, error.what());
   }
+}
+
+void each_line(const std::filesystem::path& path, const std::function<void(std::string_view, int64_t)>& take) {
+  const std::shared_ptr<const MappedFile> file = MappedFile::open(path);
+  std::string_view text = file->text();
+  bool any = false;
+  for (int64_t number = 1; !text.empty(); ++number) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    any = true;
+    try {
+      take(line, number);
+    } catch (const Error& error) {
+      fail("{}: {}", path.string(), error.what());
+    }
+  }
+  if (!any) fail("{}: the file is empty", path.string());
+}
+
+Candidates candidates_of(std::string_view line, int64_t number) {
+  return candidates_of(parse_line(line, number), number);
+}
+
+Candidates candidates_of(const nlohmann::json& object, int64_t number) {
   if (!object.is_object()) fail("line {}: expected an object {{\"prompt\": …, \"responses\": […]}}", number);
   Candidates out;
   out.id = std::to_string(number);

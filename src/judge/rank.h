@@ -1,4 +1,6 @@
 #pragma once
+#include <filesystem>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
@@ -19,6 +21,15 @@ struct Candidates {
 /** One line of a JSONL file: {"prompt": a text or a list of turns, "responses": [texts], "id" (optional)}. `number`: of the
  * line, for messages and as the id of a line without one. Throws Error saying what is wrong. */
 Candidates candidates_of(std::string_view line, int64_t number);
+/** The same of a line that is parsed. */
+Candidates candidates_of(const nlohmann::json& object, int64_t number);
+
+/** A line of JSONL, parsed within limits. Throws Error naming the line. */
+nlohmann::json parse_line(std::string_view line, int64_t number);
+
+/** Calls `take` with each line of a file that is not blank, and its number from 1. Throws Error naming the file when it has no
+ * such line, or `take` throws one. */
+void each_line(const std::filesystem::path& path, const std::function<void(std::string_view, int64_t)>& take);
 
 /** Rows of two answers each, an odd one out standing on both sides, whose rewards are those of all candidates. */
 std::vector<PreferenceRow> candidate_rows(std::span<const Candidates> all);

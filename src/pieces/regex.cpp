@@ -86,8 +86,8 @@ bool same_in_both_engines(std::string_view pattern) {
 
 namespace {
 
-/** The pattern with \p{L}, \p{N}, \s, \P{..}, \S as explicit ranges. In brackets they stand in brackets of their own where the engine `nests`
- * such; else the pattern must be one of same_in_both_engines. */
+/** The pattern with \p{L}, \p{N}, \s, \P{..}, \S as explicit ranges. In brackets they stand in brackets of their own where
+ * the engine `nests` such, as Oniguruma does. */
 std::string with_own_classes(std::string_view pattern, bool nests) {
   std::string out;
   bool in_class = false;

@@ -204,30 +204,31 @@ Question read_score(std::string_view body, const FormContext& context) {
   return question;
 }
 
+/** An answer with one thing for each text of a request, made of the text's number and its reward. */
+Question question_of(SingleTexts texts, const FormContext& context, const char* name,
+                     std::function<AnswerJson(size_t, double)> item) {
+  Question question;
+  question.rows = texts.rows;
+  question.answer = [texts = std::move(texts), context, name,
+                     item = std::move(item)](std::span<const Verdict> verdicts) {
+    AnswerJson data = AnswerJson::array();
+    for (size_t i = 0; i < texts.places.size(); ++i) data.push_back(item(i, texts.reward(verdicts, i)));
+    return AnswerJson{{"id", name + context.request}, {"object", "list"}, {"created", context.created},
+                      {"model", context.model},       {"data", data},     {"usage", usage_of(texts.tokens(verdicts))}};
+  };
+  return question;
+}
+
 Question read_classify(std::string_view body, const FormContext& context) {
   const nlohmann::json object = object_of(body);
   // vLLM gives a model of one class a sigmoid, and takes it away when asked ("activation" is the key's former name).
   const bool activation = flag_of(object, "use_activation").value_or(flag_of(object, "activation").value_or(true));
-  Question question;
-  SingleTexts texts = input_of(object, context.most_pairs);
-  question.rows = texts.rows;
-  question.answer = [texts = std::move(texts), activation, context](std::span<const Verdict> verdicts) {
-    AnswerJson data = AnswerJson::array();
-    for (size_t i = 0; i < texts.places.size(); ++i) {
-      const double reward = texts.reward(verdicts, i);
-      data.push_back({{"index", i},
+  return question_of(input_of(object, context.most_pairs), context, "classify-", [activation](size_t i, double reward) {
+    return AnswerJson{{"index", i},
                       {"label", "LABEL_0"},
                       {"probs", AnswerJson::array({activation ? sigmoid(reward) : reward})},
-                      {"num_classes", 1}});
-    }
-    return AnswerJson{{"id", "classify-" + context.request},
-                      {"object", "list"},
-                      {"created", context.created},
-                      {"model", context.model},
-                      {"data", data},
-                      {"usage", usage_of(texts.tokens(verdicts))}};
-  };
-  return question;
+                      {"num_classes", 1}};
+  });
 }
 
 Question read_pooling(std::string_view body, const FormContext& context) {
@@ -235,21 +236,10 @@ Question read_pooling(std::string_view body, const FormContext& context) {
   const bool activation = flag_of(object, "use_activation").value_or(false);
   if (auto format = object.find("encoding_format"); format != object.end() && !format->is_null() && *format != "float")
     fail("key 'encoding_format': only 'float' is here");
-  Question question;
-  SingleTexts texts = input_of(object, context.most_pairs);
-  question.rows = texts.rows;
-  question.answer = [texts = std::move(texts), activation, context](std::span<const Verdict> verdicts) {
-    AnswerJson data = AnswerJson::array();
-    for (size_t i = 0; i < texts.places.size(); ++i) {
-      const double reward = texts.reward(verdicts, i);
-      data.push_back(
-          {{"index", i}, {"object", "pooling"}, {"data", AnswerJson::array({activation ? sigmoid(reward) : reward})}});
-    }
+  return question_of(input_of(object, context.most_pairs), context, "pool-", [activation](size_t i, double reward) {
     return AnswerJson{
-        {"id", "pool-" + context.request}, {"object", "list"}, {"created", context.created},
-        {"model", context.model},          {"data", data},     {"usage", usage_of(texts.tokens(verdicts))}};
-  };
-  return question;
+        {"index", i}, {"object", "pooling"}, {"data", AnswerJson::array({activation ? sigmoid(reward) : reward})}};
+  });
 }
 
 Question read_get_reward(std::string_view body, const FormContext& context) {
