@@ -8,8 +8,9 @@ adapters have magnitudes: tests/train/golden_dora. With REWARD (reward) two text
 Bradley-Terry's with Davidson's ties (LABELS 3; 2: without ties, and rewards are centred as TRL does), whose logit is a
 parameter: tests/train/golden_reward, tests/train/golden_reward_qwen3 (2 labels). With RATES (rates) AdamW has a group of
 parameters for the head, each layer's lora_A and each layer's lora_B, two steps are the head's alone, and the lowest layer
-has no adapters: tests/train/golden_rates.
-usage: make_golden.py FOLDER [LABELS] [FAMILY] [dora | reward | rates]
+has no adapters: tests/train/golden_rates. With SIAMESE (siamese) two texts make a row, whose heads' numbers are added up with
+A and B exchanged for the second: tests/train/golden_siamese.
+usage: make_golden.py FOLDER [LABELS] [FAMILY] [dora | reward | rates | siamese]
 """
 import json
 import math
@@ -24,10 +25,10 @@ import transformers
 STEPS, BATCH, LENGTH = 4, 3, 12  # of a reward 6 steps
 LABELS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
 FAMILY = sys.argv[3] if len(sys.argv) > 3 else "llama"
-DORA, REWARD, RATES = (sys.argv[4:] == [kind] for kind in ("dora", "reward", "rates"))
+DORA, REWARD, RATES, SIAMESE = (sys.argv[4:] == [kind] for kind in ("dora", "reward", "rates", "siamese"))
 STEPS = 6 if REWARD or RATES else STEPS
 HEAD, LORA_B, LAYER_DECAY, HEAD_ONLY_STEPS = (3.0, 4.0, 0.5, 2) if RATES else (1.0, 1.0, 1.0, 0)
-TEXTS = 2 * BATCH if REWARD else BATCH
+TEXTS = 2 * BATCH if REWARD or SIAMESE else BATCH
 CENTER = 0.01 if REWARD and LABELS == 2 else 0.0
 CLASS, MORE = {"llama": ("Llama", {"num_hidden_layers": 3 if RATES else 2}),
                # Of two layers one has no positions.
@@ -81,6 +82,8 @@ if REWARD and LABELS == 3:
 
 def outputs_of(head):
     """What Gavel's task makes of the head's numbers."""
+    if SIAMESE:
+        return head[0::2] + head[1::2][:, [1, 0, 2][:LABELS]]
     if not REWARD:
         return head
     a, b = head[0::2], head[1::2]
@@ -103,6 +106,7 @@ def factor_of(name):
 
 (out / "recipe.json").write_text(json.dumps(
     ({"task": "reward", "center_rewards_coefficient": CENTER} if REWARD else {}) |
+    ({"form": "siamese"} if SIAMESE else {}) |
     ({"rates": {"head": HEAD, "lora_b": LORA_B, "layer_decay": LAYER_DECAY, "head_only_steps": HEAD_ONLY_STEPS}}
      if RATES else {}) | {"optimizer": "AdamW", "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01, "lr_per_step": rates}, indent=1))
 

@@ -119,7 +119,8 @@ ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels,
   const int64_t targets = batches->tensor("labels").shape().at(kLabelsDimension);
   options.task = recipe.value("task", "judge") == "reward"
                      ? reward_task({targets == 3, recipe.value("center_rewards_coefficient", 0.0)})
-                     : judging_task(targets);
+                 : recipe.value("form", "joint") == "siamese" ? siamese_task(targets)
+                                                              : judging_task(targets);
   options.model.learns_tie = options.task->learns_tie();
   options.model.num_labels = options.task->num_labels();
   LoadedAdapterWeights adapter = read_adapter(peft, files.spec(), options.model.num_labels, &files);

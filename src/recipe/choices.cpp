@@ -16,6 +16,11 @@ const Choices<Recipe::TaskKind>& choices_of(Recipe::TaskKind) {
   static const Choices<Recipe::TaskKind> table = {{kJudge, "judge"}, {kReward, "reward"}};
   return table;
 }
+const Choices<Recipe::JudgeForm>& choices_of(Recipe::JudgeForm) {
+  using enum Recipe::JudgeForm;
+  static const Choices<Recipe::JudgeForm> table = {{kJoint, "joint"}, {kSiamese, "siamese"}};
+  return table;
+}
 const Choices<Recipe::RewardTies>& choices_of(Recipe::RewardTies) {
   using enum Recipe::RewardTies;
   static const Choices<Recipe::RewardTies> table = {{kDavidson, "davidson"}, {kNone, "none"}};
@@ -107,6 +112,7 @@ std::string_view choice_name(Choice choice) {
 }
 template std::string_view choice_name(DType);
 template std::string_view choice_name(Recipe::TaskKind);
+template std::string_view choice_name(Recipe::JudgeForm);
 template std::string_view choice_name(Recipe::RewardTies);
 template std::string_view choice_name(Recipe::RewardLoss);
 template std::string_view choice_name(Recipe::ComputeType);

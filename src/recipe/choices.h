@@ -14,6 +14,7 @@ using Choices = std::vector<std::pair<Choice, std::string>>;
 // A table for each enum; the argument only selects the overload.
 const Choices<DType>& choices_of(DType);
 const Choices<Recipe::TaskKind>& choices_of(Recipe::TaskKind);
+const Choices<Recipe::JudgeForm>& choices_of(Recipe::JudgeForm);
 const Choices<Recipe::RewardTies>& choices_of(Recipe::RewardTies);
 const Choices<Recipe::RewardLoss>& choices_of(Recipe::RewardLoss);
 const Choices<Recipe::ComputeType>& choices_of(Recipe::ComputeType);

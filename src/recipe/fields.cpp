@@ -396,6 +396,10 @@ void add_place(std::vector<Field>& fields) {
       "mesh.rules", [](auto& r) -> auto& { return r.mesh.rules; },
       "file with partition rules by parameter name; null = the built-in ones"));
   fields.push_back(field(
+      "judge.form", [](auto& r) -> auto& { return r.judge.form; },
+      "with task: judge, how a pair is read: joint = both answers in one text; siamese = each answer with the prompt by "
+      "itself, and what the head says of both is added up, so that the order of A and B can't matter"));
+  fields.push_back(field(
       "reward.ties", [](auto& r) -> auto& { return r.reward.ties; },
       "with task: reward, how ties are read: davidson = an outcome whose logit is learnt; none = half for "
       "each answer (Bradley-Terry)"));

@@ -258,10 +258,13 @@ class Parser {
   }
 
   void check_task() {
-    if (recipe_.task == Recipe::TaskKind::kReward && recipe_.data.swap != Swap::kNone)
+    const bool siamese = recipe_.judge.form == Recipe::JudgeForm::kSiamese;
+    if (siamese && recipe_.task != Recipe::TaskKind::kJudge)
+      problem(place("judge.form"), "judge.form", "is for task: judge; a reward reads each answer by itself as it is");
+    if (recipe_.reads_single_answers() && recipe_.data.swap != Swap::kNone)
       problem(place("data.swap"), "data.swap",
-              fmt::format("expected none with task: reward, which reads each answer by itself; found {}",
-                          choice_name(recipe_.data.swap)));
+              fmt::format("expected none with {}, which reads each answer by itself; found {}",
+                          siamese ? "judge.form: siamese" : "task: reward", choice_name(recipe_.data.swap)));
     check_reward();
   }
 
@@ -302,11 +305,13 @@ class Parser {
   void check_start() {
     using enum Recipe::Head;
     const Recipe::Head head = recipe_.model.head;
-    const bool reward = recipe_.task == Recipe::TaskKind::kReward, own = head == kShares || head == kLabels;
+    const bool single = recipe_.reads_single_answers(), own = head == kShares || head == kLabels;
     const bool asks = recipe_.data.question.has_value();
     const std::string at = place("model.head");
-    if (head == kLabels && reward)
-      problem(at, "model.head", "labels are the answers A, B and tie of task: judge; with task: reward use shares");
+    if (head == kLabels && single)
+      problem(at, "model.head",
+              "labels are the answers A, B and tie to a text with both answers (judge.form: joint); where each answer is "
+              "read by itself use shares");
     else if (head == kLabels && !asks && recipe_.data.text_template.find('{') == std::string::npos)
       problem(at, "model.head",
               "labels needs a text that ends with a question: set data.question=default, or one of your own");
@@ -315,8 +320,9 @@ class Parser {
               fmt::format("expected auto with lora.init_adapter, whose head is taken; found {}", choice_name(head)));
     if (head == kShares && recipe_.lora.freeze_head)
       problem(place("lora.freeze_head"), "lora.freeze_head", "a head of zeros (model.head: shares) has to be trained");
-    if (asks && reward)
-      problem(place("data.question"), "data.question", "is asked of task: judge; a reward's text ends with its answer");
+    if (asks && single)
+      problem(place("data.question"), "data.question",
+              "is asked of task: judge with judge.form: joint; a text of one answer ends with that answer");
     if (asks && recipe_.data.truncation == Truncation::kRight)
       problem(place("data.question", "data.truncation"), "data.question",
               "stands at the text's end, which data.truncation: right cuts off: set data.truncation=proportional or "
@@ -392,7 +398,7 @@ class Parser {
     const std::vector<std::string> names = {"origin", "turns", "chat", "llama3", "chatml"};
     if (std::find(names.begin(), names.end(), text) != names.end()) return;
     const std::vector<std::string> placeholders =
-        recipe_.task == Recipe::TaskKind::kReward
+        recipe_.reads_single_answers()
             ? std::vector<std::string>{"{prompt}", "{response}"}
             : std::vector<std::string>{"{prompt}", "{response_a}", "{response_b}"};
     for (const std::string& placeholder : placeholders)

@@ -19,6 +19,8 @@ namespace gavel {
  * ones are relative to the current folder, not to the recipe's. */
 struct Recipe {
   enum class TaskKind : uint8_t { kJudge, kReward };
+  /** How a judge reads a pair: both answers in one text, or each with the prompt by itself. */
+  enum class JudgeForm : uint8_t { kJoint, kSiamese };
   enum class RewardTies : uint8_t { kDavidson, kNone };
   enum class RewardLoss : uint8_t { kPairs, kRegression, kBce };
   enum class ComputeType : uint8_t { kAuto, kBFloat16, kFloat32 };
@@ -31,6 +33,11 @@ struct Recipe {
 
   /** What is trained: a judge of pairs, or a reward of single answers. */
   TaskKind task = TaskKind::kJudge;
+
+  struct Judge {
+    JudgeForm form = JudgeForm::kJoint;
+    bool operator==(const Judge&) const = default;
+  } judge;
 
   struct Reward {
     RewardLoss loss = RewardLoss::kPairs;
@@ -159,6 +166,9 @@ struct Recipe {
 
   std::string device = "cpu";
   std::string output = "runs/demo";
+
+  /** Whether the model reads each answer by itself, not a row's two in one text. */
+  bool reads_single_answers() const { return task == TaskKind::kReward || judge.form == JudgeForm::kSiamese; }
 
   bool operator==(const Recipe&) const = default;
 };

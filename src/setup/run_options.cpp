@@ -50,7 +50,9 @@ std::string question_of(const Recipe& recipe) {
 }  // namespace
 
 std::shared_ptr<const Task> task_of(const Recipe& recipe) {
-  if (recipe.task == Recipe::TaskKind::kJudge) return judging_task(recipe.model.num_labels);
+  if (recipe.task == Recipe::TaskKind::kJudge)
+    return recipe.reads_single_answers() ? siamese_task(recipe.model.num_labels)
+                                         : judging_task(recipe.model.num_labels);
   switch (recipe.reward.loss) {
     case Recipe::RewardLoss::kRegression:
       return single_reward_task(SingleLoss::kSquaredError);
@@ -71,7 +73,7 @@ TokenizeOptions tokenize_options(const Recipe& recipe, const Tokenizer& tokenize
     return task->encode(row, swap, how, encoder);
   };
   const bool both_texts = task_of(recipe)->texts_per_row() == 2, chat = recipe.data.text_template == "chat";
-  const bool conversations = recipe.task == Recipe::TaskKind::kReward;
+  const bool conversations = recipe.reads_single_answers();
   if (chat)
     options.text = chat_text(tokenizer, conversations);
   else

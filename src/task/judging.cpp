@@ -52,12 +52,42 @@ class JudgingTask : public Task {
   int64_t num_labels_;
 };
 
+/** Two texts of a row, one for each answer. What the head says of a text is read as if its answer were A: the numbers of
+ * a text are for its own answer, for the other one and for a tie, and the pair's logits are the sums over both texts. */
+class SiameseTask : public JudgingTask {
+ public:
+  using JudgingTask::JudgingTask;
+  std::string_view name() const override { return "siamese"; }
+  int64_t texts_per_row() const override { return 2; }
+
+  Value outputs(const Value& head, const Value& /*tie*/) const override {
+    const int64_t rows = head.dim(0) / 2, labels = num_labels();
+    Value both = reshape(head, {rows, 2 * labels});
+    auto said = [&](int64_t text, int64_t label) {
+      const int64_t at = text * labels + label;
+      return slice_dim(both, 1, at, at + 1);
+    };
+    std::vector<Value> columns = {add(said(0, 0), said(1, 1)), add(said(0, 1), said(1, 0))};
+    if (labels == 3) columns.push_back(add(said(0, 2), said(1, 2)));
+    return concatenate(columns, 1);
+  }
+};
+
+void check_num_labels(int64_t num_labels) {
+  if (num_labels != 2 && num_labels != 3)
+    fail("judging: a head of {} labels has no meaning; expected 3 (A, B, tie) or 2 (A, B)", num_labels);
+}
+
 }  // namespace
 
 std::shared_ptr<const Task> judging_task(int64_t num_labels) {
-  if (num_labels != 2 && num_labels != 3)
-    fail("judging: a head of {} labels has no meaning; expected 3 (A, B, tie) or 2 (A, B)", num_labels);
+  check_num_labels(num_labels);
   return std::make_shared<JudgingTask>(num_labels);
+}
+
+std::shared_ptr<const Task> siamese_task(int64_t num_labels) {
+  check_num_labels(num_labels);
+  return std::make_shared<SiameseTask>(num_labels);
 }
 
 }  // namespace gavel

@@ -74,6 +74,12 @@ class Task {
  * for other numbers. */
 std::shared_ptr<const Task> judging_task(int64_t num_labels = 3);
 
+/** The same from two texts, the conversation with A's answer and that with B's, as a reward reads them. The head's numbers
+ * on a text are as those of a judge for whom the text's own answer is A; the logits of a pair are their sums: with a those
+ * on A's text and b those on B's, a[0] + b[1] for A, a[1] + b[0] for B, a[2] + b[2] for a tie. Exchanging A and B exchanges
+ * the logits, whatever the weights are. Throws Error as judging_task(). */
+std::shared_ptr<const Task> siamese_task(int64_t num_labels = 3);
+
 struct RewardOptions {
   /** Ties are an outcome of their own (Davidson, 1970): with d the difference of the rewards, the logits of A, B and tie
    * are d / 2, -d / 2 and a number that is learnt. Without it they are d / 2 and -d / 2 (Bradley & Terry, 1952), and a tie

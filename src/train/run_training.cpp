@@ -390,7 +390,7 @@ class TrainingRun {
     const double found = recipe_.train.load_best_at_end && state.best ? state.best->log_loss : loop_->valid_log_loss();
     const double shares = constant_log_loss(*task_of(recipe_), valid_->dataset());
     if (!(found > shares)) return;
-    const bool judges = recipe_.task == Recipe::TaskKind::kJudge;
+    const bool judges = !recipe_.reads_single_answers();
     std::string try_this = "more rows or epochs, another train.learning_rate";
     if (!recipe_.train.load_best_at_end) try_this += ", train.load_best_at_end";
     if (judges && recipe_.data.swap == Swap::kNone) try_this += ", data.swap: random";

@@ -51,6 +51,10 @@ TEST_P(GoldenParity, RewardsInBothForms) {
     expect_parity(fs::path(GAVEL_SOURCE_DIR) / "tests/train" / name, GetParam());
 }
 
+TEST_P(GoldenParity, AnswersReadByThemselvesInBothForms) {
+  expect_parity(fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden_siamese", GetParam());
+}
+
 /** All of a folder's goldens. */
 void expect_parity_of_all(const fs::path& folder, Kernels kernels) {
   if (!fs::exists(folder)) GTEST_SKIP() << "no folder " << folder;

@@ -32,6 +32,34 @@ TEST(JudgingTask, TwoLabelsNeverSayTie) {
   EXPECT_EQ(std::exp(logits[2]), 0);
 }
 
+TEST(SiameseTask, AddsUpWhatTheHeadSaysOfBothTexts) {
+  auto task = siamese_task(3);
+  EXPECT_EQ(task->num_labels(), 3);
+  EXPECT_EQ(task->texts_per_row(), 2);
+  EXPECT_EQ(task->num_outputs(), 3);
+  // Two rows, the second one the first with A and B exchanged.
+  const std::vector<float> a = {0.5f, -1, 0.25f}, b = {2, 0.75f, -3};
+  std::vector<float> head = a;
+  for (const std::vector<float>* text : {&b, &b, &a}) head.insert(head.end(), text->begin(), text->end());
+  Graph graph;
+  Value outputs = task->outputs(graph.parameter(DType::kF32, {4, 3}, "head"), Value());
+  auto found = CompiledGraph(graph, {outputs}).run({HostTensor::from<float>(head, {4, 3})});
+  const auto logits = found.at(0).as<float>();
+  EXPECT_EQ(std::vector<float>(logits.begin(), logits.end()),
+            (std::vector<float>{0.5f + 0.75f, -1 + 2, 0.25f - 3, 2 - 1, 0.75f + 0.5f, -3 + 0.25f}));
+}
+
+TEST(SiameseTask, TwoLabelsNeverSayTie) {
+  auto task = siamese_task(2);
+  EXPECT_EQ(task->ties(), Ties::kHalfEach);
+  Graph graph;
+  Value outputs = task->outputs(graph.parameter(DType::kF32, {2, 2}, "head"), Value());
+  auto found = CompiledGraph(graph, {outputs}).run({HostTensor::from<float>({1, 2, 4, 8}, {2, 2})});
+  EXPECT_EQ(found.at(0).as<float>()[0], 9);
+  EXPECT_EQ(found.at(0).as<float>()[1], 6);
+  EXPECT_THROW(siamese_task(4), Error);
+}
+
 TEST(RewardTask, SaysOutcomesAndRewards) {
   auto task = reward_task();
   EXPECT_EQ(task->name(), "reward");
