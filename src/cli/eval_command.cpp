@@ -83,7 +83,7 @@ void calibrate(const Recipe& recipe, const CalibrationKey& key, const FileEvalua
         "{} is the file that the judge was trained on: a calibration fitted to rows that training saw makes it too "
         "sure",
         data);
-  FittedCalibration fitted = fit_calibration(kind, found.calibration_rows, found.baseline_rows);
+  FittedCalibration fitted = fit_calibration(kind, found.calibration_rows, found.baseline_rows, found.fitted_on);
   Calibration& calibration = fitted.calibration;
   calibration.data = data;
   // A reward is judged in one order, whatever is asked for.
@@ -121,7 +121,8 @@ void add_eval_command(CLI::App& app) {
   command->add_option("--rows", *rows, "Also write what the judge said of each row (JSONL)");
   command->add_option(
       "--baselines-from", *baselines_from,
-      "Fit the baselines on the labelled pairs of this file, not by cross-validation on those of --data");
+      "Fit the baselines on the labelled pairs of this file, not by cross-validation on those of --data; "
+      "--calibrate style also starts from what they say of style");
   auto* calibrates =
       command
           ->add_option(

@@ -48,14 +48,9 @@ CalibrationKey calibration_key(const std::vector<fs::path>& adapters, const fs::
   key.adapter = to_hex(weights);
   key.base = to_hex(base_hash(base));
   // What decides which text of a row the model reads, and what its outputs mean.
-  const std::set<std::string> wanted = {"task",
-                                        "judge.form",
-                                        "reward.ties",
-                                        "model.num_labels",
-                                        "data.template",
-                                        "data.max_length",
-                                        "data.truncation",
-                                        "data.proportional_shares"};
+  const std::set<std::string> wanted = {
+      "task",          "judge.form",      "reward.ties",     "model.num_labels",
+      "data.template", "data.max_length", "data.truncation", "data.proportional_shares"};
   for (const auto& [name, value] : recipe_values(recipe))
     // Left out as it was before there was another form, so that calibrations of then stay valid.
     if (wanted.contains(name) && !(name == "judge.form" && value == "joint")) key.settings[name] = value;

@@ -44,11 +44,10 @@ FileEvaluation evaluate_file(Judge& judge, const std::filesystem::path& path, do
         "or give pairs of answers and their data.format=…",
         path.string());
   // Before the long work, which a broken file would make idle.
-  const std::vector<BaselineRow> fit_on =
-      baselines_from ? baseline_rows_of(*baselines_from, read) : std::vector<BaselineRow>();
+  FileEvaluation found;
+  if (baselines_from) found.fitted_on = baseline_rows_of(*baselines_from, read);
   const int64_t total = count_rows(path, read);
   RowStream stream(path, read);
-  FileEvaluation found;
   std::vector<PreferenceRow> block, window;
   auto judge_window = [&] {
     auto before = static_cast<int64_t>(found.rows.size());
@@ -76,7 +75,7 @@ FileEvaluation evaluate_file(Judge& judge, const std::filesystem::path& path, do
   if (!window.empty()) judge_window();
   found.report = stream.report();
   found.scores = score(found.rows);
-  found.baselines = score_baselines(found.baseline_rows, fit_on);
+  found.baselines = score_baselines(found.baseline_rows, found.fitted_on);
   return found;
 }
 

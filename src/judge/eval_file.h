@@ -17,6 +17,8 @@ struct FileEvaluation {
   /** What the baselines know of the same rows, and how well they do. */
   std::vector<BaselineRow> baseline_rows;
   std::vector<Baseline> baselines;
+  /** Those of the file that the baselines were fitted on, where one was given. */
+  std::vector<BaselineRow> fitted_on;
   /** Rows judged both ways, and those of them whose outcome depended on the order. */
   int64_t swapped_rows = 0, flipped_rows = 0;
   CleaningReport report;

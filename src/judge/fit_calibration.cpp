@@ -95,9 +95,19 @@ Calibration classes_from(std::span<const double> weights) {
   return found;
 }
 
-constexpr uint32_t kStyleOwn = 4;  // judge, judge_tie, margin, constant
+/** judge, judge_tie, margin, constant, and how much counts what other rows say of style: of the lead and of the tie. */
+constexpr uint32_t kStyleOwn = 6;
 
-CalibrationFit style_fit(std::span<const CalibrationRow> rows, std::span<const BaselineRow> surface) {
+/** What a style model says by itself: the lead of A and the logit of a tie. */
+Margins said_of_style(const StyleWeights& style, const SurfaceFeatures& surface) {
+  Margins said{0, style.constant};
+  for (size_t f = 0; f < style.lead.size(); ++f) said.lead += style.lead[f] * surface.lead[f];
+  for (size_t f = 0; f < style.tie.size(); ++f) said.tie += style.tie[f] * surface.tie[f];
+  return said;
+}
+
+CalibrationFit style_fit(std::span<const CalibrationRow> rows, std::span<const BaselineRow> surface,
+                         const StyleWeights& of_others = {}) {
   const auto count = static_cast<double>(rows.size());
   CalibrationFit fit{PairRows({}, {}, true)};
   auto scale_of = [](double square) { return square > 1e-12 ? 1 / std::sqrt(square) : 0; };
@@ -114,7 +124,13 @@ CalibrationFit style_fit(std::span<const CalibrationRow> rows, std::span<const B
     fit.tie_scale.push_back(scale_of(square));
   }
   std::vector<Margins> margins;
-  double square_lead = 0, square_tie = 0, square_margin = 0;
+  std::vector<Margins> styles;
+  double square_lead = 0, square_tie = 0, square_margin = 0, square_style_lead = 0, square_style_tie = 0;
+  for (const BaselineRow& row : surface) {
+    styles.push_back(said_of_style(of_others, row.surface));
+    square_style_lead += std::pow(styles.back().lead, 2) / count;
+    square_style_tie += std::pow(styles.back().tie, 2) / count;
+  }
   for (const CalibrationRow& row : rows) {
     margins.push_back(margins_of(row));
     square_lead += std::pow(margins.back().lead, 2) / count;
@@ -130,13 +146,16 @@ CalibrationFit style_fit(std::span<const CalibrationRow> rows, std::span<const B
   strengths[0] = kJudgeStrength * std::max(square_lead, 1e-6);
   strengths[1] = kJudgeStrength * std::max(square_tie, 1e-6);
   strengths[3] = kJudgeStrength;
+  strengths[4] = kJudgeStrength * std::max(square_style_lead, 1e-6);
+  strengths[5] = kJudgeStrength * std::max(square_style_tie, 1e-6);
   fit.rows = PairRows(std::move(centers), std::move(strengths), have_ties(rows));
   fit.search.penalties = {10000, 1000, 100, 10, 1};
   for (size_t i = 0; i < rows.size(); ++i) {
-    std::vector<Term> lead = {{0, static_cast<float>(margins[i].lead)}},
+    std::vector<Term> lead = {{0, static_cast<float>(margins[i].lead)}, {4, static_cast<float>(styles[i].lead)}},
                       tie = {{1, static_cast<float>(margins[i].has_tie ? margins[i].tie : 0)},
                              {2, static_cast<float>((std::abs(margins[i].lead) - fit.margin_mean) * fit.margin_scale)},
-                             {3, 1}};
+                             {3, 1},
+                             {5, static_cast<float>(styles[i].tie)}};
     uint32_t index = kStyleOwn;
     for (size_t f = 0; f < kLeadFeatures.size(); ++f)
       lead.push_back({index++, static_cast<float>(surface[i].surface.lead[f] * fit.lead_scale[f])});
@@ -147,21 +166,38 @@ CalibrationFit style_fit(std::span<const CalibrationRow> rows, std::span<const B
   return fit;
 }
 
-Calibration style_from(const CalibrationFit& fit, std::span<const double> weights) {
+Calibration style_from(const CalibrationFit& fit, std::span<const double> weights, const StyleWeights& of_others = {}) {
   Calibration found;
   found.kind = CalibrationKind::kStyle;
   StyleWeights& style = found.style;
   style.judge = weights[0];
   style.judge_tie = weights[1];
   style.margin = weights[2] * fit.margin_scale;
-  style.constant = weights[3] - style.margin * fit.margin_mean;
+  style.constant = weights[3] - style.margin * fit.margin_mean + weights[5] * of_others.constant;
   size_t index = kStyleOwn;
-  for (size_t f = 0; f < style.lead.size(); ++f) style.lead[f] = weights[index++] * fit.lead_scale[f];
+  for (size_t f = 0; f < style.lead.size(); ++f)
+    style.lead[f] = weights[index++] * fit.lead_scale[f] + weights[4] * of_others.lead[f];
   for (size_t f = 0; f < style.tie.size(); ++f) {
-    style.tie[f] = weights[index++] * fit.tie_scale[f];
-    style.constant -= style.tie[f] * fit.tie_mean[f];
+    const double own = weights[index++] * fit.tie_scale[f];
+    style.tie[f] = own + weights[5] * of_others.tie[f];
+    style.constant -= own * fit.tie_mean[f];
   }
   return found;
+}
+
+std::vector<uint8_t> folds_of(std::span<const BaselineRow> surface) {
+  std::vector<uint64_t> prompts;
+  for (const BaselineRow& row : surface) prompts.push_back(row.prompt);
+  return folds_by_prompt(prompts);
+}
+
+/** A style model of labelled rows that no judge has seen: one beside a judge that says nothing. */
+StyleWeights style_alone(std::span<const BaselineRow> surface) {
+  if (surface.empty()) return {};
+  std::vector<CalibrationRow> rows;
+  for (const BaselineRow& row : surface) rows.push_back({{}, std::nullopt, row.label});
+  const CalibrationFit fit = style_fit(rows, surface);
+  return style_from(fit, fit_with_search(fit.rows, folds_of(surface), fit.search)).style;
 }
 
 double mean_loss(std::span<const CalibrationRow> rows, std::span<const Label> said) {
@@ -241,13 +277,11 @@ double fit_temperature(std::span<const CalibrationRow> rows) {
 }
 
 FittedCalibration fit_calibration(CalibrationKind kind, std::span<const CalibrationRow> rows,
-                                  std::span<const BaselineRow> surface) {
+                                  std::span<const BaselineRow> surface, std::span<const BaselineRow> others) {
   if (rows.empty()) fail("calibration: there are no labelled rows to fit it on");
   if (rows.size() != surface.size()) fail("calibration: {} rows and surfaces of {}", rows.size(), surface.size());
   check_finite(rows);
-  std::vector<uint64_t> prompts;
-  for (const BaselineRow& row : surface) prompts.push_back(row.prompt);
-  const std::vector<uint8_t> folds = folds_by_prompt(prompts);
+  const std::vector<uint8_t> folds = folds_of(surface);
   const bool enough = can_cross_validate(folds);
   FittedCalibration result;
   std::vector<CalibrationFigure> figures;
@@ -274,8 +308,9 @@ FittedCalibration fit_calibration(CalibrationKind kind, std::span<const Calibrat
     add(fit, classes_from(weights));
   }
   if (kind == CalibrationKind::kStyle) {
-    const CalibrationFit fit = style_fit(rows, surface);
-    add(fit, style_from(fit, fit_with_search(fit.rows, folds, fit.search)));
+    const StyleWeights of_others = style_alone(others);
+    const CalibrationFit fit = style_fit(rows, surface, of_others);
+    add(fit, style_from(fit, fit_with_search(fit.rows, folds, fit.search), of_others));
   }
   found.rows = static_cast<int64_t>(rows.size());
   found.figures = figures;

@@ -34,8 +34,12 @@ struct FittedCalibration {
 
 /** Fits one kind, and measures it and the simpler ones in sample and cross-validated by prompt. `surface`: of the same
  * rows. Classes and style are drawn to leaving the judge as it is, as strongly as does best on rows held out. Throws
- * Error that names the row when a logit or a label is not a finite number. */
+ * Error that names the row when a logit or a label is not a finite number.
+ *
+ * `others`: labelled rows that share no prompt with these, such as those that the judge was trained on. What they say of style
+ * without the judge then has two weights in the style model, of the lead and of the tie (stacking; Wolpert, 1992), so that few
+ * rows are enough to say how much of it the judge leaves to be said. */
 FittedCalibration fit_calibration(CalibrationKind kind, std::span<const CalibrationRow> rows,
-                                  std::span<const BaselineRow> surface);
+                                  std::span<const BaselineRow> surface, std::span<const BaselineRow> others = {});
 
 }  // namespace gavel

@@ -397,7 +397,8 @@ void add_place(std::vector<Field>& fields) {
       "file with partition rules by parameter name; null = the built-in ones"));
   fields.push_back(field(
       "judge.form", [](auto& r) -> auto& { return r.judge.form; },
-      "with task: judge, how a pair is read: joint = both answers in one text; siamese = each answer with the prompt by "
+      "with task: judge, how a pair is read: joint = both answers in one text; siamese = each answer with the prompt "
+      "by "
       "itself, and what the head says of both is added up, so that the order of A and B can't matter"));
   fields.push_back(field(
       "reward.ties", [](auto& r) -> auto& { return r.reward.ties; },

@@ -309,9 +309,10 @@ class Parser {
     const bool asks = recipe_.data.question.has_value();
     const std::string at = place("model.head");
     if (head == kLabels && single)
-      problem(at, "model.head",
-              "labels are the answers A, B and tie to a text with both answers (judge.form: joint); where each answer is "
-              "read by itself use shares");
+      problem(
+          at, "model.head",
+          "labels are the answers A, B and tie to a text with both answers (judge.form: joint); where each answer is "
+          "read by itself use shares");
     else if (head == kLabels && !asks && recipe_.data.text_template.find('{') == std::string::npos)
       problem(at, "model.head",
               "labels needs a text that ends with a question: set data.question=default, or one of your own");
@@ -398,9 +399,8 @@ class Parser {
     const std::vector<std::string> names = {"origin", "turns", "chat", "llama3", "chatml"};
     if (std::find(names.begin(), names.end(), text) != names.end()) return;
     const std::vector<std::string> placeholders =
-        recipe_.reads_single_answers()
-            ? std::vector<std::string>{"{prompt}", "{response}"}
-            : std::vector<std::string>{"{prompt}", "{response_a}", "{response_b}"};
+        recipe_.reads_single_answers() ? std::vector<std::string>{"{prompt}", "{response}"}
+                                       : std::vector<std::string>{"{prompt}", "{response_a}", "{response_b}"};
     for (const std::string& placeholder : placeholders)
       if (text.find(placeholder) == std::string::npos) {
         const std::string last = placeholders.back();

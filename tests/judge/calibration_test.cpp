@@ -116,6 +116,21 @@ TEST(FitCalibration, StyleTakesAwayAPreferenceForLength) {
   }
 }
 
+/** Sixty rows are too few to learn what 3,000 others say of length, and enough to see that it holds here too. */
+TEST(FitCalibration, StyleOfOtherRowsNeedsFewOfItsOwn) {
+  auto longer_wins = [](const Outcome& z, double length) {
+    return softmax({z[0] + 0.5 * length, z[1] - 0.5 * length, z[2]});
+  };
+  const MadeRows others = made_rows(3000, longer_wins, 1), made = made_rows(60, longer_wins, 2);
+  auto figure_with = [&](std::span<const BaselineRow> of) {
+    return figure(fit_calibration(CalibrationKind::kStyle, made.rows, made.surface, of).calibration, "style");
+  };
+  EXPECT_LT(figure_with(others.surface), figure_with({}) - 0.02);
+  const StyleWeights found =
+      fit_calibration(CalibrationKind::kStyle, made.rows, made.surface, others.surface).calibration.style;
+  EXPECT_GT(found.lead[0], 0.15);
+}
+
 TEST(FitCalibration, WhatNothingCanBeGainedFromIsSaid) {
   const MadeRows made = made_rows(400, [](const Outcome& z, double) { return softmax(z); });
   const FittedCalibration found = fit_calibration(CalibrationKind::kStyle, made.rows, made.surface);
