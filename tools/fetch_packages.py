@@ -112,6 +112,7 @@ def run(known, name):
 
 
 def main():
+    os.umask(0o077)  # what is fetched here is run: nobody else may write to it
     wanted = set(sys.argv[1:])
     known = {entry[0].lstrip("?"): entry for entry in entries()}
     unknown = wanted - known.keys()

@@ -1,17 +1,20 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <pwd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
 
 #include "base/error.h"
+#include "base/log.h"
 
 namespace gavel {
 
@@ -156,11 +159,70 @@ void mark_used(const fs::path& path) {
   ::utimensat(AT_FDCWD, path.c_str(), nullptr, 0);
 }
 
-fs::path cache_folder() {
-  if (const char* base = std::getenv("XDG_CACHE_HOME"); base != nullptr && *base != '\0')
-    return fs::path(base) / "gavel";
+std::string distrust(const fs::path& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0) return "";
+  if (status.st_uid != ::geteuid() && status.st_uid != 0) return "belongs to another user";
+  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) return "can be written to by others";
+  return "";
+}
+
+namespace {
+
+/** Nothing is taken from the folder that the program happens to be started in, nor from one that all can write to. */
+fs::path cache_base() {
+  if (const char* base = std::getenv("XDG_CACHE_HOME"); base != nullptr && fs::path(base).is_absolute()) return base;
   const char* home = std::getenv("HOME");
-  return fs::path(home == nullptr ? "/tmp" : home) / ".cache" / "gavel";
+  if (home == nullptr || !fs::path(home).is_absolute()) {
+    const passwd* user = ::getpwuid(::geteuid());
+    home = user == nullptr ? nullptr : user->pw_dir;
+  }
+  return home == nullptr || !fs::path(home).is_absolute() ? fs::path() : fs::path(home) / ".cache";
+}
+
+void say_once(const std::string& why) {
+  static std::atomic_flag said;
+  if (!said.test_and_set())
+    spdlog::warn("no cache: {}; programs are compiled and texts tokenized anew each time, and nothing fetched is found",
+                 why);
+}
+
+/** Makes the folder for this user alone, or says why an existing one won't do. */
+std::string unusable(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder.parent_path(), error);
+  if (::mkdir(folder.c_str(), S_IRWXU) == 0) return "";
+  if (errno != EEXIST) return fmt::format("{} can't be made ({})", folder.string(), std::strerror(errno));
+  const std::string why = distrust(folder);
+  return why.empty() ? "" : fmt::format("{} {}, so what it holds can't be trusted (a folder of your own that others can "
+                                        "write to: empty it, then `chmod go-w` it)", folder.string(), why);
+}
+
+}  // namespace
+
+fs::path cache_folder() {
+  const fs::path base = cache_base();
+  if (base.empty()) {
+    say_once("neither XDG_CACHE_HOME nor HOME is an absolute path, and the system has no home for this user");
+    return {};
+  }
+  const fs::path folder = base / "gavel";
+  if (const std::string why = unusable(folder); !why.empty()) {
+    say_once(why);
+    return {};
+  }
+  return folder;
+}
+
+fs::path cache_folder(std::string_view part) {
+  const fs::path whole = cache_folder();
+  if (whole.empty()) return {};
+  const fs::path folder = whole / part;
+  if (const std::string why = unusable(folder); !why.empty()) {
+    say_once(why);
+    return {};
+  }
+  return folder;
 }
 
 }  // namespace gavel

@@ -74,7 +74,16 @@ void trim_folder(const std::filesystem::path& folder, std::string_view extension
 /** Sets the time of last use, which trim_folder() goes by. */
 void mark_used(const std::filesystem::path& path);
 
-/** $XDG_CACHE_HOME/gavel, or ~/.cache/gavel. */
+/** Where what can be made or fetched anew is kept, plugins and compiled programs among it: $XDG_CACHE_HOME/gavel, or
+ * ~/.cache/gavel (of $HOME, else of the user's entry in the system's list). Made with access for the user alone when it is
+ * not there. Empty where no folder can be trusted: the name is not absolute, it belongs to another user, or others can write
+ * to it; the log says so once. */
 std::filesystem::path cache_folder();
+/** A folder in it, with the same checks; empty where it is empty. */
+std::filesystem::path cache_folder(std::string_view part);
+
+/** Why code or data of this file or folder can't be trusted: it belongs to neither this user nor root, or others can write to
+ * it. "" where it can, or is not there. */
+std::string distrust(const std::filesystem::path& path);
 
 }  // namespace gavel

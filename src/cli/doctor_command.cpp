@@ -57,7 +57,7 @@ void fetch(const std::string& name) {
     ::waitpid(child, &status, 0);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
       fail("doctor: `python3 {} {}` failed; the lines above say why", script, plugin.package);
-    fmt::print("{}: {} is in {}\n", name, plugin.package, (cache_folder() / "packages" / plugin.package).string());
+    fmt::print("{}: {} is in {}\n", name, plugin.package, (cache_folder("packages") / plugin.package).string());
     return;
   }
   fail("doctor: --fetch {}: expected cpu, cuda or tpu", name);
@@ -146,7 +146,7 @@ void print_report() {
   fmt::print("machine {}, {} threads, {:.1f} GB memory; bf16 products in the processor: {}\n", processor(),
              std::thread::hardware_concurrency(), static_cast<double>(info.totalram) * info.mem_unit / 1e9,
              __builtin_cpu_supports("avx512bf16") ? "yes" : "no");
-  fmt::print("packages in {}\n", (cache_folder() / "packages").string());
+  fmt::print("packages in {}\n", cache_folder("packages").string());
   for (const KnownPlugin& plugin : kPlugins) {
     std::string text = examine_apart(plugin.name);
     fmt::print("{:<5} {}\n", plugin.name, text);

@@ -11,6 +11,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/json_text.h"
 #include "base/log.h"
 #include "base/utf8.h"
 #include "cli/commands.h"
@@ -113,7 +114,7 @@ class LineBlocks {
 nlohmann::json json_line(std::string_view line, const char* key, const std::string& where) {
   std::string mended;
   if (replace_lone_surrogates(line, mended) == 0) mended = line;
-  auto json = nlohmann::json::parse(mended, nullptr, false);
+  auto json = nlohmann::json::parse(within_json_depth(mended, where), nullptr, false);
   if (!json.is_object() || !json.contains(key))
     fail("{}: expected a JSON object with \"{}\", found {:.60}", where, key, line);
   return json[key];

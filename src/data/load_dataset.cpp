@@ -112,7 +112,7 @@ std::string read_settings(const DataSource& source) {
 }  // namespace
 
 std::filesystem::path token_cache_folder() {
-  return cache_folder() / "tokens";
+  return cache_folder("tokens");
 }
 
 TokenKey token_key(std::span<const DataSource> sources, const TokenizeOptions& tokenize, const TextEncoder& encoder) {

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/file.h"
+#include "base/json_text.h"
 #include "io/gguf.h"
 #include "io/gguf_config.h"
 #include "io/model_path.h"
@@ -127,7 +128,7 @@ void ModelFiles::add_shards(
     const std::function<void(const std::shared_ptr<const SafetensorsFile>& file, const std::string& name)>& add) {
   nlohmann::json json;
   try {
-    const std::string text = read_text(index);
+    const std::string text = read_json_text(index);
     refuse_lfs_pointer(text, index);
     json = nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& error) {

@@ -24,11 +24,13 @@ const Packaged* packaged(const fs::path& path) {
 }
 
 fs::path folder_of(const Packaged& model) {
-  return cache_folder() / "packages" / model.package;
+  const fs::path packages = cache_folder("packages");
+  return packages.empty() ? packages : packages / model.package;
 }
 
 /** Empty when there is none. */
 fs::path gguf_file_in(const fs::path& folder) {
+  if (folder.empty()) return {};
   std::error_code error;
   for (const auto& entry : fs::recursive_directory_iterator(folder, error))
     if (entry.path().extension() == ".gguf") return entry.path();

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "judge/evaluate.h"
 #include "judge/fit_calibration.h"
 
@@ -214,7 +215,7 @@ const Calibration* CalibrationFile::for_swap(double swap_average) const {
 std::optional<CalibrationFile> read_calibration(const fs::path& folder) {
   const fs::path path = folder / kCalibrationFile;
   if (!fs::exists(path)) return std::nullopt;
-  const auto json = nlohmann::json::parse(read_text(path), nullptr, false);
+  const auto json = nlohmann::json::parse(read_json_text(path), nullptr, false);
   const Members members(json, path.string());
   if (!members.has("version")) return first_version(json, path.string());
   if (members.number("version") != kCalibrationVersion)

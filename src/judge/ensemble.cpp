@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 
 namespace gavel {
 
@@ -19,7 +20,7 @@ std::vector<fs::path> ensemble_members(const fs::path& folder) {
   const fs::path path = folder / kEnsemble;
   std::vector<fs::path> members;
   if (!fs::exists(path)) return members;
-  const auto json = nlohmann::json::parse(read_text(path), nullptr, false);
+  const auto json = nlohmann::json::parse(read_json_text(path), nullptr, false);
   if (json.is_object() && json.contains("members") && json["members"].is_array())
     for (const auto& name : json["members"]) {
       if (!name.is_string()) fail("{}: 'members' holds {}, expected names of folders", path.string(), name.type_name());

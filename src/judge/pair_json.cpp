@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/json_text.h"
 #include "report/scores.h"
 #include "rows/cells.h"
 
@@ -56,30 +57,10 @@ PreferenceRow pair_of(const Json& pair, size_t number, bool only) {
   return row;
 }
 
-/** nlohmann's parser is recursive when values are destroyed; texts this deep are no pairs. */
-bool is_too_deep(std::string_view text) {
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      in_string = c != '"';
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > 8) return true;
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return false;
-}
-
 }  // namespace
 
 nlohmann::json parse_shallow(std::string_view text) {
-  if (is_too_deep(text)) fail("the JSON is nested too deeply: expected texts, or lists of them, under a few keys");
+  if (json_is_deeper(text, 8)) fail("the JSON is nested too deeply: expected texts, or lists of them, under a few keys");
   std::string mended;
   if (replace_lone_surrogates(text, mended) > 0) text = mended;
   try {

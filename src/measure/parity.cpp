@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/json_text.h"
 #include "engine/engine.h"
 #include "io/safetensors.h"
 #include "model/adapter.h"
@@ -102,7 +103,7 @@ ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels,
   std::vector<double> rates;
   StepOptions options;
   try {
-    recipe = nlohmann::json::parse(read_text(recipe_path));
+    recipe = nlohmann::json::parse(read_json_text(recipe_path));
     rates = recipe.at("lr_per_step").get<std::vector<double>>();
     if (recipe.contains("rates")) {
       const nlohmann::json& differ = recipe["rates"];

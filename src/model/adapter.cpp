@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/file.h"
+#include "base/json_text.h"
 #include "io/safetensors.h"
 #include "spec/family.h"
 
@@ -308,7 +309,7 @@ class BranchReader {
 std::optional<float> tie_logit(const fs::path& folder) {
   const fs::path path = folder / kRewardName;
   if (!fs::exists(path)) return std::nullopt;
-  const Json json = Json::parse(read_text(path), nullptr, false);
+  const Json json = Json::parse(read_json_text(path), nullptr, false);
   if (!json.is_object() || !json.contains("tie_logit") || !json["tie_logit"].is_number())
     fail("{}: expected an object with a number 'tie_logit'", path.string());
   return json["tie_logit"].get<float>();

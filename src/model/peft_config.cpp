@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "base/log.h"
 #include "spec/config_keys.h"
 
@@ -217,7 +218,7 @@ PeftConfig PeftConfig::read(const fs::path& folder) {
   const fs::path path = folder / "adapter_config.json";
   Json json;
   try {
-    json = Json::parse(read_text(path));
+    json = Json::parse(read_json_text(path));
   } catch (const Json::exception& error) {
     fail("{}: not valid JSON: {}", path.string(), error.what());
   }

@@ -95,13 +95,15 @@ std::vector<fs::path> plugin_candidates(const std::string& name) {
   std::vector<fs::path> paths;
   const char* chosen = std::getenv(environment_name(name).c_str());
   if (chosen != nullptr && *chosen != '\0') paths.emplace_back(chosen);
-  paths.push_back(cache_folder() / "packages" / known.package / known.file);
+  if (const fs::path packages = cache_folder("packages"); !packages.empty())
+    paths.push_back(packages / known.package / known.file);
   if (const char* python = std::getenv("PYTHONPATH")) {
     std::string_view rest = python;
     while (!rest.empty()) {
       std::string_view folder = rest.substr(0, rest.find(':'));
       rest.remove_prefix(std::min(rest.size(), folder.size() + 1));
-      if (!folder.empty()) paths.push_back(fs::path(folder) / known.file);
+      // Not from the folder that the program happens to be started in.
+      if (fs::path(folder).is_absolute()) paths.push_back(fs::path(folder) / known.file);
     }
   }
   return paths;

@@ -12,6 +12,7 @@
 #include "base/append.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 
 namespace gavel {
 
@@ -26,7 +27,7 @@ size_t whole_lines(std::string_view text) {
 }
 
 MetricRow parse_line(std::string_view line, const std::filesystem::path& path, size_t number) {
-  Json object = Json::parse(line.begin(), line.end(), nullptr, false);
+  Json object = Json::parse(within_json_depth(line, path.string()), nullptr, false);
   if (!object.is_object())
     fail("{}: line {}: expected a JSON object, found '{}'", path.string(), number, line.substr(0, 60));
   MetricRow row;

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 
 namespace gavel {
 
@@ -41,19 +42,19 @@ RecordedRun read_run(const fs::path& folder) {
   });
   part("validation.jsonl", [&](const fs::path& path) { run.validation = read_validation(path); });
   part("reward.json", [&](const fs::path& path) {
-    auto json = nlohmann::json::parse(read_text(path), nullptr, false);
+    auto json = nlohmann::json::parse(read_json_text(path), nullptr, false);
     if (!json.is_object() || !json.contains("tie_logit") || !json["tie_logit"].is_number())
       fail("{}: expected a JSON object with the number 'tie_logit'", path.string());
     run.tie_logit = json["tie_logit"].get<double>();
   });
   part("recipe.yaml", [&](const fs::path& path) { run.recipe = read_text(path); });
   part("run.json", [&](const fs::path& path) {
-    auto json = nlohmann::ordered_json::parse(read_text(path), nullptr, false);
+    auto json = nlohmann::ordered_json::parse(read_json_text(path), nullptr, false);
     if (!json.is_object()) fail("{}: expected a JSON object", path.string());
     run.info = std::move(json);
   });
   part("calibration.json", [&](const fs::path& path) {
-    auto json = nlohmann::ordered_json::parse(read_text(path), nullptr, false);
+    auto json = nlohmann::ordered_json::parse(read_json_text(path), nullptr, false);
     if (!json.is_object()) fail("{}: expected a JSON object", path.string());
     run.calibration = std::move(json);
   });

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 
 namespace gavel {
 
@@ -52,7 +53,7 @@ ValidationRows read_validation(const std::filesystem::path& path) {
     rest.remove_prefix(std::min(end + 1, rest.size()));
     if (text.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     try {
-      auto line = nlohmann::json::parse(text);
+      auto line = nlohmann::json::parse(within_json_depth(text, path.string()));
       JudgedRow row;
       found.step = line.value("step", int64_t{0});
       row.row = line.value("row", number);

@@ -52,7 +52,7 @@ Mesh mesh_of(const Recipe& recipe, const pjrt::Client& client) {
 }
 
 std::filesystem::path compile_cache_folder() {
-  return cache_folder() / "compiled";
+  return cache_folder("compiled");
 }
 
 }  // namespace gavel

@@ -137,6 +137,7 @@ RunData RunDataLoader::load(const Recipe& recipe, Purpose purpose, TokenizeOptio
   }
   std::optional<fs::path> cache;
   if (recipe.data.cache) cache = token_cache_folder();
+  if (cache && cache->empty()) cache.reset();
   auto read = [&](std::span<const DataSource> sources) {
     int64_t done = 0;
     LoadedDataset loaded =

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "base/python_json.h"
 #include "spec/config_keys.h"
 #include "spec/family.h"
@@ -38,7 +39,7 @@ ModelConfig ModelConfig::from_file(const std::filesystem::path& path) {
 ModelConfig ModelConfig::from_json(std::string_view text, const std::string& name) {
   Json json;
   try {
-    json = Json::parse(text, nullptr, false);
+    json = Json::parse(within_json_depth(text, name), nullptr, false);
     if (json.is_discarded()) json = Json::parse(quote_python_numbers(text));
   } catch (const Json::exception& error) {
     fail("{}: not valid JSON: {}", name, error.what());

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "cluster/process_group.h"
 #include "io/model_path.h"
 #include "setup/data_files.h"
@@ -27,7 +28,7 @@ constexpr const char* kStudy = "study.json";
 
 Json run_info(const fs::path& folder) {
   if (!fs::exists(folder / "run.json")) return Json::object();
-  Json info = Json::parse(read_text(folder / "run.json"), nullptr, false);
+  Json info = Json::parse(read_json_text(folder / "run.json"), nullptr, false);
   return info.is_object() ? info : Json::object();
 }
 
@@ -73,7 +74,7 @@ void StudyFolder::check(const std::string& kind, const Recipe& recipe,
   }
   std::vector<std::string> differing;
   try {
-    const Json json = Json::parse(read_text(file));
+    const Json json = Json::parse(read_json_text(file));
     if (json.at("kind") != kind)
       fail("output: {} holds the runs of gavel {}; choose another folder", path_.string(),
            json.at("kind").get<std::string>());

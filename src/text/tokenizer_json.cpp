@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "base/python_json.h"
 #include "pieces/unicode.h"
 #include "text/json_node.h"
@@ -343,7 +344,7 @@ void TokenizerBuilder::read_configs(Tokenizer& tokenizer, const std::filesystem:
     std::filesystem::path path = folder / name;
     std::error_code ignored;
     if (!std::filesystem::is_regular_file(path, ignored)) return nlohmann::json::object();
-    std::string text = read_text(path);
+    std::string text = read_json_text(path);
     refuse_lfs_pointer(text, path);
     auto json = nlohmann::json::parse(text, nullptr, false);
     if (json.is_discarded()) {

@@ -7,6 +7,7 @@
 #include "base/atomic_folder.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "io/safetensors.h"
 
 namespace gavel {
@@ -22,7 +23,7 @@ constexpr const char* kChecksums = "checksums.json";
 constexpr int kFormat = 1;
 
 Json read_json(const fs::path& path) {
-  Json json = Json::parse(read_text(path), nullptr, false);
+  Json json = Json::parse(read_json_text(path), nullptr, false);
   if (json.is_discarded()) fail("{}: not valid JSON", path.string());
   return json;
 }

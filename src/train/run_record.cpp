@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "base/file.h"
+#include "base/json_text.h"
 
 namespace gavel {
 
@@ -16,7 +17,7 @@ std::string utc_now() {
 RunRecord::RunRecord(std::filesystem::path path, nlohmann::ordered_json about)
     : path_(std::move(path)), about_(std::move(about)), started_(utc_now()) {
   if (!std::filesystem::exists(path_)) return;
-  auto before = nlohmann::ordered_json::parse(read_text(path_), nullptr, false);
+  auto before = nlohmann::ordered_json::parse(read_json_text(path_), nullptr, false);
   if (!before.is_object()) return;
   if (before.contains("started") && before["started"].is_string()) started_ = before["started"];
   if (before.contains("resumes") && before["resumes"].is_array()) resumes_ = before["resumes"];

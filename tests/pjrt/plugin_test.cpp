@@ -1,7 +1,6 @@
 #include "pjrt/plugin.h"
 
-#include <cstdlib>
-
+#include "base/scoped_variable.h"
 #include "pjrt/compile_options.h"
 #include "pjrt/ffi.h"
 #include "pjrt_test_util.h"
@@ -11,23 +10,6 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-/** Sets an environment variable for one test. */
-class ScopedVariable {
- public:
-  ScopedVariable(std::string name, const std::string& value) : name_(std::move(name)) {
-    const char* old = std::getenv(name_.c_str());
-    if (old != nullptr) old_ = old;
-    had_ = old != nullptr;
-    ::setenv(name_.c_str(), value.c_str(), 1);
-  }
-  ~ScopedVariable() { had_ ? ::setenv(name_.c_str(), old_.c_str(), 1) : ::unsetenv(name_.c_str()); }
-
- private:
-  std::string name_;
-  std::string old_;
-  bool had_ = false;
-};
 
 TEST(Plugin, LoadsOnceAndTellsItsVersion) {
   auto plugin = cpu_plugin();
@@ -49,11 +31,12 @@ TEST(Plugin, UnknownNameSuggestsTheNearest) {
 TEST(Plugin, MissingPackageListsWhatWasTriedAndHowToFetchIt) {
   ScratchFolder scratch;
   ScopedVariable cache("XDG_CACHE_HOME", scratch.path().string());
-  ScopedVariable python("PYTHONPATH", "/nowhere/a::/nowhere/b");
+  ScopedVariable python("PYTHONPATH", "/nowhere/a::.:here:/nowhere/b");
   EXPECT_THAT(error_of([] { Plugin::load("tpu"); }),
               AllOf(HasSubstr(scratch.path().string()), HasSubstr("/nowhere/a/libtpu/libtpu.so"),
                     HasSubstr("/nowhere/b/libtpu/libtpu.so"), HasSubstr("GAVEL_PJRT_TPU"),
                     HasSubstr("tools/fetch_packages.py libtpu")));
+  for (const auto& path : plugin_candidates("tpu")) EXPECT_TRUE(path.is_absolute()) << path;
 }
 
 TEST(Plugin, EnvironmentVariableComesFirst) {
