@@ -2,6 +2,8 @@
 
 #include <spdlog/sinks/stdout_color_sinks.h>
 
+#include <memory>
+
 namespace gavel {
 
 void setup_logging(bool quiet) {

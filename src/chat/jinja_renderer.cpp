@@ -341,7 +341,8 @@ CallArguments Renderer::arguments(const Node& node, std::string_view callee, con
   const Arguments& written = node.arguments;
   for (const Node* one : written.positional) out.positional.push_back(evaluate(one, scope));
   if (written.list) {
-    const std::vector<Value>& more = walk(heap_, evaluate(written.list, scope));
+    const Value list = evaluate(written.list, scope);
+    const std::vector<Value>& more = walk(heap_, list);
     heap_.claim(more.size() * sizeof(Value));
     out.positional.insert(out.positional.end(), more.begin(), more.end());
   }

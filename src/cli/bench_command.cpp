@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <memory>
+
 #include "cli/commands.h"
 #include "measure/bench.h"
 

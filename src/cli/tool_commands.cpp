@@ -1,4 +1,6 @@
 // parity and export.
+#include <fmt/ranges.h>
+
 #include "base/log.h"
 #include "cli/commands.h"
 #include "engine/device_traits.h"

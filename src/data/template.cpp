@@ -1,5 +1,7 @@
 #include "data/template.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <map>

@@ -1,5 +1,7 @@
 #include "io/model_files.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>

@@ -40,6 +40,16 @@ const dnnl::engine& cpu_engine() {
   return engine;
 }
 
+/** oneDNN 2 (Debian 12) describes an operation before the primitive, oneDNN 3 (Debian 13) at once. */
+dnnl::matmul::primitive_desc describe(const memory::desc& a, const memory::desc& b, const memory::desc& c,
+                                      const dnnl::primitive_attr& attributes) {
+#if DNNL_VERSION_MAJOR >= 3
+  return {cpu_engine(), a, b, c, attributes};
+#else
+  return {dnnl::matmul::desc(a, b, c), attributes, cpu_engine()};
+#endif
+}
+
 std::shared_ptr<const Primitive> create(const Key& key) {
   memory::desc a({key.m, key.k}, dnnl_type(key.type), memory::dims{key.a_leading, 1});
   memory::desc b({key.k, key.n}, dnnl_type(key.type), memory::dims{key.b_leading, 1});
@@ -52,7 +62,7 @@ std::shared_ptr<const Primitive> create(const Key& key) {
     attributes.set_post_ops(sum);
   }
   auto primitive = std::make_shared<Primitive>();
-  primitive->description = {dnnl::matmul::desc(a, b, c), attributes, cpu_engine()};
+  primitive->description = describe(a, b, c, attributes);
   primitive->matmul = dnnl::matmul(primitive->description);
   return primitive;
 }

@@ -1,5 +1,6 @@
 #include "measure/parity.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 

@@ -1,5 +1,7 @@
 #include "model/adapter.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>

@@ -1,6 +1,7 @@
 #include "model/peft_config.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <nlohmann/json.hpp>
 

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "plan/plan.h"
@@ -23,26 +24,57 @@ void append_data(const Plan& plan, std::string& out) {
   auto line = [&]<class... Args>(fmt::format_string<Args...> format, Args&&... args) {
     out += fmt::format(format, std::forward<Args>(args)...) + "\n";
   };
-  if (!plan.data) {
+  if (plan.data)
+    line(
+        "data                 {} rows, {:.0f} tokens on average, {:.0f} at most; {:.1f} % padding; {} steps an "
+        "epoch",
+        plan.data->rows, plan.data->mean_tokens, plan.data->longest, 100 * plan.data->padding,
+        plan.data->steps_per_epoch);
+  else
     line("data                 not given");
-    line("whole run            not given");
+  if (plan.total_steps == 0) {
+    line("whole run            not known without data or train.max_steps");
     return;
   }
-  const DataPlan& data = *plan.data;
-  line(
-      "data                 {} rows, {:.0f} tokens on average, {:.0f} at most; {:.1f} % padding; {} steps an "
-      "epoch",
-      data.rows, data.mean_tokens, data.longest, 100 * data.padding, data.steps_per_epoch);
-  if (plan.step_seconds() <= 0) {
+  const StepBounds mean = plan.mean_bounds();
+  if (mean.seconds() <= 0) {
     line("whole run            {} steps; no time: the target's figures are not known", plan.total_steps);
     return;
   }
-  // Shorter batches take less than the planned one.
-  double planned = static_cast<double>(plan.shape.sequences * plan.shape.length * plan.accumulation);
-  double share = data.tokens_per_epoch / static_cast<double>(data.steps_per_epoch) / planned;
-  double seconds = plan.step_seconds() * static_cast<double>(plan.total_steps) * share;
-  line("whole run            {} steps: at least {}, about {} at {:.0f} % of the peak", plan.total_steps,
-       duration(seconds), duration(seconds / kUsualShare), 100 * kUsualShare);
+  const double seconds = mean.seconds() * static_cast<double>(plan.total_steps);
+  line(
+      "whole run            {} steps of at least {}{}: at least {}, about {} at {:.0f} % of what {} would give; "
+      "evaluations "
+      "not counted",
+      plan.total_steps, duration(mean.seconds()),
+      std::abs(plan.mean_share() - 1) < 0.005
+          ? ""
+          : fmt::format(" (by {}; on average a step has {:.0f} % of the planned tokens)", mean.decided_by(),
+                        100 * plan.mean_share()),
+      duration(seconds), duration(seconds / kUsualShare), 100 * kUsualShare, mean.decided_by());
+}
+
+void append_time(const Plan& plan, double tokens, std::string& out) {
+  auto line = [&]<class... Args>(fmt::format_string<Args...> format, Args&&... args) {
+    out += fmt::format(format, std::forward<Args>(args)...) + "\n";
+  };
+  const StepBounds& b = plan.bounds;
+  const Target& target = plan.target;
+  if (b.seconds() <= 0) {
+    line("  time               not known: the target's peak figures are not known");
+    return;
+  }
+  line("  time               at least {}, which {} decide{}: {:.0f} tokens/s at most", duration(b.seconds()),
+       b.decided_by(), std::string_view(b.decided_by()) == "memory" ? "s" : "", tokens / b.seconds());
+  line("    matrix products  {} at {:.1f} TFLOP/s ({})", duration(b.compute),
+       target.peak_flops(plan.compute_dtype) / 1e12,
+       target.peak_flops(plan.compute_dtype) == target.f32_flops ? "float32" : "bfloat16");
+  line("    memory           {} for {} of weights and state at {:.0f} GB/s", duration(b.memory),
+       gigabytes(plan.bytes_per_step), target.bandwidth / 1e9);
+  if (target.devices > 1)
+    line("    links            {} for {} into each device at {:.0f} GB/s ({}){}", duration(b.links),
+         gigabytes(plan.received_bytes), target.link_bandwidth / 1e9, target.link_name,
+         plan.collectives ? "" : ", estimated from the sharding");
 }
 
 }  // namespace
@@ -81,14 +113,7 @@ std::string format_plan(const Plan& plan) {
   out += "\none optimizer step\n";
   line("  matrix products    {:.3e} FLOPs, {:.3e} per token ({:.3e} per token without computing layers again)",
        plan.flops_per_step, plan.flops_per_step / tokens, plan.useful_flops / tokens);
-  if (plan.step_seconds() > 0)
-    line(
-        "  time               at least {} ({} of products at {:.0f} TFLOP/s, {} of weights read at {:.0f} "
-        "GB/s): {:.0f} tokens/s at most",
-        duration(plan.step_seconds()), duration(plan.compute_seconds), plan.target.peak_flops / 1e12,
-        duration(plan.memory_seconds), plan.target.bandwidth / 1e9, tokens / plan.step_seconds());
-  else
-    line("  time               not known: the target's peak figures are not known");
+  append_time(plan, tokens, out);
   if (plan.collectives) {
     if (plan.collectives->bytes.empty()) line("  between devices    nothing");
     for (const auto& [kind, bytes] : plan.collectives->bytes)
@@ -140,18 +165,29 @@ std::string plan_json(const Plan& plan) {
   json["flops_per_step"] = plan.flops_per_step;
   json["flops_per_token"] = plan.flops_per_step / tokens;
   json["flops_per_step_without_recompute"] = plan.useful_flops;
-  if (plan.step_seconds() > 0)
-    json["least_seconds_per_step"] = {
-        {"compute", plan.compute_seconds}, {"memory", plan.memory_seconds}, {"bound", plan.step_seconds()}};
-  else
-    json["least_seconds_per_step"] = nullptr;
+  auto bounds = [](const StepBounds& of) -> nlohmann::ordered_json {
+    if (of.seconds() <= 0) return nullptr;
+    return {{"compute", of.compute},
+            {"memory", of.memory},
+            {"links", of.links},
+            {"bound", of.seconds()},
+            {"decided_by", of.decided_by()}};
+  };
+  json["least_seconds_per_step"] = bounds(plan.bounds);
+  if (plan.total_steps > 0)
+    json["whole_run"] = {{"steps", plan.total_steps},
+                         {"share_of_planned_tokens", plan.mean_share()},
+                         {"least_seconds_per_step", bounds(plan.mean_bounds())},
+                         {"least_seconds", plan.mean_bounds().seconds() * static_cast<double>(plan.total_steps)}};
   if (plan.collectives) {
     json["collectives"] = {{"source", "compiled program"},
                            {"bytes_per_device", plan.collectives->bytes},
-                           {"calls", plan.collectives->calls}};
+                           {"calls", plan.collectives->calls},
+                           {"received_bytes_per_device", plan.received_bytes}};
   } else if (plan.target.devices > 1) {
     json["collectives"] = {{"source", "estimate from the sharding"},
-                           {"bytes_per_device", {{"all-gather", plan.estimated_gather_bytes}}}};
+                           {"bytes_per_device", {{"all-gather", plan.estimated_gather_bytes}}},
+                           {"received_bytes_per_device", plan.received_bytes}};
   }
   if (plan.data)
     json["data"] = {{"rows", plan.data->rows},

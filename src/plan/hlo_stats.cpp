@@ -1,5 +1,6 @@
 #include "plan/hlo_stats.h"
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <set>
@@ -134,6 +135,7 @@ struct Instruction {
   uint64_t id = 0;
   uint64_t channel = 0;  // 0: none
   std::vector<uint64_t> operands, called;
+  std::optional<int64_t> group;  // devices of a group; none: all are one
   std::string_view backend_config;
 };
 
@@ -143,6 +145,33 @@ struct Module {
   std::map<uint64_t, Computation> computations;
   uint64_t entry = 0;
 };
+
+/** Devices of an xla.ReplicaGroup. */
+int64_t group_size(std::string_view bytes) {
+  int64_t count = 0;
+  ProtoReader reader(bytes);
+  while (auto field = reader.next())
+    if (field->number == 1) count += static_cast<int64_t>(integers(*field).size());
+  return count;
+}
+
+/** Devices of the groups of an xla.CollectiveDeviceListProto. In a form that is not known here, the fewest that exchange
+ * anything: what is counted is a lower bound. */
+std::optional<int64_t> listed_group_size(std::string_view bytes) {
+  std::optional<int64_t> size;
+  ProtoReader reader(bytes);
+  while (auto field = reader.next()) {
+    if (field->wire != 2) continue;
+    size = size.value_or(2);
+    if (field->number == 1) size = group_size(field->bytes);
+    if (field->number == 2) {  // an IotaReplicaGroupListProto
+      ProtoReader iota(field->bytes);
+      while (auto part = iota.next())
+        if (part->number == 2 && part->wire == 0) size = static_cast<int64_t>(part->integer);
+    }
+  }
+  return size;
+}
 
 Instruction parse_instruction(std::string_view bytes) {
   Instruction instruction;
@@ -168,6 +197,13 @@ Instruction parse_instruction(std::string_view bytes) {
         break;
       case 43:
         instruction.backend_config = field->bytes;
+        break;
+      case 49:
+        if (field->wire == 2) instruction.group = group_size(field->bytes);
+        break;
+      case 87:
+        if (field->wire == 2)
+          if (auto size = listed_group_size(field->bytes)) instruction.group = size;
         break;
       default:
         break;
@@ -206,7 +242,8 @@ std::optional<int64_t> trip_count(std::string_view config) {
 
 class Counter {
  public:
-  Counter(const Module& module, int64_t unknown_trips) : module_(module), unknown_trips_(unknown_trips) {}
+  Counter(const Module& module, int64_t unknown_trips, int64_t devices)
+      : module_(module), unknown_trips_(unknown_trips), devices_(devices) {}
 
   /** `loop` stands for one run of the innermost loop's body. */
   void visit(uint64_t id, int64_t times, int loop = 0, int depth = 0) {
@@ -241,29 +278,41 @@ class Counter {
       if (instruction.opcode != kind && !starts) continue;
       // A compiler that spreads a transfer over several fused computations repeats it in each, with its channel.
       if (instruction.channel != 0 && !seen_.emplace(loop, instruction.channel).second) continue;
-      double bytes = instruction.shape.total();
+      double result_bytes = instruction.shape.total(), operand_bytes = 0;
+      for (uint64_t operand : instruction.operands)
+        if (auto at = by_id.find(operand); at != by_id.end()) operand_bytes += at->second->shape.total();
       // A start gives its operands too: (operands, results, …).
-      if (starts && kind != "all-reduce" && instruction.shape.parts.size() > 1)
-        bytes = instruction.shape.parts[1].total();
-      if (kind == "reduce-scatter") {
-        bytes = 0;
-        for (uint64_t operand : instruction.operands)
-          if (auto at = by_id.find(operand); at != by_id.end()) bytes += at->second->shape.total();
+      if (starts && kind != "all-reduce" && instruction.shape.parts.size() > 1) {
+        operand_bytes = instruction.shape.parts[0].total();
+        result_bytes = instruction.shape.parts[1].total();
       }
-      result.bytes[std::string(kind)] += static_cast<double>(times) * bytes;
+      const double runs = static_cast<double>(times);
+      result.bytes[std::string(kind)] += runs * (kind == "reduce-scatter" ? operand_bytes : result_bytes);
       result.calls[std::string(kind)] += times;
+      result.received[std::string(kind)] +=
+          runs * received(kind, operand_bytes, result_bytes, instruction.group.value_or(devices_));
     }
   }
 
+  static double received(std::string_view kind, double operands, double results, int64_t group) {
+    if (group <= 1) return 0;
+    const double others = static_cast<double>(group - 1) / static_cast<double>(group);
+    if (kind == "all-gather") return std::max(0.0, operands > 0 ? results - operands : results * others);
+    if (kind == "reduce-scatter") return operands * others;
+    if (kind == "all-reduce") return 2 * results * others;
+    if (kind == "collective-permute" || kind == "collective-broadcast") return results;
+    return results * others;
+  }
+
   const Module& module_;
-  int64_t unknown_trips_;
+  int64_t unknown_trips_, devices_;
   int loops_ = 0;
   std::set<std::pair<int, uint64_t>> seen_;  // loop and channel
 };
 
 }  // namespace
 
-Collectives count_collectives(std::string_view proto, int64_t unknown_trips) {
+Collectives count_collectives(std::string_view proto, int64_t unknown_trips, int64_t devices) {
   Module module = parse_module(proto);
   if (module.computations.empty()) {
     // HloProto and HloModuleProtoWithConfig hold the module in field 1.
@@ -273,7 +322,7 @@ Collectives count_collectives(std::string_view proto, int64_t unknown_trips) {
   }
   if (module.computations.empty()) fail("optimised program: no computation in it");
   if (!module.computations.contains(module.entry)) module.entry = module.computations.rbegin()->first;
-  Counter counter(module, unknown_trips);
+  Counter counter(module, unknown_trips, devices);
   counter.visit(module.entry, 1);
   return counter.result;
 }

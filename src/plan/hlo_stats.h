@@ -13,12 +13,16 @@ struct Collectives {
    * they run. */
   std::map<std::string, double> bytes;
   std::map<std::string, int64_t> calls;
+  /** Per kind: bytes that each device takes in from others at the least. Of a gather these are the result without the
+   * device's own part; an all-reduce without help from a switch costs a scattered sum and a gather. */
+  std::map<std::string, double> received;
   /** Loops whose number of runs the program does not state; each was counted as `unknown_trips` runs. */
   int64_t unknown_loops = 0;
 };
 
 /** Reads an xla.HloModuleProto, or an HloProto or HloModuleProtoWithConfig around one, as plugins give it for
- * the optimised program. Throws Error when the bytes are none of these. */
-Collectives count_collectives(std::string_view proto, int64_t unknown_trips);
+ * the optimised program. `devices` is what a collective without groups runs over. Throws Error when the bytes are none of
+ * these. */
+Collectives count_collectives(std::string_view proto, int64_t unknown_trips, int64_t devices);
 
 }  // namespace gavel

@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "io/model_path.h"
 #include "pjrt/topology.h"
+#include "plan/ticker.h"
 #include "setup/data_files.h"
 #include "setup/open_device.h"
 #include "setup/open_model.h"
@@ -47,7 +48,8 @@ ModelConfig plan_config(const Recipe& recipe, std::string& model, std::vector<st
  */
 class Compiler {
  public:
-  explicit Compiler(const Target& target) : target_(target) {
+  Compiler(const Target& target, Say say, double say_every_seconds)
+      : target_(target), say_(std::move(say)), say_every_seconds_(say_every_seconds) {
     prepare_environment(target);
     if (target.plugin == "cpu") {
       client_ = make_client("cpu", target.devices);
@@ -65,6 +67,7 @@ class Compiler {
   /** Calls read(program) once it is compiled. Throws PjrtError when the compiler refuses. */
   template <class Read>
   void compile(const ProgramText& text, Read read) const {
+    const Ticker ticker(say_, fmt::format("compiling for {}", target_.name), say_every_seconds_);
     pjrt::CompileOptions options;
     options.num_partitions = target_.devices;
     if (client_) {
@@ -79,6 +82,8 @@ class Compiler {
 
  private:
   Target target_;
+  Say say_;
+  double say_every_seconds_;
   std::shared_ptr<pjrt::Client> client_;
   std::optional<pjrt::Topology> topology_;
 };
@@ -145,8 +150,9 @@ void compile_step(const Compiler& compiler, const StepOptions& step, const Batch
       plan.compiled = true;
       plan.fits = bytes.total <= bytes.capacity;
       if (auto optimized = program.optimized(); optimized && optimized->format.starts_with("hlo")) {
-        plan.collectives = count_collectives(optimized->code, step.model.spec.num_hidden_layers);
+        plan.collectives = count_collectives(optimized->code, step.model.spec.num_hidden_layers, plan.target.devices);
         for (auto& [kind, count] : plan.collectives->bytes) count *= static_cast<double>(accumulation);
+        for (auto& [kind, count] : plan.collectives->received) count *= static_cast<double>(accumulation);
         for (auto& [kind, count] : plan.collectives->calls) count *= accumulation;
       }
     });
@@ -174,9 +180,25 @@ void bound_time(const StepOptions& step, Plan& plan) {
   double passes = plan.scan ? 3 : 2;
   double gathered = layers / static_cast<double>(model.placement.mesh().mp);
   plan.bytes_per_step = repeats * passes * gathered + 4 * plan.per_device.optimizer;
-  if (plan.target.peak_flops > 0) plan.compute_seconds = plan.flops_per_step / devices / plan.target.peak_flops;
-  if (plan.target.bandwidth > 0) plan.memory_seconds = plan.bytes_per_step / plan.target.bandwidth;
-  if (model.placement.mesh().fsdp > 1) plan.estimated_gather_bytes = repeats * passes * gathered;
+  const Target& target = plan.target;
+  plan.compute_dtype = model.compute_dtype;
+  const double fsdp = static_cast<double>(model.placement.mesh().fsdp);
+  if (fsdp > 1) plan.estimated_gather_bytes = repeats * passes * gathered;
+  if (plan.collectives) {
+    plan.received_bytes = 0;
+    for (const auto& [kind, bytes] : plan.collectives->received)
+      plan.received_bytes +=
+          kind == "all-reduce" && target.sums_in_switch ? std::min(bytes, plan.collectives->bytes.at(kind)) : bytes;
+  } else {
+    plan.received_bytes = plan.estimated_gather_bytes * (1 - 1 / fsdp);
+  }
+  if (const double peak = target.peak_flops(model.compute_dtype); peak > 0)
+    plan.bounds.compute = plan.flops_per_step / devices / peak;
+  if (target.bandwidth > 0) plan.bounds.memory = plan.bytes_per_step / target.bandwidth;
+  if (target.link_bandwidth > 0) plan.bounds.links = plan.received_bytes / target.link_bandwidth;
+  if (model.compute_dtype == DType::kBF16 && target.bf16_flops == 0 && target.f32_flops > 0)
+    plan.notes.push_back(
+        fmt::format("{} has no bfloat16 products: the time is that of float32 ones", target.device_name));
 }
 
 std::optional<DataPlan> plan_data(const Recipe& recipe, const ModelConfig& config, const DeviceTraits& device,
@@ -211,20 +233,21 @@ std::optional<DataPlan> plan_data(const Recipe& recipe, const ModelConfig& confi
   }
 }
 
-/** Rows filled up to what the mesh shares a batch out over. */
-BatchShape micro_batch(const Recipe& recipe, const Mesh& mesh, int64_t rows) {
-  int64_t parts = mesh.batch_parts(), sequences = (rows + parts - 1) / parts * parts;
-  int64_t length = recipe.data.max_length;
-  return {sequences, length, sequences};
+/** Rows filled up to what the mesh shares a batch out over, each with the task's texts. */
+BatchShape micro_batch(const Recipe& recipe, const StepOptions& step, const Mesh& mesh, int64_t rows) {
+  const int64_t parts = mesh.batch_parts(), filled = (rows + parts - 1) / parts * parts;
+  return {filled * step.task->texts_per_row(), recipe.data.max_length, filled};
 }
 
 /** Tries what is easily changed, most harmless first, until something fits. */
-void find_remedies(const Recipe& recipe, const DecoderSpec& spec, const Compiler& compiler, Plan& plan) {
+void find_remedies(const Recipe& recipe, const DecoderSpec& spec, const Compiler& compiler, const Say& say,
+                   Plan& plan) {
   auto attempt = [&](const std::string& text, const Recipe& changed, const Mesh& mesh, int64_t rows,
                      int64_t accumulation) {
+    say(fmt::format("it does not fit; trying {}", text));
     Plan other = plan;
     StepOptions step = plan_options(changed, spec, mesh, compiler);
-    compile_step(compiler, step, micro_batch(changed, mesh, rows), accumulation, other);
+    compile_step(compiler, step, micro_batch(changed, step, mesh, rows), accumulation, other);
     if (other.fits)
       plan.remedies.push_back(fmt::format("{}: {:.2f} GB per device, which fits", text, other.per_device.total / 1e9));
     return other.fits;
@@ -265,7 +288,25 @@ void find_remedies(const Recipe& recipe, const DecoderSpec& spec, const Compiler
 
 }  // namespace
 
+const char* StepBounds::decided_by() const {
+  if (links > compute && links > memory) return "links";
+  return memory > compute ? "memory" : "matrix products";
+}
+
+double Plan::mean_share() const {
+  const double planned = static_cast<double>(shape.sequences * shape.length * accumulation);
+  if (!data || data->steps_per_epoch == 0 || planned <= 0) return 1;
+  return data->tokens_per_epoch / static_cast<double>(data->steps_per_epoch) / planned;
+}
+
+StepBounds Plan::mean_bounds() const {
+  StepBounds mean = bounds;
+  mean.compute *= mean_share();
+  return mean;
+}
+
 Plan make_plan(const Recipe& recipe, const PlanOptions& options) {
+  const Say say = options.say ? options.say : [](const std::string& text) { spdlog::info("plan: {}", text); };
   Plan plan;
   int64_t cpu_devices = 1;
   for (int64_t size : {recipe.mesh.dp, recipe.mesh.fsdp, recipe.mesh.mp})
@@ -274,26 +315,29 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options) {
   plan.mesh = resolve_mesh({recipe.mesh.dp, recipe.mesh.fsdp, recipe.mesh.mp}, plan.target.devices);
   ModelConfig config = plan_config(recipe, plan.model, plan.notes);
   const DecoderSpec spec = decoder_spec(config);
-  Compiler compiler(plan.target);
+  say(fmt::format("{} on {}: {} x {}", plan.model, plan.target.name, plan.target.devices, plan.target.device_name));
+  Compiler compiler(plan.target, say, options.say_every_seconds);
   StepOptions step = plan_options(recipe, spec, plan.mesh, compiler);
   for (std::string& note : placement_notes(step.model)) plan.notes.push_back(std::move(note));
-  BatchShape shape = micro_batch(recipe, plan.mesh, recipe.train.batch_size);
-  if (shape.sequences != recipe.train.batch_size)
+  BatchShape shape = micro_batch(recipe, step, plan.mesh, recipe.train.batch_size);
+  if (shape.rows != recipe.train.batch_size)
     plan.notes.push_back(
         fmt::format("batches of {} are filled up to {} with rows of weight zero, for {} parts of the mesh",
-                    recipe.train.batch_size, shape.sequences, plan.mesh.batch_parts()));
+                    recipe.train.batch_size, shape.rows, plan.mesh.batch_parts()));
   for (const FrozenParameter& p : frozen_parameters(step.model)) plan.parameters += num_elements(p.shape);
   for (const TrainableParameter& p : trainable_layout(step.model).parameters)
     (p.held ? plan.parameters : plan.trained) += movable_elements(p, step.model.lora);
   plan.parameters += plan.trained;
 
+  say(fmt::format("compiling a step of {} x {} tokens, which can take minutes", shape.sequences, shape.length));
   compile_step(compiler, step, shape, recipe.train.gradient_accumulation, plan);
   StepOptions kept = step;
   kept.model.form = LayerForm::kUnrolled;
   plan.useful_flops = train_step_program(kept, shape).flops * static_cast<double>(plan.accumulation);
   bound_time(step, plan);
-  if (!plan.fits && options.remedies) find_remedies(recipe, spec, compiler, plan);
+  if (!plan.fits && options.remedies) find_remedies(recipe, spec, compiler, say, plan);
 
+  if (train_files_exist(recipe)) say(fmt::format("reading {}", recipe.data.train.text()));
   plan.data = plan_data(recipe, config, compiler.traits(), plan.mesh, plan.notes);
   if (recipe.train.max_steps)
     plan.total_steps = *recipe.train.max_steps;

@@ -1,5 +1,7 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,6 +30,15 @@ struct DataPlan {
   double tokens_per_epoch = 0;  // padding included
 };
 
+/** Least seconds of a step by each of three limits, which a perfect program meets at the same time; 0: the target's speed is
+ * not known. */
+struct StepBounds {
+  double compute = 0, memory = 0, links = 0;
+  double seconds() const { return std::max({compute, memory, links}); }
+  /** "matrix products", "memory" or "links": the one that decides. */
+  const char* decided_by() const;
+};
+
 /** What a run of a recipe needs on a target. */
 struct Plan {
   Target target;
@@ -49,19 +60,29 @@ struct Plan {
   double flops_per_step = 0;  // matrix products of all devices, with those of layers computed again for the gradient
   double useful_flops = 0;    // the same without computing layers again
   double bytes_per_step = 0;  // least traffic between one device and its memory
-  double compute_seconds = 0,
-         memory_seconds = 0;  // each a lower bound of an optimizer step; 0: the target's speed is not known
+  DType compute_dtype = DType::kF32;
   std::optional<Collectives> collectives;  // of an optimizer step, by the compiled program
   double estimated_gather_bytes = 0;       // by the sharding, where the plugin does not give the program
+  double received_bytes = 0;               // least that a device takes in from others in an optimizer step
+  StepBounds bounds;                       // of an optimizer step as planned
 
   std::optional<DataPlan> data;
   int64_t total_steps = 0;  // 0: not known
-  double step_seconds() const { return std::max(compute_seconds, memory_seconds); }
+
+  /** The planned step's tokens that a step of the data has on average; 1 where the data is not known. */
+  double mean_share() const;
+  /** An average step of the run: fewer tokens cost fewer products, while weights are read and gathered all the same. */
+  StepBounds mean_bounds() const;
 };
+
+/** What happens in a long plan, said while it happens. */
+using Say = std::function<void(const std::string&)>;
 
 struct PlanOptions {
   std::string target;
   bool remedies = true;  // compile again with smaller settings when it does not fit
+  Say say;               // empty: the log
+  double say_every_seconds = 10;
 };
 
 /** Compiles the recipe's training step for the target: no device, weights or data need be there. model.path

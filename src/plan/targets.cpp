@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <map>
 
+#include "plan/gpus.h"
+
 namespace gavel {
 
 namespace {
@@ -15,12 +17,16 @@ constexpr double kGiB = 1024.0 * 1024 * 1024;
 struct TpuGeneration {
   std::string name;
   std::string device;
-  int64_t cores_per_chip;                        // by which the target's number counts; 1: it counts chips
-  int64_t devices_per_chip;                      // PJRT devices
-  double capacity_bytes, peak_flops, bandwidth;  // of a device
-  std::map<int64_t, std::string> shapes;         // chips → how they are wired
+  int64_t cores_per_chip;                  // by which the target's number counts; 1: it counts chips
+  int64_t devices_per_chip;                // PJRT devices
+  double capacity_bytes, bf16, bandwidth;  // of a device
+  double link;                             // bytes per second that one link brings a chip
+  std::map<int64_t, std::string> shapes;   // chips → how they are wired
 };
 
+// Sources: Google's "Cloud TPU" pages of each version (peak, memory and its bandwidth, interconnect of a chip: 1600 Gbps over
+// 4 ports of v5e, 3584 Gbps over 4 of v6e, 2400 and 4800 Gbps over 6 of v4 and v5p); for v3 Jouppi et al., "A domain-specific
+// supercomputer for training deep neural networks" (4 links of 656 Gbit/s).
 const std::vector<TpuGeneration>& generations() {
   static const std::map<int64_t, std::string> flat = {{1, "1x1"},  {4, "2x2"},  {8, "2x4"},    {16, "4x4"},
                                                       {32, "4x8"}, {64, "8x8"}, {128, "8x16"}, {256, "16x16"}};
@@ -28,56 +34,37 @@ const std::vector<TpuGeneration>& generations() {
                                                       {64, "4x4x4"}, {128, "4x4x8"}, {256, "4x8x8"}, {512, "8x8x8"}};
   static const std::map<int64_t, std::string> v3 = {{4, "2x2"}, {16, "4x4"}, {64, "8x8"}, {256, "16x16"}};
   static const std::vector<TpuGeneration> all = {
-      {"v3", "TPU v3 core", 2, 2, 16 * kGiB, 61.5e12, 450e9, v3},
-      {"v4", "TPU v4 chip", 2, 1, 32 * kGiB, 275e12, 1228e9, cube},
-      {"v5e", "TPU v5e chip", 1, 1, 16 * kGiB, 197e12, 819e9, flat},
-      {"v5p", "TPU v5p chip", 2, 1, 95 * kGiB, 459e12, 2765e9, cube},
-      {"v6e", "TPU v6e chip", 1, 1, 32 * kGiB, 918e12, 1640e9, flat},
+      {"v3", "TPU v3 core", 2, 2, 16 * kGiB, 61.5e12, 450e9, 82e9, v3},
+      {"v4", "TPU v4 chip", 2, 1, 32 * kGiB, 275e12, 1228e9, 50e9, cube},
+      {"v5e", "TPU v5e chip", 1, 1, 16 * kGiB, 197e12, 819e9, 50e9, flat},
+      {"v5p", "TPU v5p chip", 2, 1, 95 * kGiB, 459e12, 2765e9, 100e9, cube},
+      {"v6e", "TPU v6e chip", 1, 1, 32 * kGiB, 918e12, 1640e9, 112e9, flat},
   };
   return all;
 }
 
-/** What XLA's compiler asks of an H100 SXM (xla.GpuTargetConfigProto); sizes from NVIDIA's H100 datasheet and
- * the CUDA programming guide's table for compute capability 9.0. */
-constexpr const char* kH100 = R"(gpu_device_info {
-  name: "NVIDIA H100 80GB HBM3"
-  device_vendor: "NVIDIA Corporation"
-  cuda_compute_capability { major: 9 minor: 0 feature_extension: ACCELERATED_FEATURES }
-  core_count: 132
-  fpus_per_core: 128
-  clock_rate_ghz: 1.98
-  memory_bandwidth: 3350000000000
-  device_memory_size: 84942979072
-  l2_cache_size: 52428800
-  threads_per_warp: 32
-  threads_per_block_limit: 1024
-  threads_per_core_limit: 2048
-  thread_dim_limit_x: 1024
-  thread_dim_limit_y: 1024
-  thread_dim_limit_z: 64
-  block_dim_limit_x: 2147483647
-  block_dim_limit_y: 65535
-  block_dim_limit_z: 65535
-  shared_memory_per_block: 49152
-  shared_memory_per_block_optin: 232448
-  shared_memory_per_core: 233472
-  registers_per_core_limit: 65536
-  registers_per_block_limit: 65536
-  device_address_bits: 64
-  driver_version: "13.0.0"
-  runtime_version: "13.0.0"
-  compile_time_toolkit_version: "13.0.0"
+/** Links of the chip that has the fewest, at a corner of the slice. An axis closes to a ring, with two links for every chip,
+ * where it is 16 long (v5e, v6e) or the slice is made of whole cubes of 4 x 4 x 4 (v4, v5p). A v3 chip is given its four:
+ * how its slices are closed is not published. */
+int64_t fewest_links(const TpuGeneration& tpu, const std::string& shape) {
+  if (tpu.name == "v3") return 4;
+  std::vector<int64_t> axes;
+  for (size_t at = 0; at < shape.size();
+       at = shape.find('x', at) == std::string::npos ? shape.size() : shape.find('x', at) + 1)
+    axes.push_back(std::stoll(shape.substr(at)));
+  bool cubes = axes.size() == 3;
+  for (int64_t axis : axes) cubes = cubes && axis % 4 == 0;
+  int64_t links = 0;
+  for (int64_t axis : axes) links += axis == 1 ? 0 : cubes || axis == 16 ? 2 : 1;
+  return links;
 }
-platform_name: "CUDA"
-dnn_version_info { major: 9 minor: 10 patch: 0 }
-device_description_str: "NVIDIA H100 80GB HBM3"
-)";
 
 }  // namespace
 
 std::vector<std::string> target_names() {
   std::vector<std::string> names = {"cpu"};
-  for (int64_t count : {1, 2, 4, 8}) names.push_back(fmt::format("h100x{}", count));
+  for (const Gpu& gpu : gpus())
+    for (int64_t count : {1, 2, 4, 8}) names.push_back(fmt::format("{}x{}", gpu.name, count));
   for (const TpuGeneration& tpu : generations())
     for (const auto& [chips, shape] : tpu.shapes)
       names.push_back(fmt::format("tpu-{}-{}", tpu.name, chips * tpu.cores_per_chip));
@@ -96,18 +83,25 @@ Target find_target(const std::string& name, int64_t cpu_devices) {
     target.device_name = cpu_devices == 1 ? "this machine" : "virtual device of this machine";
     return target;
   }
-  for (int64_t count : {1, 2, 4, 8}) {
-    if (name != fmt::format("h100x{}", count)) continue;
-    target.plugin = "cuda";
-    target.topology = fmt::format("1x1x{}", count);
-    target.options = {{"target_config", std::string(kH100)}, {"topology", target.topology}};
-    target.devices = count;
-    target.device_name = "NVIDIA H100 80GB";
-    target.capacity_bytes = 84942979072.0;
-    target.peak_flops = 989e12;
-    target.bandwidth = 3350e9;
-    return target;
-  }
+  for (const Gpu& gpu : gpus())
+    for (int64_t count : {1, 2, 4, 8}) {
+      const std::string full = fmt::format("{}x{}", gpu.name, count);
+      if (name != full && !(count == 1 && name == gpu.name)) continue;
+      target.name = full;
+      target.plugin = "cuda";
+      target.topology = fmt::format("1x1x{}", count);
+      target.options = {{"target_config", xla_description(gpu)}, {"topology", target.topology}};
+      target.devices = count;
+      target.device_name = gpu.device_name;
+      target.capacity_bytes = gpu.capacity_bytes;
+      target.bf16_flops = gpu.bf16;
+      target.f32_flops = gpu.f32;
+      target.bandwidth = gpu.bandwidth;
+      target.link_bandwidth = count > 1 ? gpu.link : 0;
+      target.link_name = gpu.link_name;
+      target.sums_in_switch = gpu.sums_in_switch;
+      return target;
+    }
   for (const TpuGeneration& tpu : generations())
     for (const auto& [chips, shape] : tpu.shapes) {
       if (name != fmt::format("tpu-{}-{}", tpu.name, chips * tpu.cores_per_chip)) continue;
@@ -118,8 +112,12 @@ Target find_target(const std::string& name, int64_t cpu_devices) {
       target.devices = chips * tpu.devices_per_chip;
       target.device_name = tpu.device;
       target.capacity_bytes = tpu.capacity_bytes;
-      target.peak_flops = tpu.peak_flops;
+      target.bf16_flops = tpu.bf16;
+      target.f32_flops = tpu.bf16 / 6;  // at the highest precision, which Gavel asks for, six bfloat16 products are one
       target.bandwidth = tpu.bandwidth;
+      const int64_t links = fewest_links(tpu, shape);
+      target.link_bandwidth = static_cast<double>(links) * tpu.link;
+      target.link_name = fmt::format("{} link{} of {:.0f} GB/s", links, links == 1 ? "" : "s", tpu.link / 1e9);
       return target;
     }
   fail("--target {}: not known{}; known are {}", name, did_you_mean(name, target_names()),

@@ -3,12 +3,13 @@
 #include <string>
 #include <vector>
 
+#include "base/dtype.h"
 #include "pjrt/plugin.h"
 
 namespace gavel {
 
 /** Hardware that a program can be compiled for without having it. A device is what PJRT calls one: a core of a TPU v3,
- * a chip of a later TPU, a GPU. Figures are the makers' own, for dense bfloat16. */
+ * a chip of a later TPU, a GPU. Figures are the makers' own, for dense products; 0: not known. */
 struct Target {
   std::string name;       // "tpu-v3-8"
   std::string plugin;     // "tpu", "cuda" or "cpu"
@@ -17,12 +18,19 @@ struct Target {
   int64_t devices = 1;
   std::string device_name;    // "TPU v3 core"
   double capacity_bytes = 0;  // memory of a device
-  double peak_flops = 0;      // per second and device; 0: not known
-  double bandwidth = 0;       // bytes per second between a device and its memory; 0: not known
+  double bf16_flops = 0;      // products a second and device; 0 beside a known f32_flops: not in the hardware
+  double f32_flops = 0;
+  double bandwidth = 0;       // bytes per second between a device and its memory
+  double link_bandwidth = 0;  // bytes per second that the device with the fewest links takes in from others
+  std::string link_name;      // "2 links of 50 GB/s"
+  bool sums_in_switch = false;
+
+  /** Products a second of a program that computes in `type`: what has no bfloat16 computes them in float32. */
+  double peak_flops(DType type) const { return type == DType::kBF16 && bf16_flops > 0 ? bf16_flops : f32_flops; }
 };
 
-/** "tpu-v3-8", "tpu-v5e-64", "h100x8", "cpu", … As in Google's names, the number counts cores for TPU v3, v4 and v5p,
- * and chips for v5e and v6e. `cpu_devices`: virtual devices of the target "cpu". Throws Error with the names that are
+/** "tpu-v3-8", "tpu-v5e-64", "h100x8", "l4" (one of them), "cpu", … As in Google's names, the number counts cores for TPU
+ * v3, v4 and v5p, and chips for v5e and v6e. `cpu_devices`: virtual devices of the target "cpu". Throws Error with the names that are
  * known. */
 Target find_target(const std::string& name, int64_t cpu_devices = 1);
 std::vector<std::string> target_names();

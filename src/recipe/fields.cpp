@@ -1,5 +1,7 @@
 #include "recipe/fields.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <type_traits>
 

@@ -1,5 +1,7 @@
 #include "serve/batch_queue.h"
 
+#include <exception>
+
 namespace gavel {
 
 BatchQueue::BatchQueue(JudgeFunction judge, BatchQueueOptions options)

@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstring>
+#include <exception>
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"

@@ -1,5 +1,7 @@
 #include "setup/initial_head.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cctype>
 

@@ -1,5 +1,7 @@
 #include "setup/open_model.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 

@@ -11,7 +11,7 @@ namespace gavel {
 namespace {
 
 template <class Get>
-const Family& find_family(std::string_view wanted, const std::string& name, std::string_view key, Get get) {
+const Family& find_family(std::string_view wanted, std::string_view name, std::string_view key, Get get) {
   std::string known;
   for (const Family& family : families()) {
     if (get(family).empty()) continue;
@@ -32,11 +32,11 @@ const std::vector<Family>& families() {
   return all;
 }
 
-const Family& family_of(std::string_view model_type, const std::string& name) {
+const Family& family_of(std::string_view model_type, std::string_view name) {
   return find_family(model_type, name, "model_type", [](const Family& family) { return family.model_type; });
 }
 
-const Family& family_of_gguf(std::string_view gguf_architecture, const std::string& name) {
+const Family& family_of_gguf(std::string_view gguf_architecture, std::string_view name) {
   return find_family(gguf_architecture, name, "general.architecture",
                      [](const Family& family) { return family.gguf_architecture; });
 }

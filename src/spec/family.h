@@ -34,8 +34,8 @@ struct Family {
 const std::vector<Family>& families();
 /** The family of a model_type or of a GGUF file's architecture. Throws Error that lists the known ones; `name` stands
  * for the file in it. */
-const Family& family_of(std::string_view model_type, const std::string& name);
-const Family& family_of_gguf(std::string_view gguf_architecture, const std::string& name);
+const Family& family_of(std::string_view model_type, std::string_view name);
+const Family& family_of_gguf(std::string_view gguf_architecture, std::string_view name);
 
 /** The key layer_types; empty when it is not there. */
 std::vector<LayerType> listed_layer_types(const ConfigKeys& keys, int64_t num_hidden_layers);

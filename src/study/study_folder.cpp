@@ -1,6 +1,7 @@
 #include "study/study_folder.h"
 
 #include <fcntl.h>
+#include <fmt/ranges.h>
 #include <sys/file.h>
 #include <unistd.h>
 

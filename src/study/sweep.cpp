@@ -1,5 +1,7 @@
 #include "study/sweep.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>

@@ -1,5 +1,7 @@
 #include "study/sweep_grid.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <set>
 

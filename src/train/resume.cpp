@@ -1,5 +1,7 @@
 #include "train/resume.h"
 
+#include <fmt/ranges.h>
+
 #include "base/error.h"
 #include "report/metrics.h"
 #include "report/tensorboard.h"

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <httplib.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <sstream>

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <algorithm>
+
 #include "base/random.h"
 #include "data/dataset.h"
 #include "data/test_support.h"

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <functional>
+#include <limits>
 
 #include "emit/plugin_runner.h"
 #include "graph/scan.h"

@@ -1,4 +1,5 @@
 // Folders as other programs leave them: each opens as transformers would open it, or is refused in a line that says why.
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include "io/expect_error.h"

@@ -1,5 +1,7 @@
 #include "pjrt/compile_cache.h"
 
+#include <chrono>
+
 #include "pjrt_test_util.h"
 
 namespace gavel::pjrt {

@@ -73,14 +73,38 @@ std::string module_text() {
 
 TEST(HloStats, CountsEachKindAndLoopsAsOftenAsTheyRun) {
   for (const std::string& proto : {module_text(), text(1, module_text()) + text(2, "config")}) {
-    Collectives found = count_collectives(proto, 5);
+    Collectives found = count_collectives(proto, 5, 8);
     EXPECT_EQ(found.bytes.at("all-gather"), 32 * 64 + 64);
     EXPECT_EQ(found.calls.at("all-gather"), 33);
     EXPECT_EQ(found.bytes.at("all-reduce"), 32 * 40);
     EXPECT_EQ(found.bytes.at("reduce-scatter"), 128);
     EXPECT_EQ(found.bytes.at("collective-permute"), 5 * 12);
     EXPECT_EQ(found.unknown_loops, 1);
+    // Seven of eight parts come from others; a sum is scattered and gathered.
+    EXPECT_EQ(found.received.at("all-gather"), 32 * 56 + 56);
+    EXPECT_EQ(found.received.at("all-reduce"), 32 * 2 * 35);
+    EXPECT_EQ(found.received.at("reduce-scatter"), 112);
+    EXPECT_EQ(found.received.at("collective-permute"), 5 * 12);
   }
+}
+
+TEST(HloStats, WhatADeviceTakesInDependsOnItsGroup) {
+  auto received = [](const std::string& of, const std::string& kind, int64_t devices = 8) {
+    std::string entry = computation(1, {instruction("parameter", array(kF32, {4}), 11), of});
+    return count_collectives(text(1, "module") + text(3, entry) + number(6, 1), 1, devices).received.at(kind);
+  };
+  const std::string sum = instruction("all-reduce", array(kF32, {10}), 12, {11});
+  EXPECT_EQ(received(sum, "all-reduce"), 2 * 40 * 7 / 8.0);
+  EXPECT_EQ(received(sum, "all-reduce", 1), 0);
+  // Four groups of two: a list of groups, the same in the newer field, and as an iota. A newer form counts as two.
+  const std::string pair = text(1, varint(0) + varint(1));
+  EXPECT_EQ(received(sum + text(49, pair) + text(49, pair), "all-reduce"), 40);
+  EXPECT_EQ(received(sum + text(87, text(1, pair)), "all-reduce"), 40);
+  EXPECT_EQ(received(sum + text(87, text(2, number(1, 2) + number(2, 4))), "all-reduce"), 2 * 40 * 3 / 4.0);
+  EXPECT_EQ(received(sum + text(87, text(3, "?")), "all-reduce"), 40);
+  // A gather's own part is known from its operand, whatever the groups are.
+  EXPECT_EQ(received(instruction("all-gather", array(kF32, {8}), 12, {11}), "all-gather"), 16);
+  EXPECT_EQ(received(instruction("all-to-all", array(kF32, {4}), 12, {11}) + text(49, pair), "all-to-all"), 8);
 }
 
 std::string on_channel(const std::string& instruction, uint64_t channel) {
@@ -105,20 +129,20 @@ TEST(HloStats, ATransferInSeveralFusionsIsOne) {
       1, {instruction("while", tuple({}), 11, {}, {2}, trips), instruction("while", tuple({}), 12, {}, {3}, trips)});
   std::string module = text(1, "module");
   for (const std::string& part : {fused, again, beside, body, second, entry}) module += text(3, part);
-  Collectives found = count_collectives(module + number(6, 1), 1);
+  Collectives found = count_collectives(module + number(6, 1), 1, 8);
   EXPECT_EQ(found.calls.at("all-gather"), 10 * 2 + 10 * 3);
   EXPECT_EQ(found.bytes.at("all-gather"), 10 * (64 + 64) + 10 * (64 + 4 + 4));
 }
 
 TEST(HloStats, WhatIsNoProgramIsRefused) {
-  EXPECT_THROW(count_collectives("", 1), Error);
-  EXPECT_THROW(count_collectives("\xff\xff\xff", 1), Error);
-  EXPECT_THROW(count_collectives(text(1, "name"), 1), Error);
+  EXPECT_THROW(count_collectives("", 1, 1), Error);
+  EXPECT_THROW(count_collectives("\xff\xff\xff", 1, 1), Error);
+  EXPECT_THROW(count_collectives(text(1, "name"), 1, 1), Error);
   std::string whole = module_text();
   for (size_t size = 0; size < whole.size(); ++size) {
     // Cut anywhere: an error or fewer counts, never a crash.
     try {
-      count_collectives(whole.substr(0, size), 1);
+      count_collectives(whole.substr(0, size), 1, 8);
     } catch (const Error&) {
     }
   }

@@ -1,6 +1,7 @@
 // Models of characters against the method's definition.
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <map>
 #include <set>
 

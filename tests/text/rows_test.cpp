@@ -1,6 +1,9 @@
 // Rows of tokens: template, truncation and padding as tokenizer.json states them.
 #include <gmock/gmock.h>
 
+#include <filesystem>
+#include <sstream>
+
 #include "base/error.h"
 #include "text_test_util.h"
 
