@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <span>
 
 #include "base/error.h"
 #include "base/parallel.h"
@@ -18,8 +19,12 @@ namespace {
 constexpr uint64_t kOrderStream = 0x6f72646572;  // "order"
 constexpr uint64_t kSwapStream = 0x73776170;     // "swap"
 constexpr uint64_t kBatchStream = 0x6261746368;  // "batch"
+constexpr uint64_t kRiseStream = 0x72697365;     // "rise"
 // Steps whose rows are sorted by length together: more saves padding, fewer keeps the order more random.
 constexpr int64_t kStepsPerSort = 32;
+// With a curriculum such stretches are at most this part of the epoch, so that it stays one.
+constexpr size_t kRisingStretches = 8;
+constexpr double kFirstCompetence = 0.01;
 
 uint64_t stream_key(uint64_t seed, uint64_t stream, int64_t epoch) {
   return mix64(mix64(seed ^ mix64(stream)) ^ static_cast<uint64_t>(epoch));
@@ -98,24 +103,29 @@ Batcher::Batcher(TokenizedDataset dataset, BatchOptions options) : dataset_(std:
     sizes_ = choose_sizes(lengths, options_.bucket_multiple, largest, options_.max_buckets);
   } else if (options_.batching == Batching::kPacked && options_.one_sequence) {
     // The first epoch's lengths stand for all; the largest covers whatever comes and is seldom compiled.
-    auto first = epoch(0);
     std::vector<int64_t> needed;
-    for (int64_t s = 0; s < steps_; ++s) {
-      auto items = step_items(*first, s);
+    each_usual_step([&](const std::vector<Item>& items) {
       for (size_t begin = 0; begin < items.size(); begin += static_cast<size_t>(options_.batch_size))
         needed.push_back(total_length(items, begin));
-    }
+    });
     int64_t largest = round_up(options_.batch_size * options_.texts_per_row * longest_, options_.bucket_multiple);
     sizes_ = choose_sizes(needed, options_.bucket_multiple, largest, options_.max_joined_lengths + 1);
   } else if (options_.batching == Batching::kPacked) {
     // The numbers that the first epoch needs stand for all; the largest covers whatever comes.
-    auto first = epoch(0);
     std::vector<int64_t> needed;
-    for (int64_t s = 0; s < steps_; ++s)
-      for (const Layout& layout : split_packed(step_items(*first, s)))
-        needed.push_back(static_cast<int64_t>(layout.sequences.size()));
+    each_usual_step([&](const std::vector<Item>& items) {
+      for (const Layout& layout : split_packed(items)) needed.push_back(static_cast<int64_t>(layout.sequences.size()));
+    });
     int64_t largest = round_up(options_.batch_size * options_.texts_per_row, options_.sequence_multiple);
     sizes_ = choose_sizes(needed, options_.sequence_multiple, largest, options_.max_packed_sizes);
+  }
+}
+
+void Batcher::each_usual_step(const std::function<void(const std::vector<Item>&)>& take) const {
+  // Where the first epoch's rows rise in length, its steps are not like those to come.
+  for (int64_t number = 0; number <= (rises(0) ? 1 : 0); ++number) {
+    const auto plan = epoch(number);
+    for (int64_t s = 0; s < steps_; ++s) take(step_items(*plan, s));
   }
 }
 
@@ -140,6 +150,7 @@ std::vector<Batcher::Item> Batcher::order_epoch(int64_t number) const {
                      [&](int64_t a, int64_t b) { return dataset_.length(a) > dataset_.length(b); });
   }
   if (options_.drop_last) rows.resize(rows.size() / per_step * per_step);
+  if (rises(number)) rows = rising_order(std::move(rows), per_step);
   const uint64_t swap_key = stream_key(options_.seed, kSwapStream, number);
   std::vector<Item> items;
   items.reserve(rows.size() * (pairs ? 2 : 1));
@@ -154,6 +165,46 @@ std::vector<Batcher::Item> Batcher::order_epoch(int64_t number) const {
   return items;
 }
 
+std::vector<int64_t> Batcher::rising_order(std::vector<int64_t> rows, size_t per_step) const {
+  // Rows of one length stay in their random order.
+  std::stable_sort(rows.begin(), rows.end(), [&](int64_t a, int64_t b) { return length(Item{a}) < length(Item{b}); });
+  const size_t count = rows.size();
+  const auto total =
+      static_cast<double>(options_.curriculum_steps > 0 ? std::min(options_.curriculum_steps, steps_) : steps_);
+  Random random(stream_key(options_.seed, kRiseStream, 0));
+  std::vector<int64_t> order, pool;  // pool: rows that may come now
+  order.reserve(count);
+  size_t known = 0;
+  for (size_t step = 0; order.size() < count; ++step) {
+    const double done = static_cast<double>(step) / total, first = kFirstCompetence * kFirstCompetence;
+    const double competence = std::min(1.0, std::sqrt(first + (1 - first) * done));
+    const auto share = static_cast<size_t>(std::ceil(competence * static_cast<double>(count)));
+    const size_t end = std::min(count, order.size() + per_step);
+    for (const size_t reach = std::min(count, std::max(share, end)); known < reach; ++known)
+      pool.push_back(rows[known]);
+    while (order.size() < end) {
+      std::swap(pool[random.below(pool.size())], pool.back());
+      order.push_back(pool.back());
+      pool.pop_back();
+    }
+  }
+  return order;
+}
+
+size_t Batcher::stretch_of(size_t steps, int64_t number) const {
+  const auto usual = static_cast<size_t>(kStepsPerSort);
+  return rises(number) ? std::clamp<size_t>(steps / kRisingStretches, 1, usual) : usual;
+}
+
+void Batcher::mix_steps(std::vector<std::vector<Item>>& steps, int64_t number) const {
+  Random random(stream_key(options_.seed, kBatchStream, number));
+  const size_t stretch = rises(number) ? stretch_of(steps.size(), number) : std::max<size_t>(steps.size(), 1);
+  for (size_t first = 0; first < steps.size(); first += stretch) {
+    std::span part(steps.data() + first, std::min(stretch, steps.size() - first));
+    shuffle(part, random);
+  }
+}
+
 /** Deals stretches of rows out so that steps hold like numbers of tokens: longest first, in each round one row to every
  * step, the longest of the round to the step that has least. Few sizes then fit all steps. Each stretch's steps are
  * shuffled among each other where rows are. */
@@ -162,7 +213,7 @@ void Batcher::balance_steps(std::vector<Item>& items, int64_t number) const {
   const size_t per_step = static_cast<size_t>(rows_per_step());
   const size_t whole = items.size() / per_step;
   std::vector<std::vector<Item>> steps(whole);
-  const size_t stretch = options_.shuffle ? static_cast<size_t>(kStepsPerSort) : std::max<size_t>(whole, 1);
+  const size_t stretch = options_.shuffle ? stretch_of(whole, number) : std::max<size_t>(whole, 1);
   for (size_t first = 0; first < whole; first += stretch) {
     const size_t count = std::min(stretch, whole - first);
     std::vector<size_t> units(count * per_step / unit);
@@ -185,10 +236,7 @@ void Batcher::balance_steps(std::vector<Item>& items, int64_t number) const {
       }
     }
   }
-  if (options_.shuffle) {
-    Random random(stream_key(options_.seed, kBatchStream, number));
-    shuffle(steps, random);
-  }
+  if (options_.shuffle) mix_steps(steps, number);
   size_t next = 0;
   for (const auto& step : steps)
     for (const Item& item : step) items[next++] = item;
@@ -201,8 +249,9 @@ void Batcher::group_by_length(std::vector<Item>& items, int64_t number) const {
   const size_t per_step = static_cast<size_t>(rows_per_step());
   const size_t whole = items.size() / per_step;
   std::vector<std::vector<Item>> steps(whole);
-  for (size_t first = 0; first < whole; first += kStepsPerSort) {
-    const size_t count = std::min(static_cast<size_t>(kStepsPerSort), whole - first);
+  const size_t stretch = stretch_of(whole, number);
+  for (size_t first = 0; first < whole; first += stretch) {
+    const size_t count = std::min(stretch, whole - first);
     std::vector<size_t> units(count * per_step / unit);
     std::iota(units.begin(), units.end(), first * per_step / unit);
     std::stable_sort(units.begin(), units.end(),
@@ -210,8 +259,7 @@ void Batcher::group_by_length(std::vector<Item>& items, int64_t number) const {
     for (size_t i = 0; i < units.size(); ++i)
       for (size_t k = 0; k < unit; ++k) steps[first + i * unit / per_step].push_back(items[units[i] * unit + k]);
   }
-  Random random(stream_key(options_.seed, kBatchStream, number));
-  shuffle(steps, random);
+  mix_steps(steps, number);
   size_t next = 0;
   for (const auto& step : steps)
     for (const Item& item : step) items[next++] = item;
@@ -363,6 +411,12 @@ Batch Batcher::build(const Layout& layout) const {
   batch.labels = HostTensor(DType::kF32, {rows, options_.num_labels});
   batch.weights = HostTensor(DType::kF32, {rows});
   batch.margins = HostTensor(DType::kF32, {rows});
+  const int64_t classes = dataset_.num_auxiliary_classes();
+  std::span<float> auxiliary;
+  if (classes > 0) {
+    batch.auxiliary = HostTensor(DType::kF32, {rows * 2, classes});
+    auxiliary = batch.auxiliary.as_mutable<float>();
+  }
   batch.num_tokens = sequences * length;
   auto ids = batch.input_ids.as_mutable<int32_t>();
   auto positions = batch.positions.as_mutable<int32_t>();
@@ -407,11 +461,15 @@ Batch Batcher::build(const Layout& layout) const {
   const auto count = static_cast<size_t>(options_.num_labels);
   size_t row = 0;
   for (const Item& item : layout.rows) {
-    auto label = dataset_.label(item.row, item.swap);
+    auto label = dataset_.target(item.row, item.swap);
     if (options_.scores) label[0] = std::isnan(dataset_.score(item.row)) ? 0 : dataset_.score(item.row);
     std::copy_n(label.begin(), count, labels.begin() + static_cast<std::ptrdiff_t>(row * count));
     weights[row] = dataset_.weight(item.row);
     margins[row] = dataset_.margin(item.row);
+    if (classes > 0)
+      for (size_t answer : {0, 1})
+        if (const int32_t found = dataset_.auxiliary_class(item.row, answer, item.swap); found >= 0)
+          auxiliary[(row * 2 + answer) * static_cast<size_t>(classes) + static_cast<size_t>(found)] = 1;
     batch.row_indices.push_back(item.row);
     batch.swapped.push_back(item.swap ? 1 : 0);
     ++row;

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -55,6 +56,11 @@ struct BatchOptions {
   /** The reference notebook drops the file's last rows (N mod rows of a step) before it shuffles; else the epoch's last
    * go. */
   bool drop_before_shuffle = false;
+  /** With shuffle: the order of the first epoch. kLength: a step draws its rows, without putting any back, from the shortest share
+   * c of all rows, where c rises from 0.01 to 1 as the square root of the steps done, over `curriculum_steps` steps (0 = the
+   * epoch). Later epochs are as ever. */
+  Curriculum curriculum = Curriculum::kNone;
+  int64_t curriculum_steps = 0;
   /** Without shuffle: longest rows first (the largest batch comes first, and padding is least). */
   bool sort_by_length = false;
   /** Sequences of a micro-batch come in multiples of this (mesh: dp * fsdp); filled up with empty ones. */
@@ -83,6 +89,9 @@ struct Batch {
   HostTensor weights;
   /** f32 [rows]: the dataset's margin of each row. */
   HostTensor margins;
+  /** f32 [rows * 2, classes], a row's answers side by side: 1 at the answer's class, all 0 where it has none; empty unless the
+   * dataset has auxiliary classes. */
+  HostTensor auxiliary;
   int64_t num_rows = 0;         // real rows
   int64_t num_tokens = 0;       // batch * length
   int64_t num_real_tokens = 0;  // without padding
@@ -163,6 +172,18 @@ class Batcher {
 
   std::shared_ptr<const Epoch> epoch(int64_t number) const;
   std::vector<Item> order_epoch(int64_t number) const;
+  /** The steps that sizes are chosen by. */
+  void each_usual_step(const std::function<void(const std::vector<Item>&)>& take) const;
+  /** Whether the epoch's rows come from short to long. */
+  bool rises(int64_t number) const {
+    return number == 0 && options_.shuffle && options_.curriculum == Curriculum::kLength;
+  }
+  /** All of the shuffled rows in such an order, `per_step` of them a step. */
+  std::vector<int64_t> rising_order(std::vector<int64_t> rows, size_t per_step) const;
+  /** Steps whose rows are sorted by length together. */
+  size_t stretch_of(size_t steps, int64_t number) const;
+  /** Shuffles the steps among each other, where rows rise within each stretch. */
+  void mix_steps(std::vector<std::vector<Item>>& steps, int64_t number) const;
   void group_by_length(std::vector<Item>& items, int64_t number) const;
   void balance_steps(std::vector<Item>& items, int64_t number) const;
   std::vector<Item> step_items(const Epoch& epoch, int64_t step_in_epoch) const;

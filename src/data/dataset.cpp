@@ -1,6 +1,7 @@
 #include "data/dataset.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/parallel.h"
@@ -65,6 +66,36 @@ std::array<float, 3> TokenizedDataset::label(int64_t row, bool swap) const {
   return label;
 }
 
+bool TokenizedDataset::has_teacher(int64_t row) const {
+  const size_t place = at(row);
+  return place < parts_->teachers.size() && parts_->teachers[place] != std::array<float, 3>{};
+}
+
+std::array<float, 3> TokenizedDataset::target(int64_t row, bool swap) const {
+  auto target = parts_->labels[at(row)];
+  if (teacher_weight_ && has_teacher(row)) {
+    const auto& teacher = parts_->teachers[at(row)];
+    const double part = target == std::array<float, 3>{} ? 1 : *teacher_weight_;
+    for (size_t i = 0; i < 3; ++i) target[i] = static_cast<float>((1 - part) * target[i] + part * teacher[i]);
+  }
+  if (swap) std::swap(target[0], target[1]);
+  return target;
+}
+
+int64_t TokenizedDataset::num_auxiliary_classes() const {
+  return auxiliary_ == nullptr ? 0 : static_cast<int64_t>(auxiliary_->names.size());
+}
+
+int32_t TokenizedDataset::auxiliary_value(int64_t row, size_t answer) const {
+  const size_t place = at(row);
+  return place < parts_->auxiliary.size() ? parts_->auxiliary[place].at(answer) : -1;
+}
+
+int32_t TokenizedDataset::auxiliary_class(int64_t row, size_t answer, bool swap) const {
+  const int32_t value = auxiliary_value(row, swap ? 1 - answer : answer);
+  return value < 0 || auxiliary_ == nullptr ? -1 : auxiliary_->class_of.at(static_cast<size_t>(value));
+}
+
 std::vector<int64_t> TokenizedDataset::lengths() const {
   std::vector<int64_t> out;
   for (int64_t row = 0; row < num_rows(); ++row) out.push_back(length(row));
@@ -81,6 +112,49 @@ TokenizedDataset TokenizedDataset::with_file_weights(std::vector<float> factors)
   TokenizedDataset out = *this;
   if (std::any_of(factors.begin(), factors.end(), [](float factor) { return factor != 1; }))
     out.file_weights_ = std::make_shared<const std::vector<float>>(std::move(factors));
+  return out;
+}
+
+TokenizedDataset TokenizedDataset::with_teacher(double weight) const {
+  TokenizedDataset out = *this;
+  out.teacher_weight_ = weight;
+  return out;
+}
+
+TokenizedDataset TokenizedDataset::with_auxiliary(AuxiliaryClasses classes) const {
+  TokenizedDataset out = *this;
+  out.auxiliary_ = std::make_shared<const AuxiliaryClasses>(std::move(classes));
+  return out;
+}
+
+AuxiliaryClasses choose_auxiliary_classes(const TokenizedDataset& rows, int64_t least, int64_t most) {
+  const std::vector<std::string>& values = rows.auxiliary_values();
+  std::vector<int64_t> counts(values.size());
+  for (int64_t row = 0; row < rows.num_rows(); ++row)
+    for (size_t answer : {0, 1})
+      if (const int32_t value = rows.auxiliary_value(row, answer); value >= 0) ++counts[static_cast<size_t>(value)];
+  std::vector<size_t> order(values.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::sort(order.begin(), order.end(),
+            [&](size_t a, size_t b) { return counts[a] != counts[b] ? counts[a] > counts[b] : values[a] < values[b]; });
+  size_t own = 0, there = 0;  // values with a class of their own, and those that occur
+  while (there < order.size() && counts[order[there]] > 0) ++there;
+  while (own < there && counts[order[own]] >= least) ++own;
+  const bool rest = own < there || own > static_cast<size_t>(most);
+  own = std::min(own, static_cast<size_t>(rest ? most - 1 : most));
+  AuxiliaryClasses out;
+  out.class_of.assign(values.size(), rest ? static_cast<int32_t>(own) : -1);
+  for (size_t i = 0; i < own; ++i) {
+    out.class_of[order[i]] = static_cast<int32_t>(i);
+    out.names.push_back(values[order[i]]);
+  }
+  if (rest) out.names.emplace_back("other");
+  if (out.names.size() < 2)
+    fail(
+        "data.columns.auxiliary: expected two classes or more in the training rows, found {} values, {} of which have "
+        "{} "
+        "answers or more: name other columns, or leave it out",
+        there, own, least);
   return out;
 }
 
@@ -132,8 +206,25 @@ void DatasetBuilder::add(std::span<const PreferenceRow> rows) {
       parts_.scores.back() = part[i].score;
       parts_.source_rows.back() = part[i].source_row + (parts_.rows_before.empty() ? 0 : parts_.rows_before.back());
       parts_.full_lengths.back() = block[i].text.full_length;
+      const size_t row = parts_.labels.size() - 1;
+      if (part[i].has_teacher()) {
+        parts_.teachers.resize(row + 1);
+        parts_.teachers[row] = part[i].teacher;
+      }
+      const auto& [a, b] = part[i].auxiliary;
+      if (!a.empty() || !b.empty()) {
+        parts_.auxiliary.resize(row + 1, {-1, -1});
+        parts_.auxiliary[row] = {place_of(a), place_of(b)};
+      }
     }
   }
+}
+
+int32_t DatasetBuilder::place_of(const std::string& value) {
+  if (value.empty()) return -1;
+  auto [found, is_new] = auxiliary_places_.try_emplace(value, static_cast<int32_t>(auxiliary_places_.size()));
+  if (is_new) parts_.auxiliary_values.push_back(value);
+  return found->second;
 }
 
 void DatasetBuilder::add_tokens(std::vector<int32_t> tokens, std::array<float, 3> label, std::vector<int32_t> swapped) {

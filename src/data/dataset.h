@@ -3,13 +3,24 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "data/encode.h"
 #include "data/shared_rows.h"
 
 namespace gavel {
+
+/** What an auxiliary head tells apart. */
+struct AuxiliaryClasses {
+  /** Of the classes, the most frequent first; the last may be all rare values together. */
+  std::vector<std::string> names;
+  /** The class of each of DatasetParts::auxiliary_values. */
+  std::vector<int32_t> class_of;
+};
 
 /** What a TokenizedDataset is made of. Lists have an entry for each row unless said otherwise. */
 struct DatasetParts {
@@ -23,6 +34,11 @@ struct DatasetParts {
   std::vector<int64_t> offsets{0};
   std::vector<std::array<float, 3>> labels;
   std::vector<float> weights, margins, scores;
+  /** What a teacher says of each row, all 0 where it says nothing; rows beyond the end have none. */
+  std::vector<std::array<float, 3>> teachers;
+  /** Of both answers of each row the place in auxiliary_values, -1 for none; rows beyond the end have none. */
+  std::vector<std::array<int32_t, 2>> auxiliary;
+  std::vector<std::string> auxiliary_values;
   /** Rows of several files are counted on from one to the next. */
   std::vector<int64_t> source_rows, full_lengths;
   /** For each file the source rows of those before it; empty = one file. */
@@ -43,6 +59,17 @@ class TokenizedDataset {
   int64_t full_length(int64_t row) const;
   /** {A, B, tie}; all zero when the row has no label. */
   std::array<float, 3> label(int64_t row, bool swap = false) const;
+  /** What training makes of the label: with with_teacher() the mix of both, or the teacher's alone where there is no label. */
+  std::array<float, 3> target(int64_t row, bool swap = false) const;
+  bool has_teacher(int64_t row) const;
+  /** Classes of an auxiliary head, and the class of an answer (0 = A, 1 = B; exchanged with `swap`), -1 for none. Both are there
+   * after with_auxiliary(). */
+  int64_t num_auxiliary_classes() const;
+  const AuxiliaryClasses* auxiliary_classes() const { return auxiliary_.get(); }
+  int32_t auxiliary_class(int64_t row, size_t answer, bool swap = false) const;
+  /** The values that the classes are made of, and an answer's place among them, -1 for none. */
+  const std::vector<std::string>& auxiliary_values() const { return parts_->auxiliary_values; }
+  int32_t auxiliary_value(int64_t row, size_t answer) const;
   /** How much the row counts in training's loss. */
   float weight(int64_t row) const;
   /** By how much the better answer's reward is to be ahead in training. */
@@ -59,6 +86,10 @@ class TokenizedDataset {
   std::vector<int64_t> full_lengths() const;
   /** The same with a factor on the weights of each file's rows. */
   TokenizedDataset with_file_weights(std::vector<float> factors) const;
+  /** The same with targets that are `weight` of what a teacher says and the rest of the label, where there is a teacher: the
+   * cross-entropy to that is, but for a constant, both losses mixed so (Hinton et al., 2015). */
+  TokenizedDataset with_teacher(double weight) const;
+  TokenizedDataset with_auxiliary(AuxiliaryClasses classes) const;
   /** The given rows in the given order, sharing the tokens. */
   TokenizedDataset subset(std::span<const int64_t> rows) const;
 
@@ -68,7 +99,13 @@ class TokenizedDataset {
   std::shared_ptr<const DatasetParts> parts_;
   std::shared_ptr<const std::vector<int64_t>> index_;  // of a subset
   std::shared_ptr<const std::vector<float>> file_weights_;
+  std::optional<double> teacher_weight_;
+  std::shared_ptr<const AuxiliaryClasses> auxiliary_;
 };
+
+/** Classes of the values that the answers of these rows have: each value of `least` answers or more, the most frequent first, but
+ * at most `most` classes; the values beyond those are one class, "other". Throws Error when that leaves less than two classes. */
+AuxiliaryClasses choose_auxiliary_classes(const TokenizedDataset& rows, int64_t least = 20, int64_t most = 256);
 
 struct TokenizeOptions : EncodeOptions {
   /** Makes tokens of a row; a Task puts its own function here, and its name, which tokens in the cache are known by. */
@@ -104,8 +141,11 @@ class DatasetBuilder {
   TokenizeOptions options_;
   TextEncoder encoder_;
   TokenSink sink_;
+  int32_t place_of(const std::string& value);
+
   std::vector<int32_t> tokens_;
   DatasetParts parts_;
+  std::unordered_map<std::string, int32_t> auxiliary_places_;
 };
 
 /** All rows at once. */

@@ -100,12 +100,12 @@ std::string read_settings(const DataSource& source) {
   const Columns& c = read.columns;
   const Spellings& s = read.spellings;
   // The name's end can decide how the file is read.
-  return fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}",
+  return fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}",
                      static_cast<int>(read.format), static_cast<int>(read.cells), static_cast<int>(read.purpose),
                      static_cast<int>(read.ties), read.strict, read.drop_duplicates, read.max_dropped, c.id, c.prompt,
                      c.response_a, c.response_b, c.label_a, c.label_b, c.label_tie, c.winner, c.weight, c.margin,
-                     c.score, read.score_margin, read.unit_scores, fmt::join(s.a, "\n"), fmt::join(s.b, "\n"),
-                     fmt::join(s.tie, "\n"),
+                     c.score, c.teacher_a, c.teacher_b, c.teacher_tie, c.auxiliary_a, c.auxiliary_b, read.score_margin,
+                     read.unit_scores, fmt::join(s.a, "\n"), fmt::join(s.b, "\n"), fmt::join(s.tie, "\n"),
                      source.path.stem().extension().string() + source.path.extension().string());
 }
 
@@ -118,7 +118,7 @@ std::filesystem::path token_cache_folder() {
 TokenKey token_key(std::span<const DataSource> sources, const TokenizeOptions& tokenize, const TextEncoder& encoder) {
   // A change of what rows become needs a new number in front.
   std::string settings = fmt::format(
-      "8|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", tokenize.text.fingerprint(), static_cast<int>(tokenize.truncation),
+      "9|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", tokenize.text.fingerprint(), static_cast<int>(tokenize.truncation),
       tokenize.max_length, fmt::join(tokenize.proportional_shares, ","), tokenize.with_swapped, encoder.pad_id,
       fmt::join(encoder.prefix, ","), fmt::join(encoder.suffix, ","), encoder.fingerprint, tokenize.task);
   TokenKey key{hash_text(settings, 1), hash_text(settings, 2)};

@@ -125,6 +125,11 @@ LoadedDataset parse_meta(std::string_view meta, std::span<const int32_t> tokens,
   reader.get(parts.offsets);
   reader.get(parts.labels);
   for (auto* numbers : {&parts.weights, &parts.margins, &parts.scores}) reader.get(*numbers);
+  reader.get(parts.teachers);
+  reader.get(parts.auxiliary);
+  uint64_t num_values = 0;
+  reader.get(num_values);
+  for (uint64_t i = 0; i < num_values; ++i) reader.get(parts.auxiliary_values.emplace_back());
   reader.get(parts.source_rows);
   reader.get(parts.full_lengths);
   reader.get(parts.rows_before);
@@ -137,9 +142,12 @@ LoadedDataset parse_meta(std::string_view meta, std::span<const int32_t> tokens,
   const size_t rows = parts.labels.size();
   if ((parts.variants != 1 && parts.variants != 2) || num_ids != rows || keys.size() != rows || turns.size() != rows ||
       parts.weights.size() != rows || parts.margins.size() != rows || parts.scores.size() != rows ||
-      parts.source_rows.size() != rows || parts.full_lengths.size() != rows ||
-      parts.offsets.size() != rows * static_cast<size_t>(parts.variants) + 1)
+      parts.source_rows.size() != rows || parts.full_lengths.size() != rows || parts.teachers.size() > rows ||
+      parts.auxiliary.size() > rows || parts.offsets.size() != rows * static_cast<size_t>(parts.variants) + 1)
     throw Error("the rows' data do not fit each other");
+  for (const auto& answers : parts.auxiliary)
+    for (int32_t value : answers)
+      if (value < -1 || value >= static_cast<int64_t>(num_values)) throw Error("the rows' data do not fit each other");
   int64_t last = 0;
   for (int64_t offset : parts.offsets) {
     if (offset < last) throw Error("the texts' offsets fall");
@@ -214,6 +222,10 @@ void TokenFileWriter::commit(const DatasetParts& parts, const LoadedDataset& res
   meta.put(parts.offsets);
   meta.put(parts.labels);
   for (const auto* numbers : {&parts.weights, &parts.margins, &parts.scores}) meta.put(*numbers);
+  meta.put(parts.teachers);
+  meta.put(parts.auxiliary);
+  meta.put(static_cast<uint64_t>(parts.auxiliary_values.size()));
+  for (const auto& value : parts.auxiliary_values) meta.put(value);
   meta.put(parts.source_rows);
   meta.put(parts.full_lengths);
   meta.put(parts.rows_before);

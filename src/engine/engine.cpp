@@ -259,13 +259,13 @@ ShardedArray Engine::upload_scalars(const StepScalars& scalars) const {
   return devices_.to_devices(to_tensor(scalars));
 }
 
-Engine::Arrays Engine::upload(const Batch& batch, uint32_t dropout_key) const {
+Engine::Arrays Engine::upload(const Batch& batch, uint32_t dropout_key, bool training) const {
   int64_t parts = devices_.mesh().batch_parts(), sequences = batch.input_ids.shape()[0];
   if (sequences % parts != 0)
     fail("engine: a batch of {} sequences can't be shared out over the {} parts of mesh {}; set sequence_multiple",
          sequences, parts, to_string(devices_.mesh()));
   Arrays arrays;
-  for (const BatchArgument& argument : batch_arguments(options_, shape_of(batch)))
+  for (const BatchArgument& argument : batch_arguments(options_, shape_of(batch), training))
     arrays.push_back(devices_.to_devices(batch.*argument.source, argument.axes));
   arrays.push_back(devices_.to_devices(HostTensor::from<uint32_t>({dropout_key}, {})));
   return arrays;
@@ -292,7 +292,7 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
 
   if (micro_batches.size() == 1) {
     const EngineProgram& step_program = train_program(shape_of(micro_batches[0]), head_only);
-    Arrays batch = upload(micro_batches[0], key);
+    Arrays batch = upload(micro_batches[0], key, true);
     Arguments arguments;
     for (const auto* group : {&frozen_, &trainable_, &m_, &v_}) append(arguments, *group);
     arguments.push_back(&stats_);
@@ -312,7 +312,7 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
     BatchShape shape = shape_of(micro);
     const EngineProgram& accumulate = compiled(key_of(head_only ? "accumulate-head" : "accumulate", shape),
                                                [&] { return accumulate_program(options, shape); });
-    Arrays batch = upload(micro, key);
+    Arrays batch = upload(micro, key, true);
     Arguments arguments;
     for (const auto* group : {&frozen_, &trainable_, &gradients}) append(arguments, *group);
     arguments.push_back(&sums);
@@ -337,7 +337,7 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
 
 PendingEvaluation Engine::start_evaluation(const Batch& batch) {
   const EngineProgram& evaluate = evaluation_program(shape_of(batch));
-  Arrays uploaded = upload(batch, 0);
+  Arrays uploaded = upload(batch, 0, false);
   Arguments arguments;
   for (const auto* group : {&frozen_, &trainable_, &uploaded}) append(arguments, *group);
   auto outputs = execute(evaluate, arguments);
@@ -351,7 +351,7 @@ std::pair<std::vector<HostTensor>, HostTensor> Engine::gradients(const Batch& ba
   double weight = 0;
   for (float w : batch.weights.as<float>()) weight += w;
   ShardedArray scalars = upload_scalars(step_scalars(options_.adam, 0, 0, weight));
-  Arrays uploaded = upload(batch, dropout_key(seed, 0));
+  Arrays uploaded = upload(batch, dropout_key(seed, 0), true);
   Arguments arguments;
   for (const auto* group : {&frozen_, &trainable_}) append(arguments, *group);
   arguments.push_back(&scalars);

@@ -118,7 +118,7 @@ class Engine {
   ShardedArray place_frozen(const FrozenParameter& parameter, const std::function<HostTensor(size_t layer)>& read);
   ShardedArray upload_scalars(const StepScalars& scalars) const;
   const EngineProgram& train_program(const BatchShape& shape, bool head_only);
-  Arrays upload(const Batch& batch, uint32_t dropout_key) const;
+  Arrays upload(const Batch& batch, uint32_t dropout_key, bool training) const;
   PendingStats keep_trained(Arrays& outputs);
   Arrays execute(const EngineProgram& program, const std::vector<const ShardedArray*>& arguments);
   /** The CPU plugin says that a step is done a moment before it frees the step's temporaries: a step sent in that

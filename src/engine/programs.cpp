@@ -4,6 +4,7 @@
 
 #include "graph/gradients.h"
 #include "graph/ops.h"
+#include "task/outcomes.h"
 
 namespace gavel {
 
@@ -52,25 +53,28 @@ class ProgramBuilder {
   }
   Value declare_stats(const char* name) { return declare_vector(name, static_cast<int64_t>(Stat::kCount)); }
 
-  void declare_batch(const BatchShape& shape) {
-    for (const BatchArgument& argument : batch_arguments(options_, shape)) {
+  void declare_batch(const BatchShape& shape, bool training = true) {
+    for (const BatchArgument& argument : batch_arguments(options_, shape, training)) {
       Value value = graph_.parameter(argument.dtype, argument.shape, argument.name);
       if (argument.value != nullptr) batch_.*argument.value = value;
       if (argument.source == &Batch::labels) labels_ = value;
       if (argument.source == &Batch::weights) weights_ = value;
       if (argument.source == &Batch::margins) margins_ = value;
+      if (argument.source == &Batch::auxiliary) auxiliary_ = value;
       declared({argument.axes});
     }
     dropout_key_ = graph_.parameter(DType::kU32, {}, "dropout_key");
     declared({DimensionAxes(0)});
   }
 
-  Value logits(const std::vector<Value>& trainable, bool training) {
+  /** The task's outputs as logits, and what an auxiliary head gives. */
+  HeadValues outputs(const std::vector<Value>& trainable, bool training) {
     ModelOptions model = options_.model;
     model.dropout = training;
     const TrainableLayout layout = trainable_layout(model);
-    return options_.task->outputs(build_logits(model, frozen_, trainable, batch_, dropout_key_),
-                                  layout.tie ? trainable.at(*layout.tie) : Value());
+    HeadValues heads = build_heads(model, frozen_, trainable, batch_, dropout_key_);
+    heads.logits = options_.task->outputs(heads.logits, layout.tie ? trainable.at(*layout.tie) : Value());
+    return heads;
   }
 
   /** As evaluations state them: without smoothing and margins. */
@@ -85,10 +89,11 @@ class ProgramBuilder {
     Value loss_sum, logits;
   };
   Backward backward(const std::vector<Value>& trainable, const Value& scalars) {
-    Value out = logits(trainable, true);
+    const auto [out, auxiliary] = outputs(trainable, true);
     Value row_losses = options_.task->row_losses(out, labels_, options_.label_smoothing, margins_);
     Value loss_sum = reduce_sum(mul(row_losses, weights_), {0});
-    Value mean = mul(loss_sum, element(scalars, StepScalar::kInverseWeight));
+    Value goal = auxiliary ? add(loss_sum, mul(auxiliary_loss(auxiliary), options_.auxiliary_weight)) : loss_sum;
+    Value mean = mul(goal, element(scalars, StepScalar::kInverseWeight));
     return {gradients_of(mean, trainable), loss_sum, out};
   }
 
@@ -107,6 +112,14 @@ class ProgramBuilder {
   }
 
  private:
+  /** Of both answers of all rows, which count as the rows do; what has no class adds nothing. */
+  Value auxiliary_loss(const Value& logits) {
+    // With one text a row its outputs are A's classes and then B's, with two each text has its own row.
+    Value losses = cross_entropy(reshape(logits, auxiliary_.shape()), auxiliary_, 0);
+    Value of_rows = mul(reduce_sum(reshape(losses, {weights_.dim(0), 2}), {1}), 0.5);
+    return reduce_sum(mul(of_rows, weights_), {0});
+  }
+
   /** Zeros for what is held: the backward pass computes nothing for it, and norms don't count it. */
   std::vector<Value> gradients_of(const Value& mean, const std::vector<Value>& trainable) {
     const std::vector<TrainableParameter> parameters = trainable_layout(options_.model).parameters;
@@ -133,7 +146,7 @@ class ProgramBuilder {
   std::vector<DimensionAxes> axes_;  // of the parameters
   std::vector<Value> frozen_;
   BatchValues batch_;
-  Value labels_, weights_, margins_, dropout_key_;
+  Value labels_, weights_, margins_, auxiliary_, dropout_key_;
 };
 
 void append(std::vector<Value>& to, const std::vector<Value>& from) {
@@ -193,7 +206,11 @@ std::string sized(const std::string& name, const BatchShape& s) {
 
 }  // namespace
 
-std::vector<BatchArgument> batch_arguments(const StepOptions& options, const BatchShape& shape) {
+int64_t auxiliary_outputs_of(const Task& task, int64_t classes) {
+  return classes * 2 / task.texts_per_row();
+}
+
+std::vector<BatchArgument> batch_arguments(const StepOptions& options, const BatchShape& shape, bool training) {
   const Task& task = *options.task;
   const Shape tokens = {shape.sequences, shape.length}, rows = {shape.rows}, labels = {shape.rows, task.num_targets()};
   const Shape texts = {shape.rows * task.texts_per_row()};
@@ -208,6 +225,13 @@ std::vector<BatchArgument> batch_arguments(const StepOptions& options, const Bat
       {"weights", DType::kF32, rows, whole, &Batch::weights, nullptr},
   };
   if (task.has_margins()) arguments.push_back({"margins", DType::kF32, rows, whole, &Batch::margins, nullptr});
+  if (const int64_t outputs = options.model.auxiliary_outputs; outputs > 0 && training)
+    arguments.push_back({"auxiliary",
+                         DType::kF32,
+                         {shape.rows * 2, outputs * task.texts_per_row() / 2},
+                         whole_rows,
+                         &Batch::auxiliary,
+                         nullptr});
   return arguments;
 }
 
@@ -270,8 +294,8 @@ ProgramText evaluate_program(const StepOptions& options, const BatchShape& shape
   ProgramBuilder builder(options);
   builder.declare_frozen();
   std::vector<Value> trainable = builder.declare_trainable("");
-  builder.declare_batch(shape);
-  Value logits = builder.logits(trainable, false);
+  builder.declare_batch(shape, false);
+  Value logits = builder.outputs(trainable, false).logits;
   return builder.finish(sized("evaluate", shape), {logits, builder.row_losses(logits)}, {}, 0);
 }
 

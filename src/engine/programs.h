@@ -54,6 +54,9 @@ struct StepOptions {
   AdamW adam;
   RateOptions rates;
   double label_smoothing = 0;
+  /** With ModelOptions::auxiliary_outputs: times the cross-entropy of the auxiliary head, the mean over a row's two answers, is
+   * added to a row's loss in training. STATS and losses are without it. */
+  double auxiliary_weight = 0;
   double max_grad_norm = 0;  // 0: gradients are not clipped
   /** A step is bad when its loss or gradient norm is not finite, or its mean loss is above max_loss (0: no limit). A
    * bad step changes nothing; with skip_nonfinite = false neither do all that follow it. */
@@ -61,8 +64,12 @@ struct StepOptions {
   bool skip_nonfinite = false;
 };
 
-/** All arguments of a batch, in the order of BATCH below, without dropout_key. */
-std::vector<BatchArgument> batch_arguments(const StepOptions& options, const BatchShape& shape);
+/** Outputs of an auxiliary head: with one text a row it tells both answers' classes, with two that of the text's answer. */
+int64_t auxiliary_outputs_of(const Task& task, int64_t classes);
+
+/** All arguments of a batch, in the order of BATCH below, without dropout_key; `training`: of the programs that have a loss to
+ * learn from. */
+std::vector<BatchArgument> batch_arguments(const StepOptions& options, const BatchShape& shape, bool training = true);
 
 // Arguments, in this order, of every program below: frozen…, trainable…, then
 //   train_step:  m…, v…, previous, scalars, BATCH                  → trainable…, m…, v…, STATS, logits
@@ -72,8 +79,8 @@ std::vector<BatchArgument> batch_arguments(const StepOptions& options, const Bat
 //   gradients:   scalars, BATCH                                    → gradients…, logits
 //   gather:      (neither frozen arguments nor others)             → trainable…, whole on each device
 // BATCH: input_ids, positions, segment_ids, dropout_rows i32 [batch, length], last_index i32 [rows * texts of a row],
-// labels f32 [rows, targets], weights f32 [rows], of a task with margins those f32 [rows], dropout_key ui32 []. logits:
-// f32 [rows, outputs of the task].
+// labels f32 [rows, targets], weights f32 [rows], of a task with margins those f32 [rows], with an auxiliary head (not in
+// evaluate) auxiliary f32 [rows * 2, classes], dropout_key ui32 []. logits: f32 [rows, outputs of the task].
 // `scalars` and STATS: f32, with the elements of StepScalar and Stat. Where rates are not alike (RateOptions), the argument
 // of RateTable follows `scalars` in train_step and apply. `previous` is the STATS of the step before; `sums` is shaped like
 // STATS and has its first two elements, summed over the micro-batches so far. What is written over (trainable, m, v,

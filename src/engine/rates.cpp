@@ -7,7 +7,7 @@ namespace gavel {
 RateTable::RateTable(const RateOptions& options, const std::vector<TrainableParameter>& parameters) {
   for (const TrainableParameter& parameter : parameters) {
     const TensorRole role = parameter.tensor.role;
-    const bool adapter = role != TensorRole::kHead && role != TensorRole::kTie;
+    const bool adapter = role != TensorRole::kHead && role != TensorRole::kTie && role != TensorRole::kAuxiliary;
     const double factor = !adapter ? options.head : role == TensorRole::kAdapterB ? options.lora_b : 1;
     Entry entry{{factor}, adapter ? options.head_only_steps : 0, size_};
     if (adapter && options.layer_decay != 1) {

@@ -8,7 +8,8 @@
 
 namespace gavel {
 
-/** How the learning rates of what is trained differ, as factors of the step's. The head's counts for the tie's logit too. */
+/** How the learning rates of what is trained differ, as factors of the step's. The head's counts for the tie's logit and an
+ * auxiliary head too. */
 struct RateOptions {
   double head = 1;
   double lora_b = 1;       // of lora_B (Hayou et al., "LoRA+", 2024)

@@ -175,17 +175,19 @@ class DecoderBuilder {
       : options_(options), spec_(options.spec), layout_(trainable_layout(options)), trainable_(trainable) {
     auto parameters = frozen_parameters(options);
     if (trainable.size() != layout_.parameters.size() || frozen.size() != parameters.size())
-      fail("build_logits: {} frozen and {} trainable values given", frozen.size(), trainable.size());
+      fail("build_heads: {} frozen and {} trainable values given", frozen.size(), trainable.size());
     for (size_t i = 0; i < frozen.size(); ++i) frozen_[parameters[i].name] = frozen[i];
   }
 
-  Value logits(const BatchValues& batch, const Value& dropout_key) {
+  HeadValues heads(const BatchValues& batch, const Value& dropout_key) {
     share(batch, dropout_key);
     Value x = embed(batch.input_ids);
     Value pooled = options_.form == LayerForm::kUnrolled ? unrolled(x, batch.last_index) : scanned(x, batch.last_index);
     // The head works on few rows, so it can afford float32 all through.
     Value hidden = norm_composition({convert(pooled, DType::kF32), frozen_.at(spec_.final_norm.name), spec_.norm});
-    return matmul_nt(hidden, trainable_.at(layout_.head));
+    HeadValues out{matmul_nt(hidden, trainable_.at(layout_.head)), {}};
+    if (layout_.auxiliary) out.auxiliary = matmul_nt(hidden, trainable_.at(*layout_.auxiliary));
+    return out;
   }
 
  private:
@@ -358,7 +360,8 @@ std::vector<FrozenParameter> frozen_parameters(const ModelOptions& options) {
 }
 
 TrainableLayout trainable_layout(const ModelOptions& options) {
-  TrainableLayout layout = trainable_layout(options.spec, options.lora, options.num_labels, options.learns_tie);
+  TrainableLayout layout =
+      trainable_layout(options.spec, options.lora, options.num_labels, options.learns_tie, options.auxiliary_outputs);
   layout.parameters[layout.head].held = options.freeze_head;
   for (const auto& adapter : layout.adapters)
     for (size_t part : adapter.parts()) layout.parameters[part].held = options.freeze_adapters;
@@ -381,9 +384,9 @@ std::vector<std::string> placement_notes(const ModelOptions& options) {
   return notes;
 }
 
-Value build_logits(const ModelOptions& options, const std::vector<Value>& frozen, const std::vector<Value>& trainable,
-                   const BatchValues& batch, const Value& dropout_key) {
-  return DecoderBuilder(options, frozen, trainable).logits(batch, dropout_key);
+HeadValues build_heads(const ModelOptions& options, const std::vector<Value>& frozen,
+                       const std::vector<Value>& trainable, const BatchValues& batch, const Value& dropout_key) {
+  return DecoderBuilder(options, frozen, trainable).heads(batch, dropout_key);
 }
 
 }  // namespace gavel

@@ -22,6 +22,7 @@ struct ModelOptions {
   bool freeze_adapters = false;       // the adapters are not
   int64_t num_labels = 3;             // outputs of the head
   bool learns_tie = false;            // there is a logit of ties among what is trained
+  int64_t auxiliary_outputs = 0;      // of a second head, for training alone; 0: there is none
   DType dtype = DType::kF32;          // how base weights are held
   DType compute_dtype = DType::kF32;  // of hidden states and matrix products
   LayerForm form = LayerForm::kUnrolled;
@@ -62,12 +63,18 @@ struct BatchValues {
   Value last_index;    // i32 [R], place of each row's pooled token in the B * S tokens
 };
 
-/** Logits float32 [R, num_labels] of the family's …ForSequenceClassification: layers, then for each row's pooled token
+/** What the heads give on the pooled tokens. */
+struct HeadValues {
+  Value logits;     // float32 [R, num_labels]
+  Value auxiliary;  // float32 [R, auxiliary_outputs]; none without such a head
+};
+
+/** Logits of the family's …ForSequenceClassification: layers, then for each row's pooled token
  * the final norm and the head. `frozen` and `trainable` are the program's values in the order of
  * frozen_parameters and trainable_layout. `dropout_key` is a ui32 scalar that differs from step to step;
  * none without dropout. In the unrolled form the last layer computes only keys and values for all tokens, the
  * rest for pooled ones. */
-Value build_logits(const ModelOptions& options, const std::vector<Value>& frozen, const std::vector<Value>& trainable,
-                   const BatchValues& batch, const Value& dropout_key);
+HeadValues build_heads(const ModelOptions& options, const std::vector<Value>& frozen,
+                       const std::vector<Value>& trainable, const BatchValues& batch, const Value& dropout_key);
 
 }  // namespace gavel

@@ -57,7 +57,8 @@ TrainableParameter adapter_part(const DecoderSpec& spec, const LinearSpec& linea
 
 }  // namespace
 
-TrainableLayout trainable_layout(const DecoderSpec& spec, const LoraConfig& lora, int64_t num_labels, bool learns_tie) {
+TrainableLayout trainable_layout(const DecoderSpec& spec, const LoraConfig& lora, int64_t num_labels, bool learns_tie,
+                                 int64_t auxiliary_outputs) {
   auto names = spec.linear_names();
   for (const std::string& target : lora.target_modules)
     if (std::find(names.begin(), names.end(), target) == names.end())
@@ -92,6 +93,12 @@ TrainableLayout trainable_layout(const DecoderSpec& spec, const LoraConfig& lora
     TensorSpec tie{"tie", {1}, {Dimension::kLabels}, TensorRole::kTie, Storage::kFloat32};
     layout.tie = add({"tie", tie, false, tie.shape, {}});
   }
+  if (auxiliary_outputs > 0) {
+    TensorSpec auxiliary = head_spec(spec, auxiliary_outputs);
+    auxiliary.name = "auxiliary";
+    auxiliary.role = TensorRole::kAuxiliary;
+    layout.auxiliary = add({"auxiliary", auxiliary, false, auxiliary.shape, {}});
+  }
   return layout;
 }
 
@@ -117,6 +124,7 @@ HostTensor initial_value(const TrainableParameter& parameter, const LoraConfig& 
     }
     case TensorRole::kAdapterB:
     case TensorRole::kTie:
+    case TensorRole::kAuxiliary:
       break;
     case TensorRole::kHead:
       // Box-Muller, one of the pair.

@@ -60,21 +60,25 @@ struct TrainableLayout {
   size_t head = 0;
   /** Of the logit of a tie, a number [1], where the task learns one. */
   std::optional<size_t> tie;
+  /** Of a second head [outputs, hidden] that training alone has: the last parameter, and in no adapter file. */
+  std::optional<size_t> auxiliary;
 
   /** The head's labels, of a list of values. */
   int64_t num_labels(const std::vector<HostTensor>& values) const { return values.at(head).shape().at(0); }
 };
 
 /** Adapters in the order of BlockSpec::linears (A, B, magnitude), then the head, then with `learns_tie` the tie's
- * logit. Throws when a target module or a layer is unknown or the rank is not positive. */
+ * logit, then with `auxiliary_outputs` the auxiliary head. Throws when a target module or a layer is unknown or the rank is not
+ * positive. */
 TrainableLayout trainable_layout(const DecoderSpec& spec, const LoraConfig& lora, int64_t num_labels,
-                                 bool learns_tie = false);
+                                 bool learns_tie = false, int64_t auxiliary_outputs = 0);
 
 /** Numbers of a parameter that can move: of a stacked one those of the layers with adapters. */
 int64_t movable_elements(const TrainableParameter& parameter, const LoraConfig& lora);
 
 /** PEFT's start: A uniform in ±1/sqrt(in) (Kaiming with a = sqrt(5)) and zero in layers without adapters, B zero; the head
- * normal with initializer_range, as transformers makes a new classification head. float32, a pure function of the seed.
+ * normal with initializer_range, as transformers makes a new classification head; an auxiliary head zero, so that it moves
+ * nothing at first. float32, a pure function of the seed.
  * Throws for a magnitude, which starts from the base's weights: row_lengths(). */
 HostTensor initial_value(const TrainableParameter& parameter, const LoraConfig& lora, double initializer_range,
                          uint64_t seed);

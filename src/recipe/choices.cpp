@@ -63,6 +63,10 @@ const Choices<Swap>& choices_of(Swap) {
   static const Choices<Swap> table = {{kNone, "none"}, {kRandom, "random"}, {kBoth, "both"}};
   return table;
 }
+const Choices<Curriculum>& choices_of(Curriculum) {
+  static const Choices<Curriculum> table = {{Curriculum::kNone, "none"}, {Curriculum::kLength, "length"}};
+  return table;
+}
 const Choices<Recipe::Head>& choices_of(Recipe::Head) {
   using enum Recipe::Head;
   static const Choices<Recipe::Head> table = {
@@ -121,6 +125,7 @@ template std::string_view choice_name(Cells);
 template std::string_view choice_name(Truncation);
 template std::string_view choice_name(Batching);
 template std::string_view choice_name(Swap);
+template std::string_view choice_name(Curriculum);
 template std::string_view choice_name(Recipe::Head);
 template std::string_view choice_name(Recipe::Schedule);
 template std::string_view choice_name(Recipe::Layers);

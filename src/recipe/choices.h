@@ -23,6 +23,7 @@ const Choices<Cells>& choices_of(Cells);
 const Choices<Truncation>& choices_of(Truncation);
 const Choices<Batching>& choices_of(Batching);
 const Choices<Swap>& choices_of(Swap);
+const Choices<Curriculum>& choices_of(Curriculum);
 const Choices<Recipe::Head>& choices_of(Recipe::Head);
 const Choices<Recipe::Schedule>& choices_of(Recipe::Schedule);
 const Choices<Recipe::Kernels>& choices_of(Recipe::Kernels);

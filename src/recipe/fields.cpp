@@ -228,6 +228,21 @@ void add_data(std::vector<Field>& fields) {
   column(
       "score", [](auto& r) -> auto& { return r.data.columns.score; },
       "number of an answer, in a file of format scored; null = score");
+  column(
+      "teacher_a", [](auto& r) -> auto& { return r.data.columns.teacher_a; },
+      "what a teacher gives for A wins (any number of 0 or more, normalised), in a file of any format of pairs; empty "
+      "cells = the vote alone; null = no teacher");
+  column("teacher_b", [](auto& r) -> auto& { return r.data.columns.teacher_b; }, "the same for B wins");
+  column(
+      "teacher_tie", [](auto& r) -> auto& { return r.data.columns.teacher_tie; },
+      "the same for a tie; null = the teacher knows none");
+  column(
+      "auxiliary", [](auto& r) -> auto& { return r.data.columns.auxiliary; },
+      "two columns, of A and of B, that a second head learns to tell during training, such as [model_a, model_b]; [] = "
+      "none");
+  fields.push_back(field("data.teacher_weight", [](auto& r) -> auto& { return r.data.teacher_weight; },
+                         "share of the teacher in a training row's target; the rest is the vote's",
+                         {.limits = between(0, 1)}));
   auto spelling = [&fields](const char* name, auto get, const char* meaning) {
     fields.push_back(field(std::string("data.spellings.") + name, get,
                            fmt::format("what the column winner says when {}, beside the known spellings", meaning)));
@@ -277,6 +292,9 @@ void add_data(std::vector<Field>& fields) {
   fields.push_back(field(
       "data.swap", [](auto& r) -> auto& { return r.data.swap; },
       "exchange A and B: never, at random, or each row both ways in the same step"));
+  fields.push_back(field(
+      "data.curriculum", [](auto& r) -> auto& { return r.data.curriculum; },
+      "order of the first epoch's rows: none = at random, length = from short to long"));
   fields.push_back(field(
       "data.drop_before_shuffle", [](auto& r) -> auto& { return r.data.drop_before_shuffle; },
       "rows that fill no whole batch: drop the file's last (as the reference notebook) or the epoch's last"));
@@ -336,6 +354,9 @@ void add_train(std::vector<Field>& fields) {
   fields.push_back(field("train.label_smoothing", [](auto& r) -> auto& { return r.train.label_smoothing; },
                          "share of each label spread evenly over the classes",
                          {.limits = share_below(0, 1), .synonyms = {"label_smoothing_factor"}}));
+  fields.push_back(field("train.auxiliary_weight", [](auto& r) -> auto& { return r.train.auxiliary_weight; },
+                         "with data.columns.auxiliary: times the second head's loss is added to the training loss",
+                         {.limits = above(0)}));
   fields.push_back(field("train.seed", [](auto& r) -> auto& { return r.train.seed; },
                          "of weights, order, dropout and split",
                          {.limits = between(0, 9007199254740991.0), .synonyms = {"random_seed"}}));

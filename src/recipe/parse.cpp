@@ -164,6 +164,7 @@ class Parser {
         problem(name_, field.info.key, fmt::format("is missing; it is {}", field.info.help));
     check_device();
     check_columns();
+    check_extra_columns();
     check_files();
     check_folds();
     check_template();
@@ -355,11 +356,14 @@ class Parser {
       of_generic.weight.reset();
       of_generic.margin.reset();
       of_generic.score.reset();
+      of_generic.teacher_a = of_generic.teacher_b = of_generic.teacher_tie = std::nullopt;
+      of_generic.auxiliary.clear();
       if (of_generic != Recipe::Columns{})
-        problem(
-            at, "data.columns",
-            fmt::format("is for data.format: generic only (but for weight, margin and score), found data.format: {}",
-                        choice_name(recipe_.data.format)));
+        problem(at, "data.columns",
+                fmt::format(
+                    "is for data.format: generic only (but for weight, margin, score, the teacher's and auxiliary), "
+                    "found data.format: {}",
+                    choice_name(recipe_.data.format)));
       return;
     }
     if (!columns.prompt || !columns.response_a || !columns.response_b)
@@ -369,6 +373,19 @@ class Parser {
     if (columns.winner ? labels > 0 : labels % 3 != 0)
       problem(at, "data.columns",
               "data.format: generic needs either the column winner, or label_a, label_b and label_tie");
+  }
+
+  /** Those of training alone. An adapter's recipe reads files of other formats too: whether rows can have them is seen when a
+   * file is opened for training. */
+  void check_extra_columns() {
+    const Recipe::Columns& columns = recipe_.data.columns;
+    const bool teacher = columns.teacher_a || columns.teacher_b || columns.teacher_tie;
+    if (teacher && !(columns.teacher_a && columns.teacher_b))
+      problem(place("data.columns.teacher_a", "data.columns.teacher_b", "data.columns.teacher_tie"),
+              "data.columns.teacher_a", "a teacher has the columns teacher_a and teacher_b, and may have teacher_tie");
+    if (!columns.auxiliary.empty() && columns.auxiliary.size() != 2)
+      problem(place("data.columns.auxiliary"), "data.columns.auxiliary",
+              fmt::format("expected two columns, of A and of B, found {}", columns.auxiliary.size()));
   }
 
   void check_files() {

@@ -73,10 +73,12 @@ struct Recipe {
     bool operator==(const Lora&) const = default;
   } lora;
 
-  /** Column names of a file of format generic; `weight` and `margin` of any, `score` of format scored. */
+  /** Column names of a file of format generic; `weight` and `margin` of any, the teacher's and `auxiliary` (one of A and one
+   * of B, or none) of any of pairs, `score` of format scored. */
   struct Columns {
     std::optional<std::string> id, prompt, response_a, response_b, label_a, label_b, label_tie, winner, weight, margin,
-        score;
+        score, teacher_a, teacher_b, teacher_tie;
+    std::vector<std::string> auxiliary;
     bool operator==(const Columns&) const = default;
   };
 
@@ -99,6 +101,8 @@ struct Recipe {
     Format format = Format::kLmsys;
     Columns columns;
     Spellings spellings;
+    /** How much a teacher's shares count beside the vote, where data.columns names them. */
+    double teacher_weight = 0.5;
     double fraction = 1.0;
     Cells cells = Cells::kJson;
     /** "origin", "turns", "chat", "llama3", "chatml", or a text with {prompt}, {response_a} and {response_b}. */
@@ -113,6 +117,7 @@ struct Recipe {
     bool balance = false;
     bool share_prompts = true;
     Swap swap = Swap::kNone;
+    Curriculum curriculum = Curriculum::kNone;
     bool drop_before_shuffle = false;
     bool drop_duplicates = false;
     double max_dropped = 0.05;
@@ -137,6 +142,7 @@ struct Recipe {
     Schedule schedule = Schedule::kCosine;
     std::optional<double> max_grad_norm;
     double label_smoothing = 0;
+    double auxiliary_weight = 0.1;
     int64_t seed = 2024;
     Layers layers = Layers::kAuto;
     Kernels kernels = Kernels::kAuto;

@@ -16,6 +16,13 @@ std::string indent(const std::string& section) {
   return std::string(2 * (1 + static_cast<size_t>(std::count(section.begin(), section.end(), '.'))), ' ');
 }
 
+/** Of the columns: what other formats have by names of their own. */
+bool is_of_generic(const std::string& column) {
+  const std::vector<std::string> names = {"id",      "prompt",  "response_a", "response_b",
+                                          "label_a", "label_b", "label_tie",  "winner"};
+  return std::find(names.begin(), names.end(), column) != names.end();
+}
+
 /** "train.schedule" to what is allowed besides its type; "" when anything is. */
 std::string allowed(const RecipeKey& key) {
   if (!key.choices.empty()) return fmt::format("{}", fmt::join(key.choices, " | "));
@@ -40,9 +47,7 @@ std::string to_yaml(const Recipe& recipe) {
   for (const Field& field : detail::recipe_fields()) {
     std::string own = detail::section_of(field.info.key);
     // Only generic files may name all columns, see parse_recipe.
-    const std::string leaf = detail::leaf_of(field.info.key);
-    if (own == "data.columns" && !reads_generic(recipe) && leaf != "weight" && leaf != "margin" && leaf != "score")
-      continue;
+    if (own == "data.columns" && !reads_generic(recipe) && is_of_generic(detail::leaf_of(field.info.key))) continue;
     if (own != section && !section.starts_with(own + ".") && !own.empty())
       text += fmt::format("{}{}:\n", indent(detail::section_of(own)), detail::leaf_of(own));
     section = own;

@@ -52,4 +52,10 @@ enum class Swap : uint8_t {
   kBoth,    // each row both ways, both in the same optimizer step (an epoch is twice as long)
 };
 
+/** The order in which training meets its rows for the first time. */
+enum class Curriculum : uint8_t {
+  kNone,    // at random
+  kLength,  // from short to long: Platanios et al., "Competence-based Curriculum Learning", 2019
+};
+
 }  // namespace gavel

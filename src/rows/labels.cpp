@@ -56,6 +56,7 @@ std::string given_spelling(std::string_view text) {
 void count_bad_label(std::string_view spelled, ParsedRow& out) {
   ++out.occurrences[static_cast<size_t>(Oddity::kBadLabel)];
   out.unknown_label = shown_label(spelled);
+  out.no_vote = spelled.find_first_not_of(" ,\t\r\n") == std::string_view::npos;
 }
 
 /** The margin of a pair whose scores differ so much; finite, whatever a file says. */
@@ -80,6 +81,35 @@ std::optional<float> number_of(const std::string& path, const std::string& colum
                                          : "",
                   shown);
   return std::nullopt;
+}
+
+/** A teacher's shares, divided by their sum; none where all cells are empty. */
+void take_teacher(const std::string& path, const ColumnNames& names, const std::function<std::string(Column)>& cell,
+                  ParsedRow& out) {
+  constexpr std::array<Column, 3> kColumns = {Column::kTeacherA, Column::kTeacherB, Column::kTeacherTie};
+  auto name_of = [&](size_t i) -> const std::string& { return names[static_cast<size_t>(kColumns[i])]; };
+  if (name_of(0).empty()) return;
+  std::array<std::string, 3> cells;
+  for (size_t i = 0; i < 3; ++i)
+    if (!name_of(i).empty()) cells[i] = cell(kColumns[i]);
+  if (std::ranges::all_of(cells, [](const std::string& text) { return trimmed(text).empty(); })) return;
+  std::array<double, 3> shares{};
+  for (size_t i = 0; i < 3; ++i) {
+    if (name_of(i).empty()) continue;  // a teacher that knows no ties
+    const auto share = number_of(path, name_of(i), "a teacher's share (all its cells are empty in a row without one)",
+                                 cells[i], 0, std::numeric_limits<double>::infinity(), out);
+    if (!share) return;
+    shares[i] = *share;
+  }
+  const double sum = shares[0] + shares[1] + shares[2];
+  if (sum > 0) {
+    for (size_t i = 0; i < 3; ++i) out.row.teacher[i] = static_cast<float>(shares[i] / sum);
+    return;
+  }
+  out.broken = fmt::format(
+      "{}: row {}: the teacher's shares are all 0 ('{}', …): expected one above 0; leave all its cells empty in a row "
+      "without a teacher",
+      path, out.row.source_row, name_of(0));
 }
 
 }  // namespace
@@ -127,6 +157,12 @@ void set_numbers(const std::string& path, const ColumnNames& names, const ReadOp
     // An answer that was chosen against its score has no margin.
     if (chosen && rejected) out.row.margin = margin_of(std::max(0.0, double{*chosen} - double{*rejected}), options);
   }
+  take_teacher(path, names, cell, out);
+  if (!name_of(Column::kAuxiliaryA).empty())
+    for (size_t i = 0; i < 2; ++i) {
+      const std::string text = cell(i == 0 ? Column::kAuxiliaryA : Column::kAuxiliaryB);
+      append_lossy(out.row.auxiliary[i], trimmed(text));
+    }
   if (options.format == Format::kScored) {
     const std::string text = cell(Column::kWinner);
     if (!std::isfinite(parse_probability(text)))

@@ -13,8 +13,8 @@ double parse_probability(std::string_view text);
 /** Sets the label from the probabilities of A, B and a tie, divided by their sum; counts what is odd about them. `spelled` is
  * what the file has, for the list of labels that are not known. */
 void set_label(const std::array<double, 3>& label, std::string_view spelled, ParsedRow& out);
-/** Sets the row's weight, margin and score from its cells' texts (`cell` gives a Column's), as far as they are asked for;
- * ParsedRow::broken where one is no such number. `path` is for the message. */
+/** Sets the row's weight, margin, score, teacher and auxiliary texts from its cells' texts (`cell` gives a Column's), as far as
+ * they are asked for; ParsedRow::broken where one is no such number. `path` is for the message. */
 void set_numbers(const std::string& path, const ColumnNames& names, const ReadOptions& options,
                  const std::function<std::string(Column)>& cell, ParsedRow& out);
 /** Sets the label of a pair from its answers' scores, and its margin where that is asked for. */

@@ -10,6 +10,8 @@ PreferenceRow swapped(const PreferenceRow& row) {
   PreferenceRow out = row;
   std::swap(out.response_a, out.response_b);
   std::swap(out.label[0], out.label[1]);
+  std::swap(out.teacher[0], out.teacher[1]);
+  std::swap(out.auxiliary[0], out.auxiliary[1]);
   return out;
 }
 

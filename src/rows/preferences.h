@@ -31,6 +31,12 @@ struct PreferenceRow {
   /** The answers, one text each, are whole conversations as a reward reads them, written out by whoever sent them: no
    * template is put around them, and special tokens in them are read. */
   bool written_out = false;
+  /** What a teacher says, as `label`; all 0: nothing. */
+  std::array<float, 3> teacher{};
+  /** What an auxiliary head is to tell of each answer (who wrote it); "": nothing. */
+  std::array<std::string, 2> auxiliary;
+
+  bool has_teacher() const { return teacher[0] + teacher[1] + teacher[2] > 0; }
 };
 
 /** The pair with A and B exchanged, label included. */
@@ -43,6 +49,8 @@ struct Columns {
   std::string winner;
   std::string weight, margin;
   std::string score;
+  std::string teacher_a, teacher_b, teacher_tie;
+  std::string auxiliary_a, auxiliary_b;
 };
 
 enum class Purpose : uint8_t {
@@ -63,8 +71,8 @@ struct Spellings {
 
 struct ReadOptions {
   Format format = Format::kLmsys;
-  /** For Format::kGeneric alone, but for `weight` and `margin`, which files of any format can have and only Purpose::kTrain
-   * reads, and `score`, which is for kScored ("" = score). */
+  /** For Format::kGeneric alone, but for `weight`, `margin`, the teacher's and the auxiliary ones, which files of any format can
+   * have (the last two files of pairs) and only Purpose::kTrain reads, and `score`, which is for kScored ("" = score). */
   Columns columns;
   Spellings spellings;
   /** Above 0: a pair's margin is this times the difference of its answers' scores, which kChosen (score_chosen and

@@ -28,9 +28,18 @@ ColumnNames column_names(const ReadOptions& options, const std::vector<std::stri
   if (!some && c.winner.empty() && options.purpose == Purpose::kTrain && options.format == Format::kGeneric)
     fail("columns: votes are needed: name data.columns.winner, or label_a, label_b and label_tie");
   if (some && !c.winner.empty()) fail("columns: name either winner or label_a, label_b and label_tie, not both");
-  ColumnNames names = {c.id,        c.prompt, c.response_a, c.response_b, c.label_a, c.label_b,
-                       c.label_tie, c.winner, "",           "",           "",        ""};
+  ColumnNames names = {c.id, c.prompt, c.response_a, c.response_b, c.label_a, c.label_b, c.label_tie, c.winner};
   if (options.purpose == Purpose::kTrain) {
+    const Columns& own = options.columns;
+    const bool pairs = options.format != Format::kRanked && options.format != Format::kScored;
+    if (!pairs && (!own.teacher_a.empty() || !own.auxiliary_a.empty()))
+      fail("data.columns.{}: is of a row that is one pair of answers, which rows of data.format: {} are not",
+           own.teacher_a.empty() ? "auxiliary" : "teacher_a", options.format == Format::kRanked ? "ranked" : "scored");
+    names[static_cast<size_t>(Column::kTeacherA)] = own.teacher_a;
+    names[static_cast<size_t>(Column::kTeacherB)] = own.teacher_b;
+    names[static_cast<size_t>(Column::kTeacherTie)] = own.teacher_tie;
+    names[static_cast<size_t>(Column::kAuxiliaryA)] = own.auxiliary_a;
+    names[static_cast<size_t>(Column::kAuxiliaryB)] = own.auxiliary_b;
     names[static_cast<size_t>(Column::kWeight)] = options.columns.weight;
     names[static_cast<size_t>(Column::kMargin)] = options.columns.margin;
     if (options.format == Format::kChosen && options.score_margin > 0) {

@@ -23,9 +23,14 @@ enum class Column : uint8_t {
   kWeight,
   kMargin,
   kScoreA,
-  kScoreB
+  kScoreB,
+  kTeacherA,
+  kTeacherB,
+  kTeacherTie,
+  kAuxiliaryA,
+  kAuxiliaryB
 };
-inline constexpr size_t kNumColumns = 12;
+inline constexpr size_t kNumColumns = 17;
 /** Of a file that tells of labels; kWinner is whatever one column tells them. */
 constexpr bool is_label(size_t column) {
   return column >= static_cast<size_t>(Column::kLabelA) && column <= static_cast<size_t>(Column::kWinner);
@@ -46,6 +51,7 @@ struct ParsedRow {
   PairFingerprint pair;
   std::string not_json;       // why a cell is no JSON list of strings; "" when all are
   std::string unknown_label;  // the label as the file has it when it is none that is known
+  bool no_vote = false;       // the label's cells are empty
   std::string broken;         // text of the Error when the file's structure is broken here, else ""
   /** The file's row is several pairs: those after the first. */
   std::vector<ParsedRow> more;

@@ -46,11 +46,17 @@ struct RowStream::State {
     if (!row.broken.empty()) throw Error(row.broken);
     ++report.rows_read;
     auto& occurrences = row.occurrences;
-    if (options.ties == Ties::kHalfEach) {
-      auto& [a, b, tie] = row.row.label;
-      a += tie / 2;
-      b += tie / 2;
-      tie = 0;
+    if (options.ties == Ties::kHalfEach)
+      for (auto* shares : {&row.row.label, &row.row.teacher}) {
+        auto& [a, b, tie] = *shares;
+        a += tie / 2;
+        b += tie / 2;
+        tie = 0;
+      }
+    // Without a vote the teacher alone is learnt from.
+    if (row.no_vote && row.row.has_teacher()) {
+      occurrences[static_cast<size_t>(Oddity::kBadLabel)] = 0;
+      row.unknown_label.clear();
     }
     // Without label columns there is nothing to compare but texts, and no label to be wrong.
     if (options.find_repeats || options.drop_duplicates) {

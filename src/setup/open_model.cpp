@@ -144,6 +144,8 @@ std::vector<HostTensor> initial_of_adapter(const fs::path& folder, const StepOpt
       read_adapter(PeftConfig::read(folder), base.spec, options.model.num_labels, base.files ? &*base.files : nullptr);
   if (options.model.learns_tie && !adapter.config.learns_tie) adapter.values.emplace_back(DType::kF32, Shape{1});
   if (!options.model.learns_tie && adapter.config.learns_tie) adapter.values.pop_back();
+  const TrainableLayout layout = trainable_layout(options.model);
+  if (layout.auxiliary) adapter.values.emplace_back(DType::kF32, layout.parameters[*layout.auxiliary].shape);
   return std::move(adapter.values);
 }
 

@@ -1,5 +1,7 @@
 #include "setup/run_data.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <chrono>
 #include <numeric>
@@ -21,6 +23,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int64_t kMegabyte = 1000000;
+constexpr size_t kMostNamed = 8;  // classes
 
 std::vector<int64_t> first_rows(int64_t count) {
   std::vector<int64_t> rows(static_cast<size_t>(count));
@@ -55,6 +58,26 @@ std::vector<int64_t> draw_rows(int64_t total, int64_t count, uint64_t key) {
   return rows;
 }
 
+int64_t count_teachers(const TokenizedDataset& rows) {
+  int64_t count = 0;
+  for (int64_t row = 0; row < rows.num_rows(); ++row) count += rows.has_teacher(row);
+  return count;
+}
+
+/** The rows with what training makes of them beside their votes. */
+RunData with_targets(const Recipe& recipe, RunData data) {
+  TokenizedDataset& rows = data.train.tokens;
+  const Recipe::Columns& columns = recipe.data.columns;
+  if (columns.teacher_a) {
+    rows = rows.with_teacher(recipe.data.teacher_weight);
+    if (count_teachers(rows) == 0)
+      fail("data.columns.teacher_a: no training row has a teacher's shares ('{}', …): check the columns' names",
+           *columns.teacher_a);
+  }
+  if (!columns.auxiliary.empty()) rows = rows.with_auxiliary(choose_auxiliary_classes(rows));
+  return data;
+}
+
 }  // namespace
 
 std::string describe_data(const Recipe& recipe, const RunData& data) {
@@ -70,6 +93,14 @@ std::string describe_data(const Recipe& recipe, const RunData& data) {
   if (data.valid_report)
     out += fmt::format("validation data {}\n{}", std::get<std::string>(recipe.data.valid), data.valid_report->format());
   out += "training rows\n" + dataset_statistics(data.train.tokens).format();
+  if (recipe.data.columns.teacher_a)
+    out += fmt::format("{} of them with a teacher, of weight {} in their targets\n", count_teachers(data.train.tokens),
+                       recipe.data.teacher_weight);
+  if (const AuxiliaryClasses* found = data.train.tokens.auxiliary_classes())
+    out += fmt::format("auxiliary head over {}: {} classes: {}{}\n", fmt::join(recipe.data.columns.auxiliary, ", "),
+                       found->names.size(),
+                       fmt::join(std::span(found->names).first(std::min(found->names.size(), kMostNamed)), ", "),
+                       found->names.size() > kMostNamed ? ", …" : "");
   if (data.valid)
     out += fmt::format("validation rows: {}\n{}", data.valid->tokens.num_rows(),
                        count_labels(data.valid->tokens).format());
@@ -82,9 +113,11 @@ RunDataLoader::RunDataLoader(const Recipe& recipe, const Tokenizer& tokenizer, P
   for (const TrainFile& file : train_files(recipe, purpose)) check(file.source);
   for (const DataSource& source : excluded_files(recipe)) check(source);
   if (auto valid = valid_file(recipe, purpose)) check(*valid);
-  result_ = std::async(std::launch::async,
-                       [this, recipe, purpose, group, options = tokenize_options(recipe, tokenizer),
-                        encoder = make_encoder(tokenizer)] { return load(recipe, purpose, options, encoder, group); });
+  result_ = std::async(std::launch::async, [this, recipe, purpose, group, options = tokenize_options(recipe, tokenizer),
+                                            encoder = make_encoder(tokenizer)] {
+    RunData data = load(recipe, purpose, options, encoder, group);
+    return purpose == Purpose::kTrain ? with_targets(recipe, std::move(data)) : data;
+  });
 }
 
 RunDataLoader::~RunDataLoader() {
@@ -167,7 +200,11 @@ RunData RunDataLoader::load(const Recipe& recipe, Purpose purpose, TokenizeOptio
   keys.reserve(rows.size());
   for (int64_t row : rows) keys.push_back(data.keys[static_cast<size_t>(row)]);
   const auto seed = static_cast<uint64_t>(recipe.train.seed);
-  auto set_aside = [&](const Split& split) {
+  auto set_aside = [&](Split split) {
+    // What has a teacher but no vote can't be measured against.
+    std::erase_if(split.valid, [&](int64_t place) {
+      return keys[static_cast<size_t>(place)].label == std::array<float, 3>{} && recipe.data.columns.teacher_a;
+    });
     auto side = [&](const std::vector<int64_t>& places) {
       std::vector<int64_t> chosen;
       for (int64_t place : places) chosen.push_back(rows[static_cast<size_t>(place)]);

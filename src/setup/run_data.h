@@ -41,7 +41,8 @@ struct RunData {
   bool from_cache = false;                     // every file's tokens were there already
 };
 
-/** For the terminal: what cleaning met, statistics of the training rows, and label counts of the validation rows. */
+/** For the terminal: what cleaning met, statistics of the training rows with what is learnt beside their votes, and label counts
+ * of the validation rows. */
 std::string describe_data(const Recipe& recipe, const RunData& data);
 
 /** Reads a recipe's data on a thread of its own, so that the device can be made ready meanwhile. The tokens are kept in

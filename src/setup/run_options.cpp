@@ -91,17 +91,15 @@ ReadOptions read_options(const Recipe& recipe, Purpose purpose) {
   ReadOptions options;
   options.format = recipe.data.format;
   const Recipe::Columns& c = recipe.data.columns;
-  options.columns = {c.id.value_or(""),
-                     c.prompt.value_or(""),
-                     c.response_a.value_or(""),
-                     c.response_b.value_or(""),
-                     c.label_a.value_or(""),
-                     c.label_b.value_or(""),
-                     c.label_tie.value_or(""),
-                     c.winner.value_or(""),
-                     "",
-                     "",
-                     c.score.value_or("")};
+  options.columns = {.id = c.id.value_or(""),
+                     .prompt = c.prompt.value_or(""),
+                     .response_a = c.response_a.value_or(""),
+                     .response_b = c.response_b.value_or(""),
+                     .label_a = c.label_a.value_or(""),
+                     .label_b = c.label_b.value_or(""),
+                     .label_tie = c.label_tie.value_or(""),
+                     .winner = c.winner.value_or(""),
+                     .score = c.score.value_or("")};
   options.spellings = {recipe.data.spellings.a, recipe.data.spellings.b, recipe.data.spellings.tie};
   options.unit_scores = recipe.task == Recipe::TaskKind::kReward && recipe.reward.loss == Recipe::RewardLoss::kBce;
   options.cells = recipe.data.cells;
@@ -118,8 +116,16 @@ ReadOptions training_read_options(const Recipe& recipe, Purpose purpose) {
   if (task_of(recipe)->reads_scores() && recipe.data.format != Format::kScored)
     fail("reward.loss: {} learns from scores of single answers: expected data.format: scored, found {}",
          choice_name(recipe.reward.loss), choice_name(recipe.data.format));
-  options.columns.weight = recipe.data.columns.weight.value_or("");
-  options.columns.margin = recipe.data.columns.margin.value_or("");
+  const Recipe::Columns& c = recipe.data.columns;
+  options.columns.weight = c.weight.value_or("");
+  options.columns.margin = c.margin.value_or("");
+  options.columns.teacher_a = c.teacher_a.value_or("");
+  options.columns.teacher_b = c.teacher_b.value_or("");
+  options.columns.teacher_tie = c.teacher_tie.value_or("");
+  if (!c.auxiliary.empty()) {
+    options.columns.auxiliary_a = c.auxiliary.at(0);
+    options.columns.auxiliary_b = c.auxiliary.at(1);
+  }
   options.score_margin = recipe.reward.score_margin;
   return options;
 }
@@ -139,6 +145,8 @@ BatchOptions batch_options(const Recipe& recipe, const DeviceTraits& device, con
   options.pad_to = recipe.data.pad_to;
   options.balance = recipe.data.balance;
   options.swap = recipe.data.swap;
+  options.curriculum = recipe.data.curriculum;
+  options.curriculum_steps = recipe.train.max_steps.value_or(0);
   options.seed = static_cast<uint64_t>(recipe.train.seed);
   options.drop_before_shuffle = recipe.data.drop_before_shuffle;
   // Attention in StableHLO pays for all of a sequence, also for what other rows' tokens cost.
@@ -212,6 +220,7 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
   options.rates.layer_decay = lora.layer_decay;
   options.rates.head_only_steps = recipe.train.head_only_steps;
   options.label_smoothing = recipe.train.label_smoothing;
+  options.auxiliary_weight = recipe.train.auxiliary_weight;
   options.max_grad_norm = recipe.train.max_grad_norm.value_or(0);
   options.max_loss = recipe.train.max_loss.value_or(0);
   options.skip_nonfinite = recipe.train.skip_nonfinite;

@@ -33,7 +33,8 @@ BatchOptions batch_options(const Recipe& recipe, const DeviceTraits& device, con
 /** How the model lies on the mesh by the recipe's rules. */
 Placement placement_of(const Recipe& recipe, const Mesh& mesh, const DecoderSpec& spec);
 
-/** The training step, placed on the recipe's mesh of the client's devices, whose DeviceTraits decide what `auto` means.
+/** The training step, placed on the recipe's mesh of the client's devices, whose DeviceTraits decide what `auto` means; without
+ * an auxiliary head, whose classes only the data tell.
  * Logs a line for each axis that a parameter can't be split over. */
 StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const pjrt::Client& client);
 /** The same for a device that need not be there; the placement is that of one device. */

@@ -52,6 +52,7 @@ DimensionAxes default_axes(const TensorSpec& tensor) {
     case TensorRole::kAdapterMagnitude:
     case TensorRole::kHead:
     case TensorRole::kTie:
+    case TensorRole::kAuxiliary:
       return axes;
     default:
       break;

@@ -31,7 +31,8 @@ enum class TensorRole : uint8_t {
   kAdapterB,
   kAdapterMagnitude,
   kHead,
-  kTie,  // the logit of ties, a number
+  kTie,        // the logit of ties, a number
+  kAuxiliary,  // a head beside the head, for training alone
 };
 
 /** The type that a tensor's numbers are held in. */

@@ -57,11 +57,16 @@ void check_files(const fs::path& folder) {
     if (!json.at("files").contains(name)) fail("{}: {} is not listed", (folder / kChecksums).string(), name);
 }
 
+constexpr const char* kAuxiliary = "auxiliary";  // in the optimizer's file, since the adapter's has no place for it
+
+TrainableLayout trained_layout(const CheckpointLayout& layout) {
+  return trainable_layout(layout.spec, layout.adapter.lora, layout.num_labels, layout.adapter.learns_tie,
+                          layout.auxiliary_outputs);
+}
+
 std::vector<std::string> optimizer_names(const CheckpointLayout& layout, const char* prefix) {
   std::vector<std::string> names;
-  for (const auto& parameter :
-       trainable_layout(layout.spec, layout.adapter.lora, layout.num_labels, layout.adapter.learns_tie).parameters)
-    names.push_back(prefix + parameter.name);
+  for (const auto& parameter : trained_layout(layout).parameters) names.push_back(prefix + parameter.name);
   return names;
 }
 
@@ -75,6 +80,11 @@ std::optional<int64_t> step_of(const fs::path& path) {
 }
 
 }  // namespace
+
+std::vector<HostTensor> adapter_weights(const CheckpointLayout& layout, std::vector<HostTensor> trained) {
+  if (layout.auxiliary_outputs > 0) trained.pop_back();
+  return trained;
+}
 
 SavedRun open_checkpoint(const fs::path& path) {
   try {
@@ -101,7 +111,7 @@ void CheckpointStore::save(const CheckpointLayout& layout, const RunState& state
                            const TrainedState& trained) const {
   make_folder(folder_);
   AtomicFolder folder(path(state.step));
-  save_adapter(folder.temporary(), layout.spec, layout.adapter, trained.weights);
+  save_adapter(folder.temporary(), layout.spec, layout.adapter, adapter_weights(layout, trained.weights));
   write_file(folder.temporary() / "recipe.yaml", layout.recipe);
   std::vector<std::pair<std::string, HostTensor>> tensors;
   auto add = [&](const char* prefix, const std::vector<HostTensor>& values) {
@@ -110,6 +120,7 @@ void CheckpointStore::save(const CheckpointLayout& layout, const RunState& state
   };
   add("m.", trained.m);
   add("v.", trained.v);
+  if (layout.auxiliary_outputs > 0) tensors.emplace_back(kAuxiliary, trained.weights.back());
   write_safetensors(folder.temporary() / kOptimizer, tensors, {});
   write_file(folder.temporary() / kState,
              Json{{"state", to_json(state)}, {"identity", to_json(identity)}}.dump(1) + "\n");
@@ -133,6 +144,13 @@ TrainedState CheckpointStore::load(const SavedRun& run, const CheckpointLayout& 
   TrainedState trained;
   trained.weights = read_adapter(PeftConfig::read(run.path), layout.spec, layout.num_labels).values;
   auto file = SafetensorsFile::open(run.path / kOptimizer);
+  if (const TrainableLayout all = trained_layout(layout); all.auxiliary) {
+    HostTensor head = file->tensor(kAuxiliary);
+    if (const Shape& expected = all.parameters[*all.auxiliary].shape; head.shape() != expected)
+      fail("{}: '{}' has shape {}, expected {}: data.columns.auxiliary now has another number of classes",
+           (run.path / kOptimizer).string(), kAuxiliary, to_string(head.shape()), to_string(expected));
+    trained.weights.push_back(std::move(head));
+  }
   auto read = [&](const char* prefix, std::vector<HostTensor>& values) {
     for (const std::string& name : optimizer_names(layout, prefix)) values.push_back(file->tensor(name));
   };

@@ -17,9 +17,14 @@ struct CheckpointLayout {
   DecoderSpec spec;
   AdapterConfig adapter;
   int64_t num_labels = 3;
+  /** Of the auxiliary head, whose weight is the last of the tensors and is not in the adapter; 0: there is none. */
+  int64_t auxiliary_outputs = 0;
   /** Text of recipe.yaml, so that a checkpoint's folder can be used as a trained judge. */
   std::string recipe;
 };
+
+/** The weights that an adapter's files hold, of all that is trained. */
+std::vector<HostTensor> adapter_weights(const CheckpointLayout& layout, std::vector<HostTensor> trained);
 
 /** A checkpoint on disk whose checksums are right. */
 struct SavedRun {

@@ -71,6 +71,7 @@ Json about_run(const Recipe& recipe, const StepOptions& options, const pjrt::Cli
     const auto* file = std::get_if<std::string>(&recipe.data.valid);
     data["valid"] = about_data(file != nullptr ? *file : recipe.data.train.text(), valid->dataset());
   }
+  if (const AuxiliaryClasses* found = train.dataset().auxiliary_classes()) data["auxiliary_classes"] = found->names;
   data["padding"] = train.waste().wasted();
   Json about = {{"gavel", version()},
                 {"total_steps", total_steps},

@@ -82,7 +82,7 @@ class Results {
 
  private:
   void write_to(const fs::path& folder) const {
-    save_adapter(folder, layout_.spec, layout_.adapter, weights_);
+    save_adapter(folder, layout_.spec, layout_.adapter, adapter_weights(layout_, weights_));
     tokenizer_.save(folder);
     write_file(folder / "recipe.yaml", layout_.recipe);
   }
@@ -187,8 +187,11 @@ class TrainingRun {
     find_checkpoint();
     open_model();
     RunDataLoader loader(recipe_, base_->tokenizer, Purpose::kTrain, group_);
-    make_engine();
-    make_batches(loader.get());
+    // The data are read meanwhile, but the programs of an auxiliary head have to know its classes.
+    std::optional<RunData> data;
+    if (!recipe_.data.columns.auxiliary.empty()) data = loader.get();
+    make_engine(data ? data->train.tokens.num_auxiliary_classes() : 0);
+    make_batches(data ? *std::move(data) : loader.get());
     set_start();
     return finish(train());
   }
@@ -216,10 +219,11 @@ class TrainingRun {
   }
 
   /** The model on its devices. */
-  void make_engine() {
+  void make_engine(int64_t auxiliary_classes) {
     if (!client_) client_ = open_device(recipe_);
     mesh_ = mesh_of(recipe_, *client_);
     StepOptions options = step_options(recipe_, base_->spec, *client_);
+    options.model.auxiliary_outputs = auxiliary_outputs_of(*options.task, auxiliary_classes);
     std::string devices = mesh_.devices() == 1 ? "" : fmt::format(", mesh {} (dp x fsdp x mp)", to_string(mesh_));
     spdlog::info("device {} ({}){}, weights {}, computing in {}, layers {}", client_->platform_name(),
                  client_->device(0).kind, devices, dtype_name(options.model.dtype),
@@ -230,6 +234,7 @@ class TrainingRun {
     layout_ = {base_->spec,
                {options.model.lora, recipe_.model.path, options.model.learns_tie},
                options.model.num_labels,
+               options.model.auxiliary_outputs,
                to_yaml(recipe_)};
     engine_ = std::make_unique<Engine>(client_, options, compile_cache_folder());
     const double start = steady_seconds();

@@ -152,6 +152,45 @@ TEST_F(RunDataTest, IsSplitAndTheSecondStartTakesTheCache) {
   EXPECT_EQ(changed.train_report.rows_read, 121);
 }
 
+TEST_F(RunDataTest, OnlyTrainingRowsAreMixedWithTheirTeachers) {
+  const std::vector<PreferenceRow> rows = read_preferences(file("train.csv"), {}).rows;
+  std::string text = "prompt,response_a,response_b,winner,ta,tb,by_a,by_b\n";
+  for (size_t i = 0; i < rows.size(); ++i)
+    text += fmt::format("question {0},one,two,{1},{2},m{3},m{4}\n", i, i % 4 == 3 ? "" : "model_a",
+                        i % 4 == 2 ? "," : "1,3", i % 2, i % 3);
+  write_file(file("teachers.csv"), text);
+  const std::vector<std::string> settings = {"data.train=" + file("teachers.csv").string(), "data.format=wsdm",
+                                             "data.columns.teacher_a=ta", "data.columns.teacher_b=tb",
+                                             "data.columns.auxiliary=[by_a, by_b]"};
+  auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), settings.begin(), settings.end());
+    return more;
+  };
+  const RunData found = load(with({"data.teacher_weight=0.25", "data.valid=0.3"}));
+  const TokenizedDataset &train = found.train.tokens, &valid = found.valid->tokens;
+  for (int64_t row = 0; row < train.num_rows(); ++row) {
+    const int64_t kind = (train.source_row(row) - 1) % 4;
+    const std::array<float, 3> mixed = {0.8125f, 0.1875f, 0}, vote = {1, 0, 0}, teacher = {0.25f, 0.75f, 0};
+    EXPECT_EQ(train.target(row), kind == 3 ? teacher : kind == 2 ? vote : mixed);
+  }
+  // Validation rows have votes, and their targets are these.
+  EXPECT_GT(valid.num_rows(), 15);
+  for (int64_t row = 0; row < valid.num_rows(); ++row)
+    EXPECT_EQ(valid.target(row), (std::array<float, 3>{1, 0, 0})) << valid.source_row(row);
+  EXPECT_EQ(train.num_auxiliary_classes(), 3);
+  EXPECT_EQ(valid.num_auxiliary_classes(), 0);
+  EXPECT_THAT(describe_data(recipe(with({"data.teacher_weight=0.25"})), found),
+              testing::AllOf(HasSubstr("of them with a teacher, of weight 0.25 in their targets"),
+                             HasSubstr("auxiliary head over by_a, by_b: 3 classes: m")));
+  // The weight is no part of what is kept.
+  EXPECT_TRUE(load(with({"data.teacher_weight=0.75", "data.valid=0"})).from_cache);
+  EXPECT_THAT(load_error(with({"data.columns.teacher_a=none"})), HasSubstr("expected a column 'none'"));
+  // A teacher that no row has is a mistake in the names; lines of JSON have no header to tell by.
+  write_file(file("lines.jsonl"), R"({"prompt":"p","response_a":"x","response_b":"y","winner":"model_a"})");
+  EXPECT_THAT(load_error(with({"data.train=" + file("lines.jsonl").string(), "data.valid=0"})),
+              HasSubstr("data.columns.teacher_a: no training row has a teacher's shares"));
+}
+
 TEST_F(RunDataTest, WithoutTheCacheNothingIsWritten) {
   RunData found = load({"data.cache=false"});
   EXPECT_FALSE(found.from_cache);

@@ -45,6 +45,29 @@ TEST(RunOptions, AFrozenHeadIsHeldAndNothingElse) {
   }
 }
 
+TEST(RunOptions, WhatIsReadBesideVotesArrivesInTrainingAlone) {
+  Recipe recipe;
+  recipe.data.columns.teacher_a = "ta";
+  recipe.data.columns.teacher_b = "tb";
+  recipe.data.columns.auxiliary = {"by_a", "by_b"};
+  recipe.data.curriculum = Curriculum::kLength;
+  recipe.train.max_steps = 70;
+  recipe.train.auxiliary_weight = 0.3;
+  recipe.train.kernels = Recipe::Kernels::kPlain;
+  const ReadOptions training = training_read_options(recipe, Purpose::kTrain);
+  EXPECT_EQ(training.columns.teacher_b, "tb");
+  EXPECT_EQ(training.columns.teacher_tie, "");
+  EXPECT_EQ(training.columns.auxiliary_a, "by_a");
+  EXPECT_EQ(training.columns.auxiliary_b, "by_b");
+  const ReadOptions other = read_options(recipe, Purpose::kTrain);
+  EXPECT_EQ(other.columns.teacher_a + other.columns.auxiliary_a, "");
+  EXPECT_EQ(batch_options(recipe, DeviceTraits()).curriculum, Curriculum::kLength);
+  EXPECT_EQ(batch_options(recipe, DeviceTraits()).curriculum_steps, 70);
+  const StepOptions step = step_options(recipe, decoder_spec(built_in_shape("smollm2-135m")), DeviceTraits());
+  EXPECT_EQ(step.auxiliary_weight, 0.3);
+  EXPECT_EQ(step.model.auxiliary_outputs, 0) << "only the data tell";
+}
+
 TEST(RunOptions, RatesAndLayersArrive) {
   const DecoderSpec spec = decoder_spec(built_in_shape("smollm2-135m"));
   Recipe recipe;

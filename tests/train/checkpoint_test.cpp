@@ -73,6 +73,34 @@ TEST_F(CheckpointTest, ComesBackBitForBit) {
   EXPECT_TRUE(same_bits(back.v, trained_.v));
 }
 
+TEST_F(CheckpointTest, AnAuxiliaryHeadComesBackAndIsInNoAdapter) {
+  save(3);
+  auto values = [&](float first) {
+    HostTensor head(DType::kF32, {4, layout_.spec.hidden_size});
+    for (float& number : head.as_mutable<float>()) number = first += 0.25f;
+    return head;
+  };
+  layout_.auxiliary_outputs = 4;
+  trained_.weights.push_back(values(0));
+  trained_.m.push_back(values(1));
+  trained_.v.push_back(values(2));
+  save(7);
+  EXPECT_EQ(read_text(store_.path(7) / "adapter_model.safetensors"),
+            read_text(store_.path(3) / "adapter_model.safetensors"));
+  const TrainedState back = store_.load(*newest(), layout_);
+  EXPECT_TRUE(same_bits(back.weights, trained_.weights));
+  EXPECT_TRUE(same_bits(back.m, trained_.m));
+  EXPECT_TRUE(same_bits(back.v, trained_.v));
+  EXPECT_EQ(adapter_weights(layout_, back.weights).size(), back.weights.size() - 1);
+  layout_.auxiliary_outputs = 6;
+  try {
+    store_.load(*newest(), layout_);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("another number of classes"));
+  }
+}
+
 TEST_F(CheckpointTest, EveryDamageIsSeenNamedAndPassedOver) {
   save(3);
   save(12);
