@@ -1,5 +1,6 @@
 #include "judge/ensemble.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -24,7 +25,10 @@ std::vector<fs::path> ensemble_members(const fs::path& folder) {
   if (json.is_object() && json.contains("members") && json["members"].is_array())
     for (const auto& name : json["members"]) {
       if (!name.is_string()) fail("{}: 'members' holds {}, expected names of folders", path.string(), name.type_name());
-      members.push_back(folder / name.get<std::string>());
+      const fs::path member = name.get<std::string>();
+      if (member.is_absolute() || std::ranges::find(member, "..") != member.end())
+        fail("{}: its member {} lies outside its folder; expected names of folders in it", path.string(), member.string());
+      members.push_back(folder / member);
       if (!fs::is_directory(members.back()))
         fail("{}: its member {} is not there; put the folder back, or judge with one of the others alone",
              path.string(), members.back().string());

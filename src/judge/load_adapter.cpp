@@ -14,13 +14,35 @@ namespace fs = std::filesystem;
 
 namespace {
 
+/** A folder that came from somewhere may name neither code to run nor rules to read: those are the caller's to give. */
+void leave_out_files_of(const fs::path& folder, const std::vector<std::string>& overrides, Recipe& recipe) {
+  auto given = [&](std::string_view key) {
+    return std::ranges::any_of(overrides, [&](std::string_view setting) { return setting.starts_with(key); });
+  };
+  const bool is_file = recipe.device.find('/') != std::string::npos || recipe.device.ends_with(".so");
+  if (is_file && !given("device=")) {
+    spdlog::warn("{}: its recipe's device is a file, {}, which is not opened without your word (device=…); taken is cpu",
+                 folder.string(), recipe.device);
+    recipe.device = "cpu";
+  }
+  if (recipe.mesh.rules && !given("mesh.rules=")) {
+    spdlog::warn("{}: its recipe's mesh.rules, {}, are not read without your word (mesh.rules=…)", folder.string(),
+                 *recipe.mesh.rules);
+    recipe.mesh.rules.reset();
+  }
+}
+
 /** The recipe beside the adapter; for an adapter of PEFT's the defaults with what its config says. */
 Recipe recipe_of(const JudgeOptions& options, const PeftConfig& adapter) {
   std::vector<std::string> overrides;
   if (options.model) overrides.push_back("model.path=" + *options.model);
   overrides.insert(overrides.end(), options.overrides.begin(), options.overrides.end());
   fs::path path = options.adapter / "recipe.yaml";
-  if (fs::exists(path)) return load_recipe(path, overrides);
+  if (fs::exists(path)) {
+    Recipe recipe = load_recipe(path, overrides);
+    leave_out_files_of(options.adapter, options.overrides, recipe);
+    return recipe;
+  }
   std::string model = options.model.value_or(adapter.base_model());
   if (model.empty())
     fail(

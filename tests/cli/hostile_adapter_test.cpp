@@ -1,0 +1,83 @@
+// An adapter that came from a stranger: it names no code, and its files end nothing.
+#include <gmock/gmock.h>
+
+#include "base/error.h"
+#include "cli_fixture.h"
+#include "judge/judge.h"
+#include "judge/load_adapter.h"
+
+namespace gavel {
+namespace {
+
+using testing::HasSubstr;
+
+class HostileAdapter : public Cli {
+ protected:
+  void SetUp() override {
+    Cli::SetUp();
+    ASSERT_EQ(run({"train", file("recipe.yaml").string(), "train.max_steps=2", "train.save_every=1"}), 0);
+  }
+  std::filesystem::path adapter() const { return file("run"); }
+  std::vector<std::string> judge(std::vector<std::string> more = {}) const {
+    std::vector<std::string> out = {"judge", "--adapter", adapter().string(), "--prompt", "p", "--a", "x", "--b", "y"};
+    out.insert(out.end(), more.begin(), more.end());
+    return out;
+  }
+  void set(const std::string& key, const std::string& value) const {
+    std::string text = read_text(adapter() / "recipe.yaml");
+    const size_t at = text.find(key + ": ");
+    ASSERT_NE(at, std::string::npos);
+    text.replace(at, text.find('\n', at) - at, key + ": " + value);
+    write_file(adapter() / "recipe.yaml", text);
+  }
+};
+
+TEST_F(HostileAdapter, NamesNoCode) {
+  // Opened, it would be refused as no library.
+  const std::string library = file("evil.so").string();
+  write_file(library, "no library at all");
+  set("device", library);
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(run(judge()), 0);
+  testing::internal::GetCapturedStdout();
+  EXPECT_EQ(load_adapter(JudgeOptions{adapter(), std::nullopt, {}}).recipe.device, "cpu");
+  // What the caller names is the caller's to answer for.
+  EXPECT_THAT(error_of(judge({"device=" + library})), HasSubstr("expected a shared library"));
+}
+
+TEST_F(HostileAdapter, NamesNoRulesAndNoFoldersOutside) {
+  set("  rules", "/etc/passwd");
+  EXPECT_FALSE(load_adapter(JudgeOptions{adapter(), std::nullopt, {}}).recipe.mesh.rules.has_value());
+  std::filesystem::create_directories(file("several"));
+  for (const char* member : {"../run", "/etc"}) {
+    write_file(file("several") / "ensemble.json", fmt::format("{{\"format\": 1, \"members\": [\"{}\"]}}", member));
+    EXPECT_THAT(error_of({"judge", "--adapter", file("several").string(), "--prompt", "p", "--a", "x", "--b", "y"}),
+                HasSubstr("lies outside its folder"))
+        << member;
+  }
+}
+
+TEST_F(HostileAdapter, DeepFilesAreNamed) {
+  const std::string deep = std::string(300'000, '[') + std::string(300'000, ']');
+  const std::string object = "{\"a\":" + deep + "}";
+  auto expect_named = [&](const std::filesystem::path& path, const std::vector<std::string>& arguments) {
+    const std::string before = std::filesystem::exists(path) ? read_text(path) : "";
+    write_file(path, object);
+    EXPECT_THAT(error_of(arguments), testing::AllOf(HasSubstr(path.filename().string()), HasSubstr("256 levels"))) << path;
+    if (before.empty())
+      std::filesystem::remove(path);
+    else
+      write_file(path, before);
+  };
+  for (const char* name : {"adapter_config.json", "calibration.json", "ensemble.json", "tokenizer_config.json"})
+    expect_named(adapter() / name, judge());
+  expect_named(model() / "config.json", judge());
+  // Of the two checkpoints neither can be gone on from: no run is lost for that without a word.
+  for (const char* step : {"step-1", "step-2"}) write_file(adapter() / "checkpoints" / step / "checksums.json", object);
+  EXPECT_THAT(error_of({"train", file("recipe.yaml").string(), "train.max_steps=2", "train.save_every=1",
+                        "train.resume=auto"}),
+              HasSubstr("256 levels"));
+}
+
+}  // namespace
+}  // namespace gavel
