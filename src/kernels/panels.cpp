@@ -10,7 +10,8 @@
 #include "kernels/tiles.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
+// Without what later versions of Highway have above AVX3 (lower bits are better targets): bf16 is ours, in the AVX3 code.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | (HWY_AVX3 - 1))
 #define HWY_TARGET_INCLUDE "kernels/panels.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
@@ -201,6 +202,11 @@ void ragged_columns(int64_t m, std::span<const UnitTerm> terms, int64_t first, i
   }
 }
 
+/** Highway took code without them on a processor with them: a fault of the build, which would give zeros. */
+[[noreturn]] void no_pairs() {
+  fail("panels: the code for {} has no bfloat16 products", hwy::TargetName(HWY_TARGET));
+}
+
 /** c[row + r, first + q] of kDots by kRows dot products of rows, 16 pairs at a time. */
 template <int kRows>
 HWY_NOINLINE void dot_rows(int64_t k, const uint16_t* a, int64_t a_leading, const uint16_t* b, float* c,
@@ -228,7 +234,7 @@ HWY_NOINLINE void dot_rows(int64_t k, const uint16_t* a, int64_t a_leading, cons
 }
 
 void dots(int64_t m, int64_t n, int64_t k, const uint16_t* a, const uint16_t* b, float* c) {
-  if constexpr (!kCanPair) return;
+  if constexpr (!kCanPair) no_pairs();
   for (int64_t first = 0; first < n; first += kDots) {
     const int64_t count = std::min<int64_t>(kDots, n - first);
     int64_t row = 0;
@@ -260,6 +266,8 @@ void product(DType type, int64_t m, int64_t n, std::span<const PanelTerm> terms,
     product_of<false>(m, n, in_units, c);
   else if constexpr (kCanPair)
     product_of<true>(m, n, in_units, c);
+  else
+    no_pairs();
 }
 
 }  // namespace gavel::HWY_NAMESPACE
