@@ -90,18 +90,14 @@ TEST_F(TrainingData, ATeacherIsMixedIntoTrainingAlone) {
   EXPECT_EQ(metric(first("half"), "log_loss"), metric(first("votes"), "log_loss"));
   // Two labels, and a reward.
   ASSERT_EQ(train("two", with({"model.num_labels=2", "model.head=fresh"})), 0);
-  for (const char* ties : {"davidson", "none"})
-    ASSERT_EQ(train(std::string("reward-") + ties,
-                    with({"task=reward", "model.head=fresh", std::string("reward.ties=") + ties})),
-              0);
+  ASSERT_EQ(train("reward", with({"task=reward", "model.head=fresh"})), 0);
   EXPECT_THAT(error_of(arguments("absent", {"data.columns.teacher_a=ta", "data.columns.teacher_b=ty"})),
               HasSubstr("expected a column 'ty'"));
 }
 
 TEST_F(TrainingData, AnAuxiliaryHeadTrainsAlongIsResumedAndNotSaved) {
-  const std::vector<std::vector<std::string>> tasks = {{"data.swap=random"},
-                                                       {"task=reward", "model.head=fresh", "data.batching=packed",
-                                                        "train.batch_size=4", "train.gradient_accumulation=2"}};
+  const std::vector<std::vector<std::string>> tasks = {
+      {"data.swap=random"}, {"task=reward", "model.head=fresh", "train.batch_size=4", "train.gradient_accumulation=2"}};
   for (size_t i = 0; i < tasks.size(); ++i) {
     std::vector<std::string> plain = tasks[i], with = tasks[i];
     with.insert(with.end(), {"data.columns.auxiliary=[by_a, by_b]", "train.auxiliary_weight=0.5"});
@@ -137,7 +133,7 @@ TEST_F(TrainingData, AnAuxiliaryHeadTrainsAlongIsResumedAndNotSaved) {
 
 TEST_F(TrainingData, RowsComeFromShortToLong) {
   const std::vector<std::string> rising = {"data.curriculum=length", "train.batch_size=4", "data.max_length=128",
-                                           "data.batching=padded", "data.pad_to=1"};
+                                           "data.batching=padded"};
   ASSERT_EQ(train("rising", rising), 0);
   std::vector<double> tokens;
   for (const MetricRow& row : read_metrics(file("rising") / "metrics.jsonl"))
