@@ -11,13 +11,19 @@ DEMO_RECIPE := recipes/$(if $(filter reward,$(TASK)),demo-reward,demo).yaml
 
 FUZZ_SECONDS ?= 60
 
-.PHONY: build demo test lint format fuzz setup clean
+.PHONY: build demo test lint format fuzz setup parquet clean
 build: setup
 	@test -f $(BUILD)/build.ninja || cmake --preset release > /dev/null
 	@cmake --build $(BUILD) -j $(JOBS)
 
 setup:
 	@tools/setup.sh
+
+# The module that reads Parquet, with the package whose libraries it needs.
+parquet: setup
+	@python3 tools/fetch_packages.py pyarrow
+	@cmake --preset release > /dev/null
+	@cmake --build $(BUILD) -j $(JOBS) --target gavel_parquet
 
 # Trains on preferences of Gavel's own making, then judges one pair, and with TASK=reward puts three answers in order. Replaces
 # the demo's last run.
@@ -27,7 +33,7 @@ demo: setup
 	@test -f $(BUILD)/build.ninja || cmake --preset release > /dev/null
 	@cmake --build $(BUILD) -j $(JOBS) --target gavel
 	@rm -rf runs/demo
-	@$(GAVEL) data make-sample --out runs/demo-data
+	@$(GAVEL) data make-sample --overwrite --out runs/demo-data
 	@$(GAVEL) train $(DEMO_RECIPE) model.path=$(MODEL)
 	@$(GAVEL) --quiet judge --adapter runs/demo --prompt "Tell me about the moon." \
 	  --a "The moon goes around the earth and shines with light from the sun." \
@@ -35,7 +41,7 @@ demo: setup
 	@test $(TASK) = judge || { printf '%s\n' '{"prompt": "Tell me about the moon.", "responses": [' \
 	  '"Bread is made of flour, water and yeast.", "The moon goes around the earth and shines with light from", ' \
 	  '"The moon goes around the earth and shines with light from the sun."]}' | tr -d '\n' > runs/demo-data/answers.jsonl && \
-	  $(GAVEL) --quiet rank --adapter runs/demo --data runs/demo-data/answers.jsonl --out runs/demo-data/ranked.jsonl && \
+	  $(GAVEL) --quiet rank --adapter runs/demo --data runs/demo-data/answers.jsonl --out runs/demo-data/ranked.jsonl --overwrite && \
 	  cat runs/demo-data/ranked.jsonl; }
 
 test: build

@@ -7,6 +7,7 @@
 #include <iostream>
 #include <new>
 
+#include "base/command_line.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/version.h"
@@ -45,7 +46,19 @@ std::string misspelt_flags(const CLI::App& app, int argc, const char* const* arg
 
 }  // namespace
 
-int run_cli(int argc, const char* const* argv) {
+int run_cli(int argc, const char* const* argv_given) {
+  // A shell expands "~" only at a word's beginning.
+  std::vector<std::string> arguments;
+  for (int i = 0; i < argc; ++i) {
+    const std::string_view argument = argv_given[i];
+    const size_t equals = argument.starts_with("--") ? argument.find('=') : std::string_view::npos;
+    arguments.push_back(equals == std::string_view::npos
+                            ? std::string(argument)
+                            : std::string(argument.substr(0, equals + 1)) + expand_home(argument.substr(equals + 1)));
+  }
+  std::vector<const char*> words;
+  for (const std::string& argument : arguments) words.push_back(argument.c_str());
+  const char* const* argv = words.data();
   CLI::App app("Gavel trains a Llama-family model to judge which of two chatbot answers a person prefers, and judges.",
                "gavel");
   app.require_subcommand(1);

@@ -5,6 +5,7 @@
 #include "judge/average_folders.h"
 #include "judge/load_adapter.h"
 #include "report/table.h"
+#include "setup/outputs.h"
 
 namespace gavel {
 
@@ -12,12 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/** An output folder that holds a model or adapter already is not written over. */
-void refuse_full(const fs::path& folder) {
-  for (const char* name : {"model.safetensors", "adapter_model.safetensors", "metrics.jsonl", "config.json"})
-    if (fs::exists(folder / name))
-      fail("--out: {} holds {} already; choose another folder or remove it", folder.string(), name);
-}
+constexpr const char* kOverwrite = "Write over a model or an adapter that is there";
 
 }  // namespace
 
@@ -33,11 +29,15 @@ void add_merge_command(CLI::App& app) {
       ->add_option("--dtype", *dtype,
                    "float32 gives the judge's own logits; bfloat16 is half the size and rounds the sums")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
+  auto overwrite = std::make_shared<bool>(false);
+  command->add_flag("--overwrite", *overwrite, kOverwrite);
   command->callback([=] {
-    refuse_full(*out);
+    require_free_folder("--out", *out, *overwrite, std::vector<fs::path>{*adapter});
     JudgeOptions options{*adapter, std::nullopt, {}, true};
     if (!model->empty()) options.model = *model;
     LoadedAdapter loaded = load_adapter(options);
+    require_free_folder("--out", *out, *overwrite, std::vector<fs::path>{loaded.files.path()});
+    if (*overwrite) remove_model_files(*out);
     // Without a recipe nothing says that the base was ever held in less than its file has.
     const DType held = loaded.has_own_recipe ? loaded.recipe.model.dtype : DType::kF32;
     merge_adapter(loaded.files, held, loaded.weights, *out, *dtype == "float32" ? DType::kF32 : DType::kBF16);
@@ -66,11 +66,13 @@ void add_average_command(CLI::App& app) {
                    "means of A and of B, "
                    "which keep the rank but whose product is not that mean")
       ->check(CLI::IsMember({"exact", "factors"}));
+  auto overwrite = std::make_shared<bool>(false);
+  command->add_flag("--overwrite", *overwrite, kOverwrite);
   command->callback([=] {
-    refuse_full(*out);
     const std::vector<fs::path> folders(adapters->begin(), adapters->end());
+    require_free_folder("--out", *out, *overwrite, folders);
     const int64_t rank = average_folders(folders, model->empty() ? std::nullopt : std::optional(*model), *out,
-                                         parse_average_method(*method));
+                                         parse_average_method(*method), *overwrite);
     spdlog::info("wrote {}: the mean of {} adapters, rank {}", *out, adapters->size(), format_count(rank));
   });
 }

@@ -1,10 +1,14 @@
 #include <fmt/format.h>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "cli/commands.h"
+#include "rows/row_stream.h"
 #include "sample/sample.h"
+#include "setup/data_files.h"
 #include "setup/data_summary.h"
 #include "setup/open_model.h"
+#include "setup/outputs.h"
 
 namespace gavel {
 
@@ -42,11 +46,22 @@ Tokenizer tokenizer_of(const Recipe& recipe) {
   return tokenizer;
 }
 
+/** Votes under the names of another format would be passed by without a word. */
+void tell_other_format(const Recipe& recipe) {
+  for (const TrainFile& file : train_files(recipe, Purpose::kTrain)) try {
+      RowStream(file.source.path, file.source.read);
+    } catch (const Error& error) {
+      if (std::string_view(error.what()).find("the columns are those of data.format") != std::string_view::npos)
+        spdlog::warn("no votes are read: {}", error.what());
+    }
+}
+
 void show_data(const DataOptions& options) {
   Recipe recipe = recipe_of(options);
   Tokenizer tokenizer = tokenizer_of(recipe);
   // A test file has no labels, and is worth a look all the same.
   bool labels = has_votes(recipe);
+  if (!labels) tell_other_format(recipe);
   RunData data = RunDataLoader(recipe, tokenizer, labels ? Purpose::kTrain : Purpose::kPredict).get();
   DataSummary summary = summarize(recipe, data, tokenizer, options.examples);
   fmt::print("{}", options.json ? summary.to_json() + "\n" : summary.format());
@@ -79,9 +94,12 @@ void add_data_command(CLI::App& app) {
   sample->add_option("--rows", *rows, "Pairs in train.csv");
   sample->add_option("--test-rows", *test_rows, "Pairs in test.csv, with other prompts");
   sample->add_option("--seed", *seed, "The same seed gives the same files");
+  auto overwrite = std::make_shared<bool>(false);
+  sample->add_flag("--overwrite", *overwrite, "Write over a train.csv and a test.csv that are there");
   sample->callback([=] {
     std::filesystem::path folder = *out;
     make_folder(folder);
+    for (const char* name : {"train.csv", "test.csv"}) require_free_file("--out", folder / name, *overwrite);
     make_sample(folder / "train.csv", folder / "test.csv", *rows, *test_rows, *seed);
     fmt::print("wrote {} pairs to {} and {} to {}\n", *rows, (folder / "train.csv").string(), *test_rows,
                (folder / "test.csv").string());

@@ -1,5 +1,4 @@
 // doctor: what is installed, what is missing, and the command that installs it.
-#include <dlfcn.h>
 #include <fmt/format.h>
 #include <sys/sysinfo.h>
 #include <sys/wait.h>
@@ -12,6 +11,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "base/version.h"
 #include "cli/commands.h"
 #include "io/model_files.h"
 #include "io/model_path.h"
@@ -64,28 +64,14 @@ void fetch(const std::string& name) {
   fail("doctor: --fetch {}: expected cpu, cuda or tpu", name);
 }
 
-/** Whether the hardware behind a plugin can be there at all; plugins without their hardware may wait for
- * minutes. */
-std::string missing_hardware(const std::string& name) {
-  std::error_code error;
-  if (name == "tpu" && !fs::exists("/dev/accel0", error) && !fs::exists("/dev/vfio/0", error))
-    return "no TPU on this machine";
-  if (name != "cuda") return "";
-  void* driver = ::dlopen("libcuda.so.1", RTLD_LAZY);
-  if (driver == nullptr)
-    return "no NVIDIA driver (libcuda.so.1) on this machine; where there is a GPU: sudo apt-get install "
-           "nvidia-driver";
-  ::dlclose(driver);
-  return fs::exists("/dev/nvidia0", error) ? "" : "no NVIDIA GPU on this machine (/dev/nvidia0)";
-}
-
 /** The plugin's own account of itself and its devices. */
 std::string examine(const std::string& name) {
+  const std::string missing = missing_hardware(name);
   // Without a TPU, libtpu would ask the network for one, and wait.
-  if (name == "tpu" && !missing_hardware(name).empty()) prepare_environment(find_target("tpu-v5e-8"));
+  if (name == "tpu" && !missing.empty()) prepare_environment(find_target("tpu-v5e-8"));
   auto plugin = pjrt::Plugin::load(name);
   std::string text = fmt::format("PJRT {}.{}, {}", plugin->api_major(), plugin->api_minor(), plugin->path().string());
-  if (std::string missing = missing_hardware(name); !missing.empty())
+  if (!missing.empty())
     return fmt::format("plugin ok, {}; `gavel plan` compiles for it all the same\n      {}", missing, text);
   auto client = pjrt::Client::create(plugin);
   std::string devices = fmt::format("{} device(s) {}", client->devices().size(), client->device(0).kind);
@@ -147,6 +133,10 @@ void print_report() {
   fmt::print("machine {}, {} threads, {:.1f} GB memory; bf16 products in the processor: {}\n", processor(),
              std::thread::hardware_concurrency(), static_cast<double>(info.totalram) * info.mem_unit / 1e9,
              __builtin_cpu_supports("avx512bf16") ? "yes" : "no");
+  std::error_code error;
+  const fs::path module = fs::read_symlink("/proc/self/exe", error).parent_path() / "gavel_parquet.so";
+  fmt::print("gavel {}; Parquet files: {}\n", version(),
+             fs::exists(module, error) ? "read" : "not read by this build (make parquet, in Gavel's folder)");
   fmt::print("packages in {}\n", cache_folder("packages").string());
   for (const KnownPlugin& plugin : kPlugins) {
     std::string text = examine_apart(plugin.name);

@@ -15,7 +15,10 @@
 #include "report/progress.h"
 #include "report/table.h"
 #include "report/validation_file.h"
+#include "rows/row_stream.h"
 #include "setup/data_files.h"
+#include "setup/outputs.h"
+#include "setup/run_options.h"
 
 namespace gavel {
 
@@ -119,6 +122,8 @@ void add_eval_command(CLI::App& app) {
   command->add_option("--data", *data, "CSV or JSONL file with labels")->required();
   command->add_flag("--json", *as_json, "Print JSON");
   command->add_option("--rows", *rows, "Also write what the judge said of each row (JSONL)");
+  auto overwrite = std::make_shared<bool>(false);
+  command->add_flag("--overwrite", *overwrite, "Write over a file of --rows that is there");
   command->add_option(
       "--baselines-from", *baselines_from,
       "Fit the baselines on the labelled pairs of this file, not by cross-validation on those of --data; "
@@ -148,6 +153,7 @@ void add_eval_command(CLI::App& app) {
       ->excludes(other);
   command->callback([=] {
     if (*best_of) return evaluate_best_of(*arguments, *data, subset->empty() ? "subset" : *subset, *as_json);
+    if (!rows->empty()) require_free_file("--rows", *rows, *overwrite);
     // Without a kind, the word after --calibrate is a setting.
     if (fits->find('=') != std::string::npos) arguments->overrides.push_back(std::exchange(*fits, ""));
     const CalibrationKind kind = calibration_kind(fits->empty() ? "temperature" : *fits);
@@ -156,7 +162,9 @@ void add_eval_command(CLI::App& app) {
     // What is wrong with the second is told before the first works for long.
     if (!against->empty()) load_adapter(other_options);
     // The first is gone before the second opens: their models may not fit in memory together.
-    auto opened = std::make_optional<Judge>(arguments->options());
+    JudgeOptions judge_options = arguments->options();
+    judge_options.before_device = [&](const Recipe& of) { RowStream(*data, read_options(of, Purpose::kTrain)); };
+    auto opened = std::make_optional<Judge>(judge_options);
     const Recipe recipe = opened->recipe();
     const CalibrationKey key = opened->calibration_key();
     const auto names =

@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "base/command_line.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/commands.h"
@@ -8,12 +9,25 @@
 #include "judge/rank.h"
 #include "report/progress.h"
 #include "report/table.h"
+#include "rows/row_stream.h"
+#include "setup/outputs.h"
+#include "train/stop_signals.h"
 
 namespace gavel {
 
 namespace {
 
 constexpr size_t kPromptsAtOnce = 256;
+
+/** What to say when a signal ends the call: how much is kept, and this call's own command to go on with. */
+std::string how_to_go_on(const std::string& out) {
+  const int64_t rows = rows_in_partial_file(out);
+  std::string text = rows > 0 ? fmt::format("{} rows are kept in {}.partial; go on with:\n ", format_count(rows), out)
+                              : "no window of rows was finished; begin again with:\n ";
+  for (const std::string& argument : own_arguments())
+    if (argument != "--restart") text += " " + shell_word(argument);
+  return text;
+}
 
 }  // namespace
 
@@ -30,8 +44,15 @@ void add_predict_command(CLI::App& app) {
       ->add_option("--window", *window, "Rows that are sorted by length and judged together, and kept when interrupted")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
   command->add_flag("--restart", *restart, "Begin anew instead of going on with an interrupted call's OUT.partial");
+  auto overwrite = std::make_shared<bool>(false);
+  command->add_flag("--overwrite", *overwrite, "Write over a finished file that is there");
   command->callback([=] {
-    Judge judge(arguments->options());
+    require_free_file("--out", *out, *overwrite);
+    StopSignals signals;
+    signals.advise([out] { return how_to_go_on(*out); });
+    JudgeOptions judge_options = arguments->options();
+    judge_options.before_device = [&](const Recipe& recipe) { RowStream(*data, predict_options(recipe, *data)); };
+    Judge judge(judge_options);
     tell_calibration(judge, *arguments);
     std::optional<Progress> progress;
     PredictOptions options{*data, *out, arguments->swap_average, *window, *restart};
@@ -57,7 +78,10 @@ void add_rank_command(CLI::App& app) {
       ->required();
   command->add_option("--out", *out, "JSONL to write: {\"id\", \"rewards\", \"order\": best first, \"best\": the text}")
       ->required();
+  auto overwrite = std::make_shared<bool>(false);
+  command->add_flag("--overwrite", *overwrite, "Write over a file that is there");
   command->callback([=] {
+    require_free_file("--out", *out, *overwrite);
     std::vector<Candidates> all;
     each_line(*data, [&](std::string_view line, int64_t number) { all.push_back(candidates_of(line, number)); });
     Judge judge(arguments->options());

@@ -8,6 +8,7 @@
 #include "io/model_path.h"
 #include "measure/parity.h"
 #include "setup/open_device.h"
+#include "setup/outputs.h"
 #include "text/tokenizer.h"
 
 namespace gavel {
@@ -83,8 +84,12 @@ void add_export_command(CLI::App& app) {
       ->add_option("--num-labels", *labels,
                    "Labels of the classification head; default: as many as the model's own has, or 3")
       ->check(CLI::PositiveNumber);
+  auto overwrite = std::make_shared<bool>(false);
+  command->add_flag("--overwrite", *overwrite, "Write over a model that is there");
   command->callback([=] {
     ModelFiles files = ModelFiles::open(*model);
+    require_free_folder("--out", *out, *overwrite, std::vector<std::filesystem::path>{files.path()});
+    if (*overwrite) remove_model_files(*out);
     for (const std::string& note : files.notes()) spdlog::warn("{}: {}", *model, note);
     export_folder(files, *out, *dtype == "float32" ? DType::kF32 : DType::kBF16, *labels);
     Tokenizer::load(resolve_model_path(*model)).save(*out);

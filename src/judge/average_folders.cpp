@@ -3,13 +3,14 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "judge/load_adapter.h"
+#include "setup/outputs.h"
 
 namespace gavel {
 
 namespace fs = std::filesystem;
 
 int64_t average_folders(const std::vector<fs::path>& adapters, const std::optional<std::string>& model,
-                        const fs::path& out, AverageMethod method) {
+                        const fs::path& out, AverageMethod method, bool overwrite) {
   std::vector<LoadedAdapterWeights> all;
   std::optional<LoadedAdapter> first;
   for (const fs::path& folder : adapters) {
@@ -25,6 +26,7 @@ int64_t average_folders(const std::vector<fs::path>& adapters, const std::option
   }
   const LoadedAdapterWeights mean = average_adapters(first->files.spec(), all, method);
   make_folder(out);
+  if (overwrite) remove_model_files(out);
   Recipe recipe = first->recipe;
   recipe.lora.r = mean.config.lora.r;
   recipe.lora.lora_alpha = mean.config.lora.lora_alpha;

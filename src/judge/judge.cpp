@@ -78,7 +78,7 @@ Judge::Judge(const JudgeOptions& options) : folder_(options.adapter), adapters_(
   const bool ensemble = !adapters_.empty();
   if (!ensemble) adapters_.push_back(options.adapter);
   auto load = [&](const std::filesystem::path& folder) {
-    return load_adapter({folder, options.model, options.overrides, options.use_temperature && !ensemble});
+    return load_adapter({folder, options.model, options.overrides, options.use_temperature && !ensemble, {}});
   };
   LoadedAdapter loaded = load(adapters_.front());
   recipe_ = loaded.recipe;
@@ -98,6 +98,7 @@ Judge::Judge(const JudgeOptions& options) : folder_(options.adapter), adapters_(
   }
   tokenize_ = tokenize_options(recipe_, loaded.tokenizer);
   encoder_ = make_encoder(loaded.tokenizer);
+  if (options.before_device) options.before_device(recipe_);
   std::shared_ptr<pjrt::Client> client = open_device(recipe_);
   StepOptions step = step_options(recipe_, loaded.files.spec(), *client);
   step.model.lora = loaded.weights.config.lora;

@@ -1,10 +1,14 @@
 #include "judge/load_adapter.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cstdint>
 
+#include "base/command_line.h"
 #include "base/log.h"
 #include "judge/calibration_key.h"
 #include "judge/ensemble.h"
+#include "io/model_path.h"
 #include "setup/open_model.h"
 #include "setup/run_options.h"
 
@@ -53,6 +57,37 @@ Recipe recipe_of(const JudgeOptions& options, const PeftConfig& adapter) {
   return parse_recipe("", options.adapter.string(), overrides);
 }
 
+/** Refuses the folder of a run that has not come to its end, and names what judges in its place. */
+void refuse_unfinished_run(const fs::path& folder) {
+  if (fs::exists(folder / "adapter_config.json")) return;
+  int64_t newest = -1;
+  std::error_code absent;
+  for (const auto& entry : fs::directory_iterator(folder / "checkpoints", absent)) {
+    const std::string name = entry.path().filename().string();
+    int64_t step = 0;
+    const char *begin = name.data() + std::min(name.size(), std::string_view("step-").size()),
+               *end = name.data() + name.size();
+    const auto [at, error] = std::from_chars(begin, end, step);
+    const bool whole = fs::exists(entry.path() / "adapter_config.json") &&
+                       fs::exists(entry.path() / "adapter_model.safetensors");
+    if (name.starts_with("step-") && error == std::errc() && at == end && whole) newest = std::max(newest, step);
+  }
+  if (newest >= 0)
+    fail("{}: its run has not come to its end; judge with its newest checkpoint, --adapter {}, or go on with it: gavel "
+         "train {} --resume",
+         folder.string(), shell_word((folder / "checkpoints" / fmt::format("step-{}", newest)).string()),
+         shell_word((folder / "recipe.yaml").string()));
+}
+
+/** Where the base model is that an adapter names: as it is written, else from the adapter's own folder. */
+std::string find_base(const fs::path& adapter, const std::string& named) {
+  const fs::path found = resolve_model_path(named);
+  if (fs::exists(found)) return named;
+  if (found.is_relative() && fs::exists(adapter / found)) return (adapter / found).lexically_normal().string();
+  fail("{}: its base model is {}, which is neither there nor in the adapter's folder: say where it is with --model",
+       adapter.string(), named);
+}
+
 }  // namespace
 
 void drop_if_fitted_for_another(CalibrationFile& calibration, const fs::path& folder, const CalibrationKey& now) {
@@ -78,9 +113,15 @@ LoadedAdapter load_adapter(const JudgeOptions& options) {
   if (fs::exists(options.adapter / "study.json") && !fs::exists(options.adapter / "adapter_config.json"))
     fail("{}: holds several runs and no judge of them all; give one of its folders, or let gavel folds come to its end",
          options.adapter.string());
+  refuse_unfinished_run(options.adapter);
   const PeftConfig adapter = PeftConfig::read(options.adapter);
   const bool has_own_recipe = fs::exists(options.adapter / "recipe.yaml");
   Recipe recipe = recipe_of(options, adapter);
+  auto overrides = [&](std::string_view key) {
+    return std::ranges::any_of(options.overrides, [&](std::string_view setting) { return setting.starts_with(key); });
+  };
+  if (!options.model && !overrides("model.path=") && !recipe.model.random_init)
+    recipe.model.path = find_base(options.adapter, recipe.model.path);
   // Before the model: a broken file is told at once.
   std::optional<CalibrationFile> calibration;
   if (options.use_temperature) calibration = read_calibration(options.adapter);
@@ -98,9 +139,7 @@ LoadedAdapter load_adapter(const JudgeOptions& options) {
     recipe.data.max_length = *longest;
   }
   // Whoever trained an adapter without a recipe read the base as its file has it.
-  const bool asked =
-      std::ranges::any_of(options.overrides, [](std::string_view o) { return o.starts_with("model.dtype="); });
-  if (!has_own_recipe && !asked && files->holds_float32()) recipe.model.dtype = DType::kF32;
+  if (!has_own_recipe && !overrides("model.dtype=") && files->holds_float32()) recipe.model.dtype = DType::kF32;
   // Before the tokenizer: a vocabulary that was made larger is told of by the adapter's embeddings.
   LoadedAdapterWeights weights = read_adapter(adapter, files->spec(), task_of(recipe)->num_labels(), &*files);
   if (recipe.task == Recipe::TaskKind::kReward)

@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,6 +23,8 @@ struct JudgeOptions {
   std::vector<std::string> overrides;
   /** Whether calibration.json beside the adapter is used. */
   bool use_temperature = true;
+  /** Called with the judge's recipe before a Judge opens its device: what is wrong with the data is told first. */
+  std::function<void(const Recipe&)> before_device = {};
 };
 
 /** All that belongs to a trained judge, read and checked; nothing is on a device yet. */

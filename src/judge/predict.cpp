@@ -2,13 +2,14 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/append.h"
+#include "base/checksum.h"
 #include "base/file.h"
 #include "rows/csv.h"
 #include "rows/row_stream.h"
@@ -20,30 +21,23 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/** Tells a data file from another and from a changed one, without reading it whole. */
-std::string file_identity(const fs::path& path) {
-  auto file = MappedFile::open(path);
-  struct stat status{};
-  if (::stat(path.c_str(), &status) != 0) fail("{}: {}", path.string(), std::strerror(errno));
-  constexpr size_t kEnd = size_t{1} << 20;
-  std::string_view text = file->text();
-  uint64_t head = hash_text(text.substr(0, kEnd), 1);
-  uint64_t tail = hash_text(text.substr(text.size() - std::min(text.size(), kEnd)), 2);
-  return fmt::format("{}-{}.{:09}-{:016x}-{:016x}", text.size(), status.st_mtim.tv_sec, status.st_mtim.tv_nsec, head,
-                     tail);
+/** The hash of a row after others: of all that judging it depends on, and its id. */
+uint64_t hash_after(uint64_t before, const PreferenceRow& row) {
+  uint64_t hash = hash_text(row.id, before);
+  for (const auto* turns : {&row.prompt, &row.response_a, &row.response_b}) hash = hash_turns(*turns, hash);
+  return hash;
+}
+
+fs::path state_path(const fs::path& out) {
+  return out.string() + ".partial.json";
 }
 
 /** OUT.partial and OUT.partial.json. */
 class PartialFile {
  public:
   PartialFile(const fs::path& out, std::string key, bool restart)
-      : out_(out), partial_(out.string() + ".partial"), state_(out.string() + ".partial.json"), key_(std::move(key)) {
-    descriptor_ = ::open(partial_.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0666);
-    if (descriptor_ < 0) fail("{}: can't be written: {}", partial_.string(), std::strerror(errno));
-    if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-      ::close(descriptor_);
-      fail("{}: another gavel predict writes it; wait for its end or choose another --out", partial_.string());
-    }
+      : out_(out), partial_(out.string() + ".partial"), state_(state_path(out)), key_(std::move(key)) {
+    open();
     try {
       take_up(restart);
     } catch (...) {
@@ -51,15 +45,28 @@ class PartialFile {
       throw;
     }
   }
-  ~PartialFile() { ::close(descriptor_); }
+  ~PartialFile() {
+    // What holds no row is of no use to anybody.
+    if (done_.rows == 0 && is_at(descriptor_, partial_)) {
+      ::unlink(partial_.c_str());
+      ::unlink(state_.c_str());
+    }
+    ::close(descriptor_);
+  }
   PartialFile(const PartialFile&) = delete;
   PartialFile& operator=(const PartialFile&) = delete;
 
   const PredictResult& done() const { return done_; }
   size_t bytes() const { return bytes_; }
+  /** The hash of the rows that are done. */
+  const std::string& content() const { return content_; }
 
-  /** Appends the text of a window, then notes that it is there. */
-  void append(std::string_view text, const PredictResult& done) {
+  [[noreturn]] void refuse(std::string_view why) const {
+    fail("{}: holds {} rows {}; finish that first, remove it, or give --restart", partial_.string(), done_.rows, why);
+  }
+
+  /** Appends the text of a window, then notes that it is there. `content`: the hash of all rows up to its end. */
+  void append(std::string_view text, const PredictResult& done, uint64_t content) {
     std::string_view rest = text;
     while (!rest.empty()) {
       ssize_t written =
@@ -74,6 +81,7 @@ class PartialFile {
     bytes_ += text.size();
     done_ = done;
     nlohmann::ordered_json state = {{"key", key_},
+                                    {"content", to_hex(content)},
                                     {"rows", done.rows},
                                     {"bytes", bytes_},
                                     {"swapped_rows", done.swapped_rows},
@@ -91,6 +99,20 @@ class PartialFile {
   }
 
  private:
+  void open() {
+    for (;;) {
+      descriptor_ = ::open(partial_.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0666);
+      if (descriptor_ < 0) fail("{}: can't be written: {}", partial_.string(), std::strerror(errno));
+      if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+        ::close(descriptor_);
+        fail("{}: another gavel predict writes it; wait for its end or choose another --out", partial_.string());
+      }
+      // A call that ended between our opening and our locking has removed or renamed the file that we hold.
+      if (is_at(descriptor_, partial_)) return;
+      ::close(descriptor_);
+    }
+  }
+
   void take_up(bool restart) {
     std::string text = fs::exists(state_) ? read_text(state_) : "";
     auto state = nlohmann::json::parse(text, nullptr, false);
@@ -102,20 +124,18 @@ class PartialFile {
     bool whole = number("rows") >= 0 && number("bytes") >= 0 && number("swapped_rows") >= 0 &&
                  number("flipped_rows") >= 0 && number("bytes") <= size && state.contains("key") &&
                  state["key"].is_string();
-    if (!whole || restart) return;  // nothing to go on from: the file is written over
-    if (state["key"] != key_)
-      fail(
-          "{}: holds {} rows of another judge, data file or setting; finish that first, remove it, or give "
-          "--restart",
-          partial_.string(), number("rows"));
+    whole = whole && state.contains("content") && state["content"].is_string();
+    if (!whole || restart || number("rows") == 0) return;  // nothing to go on from: the file is written over
     done_.rows = done_.resumed_rows = number("rows");
+    if (state["key"] != key_) refuse("of another judge or other settings");
+    content_ = state["content"];
     done_.swapped_rows = number("swapped_rows");
     done_.flipped_rows = number("flipped_rows");
     bytes_ = static_cast<size_t>(number("bytes"));
   }
 
   fs::path out_, partial_, state_;
-  std::string key_;
+  std::string key_, content_;
   int descriptor_ = -1;
   size_t bytes_ = 0;
   PredictResult done_;
@@ -123,31 +143,46 @@ class PartialFile {
 
 }  // namespace
 
+int64_t rows_in_partial_file(const fs::path& out) {
+  if (!fs::exists(state_path(out))) return 0;
+  const auto state = nlohmann::json::parse(read_text(state_path(out)), nullptr, false);
+  return state.is_object() && state.contains("rows") && state["rows"].is_number_integer() ? state["rows"].get<int64_t>()
+                                                                                          : 0;
+}
+
+ReadOptions predict_options(const Recipe& recipe, const fs::path& data) {
+  ReadOptions read = read_options(recipe, Purpose::kPredict);
+  if (read.format == Format::kRanked)
+    fail("{}: a row of data.format: ranked is several answers: gavel rank puts them in order", data.string());
+  read.find_repeats = false;  // they cost memory with every row, and change nothing here
+  read.drop_duplicates = false;
+  return read;
+}
+
 PredictResult predict_file(Judge& judge, const PredictOptions& options,
                            const std::function<void(int64_t, int64_t)>& progress) {
   if (options.window < 1) fail("predict: a window of {} rows", options.window);
-  ReadOptions read = read_options(judge.recipe(), Purpose::kPredict);
-  if (read.format == Format::kRanked)
-    fail("{}: a row of data.format: ranked is several answers: gavel rank puts them in order", options.data.string());
-  read.find_repeats = false;  // they cost memory with every row, and change nothing here
-  read.drop_duplicates = false;
-  // The file's structure is known to be whole, and its rows are counted, before the long work begins.
+  const ReadOptions read = predict_options(judge.recipe(), options.data);
+  // Every row is known to be readable before the long work begins.
   const int64_t total = count_rows(options.data, read);
   RowStream stream(options.data, read);
   PartialFile partial(options.out,
-                      fmt::format("{} {} {} {}", judge.fingerprint(), file_identity(options.data), options.swap_average,
-                                  options.window),
+                      fmt::format("{} {} {}", judge.fingerprint(), options.swap_average, options.window),
                       options.restart);
   PredictResult result = partial.done();
   std::vector<PreferenceRow> block, window;
   int64_t to_skip = result.rows;
+  uint64_t content = 0;
+  const std::string other_rows = fmt::format("that are not the first ones of {}", options.data.string());
+  // Only whole windows, or all rows, are judged as an uninterrupted call would.
+  if (result.rows > total || (result.rows < total && result.rows % options.window != 0)) partial.refuse(other_rows);
   const bool rewards = judge.recipe().task == Recipe::TaskKind::kReward;
   const bool single = read.format == Format::kScored;
   if (partial.bytes() == 0)
     partial.append(
         single ? "id,reward\n"
                : fmt::format("id,winner_model_a,winner_model_b,winner_tie{}\n", rewards ? ",reward_a,reward_b" : ""),
-        result);
+        result, content);
 
   auto judge_window = [&] {
     auto verdicts = judge.judge(window, options.swap_average, [&](int64_t done) {
@@ -168,14 +203,15 @@ PredictResult predict_file(Judge& judge, const PredictOptions& options,
       if (verdicts[i].flipped()) ++result.flipped_rows;
     }
     result.rows += static_cast<int64_t>(window.size());
-    partial.append(text, result);
+    partial.append(text, result, content);
     if (progress) progress(result.rows, total);
     window.clear();
   };
   while (stream.next_block(block)) {
     for (PreferenceRow& row : block) {
+      content = hash_after(content, row);
       if (to_skip > 0) {
-        --to_skip;
+        if (--to_skip == 0 && to_hex(content) != partial.content()) partial.refuse(other_rows);
         continue;
       }
       window.push_back(std::move(row));

@@ -31,12 +31,19 @@ struct PredictResult {
   CleaningReport report;
 };
 
+/** How a file is read for prediction. Throws Error for a layout whose rows are no pairs. */
+ReadOptions predict_options(const Recipe& recipe, const std::filesystem::path& data);
+
 /** Judges a file of any size: memory holds one window and one block of the file. Whole windows go to
- * OUT.partial, with OUT.partial.json saying how many rows it has and of which judge, data file and settings. The same
- * call goes on where a killed one stopped and gives the same bytes; OUT appears, whole, at the end. Throws Error, and
+ * OUT.partial, with OUT.partial.json saying how many rows it has, their hash, and of which judge and settings. The same
+ * call goes on where a killed one stopped and gives the same bytes, also where the data file changed behind the rows that
+ * were judged; OUT appears, whole, at the end. All rows are read once before the first is judged. Throws Error, and
  * leaves the partial file as it is, when it belongs to something else, another process writes it, or it can't be
- * written. `progress` is called with the number of rows done and of all rows. */
+ * written; one without a row is removed. `progress` is called with the number of rows done and of all rows. */
 PredictResult predict_file(Judge& judge, const PredictOptions& options,
                            const std::function<void(int64_t, int64_t)>& progress = {});
+
+/** The rows that an interrupted call with this `out` has left; 0: none. */
+int64_t rows_in_partial_file(const std::filesystem::path& out);
 
 }  // namespace gavel

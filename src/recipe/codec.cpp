@@ -69,6 +69,23 @@ std::string expected(std::string_view what, const Limits& limits, const RawValue
   return fmt::format("expected {}{}{}, found {}", what, range.empty() ? "" : " ", range, describe(raw));
 }
 
+/** The items of a list, which may also be written without brackets: "q_proj, v_proj", or one item alone. */
+std::vector<RawValue> items_of(const RawValue& raw) {
+  if (raw.kind == Kind::kList) return raw.items;
+  std::vector<RawValue> items;
+  if (raw.kind != Kind::kPlain && raw.kind != Kind::kQuoted) return items;
+  for (size_t at = 0; at <= raw.text.size();) {
+    const size_t end = std::min(raw.text.find(',', at), raw.text.size());
+    std::string text = raw.text.substr(at, end - at);
+    const size_t first = text.find_first_not_of(' ');
+    text = first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(' ') + 1 - first);
+    RawValue& item = items.emplace_back(raw);
+    item.text = std::move(text);
+    at = end + 1;
+  }
+  return items;
+}
+
 /** A list of any texts, or one text; what looks like a number is a text too. */
 std::string read_words(const RawValue& raw, std::vector<std::string>& out) {
   std::vector<std::string> words;
@@ -179,11 +196,12 @@ std::string read_value(const RawValue& raw, const Limits& limits, std::vector<st
     out = limits.names;
     return "";
   }
-  if (raw.kind != Kind::kList || raw.items.empty())
+  const std::vector<RawValue> items = items_of(raw);
+  if (items.empty())
     return fmt::format("expected a list of {} (or all-linear), found {}", list_names(limits.names),
                        raw.kind == Kind::kList ? "an empty list" : describe(raw));
   std::vector<std::string> values;
-  for (const RawValue& item : raw.items) {
+  for (const RawValue& item : items) {
     std::string text;
     if (std::string problem = read_value(item, limits, text); !problem.empty()) return "in the list: " + problem;
     if (std::find(limits.names.begin(), limits.names.end(), text) == limits.names.end())
@@ -197,12 +215,13 @@ std::string read_value(const RawValue& raw, const Limits& limits, std::vector<st
 }
 
 std::string read_value(const RawValue& raw, const Limits& limits, std::array<double, 3>& out) {
-  if (raw.kind != Kind::kList || raw.items.size() != out.size())
+  const std::vector<RawValue> items = items_of(raw);
+  if (items.size() != out.size())
     return fmt::format("expected a list of {} numbers, found {}", out.size(),
-                       raw.kind == Kind::kList ? fmt::format("{}", raw.items.size()) : describe(raw));
+                       raw.kind == Kind::kList ? fmt::format("{}", items.size()) : describe(raw));
   std::array<double, 3> values{};
   for (size_t i = 0; i < values.size(); ++i)
-    if (std::string problem = read_value(raw.items[i], limits, values[i]); !problem.empty())
+    if (std::string problem = read_value(items[i], limits, values[i]); !problem.empty())
       return "in the list: " + problem;
   double sum = values[0] + values[1] + values[2];
   if (std::abs(sum - 1) > 1e-6) return fmt::format("expected shares that sum to 1, found a sum of {}", sum);
@@ -211,11 +230,12 @@ std::string read_value(const RawValue& raw, const Limits& limits, std::array<dou
 }
 
 std::string read_value(const RawValue& raw, const Limits& limits, std::vector<int64_t>& out) {
-  if (raw.kind != Kind::kList || raw.items.empty())
+  const std::vector<RawValue> items = items_of(raw);
+  if (items.empty())
     return fmt::format("expected a list of whole numbers and ranges such as [8, 10-29], found {}",
                        raw.kind == Kind::kList ? "an empty list" : describe(raw));
   std::set<int64_t> values;
-  for (const RawValue& item : raw.items) {
+  for (const RawValue& item : items) {
     const size_t dash = item.text.find('-', 1);
     RawValue first = item, last = item;
     if (item.kind == Kind::kPlain && dash != std::string::npos) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "base/command_line.h"
 #include "recipe/choices.h"
 #include "recipe/codec.h"
 #include "spec/family.h"
@@ -63,7 +64,25 @@ struct Extra {
   std::vector<std::string> synonyms = {};
   bool required = false;
   bool free = false;
+  bool path = false;  // "~/" at its beginning is the home folder
 };
+
+// Paths of a setting: nothing happens to what is none.
+void expand(std::string& path) {
+  path = expand_home(path);
+}
+void expand(std::optional<std::string>& path) {
+  if (path) expand(*path);
+}
+void expand(std::variant<double, std::string>& share_or_path) {
+  if (auto* path = std::get_if<std::string>(&share_or_path)) expand(*path);
+}
+void expand(DataFiles& files) {
+  for (DataFile& file : files.files) expand(file.path);
+}
+void expand(std::optional<DataFiles>& files) {
+  if (files) expand(*files);
+}
 
 /** `get` returns the setting's place in a Recipe, constant or not. */
 template <class Get>
@@ -90,8 +109,11 @@ Field field(std::string key, Get get, std::string help, Extra extra = {}) {
     out.info.type = TypeName<T>::value;
     out.info.range = extra.limits.text();
     out.info.choices = extra.limits.names;
-    out.read = [get, limits = std::move(extra.limits)](Recipe& recipe, const RawValue& raw) {
-      return read_value(raw, limits, get(recipe));
+    out.read = [get, limits = std::move(extra.limits), path = extra.path](Recipe& recipe, const RawValue& raw) {
+      std::string problem = read_value(raw, limits, get(recipe));
+      if constexpr (requires { expand(get(recipe)); })
+        if (path && problem.empty()) expand(get(recipe));
+      return problem;
     };
     out.write = [get](const Recipe& recipe) { return write_value(get(recipe)); };
   }
@@ -120,10 +142,10 @@ constexpr double kManyRows = 1 << 20;
 void add_model(std::vector<Field>& fields) {
   fields.push_back(field("model.path", [](auto& r) -> auto& { return r.model.path; },
                          "the base model: a Hugging Face folder or a .gguf file",
-                         {.synonyms = {"name", "model_name_or_path", "base_model"}, .required = true}));
+                         {.synonyms = {"name", "model_name_or_path", "base_model"}, .required = true, .path = true}));
   fields.push_back(field("model.tokenizer", [](auto& r) -> auto& { return r.model.tokenizer; },
                          "a tokenizer.json or its folder; null = the one beside or inside the model",
-                         {.synonyms = {"tokenizer_path", "tokenizer_name"}}));
+                         {.synonyms = {"tokenizer_path", "tokenizer_name"}, .path = true}));
   fields.push_back(field("model.dtype", [](auto& r) -> auto& { return r.model.dtype; },
                          "how the frozen base weights are held", {.synonyms = {"torch_dtype", "bf16"}}));
   fields.push_back(field(
@@ -164,7 +186,7 @@ void add_lora(std::vector<Field>& fields) {
   fields.push_back(field("lora.init_adapter", [](auto& r) -> auto& { return r.lora.init_adapter; },
                          "an adapter folder to start from (Gavel's or PEFT's), whose rank, scaling and targets are "
                          "then taken; null = PEFT's fresh start",
-                         {.synonyms = {"adapter"}}));
+                         {.synonyms = {"adapter"}, .path = true}));
   fields.push_back(field("lora.lora_plus_ratio", [](auto& r) -> auto& { return r.lora.lora_plus_ratio; },
                          "learning rate of lora_B over that of lora_A (LoRA+)",
                          {.limits = above(0), .synonyms = {"loraplus_lr_ratio", "lora_plus"}}));
@@ -181,11 +203,11 @@ void add_data(std::vector<Field>& fields) {
       field("data.train", [](auto& r) -> auto& { return r.data.train; },
             "CSV, JSONL or Parquet file of judged pairs, a pattern, or a list of such; {path, weight, rows, "
             "format, cells} says how a file of a list is taken",
-            {.synonyms = {"path", "file", "train_file", "train_path"}, .required = true}));
+            {.synonyms = {"path", "file", "train_file", "train_path"}, .required = true, .path = true}));
   fields.push_back(field(
       "data.valid", [](auto& r) -> auto& { return r.data.valid; },
       "share of train kept for validation (no prompt on both sides), or a file; 0 = none",
-      {.limits = share_below(0, 1), .synonyms = {"validation", "valid_split", "val", "test", "validation_file"}}));
+      {.limits = share_below(0, 1), .synonyms = {"validation", "valid_split", "val", "test", "validation_file"}, .path = true}));
   fields.push_back(field("data.folds", [](auto& r) -> auto& { return r.data.folds; },
                          "cut train into this many folds, one of which is for validation instead of "
                          "the share; null = no folds",
@@ -195,7 +217,7 @@ void add_data(std::vector<Field>& fields) {
                          {.limits = between(0, kManyRows)}));
   fields.push_back(field(
       "data.exclude", [](auto& r) -> auto& { return r.data.exclude; },
-      "files whose prompts are kept out of train; null = none"));
+      "files whose prompts are kept out of train; null = none", {.path = true}));
   fields.push_back(field(
       "data.exclude_valid_prompts", [](auto& r) -> auto& { return r.data.exclude_valid_prompts; },
       "keep the prompts of the file in data.valid out of train"));
@@ -343,7 +365,7 @@ void add_train(std::vector<Field>& fields) {
   fields.push_back(field("train.adam_epsilon", [](auto& r) -> auto& { return r.train.adam_epsilon; }, "AdamW's epsilon",
                          {.limits = above(0), .synonyms = {"eps", "epsilon", "adam_eps"}}));
   fields.push_back(field("train.warmup_steps", [](auto& r) -> auto& { return r.train.warmup_steps; },
-                         "steps of linear warm-up from 0; at most the run's steps",
+                         "steps of linear warm-up from 0, cut to the run's steps where they are fewer",
                          {.limits = between(0, kManySteps), .synonyms = {"warmup", "warm_up", "warmup_ratio"}}));
   fields.push_back(field("train.schedule", [](auto& r) -> auto& { return r.train.schedule; },
                          "course of the learning rate after warm-up",
@@ -417,7 +439,7 @@ void add_place(std::vector<Field>& fields) {
                          {.limits = axis, .synonyms = {"tp"}}));
   fields.push_back(field(
       "mesh.rules", [](auto& r) -> auto& { return r.mesh.rules; },
-      "file with partition rules by parameter name; null = the built-in ones"));
+      "file with partition rules by parameter name; null = the built-in ones", {.path = true}));
   fields.push_back(field(
       "judge.form", [](auto& r) -> auto& { return r.judge.form; },
       "with task: judge, how a pair is read: joint = both answers in one text; siamese = each answer with the prompt "
@@ -447,10 +469,10 @@ void add_place(std::vector<Field>& fields) {
       "what is trained: judge = which of two answers is better, from a text with both; reward = a number "
       "for one answer, from pairs of answers"));
   fields.push_back(field("device", [](auto& r) -> auto& { return r.device; },
-                         "cpu, cuda, tpu, or the path of a PJRT plugin", {.synonyms = {"platform"}}));
+                         "cpu, cuda, tpu, or the path of a PJRT plugin", {.synonyms = {"platform"}, .path = true}));
   fields.push_back(field("output", [](auto& r) -> auto& { return r.output; },
                          "folder of the run; refused when it holds another run, unless train.resume says so",
-                         {.synonyms = {"output_dir", "out"}, .free = true}));
+                         {.synonyms = {"output_dir", "out"}, .free = true, .path = true}));
 }
 
 }  // namespace

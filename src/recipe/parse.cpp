@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "recipe/fields.h"
+#include "recipe/yaml_advice.h"
 
 namespace gavel {
 
@@ -118,7 +119,10 @@ class Parser {
       file_read_ = true;
     } catch (const YAML::Exception& error) {
       std::string at = error.mark.is_null() ? name_ : place_of(error.mark);
-      problem(at, "", fmt::format("not valid YAML: {}", error.msg));
+      const std::string why =
+          error.mark.is_null() ? error.msg
+                               : detail::yaml_advice(text, static_cast<size_t>(error.mark.line), error.msg);
+      problem(at, "", fmt::format("not valid YAML: {}", why));
     } catch (const std::exception& error) {
       problem(name_, "", fmt::format("not valid YAML: {}", error.what()));
     }
@@ -173,13 +177,6 @@ class Parser {
     check_task();
     check_start();
     check_rates();
-    if (problems_.empty() && recipe_.train.max_steps) {
-      try {
-        check_schedule(recipe_, *recipe_.train.max_steps);
-      } catch (const Error& error) {
-        problems_.push_back(fmt::format("{}: {}", place("train.warmup_steps", "train.max_steps"), error.what()));
-      }
-    }
     if (!problems_.empty()) throw Error(fmt::format("{}", fmt::join(problems_, "\n")));
     return std::move(recipe_);
   }
@@ -210,13 +207,17 @@ class Parser {
 
   void set(const Field& field, const RawValue& raw, const std::string& at) {
     places_[field.info.key] = at;
-    if (std::string text = field.read(recipe_, raw); !text.empty()) problem(at, field.info.key, text);
+    if (std::string text = field.read(recipe_, raw); !text.empty())
+      problem(at, field.info.key,
+              raw.kind == RawValue::Kind::kPlain ? text + detail::missing_space_hint(raw.text) : text);
   }
 
   void read_map(const YAML::Node& node, const std::string& section, const std::string& at) {
     if (node.IsNull()) return;  // a section whose keys are all commented out
     if (!node.IsMap()) {
-      problem(at, section, fmt::format("expected keys with values, found {}", describe(raw_value(node))));
+      problem(at, section,
+              fmt::format("expected keys with values, found {}{}", describe(raw_value(node)),
+                          node.IsScalar() ? detail::missing_space_hint(node.Scalar()) : ""));
       return;
     }
     std::map<std::string, std::string> seen;
@@ -477,16 +478,18 @@ Recipe load_recipe(const std::filesystem::path& path, const std::vector<std::str
   return parse_recipe(file->text(), path.string(), overrides);
 }
 
-void check_schedule(const Recipe& recipe, int64_t total_steps) {
-  int64_t warmup = recipe.train.warmup_steps;
-  if (warmup <= total_steps) return;
-  // The usual twentieth; at least one step, except in a run that has room for none.
-  int64_t suggested = std::min(total_steps, std::max<int64_t>(1, total_steps / 20));
-  fail(
-      "train.warmup_steps: {} is more than the run's {} steps, so the learning rate would never reach its "
-      "peak; "
-      "try train.warmup_steps={}",
-      warmup, total_steps, suggested);
+int64_t warmup_steps(const Recipe& recipe, int64_t total_steps) {
+  return std::min(recipe.train.warmup_steps, total_steps);
+}
+
+std::string warmup_note(const Recipe& recipe, int64_t total_steps) {
+  const int64_t warmup = recipe.train.warmup_steps;
+  if (warmup <= total_steps) return "";
+  // The usual twentieth; at least one step.
+  return fmt::format(
+      "train.warmup_steps: {} is more than the run's {} steps, and is cut to them; the learning rate does not reach its "
+      "peak in this run: with train.warmup_steps={} it would",
+      warmup, total_steps, std::min(total_steps, std::max<int64_t>(1, total_steps / 20)));
 }
 
 }  // namespace gavel

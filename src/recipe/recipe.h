@@ -200,9 +200,10 @@ Recipe parse_recipe(std::string_view text, std::string_view name, const std::vec
 /** All settings as YAML; parse_recipe gives an equal recipe back. */
 std::string to_yaml(const Recipe& recipe);
 
-/** Throws Error with a suggestion when the warm-up is longer than a run of `total_steps`. parse_recipe calls it when
- * train.max_steps is set; otherwise the length is known only once the data is read. */
-void check_schedule(const Recipe& recipe, int64_t total_steps);
+/** Steps of warm-up in a run of `total_steps`: train.warmup_steps, or all steps where they are fewer. */
+int64_t warmup_steps(const Recipe& recipe, int64_t total_steps);
+/** One line where the warm-up is cut to the run; else "". */
+std::string warmup_note(const Recipe& recipe, int64_t total_steps);
 
 /** A key as help and documentation describe it. */
 struct RecipeKey {

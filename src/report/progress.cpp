@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/terminal.h"
 #include "report/table.h"
 
 namespace gavel {
@@ -39,7 +40,7 @@ Progress::Progress(int64_t total, Options options) : total_(total), options_(std
   if (!options_.clock) options_.clock = steady_seconds;
   if (!options_.out) {
     options_.out = &std::cerr;
-    options_.terminal = isatty(STDERR_FILENO) != 0;
+    options_.terminal = stderr_is_terminal();
   }
   start_ = last_shown_ = options_.clock();
   done_ = options_.start;

@@ -59,6 +59,12 @@ void TrainingDisplay::info(const std::string& text) {
   spdlog::info("{}", text);
 }
 
+void TrainingDisplay::result(const std::string& text) {
+  if (mode_ == Mode::kJson) return;
+  if (progress_) progress_->hide();
+  std::fputs((text + "\n").c_str(), stdout);
+}
+
 void TrainingDisplay::warn(const std::string& text) {
   if (progress_) progress_->hide();
   spdlog::warn("{}", text);

@@ -44,6 +44,8 @@ class TrainingDisplay {
   /** Prints {"kind": "event", "event": name, …}; in kJson alone. */
   void event(const std::string& name, const MetricRow& more);
   void info(const std::string& text);
+  /** Prints a line on standard output, whatever the logger's level; in kText alone. */
+  void result(const std::string& text);
   /** In kJson also the event "warning". */
   void warn(const std::string& text);
   /** A bar for an evaluation; the training bar is hidden. */

@@ -10,8 +10,11 @@ namespace gavel {
 
 namespace {
 
+/** The first is taken where the header has it, else the one that it has most. */
+constexpr std::string_view kSeparators = ",;\t|";
+
 std::string_view separator_name(char separator) {
-  return separator == ',' ? "a comma" : separator == ';' ? "a semicolon" : "a tab";
+  return separator == ',' ? "a comma" : separator == ';' ? "a semicolon" : separator == '|' ? "a bar" : "a tab";
 }
 
 }  // namespace
@@ -46,19 +49,22 @@ void CsvReader::find_separator() {
   std::string_view line = text_.substr(position_);
   line = line.substr(0, line.find_first_of("\r\n"));
   if (line.size() == 5 && line.starts_with("sep=") &&
-      std::string_view(",;\t").find(line[4]) != std::string_view::npos) {
+      kSeparators.find(line[4]) != std::string_view::npos) {
     separator_ = line[4];
     position_ += line.size();
     return;
   }
   bool quoted = false;
-  std::array<int64_t, 3> found{};
+  std::array<int64_t, kSeparators.size()> found{};
   for (char c : line) {
     quoted ^= c == '"';
-    if (const size_t which = std::string_view(",;\t").find(c); !quoted && which != std::string_view::npos)
+    if (const size_t which = kSeparators.find(c); !quoted && which != std::string_view::npos)
       ++found[which];
   }
-  if (found[0] == 0 && found[1] + found[2] > 0) separator_ = found[1] >= found[2] ? ';' : '\t';
+  if (found[0] == 0) {
+    const auto most = std::max_element(found.begin() + 1, found.end());
+    if (*most > 0) separator_ = kSeparators[static_cast<size_t>(most - found.begin())];
+  }
 }
 
 bool CsvReader::next(std::vector<CsvField>& fields) {

@@ -128,7 +128,12 @@ class JsonlRows final : public RowSource {
     items_ = 0;
     closed_ = false;
     std::optional<std::vector<std::string>> keys = json_keys(first.line);
-    if (!keys) fail("{}: row 1: expected a JSON object on each line, found {}", path(), json_excerpt(first.line));
+    if (!keys) {
+      const std::string_view line = first.line.substr(0, first.line.find_last_not_of(kBlanks) + 1);
+      const bool goes_on = !in_array_ && line.starts_with('{') && !line.ends_with('}');
+      fail("{}: row 1: expected a JSON object on each line, found {}{}", path(), json_excerpt(first.line),
+           goes_on ? ": write objects that go over several lines on one each (jq -c . FILE > NEW)" : "");
+    }
     return std::move(*keys);
   }
 

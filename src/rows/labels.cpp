@@ -198,7 +198,8 @@ std::array<double, 3> winner_label(std::string_view winner, const Spellings& mor
 
 std::string shown_label(std::string_view spelled) {
   spelled = trimmed(spelled);
-  if (spelled.empty()) return "(empty)";
+  // Three shares that are all missing are joined by commas.
+  if (spelled.find_first_not_of(", ") == std::string_view::npos) return "(empty)";
   std::string out;
   append_lossy(out, spelled.substr(0, kMostLetters));
   return spelled.size() > kMostLetters ? out + "…" : out;

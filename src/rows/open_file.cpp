@@ -93,11 +93,16 @@ std::string data_extension(const fs::path& path) {
 bool is_json(const MappedFile& file) {
   const std::string extension = data_extension(file.path());
   if (extension == ".jsonl" || extension == ".ndjson") return true;
-  if (extension == ".csv") return false;
   std::string_view text = file.text();
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
-  const size_t first = text.find_first_not_of(" \t\r\n");
-  return first != std::string_view::npos && (text[first] == '{' || text[first] == '[' || text[first] == '\x1E');
+  const std::string_view blanks = " \t\r\n";
+  const size_t first = text.find_first_not_of(blanks);
+  if (first == std::string_view::npos) return false;
+  if (extension != ".csv") return text[first] == '{' || text[first] == '[' || text[first] == '\x1E';
+  // JSON under the name of CSV: no header begins with an object's key, or with a list of objects.
+  const size_t second = text.find_first_not_of(blanks, first + 1);
+  return second != std::string_view::npos &&
+         ((text[first] == '{' && text[second] == '"') || (text[first] == '[' && text[second] == '{'));
 }
 
 /** Refuses what is known and not read, by name. */

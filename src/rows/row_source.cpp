@@ -92,7 +92,13 @@ std::string format_hint(const std::vector<std::string>& header) {
   if (has_all({"prompt", "response_a", "response_b", "winner_model_a", "winner_model_b", "winner_tie"}))
     return "the columns are those of data.format: lmsys";
   if (has_all({"chosen", "rejected"})) return "the columns are those of data.format: chosen";
-  return "check data.format, or name the columns with data.columns";
+  if (header.size() == 1)
+    for (std::string_view name : {"data", "rows", "records", "examples", "items", "train"})
+      if (header[0] == name)
+        return fmt::format("the rows seem to be in '{0}': write each as a line of its own (jq -c '.{0}[]' FILE > NEW)",
+                           name);
+  return "check data.format, or name the columns: data.format=generic data.columns.prompt=… data.columns.response_a=… "
+         "data.columns.response_b=… data.columns.winner=…";
 }
 
 bool labels_found(const ColumnIndex& index) {

@@ -179,14 +179,12 @@ const CleaningReport& RowStream::report() const {
 }
 
 int64_t count_rows(const std::filesystem::path& path, const ReadOptions& options) {
-  auto source = detail::open_rows(path, options);
-  std::vector<RawRow> raw;
+  ReadOptions counted = options;
+  counted.find_repeats = false;  // they are counted for reports alone
+  RowStream stream(path, counted);
+  std::vector<PreferenceRow> block;
   int64_t rows = 0;
-  while (source->next_rows(kBlockBytes, raw)) {
-    rows += static_cast<int64_t>(raw.size());
-    raw.clear();
-    source->release();
-  }
+  while (stream.next_block(block)) rows += static_cast<int64_t>(block.size());
   return rows;
 }
 

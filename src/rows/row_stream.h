@@ -35,7 +35,7 @@ class RowStream {
   std::unique_ptr<State> state_;
 };
 
-/** The number of rows in a file, counted without parsing their cells. Throws Error when its structure is broken. */
+/** The number of rows that a RowStream gives, all of which are parsed for it. Throws Error for what is wrong in any. */
 int64_t count_rows(const std::filesystem::path& path, const ReadOptions& options);
 
 }  // namespace gavel

@@ -20,6 +20,8 @@ constexpr int kNotStarted = 127;
 /** In the child, between fork and exec: only calls that are safe there. */
 [[noreturn]] void become(char* const* arguments, const sigset_t& mask, pid_t parent) {
   ::setpgid(0, 0);
+  // Standard output is for the study's own result.
+  ::dup2(STDERR_FILENO, STDOUT_FILENO);
   // A terminal may stop those that write and are not of the group in front (stty tostop).
   ::signal(SIGTTOU, SIG_IGN);
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);

@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include "base/atomic_folder.h"
 #include "base/error.h"
 #include "report/metrics.h"
 #include "report/tensorboard.h"
@@ -19,6 +20,12 @@ std::optional<SavedRun> find_saved_run(const RunFolder& folder, const RunIdentit
     return std::nullopt;
   }
   std::vector<std::string> differing = changes(saved->identity, identity);
+  // Nothing was trained yet that other settings could contradict.
+  if (!differing.empty() && !allow_changes && saved->state.step == 0) {
+    warn(saved->path.string() + " is of a run with other settings or files that has not done a step: beginning anew");
+    remove_folder(saved->path);
+    return std::nullopt;
+  }
   if (!differing.empty() && !allow_changes)
     fail(
         "{} was saved by a run with other settings or files:\n  {}\nPut them back, choose another output "

@@ -9,7 +9,7 @@ class RunFolder {
  public:
   /** What to do when the folder has files of a run. */
   enum class Existing {
-    kRefuse,  // throw Error
+    kRefuse,  // throw Error; of a run that has not done a step remove them
     kResume,  // accept it, for the run to go on; throw Error only when it has a trained adapter and no checkpoints
   };
 
@@ -33,6 +33,7 @@ class RunFolder {
   void lock();
 
   std::filesystem::path path_;
+  bool made_ = false;  // the folder was not there
   int lock_ = -1;
 };
 

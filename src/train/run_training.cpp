@@ -8,11 +8,13 @@
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
+#include "base/command_line.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "judge/evaluate.h"
 #include "report/loss_plot.h"
 #include "report/table.h"
+#include "setup/check_inputs.h"
 #include "setup/initial_head.h"
 #include "setup/open_device.h"
 #include "setup/open_model.h"
@@ -30,14 +32,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/** As one word of a shell. */
-std::string quoted(const fs::path& path) {
-  std::string text = path.string(), safe;
-  if (text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@%") ==
-      std::string::npos)
-    return text;
-  for (char c : text) safe += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return "'" + safe + "'";
+/** The command that goes on with a run. */
+std::string resume_command(const RunFolder& folder) {
+  return fmt::format("{} train {} --resume", called_as(), shell_word(folder.file("recipe.yaml").string()));
 }
 
 /** Prints a text of several lines through the logger. */
@@ -256,7 +253,7 @@ class TrainingRun {
       spdlog::info("prompts: both texts of a row hold them once, which saves {:.1f} % of the tokens", 100 * shared);
     warn_of_long_rows();
     total_steps_ = recipe_.train.max_steps.value_or(recipe_.train.epochs * train_->steps_per_epoch());
-    check_schedule(recipe_, total_steps_);
+    if (const std::string note = warmup_note(recipe_, total_steps_); !note.empty()) display_.warn(note);
   }
 
   /** Positions that the model never saw give no error, but nothing to rely on either. */
@@ -302,6 +299,9 @@ class TrainingRun {
     record_->write("running", begin);
     // Without a store the processes can't agree on the step to stop at.
     if (group_.count == 1 || group_.store) signals_.defer();
+    signals_.advise([command = resume_command(folder_)] {
+      return fmt::format("what was saved before is whole; go on with:\n  {}", command);
+    });
     report_.emplace(folder_.path(), [&](const std::string& text) { display_.warn(text); });
     auto draw = [&] {
       report_->write();
@@ -350,8 +350,9 @@ class TrainingRun {
     if (end == TrainingEnd::kPaused) {
       result.paused = true;
       note("paused", "");
-      spdlog::info("stopped after step {} of {}, as asked; go on with:\n  gavel train {} --resume", state.step,
-                   total_steps_, quoted(folder_.file("recipe.yaml")));
+      spdlog::info("stopped after step {} of {}, as asked; go on with:\n  {}", state.step, total_steps_,
+                   resume_command(folder_));
+      tell_result(fmt::format("stopped after step {} of {}, as asked", state.step, total_steps_), result);
       display_.event("paused", {{"step", state.step}, {"path", folder_.path().string()}});
       return result;
     }
@@ -360,18 +361,28 @@ class TrainingRun {
       spdlog::info("stopped early after step {} of {}: {} evaluations in a row were no better than {:.4f} at step {}",
                    state.step, total_steps_, state.evaluations_without_gain, state.best->log_loss, state.best->step);
     std::vector<HostTensor> last = engine_->trainable();
-    if (group_.is_first()) write_results(std::move(last), result.stopped_early);
+    if (group_.is_first()) write_results(std::move(last), result);
     return result;
+  }
+
+  /** The line that a run is for, on standard output. */
+  void tell_result(const std::string& how, const TrainingResult& result) {
+    if (!group_.is_first()) return;
+    std::string text = fmt::format("{}: {}, mean loss {:.4f}", folder_.path().string(), how, result.final_loss);
+    if (!std::isnan(result.valid_log_loss))
+      text += fmt::format(", validation log loss {:.4f}, accuracy {:.4f}", result.valid_log_loss, result.valid_accuracy);
+    display_.result(text);
   }
 
   void tell_how_to_go_on(int signal) {
     note("interrupted", signal_name(signal));
     std::string from = loop_->saved_step() ? fmt::format("step {}", *loop_->saved_step()) : "the start";
-    spdlog::warn("{} after step {} of {}; go on from {} with:\n  gavel train {} --resume", signal_name(signal),
-                 loop_->state().step, total_steps_, from, quoted(folder_.file("recipe.yaml")));
+    spdlog::warn("{} after step {} of {}; go on from {} with:\n  {}", signal_name(signal), loop_->state().step,
+                 total_steps_, from, resume_command(folder_));
   }
 
-  void write_results(std::vector<HostTensor> last, bool stopped_early) {
+  void write_results(std::vector<HostTensor> last, TrainingResult result) {
+    const bool stopped_early = result.stopped_early;
     const RunState& state = loop_->state();
     const KeptWeights kept = final_weights(recipe_, folder_, layout_, state, std::move(last));
     Results(layout_, base_->tokenizer, kept.weights).write(folder_);
@@ -387,6 +398,15 @@ class TrainingRun {
         folder_.path().string());
     display_.event(stopped_early ? "stopped" : "finished", {{"step", state.step}, {"path", folder_.path().string()}});
     warn_if_worse_than_shares();
+    if (kept.step != state.step) {
+      result.valid_log_loss = state.best->log_loss;
+      result.valid_accuracy = state.best->accuracy;
+    }
+    const std::string steps = fmt::format("{} step{}", format_count(state.step), state.step == 1 ? "" : "s");
+    tell_result(stopped_early             ? fmt::format("stopped early after {}", steps)
+                : kept.step != state.step ? fmt::format("{}, weights of step {}", steps, kept.step)
+                                          : steps,
+                result);
   }
 
   /** A run that loses against one number for each outcome has learnt nothing that holds on other rows. */
@@ -461,6 +481,12 @@ class TrainingRun {
 TrainingResult run_training(const Recipe& recipe, const RunOptions& options) {
   // Before any thread, which then has these signals blocked.
   StopSignals signals;
+  signals.advise([] {
+    std::string command;
+    for (const std::string& argument : own_arguments()) command += " " + shell_word(argument);
+    return fmt::format("no step was done; begin again with:\n {}", command);
+  });
+  check_inputs(recipe);
   std::shared_ptr<pjrt::Client> client;
   const ProcessGroup group = options.group ? *options.group : meet(recipe, client);
   if (!group.is_first()) spdlog::set_level(spdlog::level::err);

@@ -7,26 +7,21 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/terminal.h"
 
 namespace gavel {
 
 namespace {
 
-/** Takes the cursor off the line of a progress bar. */
+/** Takes a progress bar, and the terminal's own ^C behind it, off the line. */
 void leave_bar() {
-  if (::isatty(STDERR_FILENO) == 0) return;
-  [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, "\n", 1);
-}
-
-[[noreturn]] void end_at_once(int signal) {
-  // Not through the logger: another thread may be inside it, held up by a terminal.
-  std::string text = fmt::format("{}: stopped at once; what was saved before is whole\n", signal_name(signal));
-  leave_bar();
-  [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
-  ::_exit(128 + signal);
+  constexpr std::string_view kErase = "\r\x1b[K";
+  if (!stderr_is_terminal()) return;
+  [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, kErase.data(), kErase.size());
 }
 
 bool is_ignored(int signal) {
@@ -64,6 +59,28 @@ StopSignals::~StopSignals() {
   ::close(end_);
   ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   ::sigaction(SIGPIPE, &pipe_before_, nullptr);
+}
+
+void StopSignals::advise(std::function<std::string()> advice) {
+  const std::lock_guard lock(mutex_);
+  advice_ = std::move(advice);
+}
+
+void StopSignals::end_at_once(int signal) {
+  std::string advice = "what was saved before is whole";
+  {
+    const std::lock_guard lock(mutex_);
+    try {
+      if (advice_) advice = advice_();
+    } catch (const std::exception&) {
+      // The process ends all the same.
+    }
+  }
+  // Not through the logger: another thread may be inside it, held up by a terminal.
+  const std::string text = fmt::format("{}: stopped at once; {}\n", signal_name(signal), advice);
+  leave_bar();
+  [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
+  ::_exit(128 + signal);
 }
 
 void StopSignals::watch() {

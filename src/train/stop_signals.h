@@ -1,6 +1,9 @@
 #pragma once
 #include <atomic>
 #include <csignal>
+#include <functional>
+#include <mutex>
+#include <string>
 #include <thread>
 
 namespace gavel {
@@ -11,7 +14,8 @@ namespace gavel {
  *
  * Until defer() a signal ends the process at once (exit status 128 + signal). After it, the first signal is
  * only noted, for the run to save and stop; the second ends the process at once. Ending at once harms no
- * file, since files and folders are written under another name first. */
+ * file, since files and folders are written under another name first. Commands that only read and write one file use it
+ * to leave a clean line and say how to go on. */
 class StopSignals {
  public:
   StopSignals();
@@ -20,11 +24,14 @@ class StopSignals {
   StopSignals& operator=(const StopSignals&) = delete;
 
   void defer() { deferring_ = true; }
+  /** What to say, behind a semicolon, when a signal ends the process at once; called on the thread of the signals. */
+  void advise(std::function<std::string()> advice);
   /** The first signal that came, or 0. */
   int received() const { return received_; }
 
  private:
   void watch();
+  [[noreturn]] void end_at_once(int signal);
 
   sigset_t before_{};
   struct sigaction pipe_before_{};
@@ -32,6 +39,8 @@ class StopSignals {
   int end_ = -1;      // eventfd
   std::atomic<bool> deferring_ = false;
   std::atomic<int> received_ = 0;
+  std::mutex mutex_;
+  std::function<std::string()> advice_;
   std::thread thread_;
 };
 

@@ -71,7 +71,7 @@ void TrainingLoop::first_look() {
 void TrainingLoop::send(int64_t step, StepBatches batches) {
   const Recipe::Train& train = p_.recipe.train;
   double rate = scheduled_learning_rate(std::string(choice_name(train.schedule)), train.learning_rate, step,
-                                        train.warmup_steps, p_.total_steps);
+                                        warmup_steps(p_.recipe, p_.total_steps), p_.total_steps);
   int64_t tokens = 0, real_tokens = 0;
   std::vector<int64_t> rows;
   for (const Batch& batch : batches.micro) {
@@ -366,6 +366,7 @@ int TrainingLoop::stop_signal() {
 
 TrainingEnd TrainingLoop::interrupted() {
   drain();
+  p_.display.end();
   if (saved_step_ != state_.step) save();
   return TrainingEnd::kInterrupted;
 }

@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <numeric>
 
+#include "base/command_line.h"
 #include "base/dtype.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/random.h"
 #include "base/tensor.h"
+#include "base/terminal.h"
 
 namespace gavel {
 namespace {
@@ -34,6 +37,45 @@ TEST(DType, EveryHalfMatchesItsDefinition) {
     else
       EXPECT_EQ(found, static_cast<float>(value));
   }
+}
+
+TEST(CommandLine, WordsAreOneWordInAShell) {
+  EXPECT_EQ(shell_word("runs/a-b_1=2.yaml"), "runs/a-b_1=2.yaml");
+  EXPECT_EQ(shell_word("my run"), "'my run'");
+  EXPECT_EQ(shell_word("it's"), "'it'\\''s'");
+  EXPECT_EQ(shell_word(""), "''");
+  EXPECT_EQ(own_arguments().size() > 0, true);
+  EXPECT_NE(called_as().find("test_base"), std::string::npos);
+}
+
+/** Sets a variable, or takes it away. */
+void put(const char* name, const char* value) {
+  value == nullptr ? ::unsetenv(name) : ::setenv(name, value, 1);
+}
+
+TEST(Log, ColoursAreOnATerminalAndAsItIsAskedFor) {
+  struct Case {
+    const char *term, *no_color, *force, *color;
+    bool on_terminal, elsewhere;
+  };
+  for (const Case& c : {Case{"xterm", nullptr, nullptr, nullptr, true, false},
+                        {"dumb", nullptr, nullptr, nullptr, false, false},
+                        {nullptr, nullptr, nullptr, nullptr, false, false},
+                        {"xterm", "1", nullptr, nullptr, false, false},
+                        {"xterm", "", nullptr, nullptr, true, false},
+                        {"xterm", nullptr, nullptr, "0", false, false},
+                        {"xterm", nullptr, nullptr, "1", true, false},
+                        {"xterm", nullptr, "1", "0", true, true},
+                        {"xterm", nullptr, "0", nullptr, true, false},
+                        {"xterm", "1", "1", nullptr, false, false}}) {
+    put("TERM", c.term);
+    put("NO_COLOR", c.no_color);
+    put("CLICOLOR_FORCE", c.force);
+    put("CLICOLOR", c.color);
+    EXPECT_EQ(shows_colours(true), c.on_terminal);
+    EXPECT_EQ(shows_colours(false), c.elsewhere);
+  }
+  for (const char* name : {"NO_COLOR", "CLICOLOR_FORCE", "CLICOLOR"}) put(name, nullptr);
 }
 
 TEST(HostTensor, TypedAccessIsChecked) {

@@ -124,7 +124,6 @@ TEST_F(Cli, OutputThatNobodyTakesIsAnError) {
 
 TEST_F(Cli, SettingsThatCannotWorkAreNamed) {
   EXPECT_THAT(train_error({"train.learning_rat=1"}), HasSubstr("learning_rate"));
-  EXPECT_THAT(train_error({"train.warmup_steps=500"}), HasSubstr("warmup"));
   EXPECT_THAT(train_error({"lora.target_modules=[q_prj]"}), HasSubstr("q_proj"));
   EXPECT_THAT(train_error({"mesh.fsdp=0"}), HasSubstr("mesh"));
   EXPECT_THAT(train_error({"mesh.rules=" + file("no-rules.yaml").string()}), HasSubstr("no-rules"));

@@ -235,7 +235,7 @@ TEST_F(JudgeCommands, StyleIsFittedUsedEverywhereAndTurnedOff) {
 TEST_F(JudgeCommands, ACalibrationForSomethingElseIsNamedAndNotUsed) {
   auto warnings_of = [&](std::vector<std::string> more) {
     std::vector<std::string> arguments = {
-        "predict", "--adapter", adapter(), "--data", test_data(), "--out", file("out.csv").string(), "--restart"};
+        "predict", "--adapter", adapter(), "--data", test_data(), "--out", file("out.csv").string(), "--overwrite"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     testing::internal::CaptureStderr();
     EXPECT_EQ(run(arguments), 0);

@@ -113,7 +113,6 @@ TEST_F(Grid, NamesEveryProblemBeforeAnythingRuns) {
   EXPECT_THAT(grid_error(file(), {"data.valid=0.1,0.2"}), HasSubstr("data.valid: can't be swept"));
   EXPECT_THAT(grid_error(file(), {"data.columns.prompt=a,b"}), HasSubstr("can't be swept"));
   EXPECT_THAT(grid_error(file(), {"train.learning_rate=1e-4,0.0001"}), HasSubstr("is the same as learning_rate=1e-4"));
-  EXPECT_THAT(grid_error(file(), {"train.warmup_steps=1,60", "train.max_steps=50"}), HasSubstr("warmup_steps: 60"));
 }
 
 }  // namespace
