@@ -67,7 +67,8 @@ class TrainingData : public Cli {
   }
   static std::set<std::string> names_in(const fs::path& path) {
     std::set<std::string> names;
-    for (const auto& [name, info] : SafetensorsFile::open(path)->tensors()) names.insert(name);
+    const auto weights = SafetensorsFile::open(path);
+    for (const auto& [name, info] : weights->tensors()) names.insert(name);
     return names;
   }
 };
