@@ -36,7 +36,7 @@ std::string shell_word(std::string_view text) {
 
 std::string expand_home(std::string_view path) {
   const char* home = std::getenv("HOME");
-  if (home == nullptr || *home == '\0' || !(path == "~" || path.starts_with("~/"))) return std::string(path);
+  if (home == nullptr || *home == '\0' || !path.starts_with("~/")) return std::string(path);
   return std::string(home) + std::string(path.substr(1));
 }
 

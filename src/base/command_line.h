@@ -14,7 +14,7 @@ std::string called_as();
 /** The text as one word of a shell. */
 std::string shell_word(std::string_view text);
 
-/** A path whose beginning `~` or `~/` stands for the home folder, as a shell would have it had it seen one there. */
+/** A path whose beginning `~/` stands for the home folder, as a shell would have it had it seen one there. */
 std::string expand_home(std::string_view path);
 
 }  // namespace gavel
