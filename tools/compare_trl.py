@@ -233,7 +233,7 @@ def compare_rewards(options, job, data, folder):
     def gavel_rewards(adapter, base):
         out = folder / "out.csv"
         run_gavel(options, "predict", "--adapter", adapter, "--model", base, "--data", some, "--out", out, "--restart",
-                  "data.format=chosen", "data.template=chatml", "data.truncation=right", "task=reward", "reward.ties=none",
+                  "--overwrite", "data.format=chosen", "data.template=chatml", "data.truncation=right", "task=reward", "reward.ties=none",
                   f"data.max_length={options.max_length}", *EXACT)
         with open(out, newline="", encoding="utf-8") as stream:
             return [[float(row["reward_a"]), float(row["reward_b"])] for row in csv.DictReader(stream)]

@@ -13,7 +13,6 @@ namespace gavel {
  * an adapter that are in `out` go first. Returns the mean's rank. Throws Error when they
  * are of different base models, and as average_adapters() does. */
 int64_t average_folders(const std::vector<std::filesystem::path>& adapters, const std::optional<std::string>& model,
-                        const std::filesystem::path& out, AverageMethod method,
-                        bool overwrite = false);
+                        const std::filesystem::path& out, AverageMethod method, bool overwrite = false);
 
 }  // namespace gavel

@@ -6,9 +6,9 @@
 
 #include "base/command_line.h"
 #include "base/log.h"
+#include "io/model_path.h"
 #include "judge/calibration_key.h"
 #include "judge/ensemble.h"
-#include "io/model_path.h"
 #include "setup/open_model.h"
 #include "setup/run_options.h"
 
@@ -68,15 +68,16 @@ void refuse_unfinished_run(const fs::path& folder) {
     const char *begin = name.data() + std::min(name.size(), std::string_view("step-").size()),
                *end = name.data() + name.size();
     const auto [at, error] = std::from_chars(begin, end, step);
-    const bool whole = fs::exists(entry.path() / "adapter_config.json") &&
-                       fs::exists(entry.path() / "adapter_model.safetensors");
+    const bool whole =
+        fs::exists(entry.path() / "adapter_config.json") && fs::exists(entry.path() / "adapter_model.safetensors");
     if (name.starts_with("step-") && error == std::errc() && at == end && whole) newest = std::max(newest, step);
   }
   if (newest >= 0)
-    fail("{}: its run has not come to its end; judge with its newest checkpoint, --adapter {}, or go on with it: gavel "
-         "train {} --resume",
-         folder.string(), shell_word((folder / "checkpoints" / fmt::format("step-{}", newest)).string()),
-         shell_word((folder / "recipe.yaml").string()));
+    fail(
+        "{}: its run has not come to its end; judge with its newest checkpoint, --adapter {}, or go on with it: gavel "
+        "train {} --resume",
+        folder.string(), shell_word((folder / "checkpoints" / fmt::format("step-{}", newest)).string()),
+        shell_word((folder / "recipe.yaml").string()));
 }
 
 /** Where the base model is that an adapter names: as it is written, else from the adapter's own folder. */

@@ -80,12 +80,9 @@ class PartialFile {
     if (::fdatasync(descriptor_) != 0) fail("{}: writing failed: {}", partial_.string(), std::strerror(errno));
     bytes_ += text.size();
     done_ = done;
-    nlohmann::ordered_json state = {{"key", key_},
-                                    {"content", to_hex(content)},
-                                    {"rows", done.rows},
-                                    {"bytes", bytes_},
-                                    {"swapped_rows", done.swapped_rows},
-                                    {"flipped_rows", done.flipped_rows}};
+    nlohmann::ordered_json state = {
+        {"key", key_},     {"content", to_hex(content)},        {"rows", done.rows},
+        {"bytes", bytes_}, {"swapped_rows", done.swapped_rows}, {"flipped_rows", done.flipped_rows}};
     write_file(state_, state.dump() + "\n");
   }
 
@@ -166,8 +163,7 @@ PredictResult predict_file(Judge& judge, const PredictOptions& options,
   // Every row is known to be readable before the long work begins.
   const int64_t total = count_rows(options.data, read);
   RowStream stream(options.data, read);
-  PartialFile partial(options.out,
-                      fmt::format("{} {} {}", judge.fingerprint(), options.swap_average, options.window),
+  PartialFile partial(options.out, fmt::format("{} {} {}", judge.fingerprint(), options.swap_average, options.window),
                       options.restart);
   PredictResult result = partial.done();
   std::vector<PreferenceRow> block, window;

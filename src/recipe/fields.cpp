@@ -204,10 +204,11 @@ void add_data(std::vector<Field>& fields) {
             "CSV, JSONL or Parquet file of judged pairs, a pattern, or a list of such; {path, weight, rows, "
             "format, cells} says how a file of a list is taken",
             {.synonyms = {"path", "file", "train_file", "train_path"}, .required = true, .path = true}));
-  fields.push_back(field(
-      "data.valid", [](auto& r) -> auto& { return r.data.valid; },
-      "share of train kept for validation (no prompt on both sides), or a file; 0 = none",
-      {.limits = share_below(0, 1), .synonyms = {"validation", "valid_split", "val", "test", "validation_file"}, .path = true}));
+  fields.push_back(field("data.valid", [](auto& r) -> auto& { return r.data.valid; },
+                         "share of train kept for validation (no prompt on both sides), or a file; 0 = none",
+                         {.limits = share_below(0, 1),
+                          .synonyms = {"validation", "valid_split", "val", "test", "validation_file"},
+                          .path = true}));
   fields.push_back(field("data.folds", [](auto& r) -> auto& { return r.data.folds; },
                          "cut train into this many folds, one of which is for validation instead of "
                          "the share; null = no folds",
@@ -215,9 +216,8 @@ void add_data(std::vector<Field>& fields) {
   fields.push_back(field("data.fold", [](auto& r) -> auto& { return r.data.fold; },
                          "with data.folds: the fold for validation, counted from 0",
                          {.limits = between(0, kManyRows)}));
-  fields.push_back(field(
-      "data.exclude", [](auto& r) -> auto& { return r.data.exclude; },
-      "files whose prompts are kept out of train; null = none", {.path = true}));
+  fields.push_back(field("data.exclude", [](auto& r) -> auto& { return r.data.exclude; },
+                         "files whose prompts are kept out of train; null = none", {.path = true}));
   fields.push_back(field(
       "data.exclude_valid_prompts", [](auto& r) -> auto& { return r.data.exclude_valid_prompts; },
       "keep the prompts of the file in data.valid out of train"));
@@ -437,9 +437,8 @@ void add_place(std::vector<Field>& fields) {
   fields.push_back(field("mesh.mp", [](auto& r) -> auto& { return r.mesh.mp; },
                          "devices over which each layer's matrices are split; -1 = all that the others leave",
                          {.limits = axis, .synonyms = {"tp"}}));
-  fields.push_back(field(
-      "mesh.rules", [](auto& r) -> auto& { return r.mesh.rules; },
-      "file with partition rules by parameter name; null = the built-in ones", {.path = true}));
+  fields.push_back(field("mesh.rules", [](auto& r) -> auto& { return r.mesh.rules; },
+                         "file with partition rules by parameter name; null = the built-in ones", {.path = true}));
   fields.push_back(field(
       "judge.form", [](auto& r) -> auto& { return r.judge.form; },
       "with task: judge, how a pair is read: joint = both answers in one text; siamese = each answer with the prompt "

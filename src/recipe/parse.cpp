@@ -120,8 +120,7 @@ class Parser {
     } catch (const YAML::Exception& error) {
       std::string at = error.mark.is_null() ? name_ : place_of(error.mark);
       const std::string why =
-          error.mark.is_null() ? error.msg
-                               : detail::yaml_advice(text, static_cast<size_t>(error.mark.line), error.msg);
+          error.mark.is_null() ? error.msg : detail::yaml_advice(text, static_cast<size_t>(error.mark.line), error.msg);
       problem(at, "", fmt::format("not valid YAML: {}", why));
     } catch (const std::exception& error) {
       problem(name_, "", fmt::format("not valid YAML: {}", error.what()));
@@ -487,7 +486,8 @@ std::string warmup_note(const Recipe& recipe, int64_t total_steps) {
   if (warmup <= total_steps) return "";
   // The usual twentieth; at least one step.
   return fmt::format(
-      "train.warmup_steps: {} is more than the run's {} steps, and is cut to them; the learning rate does not reach its "
+      "train.warmup_steps: {} is more than the run's {} steps, and is cut to them; the learning rate does not reach "
+      "its "
       "peak in this run: with train.warmup_steps={} it would",
       warmup, total_steps, std::min(total_steps, std::max<int64_t>(1, total_steps / 20)));
 }

@@ -83,8 +83,8 @@ std::string yaml_advice(std::string_view text, size_t line, const std::string& r
   line = std::min(line, lines.size() - 1);
   for (size_t i = 0; i <= line; ++i)
     if (says_something(lines[i]) && lines[i].substr(0, indent_of(lines[i])).find('\t') != std::string_view::npos)
-      return fmt::format("line {} begins with a tab, and YAML is indented with spaces alone: put two spaces in its place",
-                         i + 1);
+      return fmt::format(
+          "line {} begins with a tab, and YAML is indented with spaces alone: put two spaces in its place", i + 1);
   const std::string_view here = lines[line];
   size_t before = line;
   while (before > 0 && !says_something(lines[before - 1])) --before;
@@ -93,7 +93,8 @@ std::string yaml_advice(std::string_view text, size_t line, const std::string& r
     if (const std::string_view key = key_without_space(content_of(text_of_line)); !key.empty())
       return fmt::format("line {}: put a space behind the colon of '{}'", number, excerpt(key));
   if (refusal.find("flow") != std::string::npos)
-    return fmt::format("a bracket or brace that is opened in line {} or above is not closed by the right one", line + 1);
+    return fmt::format("a bracket or brace that is opened in line {} or above is not closed by the right one",
+                       line + 1);
   if (needs_quotes(value_of(here)))
     return fmt::format("line {}: put the value in quotes: \"{}\"", line + 1, excerpt(value_of(here)));
   if (!above.empty() && above.find(':') == std::string_view::npos && !content_of(above).starts_with('-'))

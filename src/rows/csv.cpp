@@ -48,8 +48,7 @@ void CsvReader::find_separator() {
   position_ = std::min(text_.find_first_not_of("\r\n", position_), text_.size());
   std::string_view line = text_.substr(position_);
   line = line.substr(0, line.find_first_of("\r\n"));
-  if (line.size() == 5 && line.starts_with("sep=") &&
-      kSeparators.find(line[4]) != std::string_view::npos) {
+  if (line.size() == 5 && line.starts_with("sep=") && kSeparators.find(line[4]) != std::string_view::npos) {
     separator_ = line[4];
     position_ += line.size();
     return;
@@ -58,8 +57,7 @@ void CsvReader::find_separator() {
   std::array<int64_t, kSeparators.size()> found{};
   for (char c : line) {
     quoted ^= c == '"';
-    if (const size_t which = kSeparators.find(c); !quoted && which != std::string_view::npos)
-      ++found[which];
+    if (const size_t which = kSeparators.find(c); !quoted && which != std::string_view::npos) ++found[which];
   }
   if (found[0] == 0) {
     const auto most = std::max_element(found.begin() + 1, found.end());

@@ -28,7 +28,8 @@ OpenParquetFile load_module(const std::string& file) {
     return reinterpret_cast<OpenParquetFile>(symbol);
   }
   fail(
-      "{}: this build reads no Parquet: call `make parquet` in Gavel's folder, once, or convert the file: python3 -c \"import pandas; pandas.read_parquet('{}').to_csv('{}', "
+      "{}: this build reads no Parquet: call `make parquet` in Gavel's folder, once, or convert the file: python3 -c "
+      "\"import pandas; pandas.read_parquet('{}').to_csv('{}', "
       "index=False)\"",
       file, file, fs::path(file).replace_extension(".csv").string());
 }

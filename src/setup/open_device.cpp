@@ -84,12 +84,13 @@ void OpeningLimit::watch(const std::string& device, std::chrono::milliseconds li
     [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
   };
   const double seconds = std::chrono::duration<double>(limit).count();
-  say(fmt::format("device {}: its plugin is still opening it; it is given up after {:g} s (GAVEL_OPEN_SECONDS)\n", device,
-                  seconds));
-  if (ended_.wait_for(lock, limit - first, [this] { return is_over_; })) return;
-  say(fmt::format("error: device {}: its plugin did not open it within {:g} s; look for another process that holds it, or "
-                  "set GAVEL_OPEN_SECONDS\n",
+  say(fmt::format("device {}: its plugin is still opening it; it is given up after {:g} s (GAVEL_OPEN_SECONDS)\n",
                   device, seconds));
+  if (ended_.wait_for(lock, limit - first, [this] { return is_over_; })) return;
+  say(fmt::format(
+      "error: device {}: its plugin did not open it within {:g} s; look for another process that holds it, or "
+      "set GAVEL_OPEN_SECONDS\n",
+      device, seconds));
   ::_exit(1);
 }
 

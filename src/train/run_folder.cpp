@@ -43,7 +43,8 @@ bool holds_no_step(const fs::path& folder, const fs::path& checkpoints) {
   if (fs::exists(folder / "study.json") || fs::exists(folder / "adapter_model.safetensors")) return false;
   if (!fs::exists(folder / "run.json")) return false;
   const auto record = nlohmann::json::parse(read_text(folder / "run.json"), nullptr, false);
-  if (!record.is_object() || !record.contains("status") || !record.contains("step") || record["step"] != 0) return false;
+  if (!record.is_object() || !record.contains("status") || !record.contains("step") || record["step"] != 0)
+    return false;
   for (int64_t step : CheckpointStore(checkpoints).steps())
     if (step > 0) return false;
   if (!fs::exists(folder / "metrics.jsonl")) return true;

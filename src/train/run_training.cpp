@@ -370,7 +370,8 @@ class TrainingRun {
     if (!group_.is_first()) return;
     std::string text = fmt::format("{}: {}, mean loss {:.4f}", folder_.path().string(), how, result.final_loss);
     if (!std::isnan(result.valid_log_loss))
-      text += fmt::format(", validation log loss {:.4f}, accuracy {:.4f}", result.valid_log_loss, result.valid_accuracy);
+      text +=
+          fmt::format(", validation log loss {:.4f}, accuracy {:.4f}", result.valid_log_loss, result.valid_accuracy);
     display_.result(text);
   }
 

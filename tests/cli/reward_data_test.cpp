@@ -116,7 +116,7 @@ TEST_F(RewardData, ScoresOfSingleAnswers) {
     // The same rewards put answers in order and judge pairs.
     write_file(file("n.jsonl"), R"({"prompt": "p1", "responses": ["yes", "no no", "yes"]})");
     ASSERT_EQ(run({"rank", "--adapter", adapter(loss), "--data", file("n.jsonl").string(), "--out",
-                   file("r.jsonl").string()}),
+                   file("r.jsonl").string(), "--overwrite"}),
               0);
     const auto ranked = nlohmann::json::parse(read_text(file("r.jsonl")))["rewards"].get<std::vector<double>>();
     ASSERT_EQ(ranked.size(), 3u);

@@ -243,7 +243,8 @@ TEST_F(RewardCommands, CalibrationTakesTheProbabilitiesAndLeavesTheRewards) {
   for (const char* name : {"reward", "untied"}) {
     auto rewards = [&] {
       const std::string out = file(std::string(name) + ".csv").string();
-      EXPECT_EQ(run({"predict", "--adapter", file(name).string(), "--data", file("test.csv").string(), "--out", out}),
+      EXPECT_EQ(run({"predict", "--adapter", file(name).string(), "--data", file("test.csv").string(), "--out", out,
+                     "--overwrite"}),
                 0);
       std::string text;
       std::istringstream lines(read_text(out));
