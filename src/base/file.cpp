@@ -194,8 +194,11 @@ std::string unusable(const fs::path& folder) {
   if (::mkdir(folder.c_str(), S_IRWXU) == 0) return "";
   if (errno != EEXIST) return fmt::format("{} can't be made ({})", folder.string(), std::strerror(errno));
   const std::string why = distrust(folder);
-  return why.empty() ? "" : fmt::format("{} {}, so what it holds can't be trusted (a folder of your own that others can "
-                                        "write to: empty it, then `chmod go-w` it)", folder.string(), why);
+  return why.empty() ? ""
+                     : fmt::format(
+                           "{} {}, so what it holds can't be trusted (a folder of your own that others can "
+                           "write to: empty it, then `chmod go-w` it)",
+                           folder.string(), why);
 }
 
 }  // namespace

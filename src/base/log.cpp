@@ -3,9 +3,9 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <unistd.h>
 
-#include "base/terminal.h"
-
 #include <memory>
+
+#include "base/terminal.h"
 
 namespace gavel {
 

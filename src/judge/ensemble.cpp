@@ -27,7 +27,8 @@ std::vector<fs::path> ensemble_members(const fs::path& folder) {
       if (!name.is_string()) fail("{}: 'members' holds {}, expected names of folders", path.string(), name.type_name());
       const fs::path member = name.get<std::string>();
       if (member.is_absolute() || std::ranges::find(member, "..") != member.end())
-        fail("{}: its member {} lies outside its folder; expected names of folders in it", path.string(), member.string());
+        fail("{}: its member {} lies outside its folder; expected names of folders in it", path.string(),
+             member.string());
       members.push_back(folder / member);
       if (!fs::is_directory(members.back()))
         fail("{}: its member {} is not there; put the folder back, or judge with one of the others alone",

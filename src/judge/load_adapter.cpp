@@ -25,8 +25,9 @@ void leave_out_files_of(const fs::path& folder, const std::vector<std::string>& 
   };
   const bool is_file = recipe.device.find('/') != std::string::npos || recipe.device.ends_with(".so");
   if (is_file && !given("device=")) {
-    spdlog::warn("{}: its recipe's device is a file, {}, which is not opened without your word (device=…); taken is cpu",
-                 folder.string(), recipe.device);
+    spdlog::warn(
+        "{}: its recipe's device is a file, {}, which is not opened without your word (device=…); taken is cpu",
+        folder.string(), recipe.device);
     recipe.device = "cpu";
   }
   if (recipe.mesh.rules && !given("mesh.rules=")) {

@@ -60,7 +60,8 @@ PreferenceRow pair_of(const Json& pair, size_t number, bool only) {
 }  // namespace
 
 nlohmann::json parse_shallow(std::string_view text) {
-  if (json_is_deeper(text, 8)) fail("the JSON is nested too deeply: expected texts, or lists of them, under a few keys");
+  if (json_is_deeper(text, 8))
+    fail("the JSON is nested too deeply: expected texts, or lists of them, under a few keys");
   std::string mended;
   if (replace_lone_surrogates(text, mended) > 0) text = mended;
   try {

@@ -63,7 +63,8 @@ TEST_F(HostileAdapter, DeepFilesAreNamed) {
   auto expect_named = [&](const std::filesystem::path& path, const std::vector<std::string>& arguments) {
     const std::string before = std::filesystem::exists(path) ? read_text(path) : "";
     write_file(path, object);
-    EXPECT_THAT(error_of(arguments), testing::AllOf(HasSubstr(path.filename().string()), HasSubstr("256 levels"))) << path;
+    EXPECT_THAT(error_of(arguments), testing::AllOf(HasSubstr(path.filename().string()), HasSubstr("256 levels")))
+        << path;
     if (before.empty())
       std::filesystem::remove(path);
     else
@@ -74,9 +75,9 @@ TEST_F(HostileAdapter, DeepFilesAreNamed) {
   expect_named(model() / "config.json", judge());
   // Of the two checkpoints neither can be gone on from: no run is lost for that without a word.
   for (const char* step : {"step-1", "step-2"}) write_file(adapter() / "checkpoints" / step / "checksums.json", object);
-  EXPECT_THAT(error_of({"train", file("recipe.yaml").string(), "train.max_steps=2", "train.save_every=1",
-                        "train.resume=auto"}),
-              HasSubstr("256 levels"));
+  EXPECT_THAT(
+      error_of({"train", file("recipe.yaml").string(), "train.max_steps=2", "train.save_every=1", "train.resume=auto"}),
+      HasSubstr("256 levels"));
 }
 
 }  // namespace
