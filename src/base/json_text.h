@@ -18,4 +18,8 @@ std::string_view within_json_depth(std::string_view text, std::string_view place
 /** A whole JSON file; throws Error naming it as read_text() does, and when it is deeper than kDeepestJson. */
 std::string read_json_text(const std::filesystem::path& path);
 
+/** The text with NaN, Infinity and -Infinity, which Python's json writes and no JSON has, as texts in quotes. So they are
+ * refused by name where a number is read, and may stand where nobody reads them. */
+std::string quote_python_numbers(std::string_view text);
+
 }  // namespace gavel

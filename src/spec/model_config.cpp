@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json_text.h"
-#include "base/python_json.h"
 #include "spec/config_keys.h"
 #include "spec/family.h"
 #include "spec/known_keys.h"

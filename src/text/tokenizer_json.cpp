@@ -10,7 +10,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json_text.h"
-#include "base/python_json.h"
 #include "pieces/unicode.h"
 #include "text/json_node.h"
 #include "text/tokenizer_impl.h"
