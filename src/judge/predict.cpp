@@ -11,6 +11,7 @@
 #include "base/append.h"
 #include "base/checksum.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "rows/csv.h"
 #include "rows/row_stream.h"
 #include "setup/run_options.h"
@@ -142,7 +143,7 @@ class PartialFile {
 
 int64_t rows_in_partial_file(const fs::path& out) {
   if (!fs::exists(state_path(out))) return 0;
-  const auto state = nlohmann::json::parse(read_text(state_path(out)), nullptr, false);
+  const auto state = nlohmann::json::parse(read_json_text(state_path(out)), nullptr, false);
   return state.is_object() && state.contains("rows") && state["rows"].is_number_integer() ? state["rows"].get<int64_t>()
                                                                                           : 0;
 }

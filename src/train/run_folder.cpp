@@ -14,6 +14,7 @@
 #include "base/atomic_folder.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "report/metrics.h"
 #include "train/checkpoint.h"
 
@@ -42,7 +43,7 @@ constexpr const char* kFiles[] = {"recipe.yaml",
 bool holds_no_step(const fs::path& folder, const fs::path& checkpoints) {
   if (fs::exists(folder / "study.json") || fs::exists(folder / "adapter_model.safetensors")) return false;
   if (!fs::exists(folder / "run.json")) return false;
-  const auto record = nlohmann::json::parse(read_text(folder / "run.json"), nullptr, false);
+  const auto record = nlohmann::json::parse(read_json_text(folder / "run.json"), nullptr, false);
   if (!record.is_object() || !record.contains("status") || !record.contains("step") || record["step"] != 0)
     return false;
   for (int64_t step : CheckpointStore(checkpoints).steps())

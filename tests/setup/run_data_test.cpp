@@ -194,7 +194,7 @@ TEST_F(RunDataTest, OnlyTrainingRowsAreMixedWithTheirTeachers) {
 TEST_F(RunDataTest, WithoutTheCacheNothingIsWritten) {
   RunData found = load({"data.cache=false"});
   EXPECT_FALSE(found.from_cache);
-  EXPECT_FALSE(fs::exists(token_cache_folder()));
+  EXPECT_TRUE(fs::is_empty(token_cache_folder()));
   EXPECT_FALSE(load({"data.cache=false"}).from_cache);
 }
 

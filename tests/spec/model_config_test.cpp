@@ -179,7 +179,8 @@ TEST(ModelConfig, BadKeysAreNamed) {
   expect_error([] { ModelConfig::from_json("{", "c.json"); }, {"c.json: not valid JSON"});
   expect_error([] { ModelConfig::from_json("[]", "c.json"); }, {"c.json: expected a JSON object"});
   std::string deep(200000, '[');
-  expect_bad({{"vocab_size", deep + std::string(200000, ']')}}, {"vocab_size", "found a list"});
+  expect_bad({{"vocab_size", deep + std::string(200000, ']')}}, {"expected JSON of at most 256 levels"});
+  expect_bad({{"vocab_size", std::string(200, '[') + std::string(200, ']')}}, {"vocab_size", "found a list"});
 }
 
 TEST(ModelConfig, WrittenConfigsReadBack) {

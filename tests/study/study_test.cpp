@@ -221,9 +221,12 @@ TEST_F(Study, FoldsPredictTogether) {
   };
   EXPECT_THAT(ensemble_error("{}"), HasSubstr("expected a JSON object with the list 'members'"));
   EXPECT_THAT(ensemble_error("{\"members\": [\"fold-0\", \"gone\"]}"), HasSubstr("folds/gone is not there"));
-  ASSERT_EQ(run({"train", file("recipe.yaml").string(), "train.max_steps=1", "lora.r=4"}), 0);
-  EXPECT_THAT(ensemble_error("{\"members\": [\"fold-0\", \"../run\"]}"),
+  ASSERT_EQ(run({"train", file("recipe.yaml").string(), "train.max_steps=1", "lora.r=4",
+                 "output=" + file("folds/other").string()}),
+            0);
+  EXPECT_THAT(ensemble_error("{\"members\": [\"fold-0\", \"other\"]}"),
               AllOf(HasSubstr("judges of one ensemble need the same"), HasSubstr("of rank 4")));
+  fs::remove_all(file("folds/other"));
   ASSERT_EQ(program(folds("folds")), 0) << messages_;
 
   // Asked for their mean, the folder is one adapter.

@@ -216,7 +216,8 @@ TEST(RunFolder, ASecondRunIsRefusedAndARemovedFolderIsMadeAgain) {
     EXPECT_TRUE(folder.is_there());
     EXPECT_THROW(RunFolder(path, RunFolder::Existing::kRefuse), Error);
   }
-  EXPECT_FALSE(fs::exists(path / ".lock"));
+  EXPECT_FALSE(fs::exists(path)) << "a folder that nothing was written to stays behind";
+  make_folder(path);
   write_file(path / "metrics.jsonl", "");
   EXPECT_THROW(RunFolder(path, RunFolder::Existing::kRefuse), Error);
   EXPECT_NO_THROW(RunFolder(path, RunFolder::Existing::kResume));
