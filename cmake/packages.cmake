@@ -13,6 +13,8 @@ pkg_check_modules(jemalloc REQUIRED IMPORTED_TARGET jemalloc)
 pkg_check_modules(isal REQUIRED IMPORTED_TARGET libisal)
 pkg_check_modules(httplib REQUIRED IMPORTED_TARGET cpp-httplib)
 pkg_check_modules(crypto REQUIRED IMPORTED_TARGET libcrypto)
+# Its header calls OpenSSL's functions itself from 0.15 on, where it was built with it, and its .pc file does not say so.
+target_link_libraries(PkgConfig::httplib INTERFACE PkgConfig::crypto)
 pkg_check_modules(pmix REQUIRED IMPORTED_TARGET pmix)
 pkg_check_modules(lbfgs REQUIRED IMPORTED_TARGET liblbfgs)
 find_package(GTest REQUIRED)
