@@ -22,7 +22,7 @@ bool has_module() {
 TEST(Parquet, ABuildWithoutArrowSaysWhatToDo) {
   if (has_module()) GTEST_SKIP() << "this build reads Parquet";
   std::string why = error_of([] { read_preferences(sample(), {}); });
-  EXPECT_THAT(why, HasSubstr("fetch_packages.py pyarrow"));
+  EXPECT_THAT(why, HasSubstr("make parquet"));
   EXPECT_THAT(why, HasSubstr("pairs.csv"));
 }
 
