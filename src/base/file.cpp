@@ -209,7 +209,7 @@ fs::path cache_folder() {
     say_once("neither XDG_CACHE_HOME nor HOME is an absolute path, and the system has no home for this user");
     return {};
   }
-  const fs::path folder = base / "gavel";
+  fs::path folder = base / "gavel";
   if (const std::string why = unusable(folder); !why.empty()) {
     say_once(why);
     return {};
@@ -220,7 +220,7 @@ fs::path cache_folder() {
 fs::path cache_folder(std::string_view part) {
   const fs::path whole = cache_folder();
   if (whole.empty()) return {};
-  const fs::path folder = whole / part;
+  fs::path folder = whole / part;
   if (const std::string why = unusable(folder); !why.empty()) {
     say_once(why);
     return {};

@@ -110,6 +110,7 @@ Field field(std::string key, Get get, std::string help, Extra extra = {}) {
     out.info.range = extra.limits.text();
     out.info.choices = extra.limits.names;
     out.read = [get, limits = std::move(extra.limits), path = extra.path](Recipe& recipe, const RawValue& raw) {
+      (void)path;  // of paths alone
       std::string problem = read_value(raw, limits, get(recipe));
       if constexpr (requires { expand(get(recipe)); })
         if (path && problem.empty()) expand(get(recipe));

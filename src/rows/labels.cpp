@@ -6,6 +6,7 @@
 #include <limits>
 #include <optional>
 
+#include "base/error.h"
 #include "base/utf8.h"
 
 namespace gavel::detail {
