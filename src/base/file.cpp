@@ -187,18 +187,23 @@ void say_once(const std::string& why) {
                  why);
 }
 
-/** Makes the folder for this user alone, or says why an existing one won't do. */
-std::string unusable(const fs::path& folder) {
+/** The folder, made for this user alone where it is not there; empty, after a line that says why, where it won't do. */
+fs::path usable(fs::path folder) {
   std::error_code error;
   fs::create_directories(folder.parent_path(), error);
-  if (::mkdir(folder.c_str(), S_IRWXU) == 0) return "";
-  if (errno != EEXIST) return fmt::format("{} can't be made ({})", folder.string(), std::strerror(errno));
-  const std::string why = distrust(folder);
-  return why.empty() ? ""
-                     : fmt::format(
-                           "{} {}, so what it holds can't be trusted (a folder of your own that others can "
-                           "write to: empty it, then `chmod go-w` it)",
-                           folder.string(), why);
+  if (::mkdir(folder.c_str(), S_IRWXU) == 0) return folder;
+  if (errno != EEXIST) {
+    say_once(fmt::format("{} can't be made ({})", folder.string(), std::strerror(errno)));
+    return {};
+  }
+  if (const std::string why = distrust(folder); !why.empty()) {
+    say_once(
+        fmt::format("{} {}, so what it holds can't be trusted (a folder of your own that others can write to: empty "
+                    "it, then `chmod go-w` it)",
+                    folder.string(), why));
+    return {};
+  }
+  return folder;
 }
 
 }  // namespace
@@ -209,23 +214,12 @@ fs::path cache_folder() {
     say_once("neither XDG_CACHE_HOME nor HOME is an absolute path, and the system has no home for this user");
     return {};
   }
-  fs::path folder = base / "gavel";
-  if (const std::string why = unusable(folder); !why.empty()) {
-    say_once(why);
-    return {};
-  }
-  return folder;
+  return usable(base / "gavel");
 }
 
 fs::path cache_folder(std::string_view part) {
   const fs::path whole = cache_folder();
-  if (whole.empty()) return {};
-  fs::path folder = whole / part;
-  if (const std::string why = unusable(folder); !why.empty()) {
-    say_once(why);
-    return {};
-  }
-  return folder;
+  return whole.empty() ? whole : usable(whole / part);
 }
 
 }  // namespace gavel

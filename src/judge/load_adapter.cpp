@@ -18,21 +18,23 @@ namespace fs = std::filesystem;
 
 namespace {
 
+/** Whether the caller has given a setting: `key` with its '='. */
+bool is_given(const JudgeOptions& options, std::string_view key) {
+  return std::ranges::any_of(options.overrides, [&](std::string_view setting) { return setting.starts_with(key); });
+}
+
 /** A folder that came from somewhere may name neither code to run nor rules to read: those are the caller's to give. */
-void leave_out_files_of(const fs::path& folder, const std::vector<std::string>& overrides, Recipe& recipe) {
-  auto given = [&](std::string_view key) {
-    return std::ranges::any_of(overrides, [&](std::string_view setting) { return setting.starts_with(key); });
-  };
+void leave_out_files_of(const JudgeOptions& options, Recipe& recipe) {
   const bool is_file = recipe.device.find('/') != std::string::npos || recipe.device.ends_with(".so");
-  if (is_file && !given("device=")) {
+  if (is_file && !is_given(options, "device=")) {
     spdlog::warn(
         "{}: its recipe's device is a file, {}, which is not opened without your word (device=…); taken is cpu",
-        folder.string(), recipe.device);
+        options.adapter.string(), recipe.device);
     recipe.device = "cpu";
   }
-  if (recipe.mesh.rules && !given("mesh.rules=")) {
-    spdlog::warn("{}: its recipe's mesh.rules, {}, are not read without your word (mesh.rules=…)", folder.string(),
-                 *recipe.mesh.rules);
+  if (recipe.mesh.rules && !is_given(options, "mesh.rules=")) {
+    spdlog::warn("{}: its recipe's mesh.rules, {}, are not read without your word (mesh.rules=…)",
+                 options.adapter.string(), *recipe.mesh.rules);
     recipe.mesh.rules.reset();
   }
 }
@@ -45,7 +47,7 @@ Recipe recipe_of(const JudgeOptions& options, const PeftConfig& adapter) {
   fs::path path = options.adapter / "recipe.yaml";
   if (fs::exists(path)) {
     Recipe recipe = load_recipe(path, overrides);
-    leave_out_files_of(options.adapter, options.overrides, recipe);
+    leave_out_files_of(options, recipe);
     return recipe;
   }
   std::string model = options.model.value_or(adapter.base_model());
@@ -119,10 +121,7 @@ LoadedAdapter load_adapter(const JudgeOptions& options) {
   const PeftConfig adapter = PeftConfig::read(options.adapter);
   const bool has_own_recipe = fs::exists(options.adapter / "recipe.yaml");
   Recipe recipe = recipe_of(options, adapter);
-  auto overrides = [&](std::string_view key) {
-    return std::ranges::any_of(options.overrides, [&](std::string_view setting) { return setting.starts_with(key); });
-  };
-  if (!options.model && !overrides("model.path=") && !recipe.model.random_init)
+  if (!options.model && !is_given(options, "model.path=") && !recipe.model.random_init)
     recipe.model.path = find_base(options.adapter, recipe.model.path);
   // Before the model: a broken file is told at once.
   std::optional<CalibrationFile> calibration;
@@ -141,7 +140,7 @@ LoadedAdapter load_adapter(const JudgeOptions& options) {
     recipe.data.max_length = *longest;
   }
   // Whoever trained an adapter without a recipe read the base as its file has it.
-  if (!has_own_recipe && !overrides("model.dtype=") && files->holds_float32()) recipe.model.dtype = DType::kF32;
+  if (!has_own_recipe && !is_given(options, "model.dtype=") && files->holds_float32()) recipe.model.dtype = DType::kF32;
   // Before the tokenizer: a vocabulary that was made larger is told of by the adapter's embeddings.
   LoadedAdapterWeights weights = read_adapter(adapter, files->spec(), task_of(recipe)->num_labels(), &*files);
   if (recipe.task == Recipe::TaskKind::kReward)

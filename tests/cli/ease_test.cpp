@@ -9,11 +9,11 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <thread>
 
+#include "base/scoped_variable.h"
 #include "cli_fixture.h"
 #include "io/safetensors.h"
 #include "judge/predict.h"
@@ -27,22 +27,6 @@ namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
-
-/** A variable of the environment for as long as this lives. */
-class Variable {
- public:
-  Variable(std::string name, const std::string& value) : name_(std::move(name)) {
-    if (const char* before = std::getenv(name_.c_str())) before_ = before;
-    ::setenv(name_.c_str(), value.c_str(), 1);
-  }
-  ~Variable() { before_ ? ::setenv(name_.c_str(), before_->c_str(), 1) : ::unsetenv(name_.c_str()); }
-  Variable(const Variable&) = delete;
-  Variable& operator=(const Variable&) = delete;
-
- private:
-  std::string name_;
-  std::optional<std::string> before_;
-};
 
 /** `gavel` in a process of its own, with what it says in a file. */
 class Program {
@@ -240,8 +224,8 @@ TEST_F(Ease, ALongWarmUpIsCutToTheRunWithOneLine) {
 
 TEST_F(Ease, PathsInTheHomeFolderAreFound) {
   // Packages stay where they are.
-  const Variable cache("XDG_CACHE_HOME", cache_folder().parent_path().string());
-  const Variable home("HOME", scratch_.path().string());
+  const ScopedVariable cache("XDG_CACHE_HOME", cache_folder().parent_path().string());
+  const ScopedVariable home("HOME", scratch_.path().string());
   ASSERT_EQ(train({"model.path=~/model", "data.train=[~/train.csv]", "data.valid=~/test.csv", "output=~/mine",
                    "train.max_steps=1"}),
             0);
@@ -269,7 +253,7 @@ TEST_F(Ease, WhatIsMissingIsToldAtOnceAndTogether) {
 }
 
 TEST_F(Ease, ATpuThatIsNotThereIsToldAtOnce) {
-  const Variable type("TPU_ACCELERATOR_TYPE", ""), hosts("TPU_WORKER_HOSTNAMES", "");
+  const ScopedVariable type("TPU_ACCELERATOR_TYPE", ""), hosts("TPU_WORKER_HOSTNAMES", "");
   if (missing_hardware("tpu").empty()) GTEST_SKIP() << "there is a TPU";
   const auto start = std::chrono::steady_clock::now();
   const std::string text = error_of(train_arguments({"device=tpu"}));
@@ -277,7 +261,7 @@ TEST_F(Ease, ATpuThatIsNotThereIsToldAtOnce) {
   EXPECT_THAT(text, HasSubstr("device: tpu: no TPU on this machine"));
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
   EXPECT_THROW(make_client("tpu"), Error);
-  const Variable named("TPU_ACCELERATOR_TYPE", "v5e-8");
+  const ScopedVariable named("TPU_ACCELERATOR_TYPE", "v5e-8");
   EXPECT_EQ(missing_hardware("tpu"), "");
 }
 
