@@ -33,6 +33,11 @@ fs::path state_path(const fs::path& out) {
   return out.string() + ".partial.json";
 }
 
+/** What OUT.partial.json holds; null where it is not there. */
+nlohmann::json read_state(const fs::path& path) {
+  return fs::exists(path) ? nlohmann::json::parse(read_json_text(path), nullptr, false) : nlohmann::json();
+}
+
 /** OUT.partial and OUT.partial.json. */
 class PartialFile {
  public:
@@ -112,8 +117,7 @@ class PartialFile {
   }
 
   void take_up(bool restart) {
-    std::string text = fs::exists(state_) ? read_text(state_) : "";
-    auto state = nlohmann::json::parse(text, nullptr, false);
+    const auto state = read_state(state_);
     auto number = [&](const char* key) {
       return state.is_object() && state.contains(key) && state[key].is_number_integer() ? state[key].get<int64_t>()
                                                                                         : -1;
@@ -142,8 +146,7 @@ class PartialFile {
 }  // namespace
 
 int64_t rows_in_partial_file(const fs::path& out) {
-  if (!fs::exists(state_path(out))) return 0;
-  const auto state = nlohmann::json::parse(read_json_text(state_path(out)), nullptr, false);
+  const auto state = read_state(state_path(out));
   return state.is_object() && state.contains("rows") && state["rows"].is_number_integer() ? state["rows"].get<int64_t>()
                                                                                           : 0;
 }
