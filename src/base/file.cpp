@@ -79,6 +79,10 @@ std::string read_text(const fs::path& path) {
 }
 
 AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
+  struct stat status{};
+  if (::lstat(path_.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISLNK(status.st_mode) &&
+      !S_ISDIR(status.st_mode))  // a folder stands up for itself
+    fail("{}: can't be written: a device, a pipe or a socket is there, which a file does not replace", path_.string());
   std::string name = (path_.parent_path() / fmt::format(".{}.XXXXXX", path_.filename().string())).string();
   descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
   if (descriptor_ < 0) fail("{}: can't be written: {}", path_.string(), std::strerror(errno));

@@ -82,5 +82,11 @@ TEST_F(MappedFileTest, APipeIsRefusedAndNotWaitedFor) {
   }
 }
 
+TEST_F(MappedFileTest, APipeIsNotReplacedByAFile) {
+  ASSERT_EQ(::mkfifo((folder_ / "pipe").c_str(), 0600), 0);
+  EXPECT_THROW(write_file(folder_ / "pipe", "text"), Error);
+  EXPECT_TRUE(fs::is_fifo(folder_ / "pipe"));
+}
+
 }  // namespace
 }  // namespace gavel
