@@ -43,7 +43,8 @@ class Pcre2Engine : public RegexEngine {
     int error = 0;
     size_t offset = 0;
     code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                              PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_USE_OFFSET_LIMIT, &error, &offset, nullptr));
+                              PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_USE_OFFSET_LIMIT, &error, &offset,
+                              nullptr));
     if (!code_) throw std::runtime_error("PCRE2: " + pcre2_text(error));
     // Without a just-in-time compiler for this machine the interpreter runs instead.
     pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);

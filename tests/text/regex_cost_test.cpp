@@ -107,8 +107,9 @@ const std::vector<Known>& known_patterns() {
       {"GPT-2, SmolLM2, Falcon", {PreTokenizer::kGpt2Pattern}},
       {"Llama 3, SmolLM3", {PreTokenizer::kLlama3Pattern}},
       {"Qwen2, Qwen3", {PreTokenizer::kQwen2Pattern}},
-      {"cl100k", {R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|)"
-                  R"(\s+(?!\S)|\s+)"}},
+      {"cl100k",
+       {R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|)"
+        R"(\s+(?!\S)|\s+)"}},
       {"GPT-4o, Llama 4",
        {R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
         R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
