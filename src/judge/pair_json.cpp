@@ -84,7 +84,8 @@ bool quote_large_integers(std::string_view text, std::string& out) {
     const bool whole = digits.size() >= kDigits && digits[0] != '0' &&
                        digits.find_first_not_of("0123456789") == std::string_view::npos;
     const auto fits = [&](auto value) {
-      return std::from_chars(number.data(), number.data() + number.size(), value).ec == std::errc();
+      const char* const begin = number.data();
+      return std::from_chars(begin, begin + number.size(), value).ec == std::errc();
     };
     if (whole && !fits(int64_t{0}) && !fits(uint64_t{0})) {
       out += text.substr(copied, i - copied);

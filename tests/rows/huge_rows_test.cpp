@@ -1,4 +1,5 @@
 // Rows that would take all memory, and headers that would fill the screen.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "data/test_support.h"

@@ -4,9 +4,10 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "base/utf8.h"
+#include "long_texts.h"
 #include "pieces/pretokenizer.h"
-#include "text_test_util.h"
 
 namespace gavel {
 namespace {
@@ -131,7 +132,7 @@ const std::vector<Known>& known_patterns() {
   return all;
 }
 
-// Long texts of which nothing falls apart by itself: kinds() of growth_test.cpp.
+// Long texts of which nothing falls apart by itself: kinds() of long_texts.h.
 TEST(RegexCost, StepsOfKnownPatternsGrowWithTheText) {
   for (const Known& known : known_patterns()) {
     std::vector<PreTokenizer::Stage> stages;
