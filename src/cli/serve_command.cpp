@@ -15,8 +15,10 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/judge_options.h"
+#include "serve/cage.h"
 #include "serve/paired_texts.h"
 #include "serve/service.h"
+#include "setup/open_device.h"
 
 namespace gavel {
 
@@ -124,6 +126,7 @@ void add_serve_command(CLI::App& app) {
   auto token_file = std::make_shared<std::optional<std::string>>();
   auto wait = std::make_shared<int64_t>(options->queue.wait.count()), body_timeout = std::make_shared<int64_t>(10),
        answer_timeout = std::make_shared<int64_t>(60), grace = std::make_shared<int64_t>(10);
+  auto no_cage = std::make_shared<bool>(false);
   HttpServerOptions& http = options->http;
   command->add_option("--host", http.host, "Address to listen on; others than loopback should have a token");
   command->add_option("--port", http.port, "Port; 0 = any free one")->check(CLI::Range(0, 65535));
@@ -158,6 +161,7 @@ void add_serve_command(CLI::App& app) {
   command->add_option("--answer-timeout", *answer_timeout, "Seconds for an answer (504)")->check(CLI::Range(1, 3600));
   command->add_option("--grace", *grace, "Seconds that requests taken in may take after SIGTERM")
       ->check(CLI::Range(0, 3600));
+  command->add_flag("--no-cage", *no_cage, "Don't give up starting programs, opening connections and writing files");
   command->callback([=] {
     HttpServerOptions& http = options->http;
     options->token = read_token(*token_file);
@@ -176,6 +180,9 @@ void add_serve_command(CLI::App& app) {
 
     // A port that is taken is told before a model is loaded and compiled.
     if (http.port != 0) Service([](std::span<const PreferenceRow>) { return std::vector<Verdict>(); }, *options);
+    // From here on nothing is started or connected to, and written only where compiled programs are kept.
+    const bool caged = !*no_cage && enter_cage({{"/"}, {compile_cache_folder()}});
+    if (!caged && !*no_cage) spdlog::info("no cage: this kernel has no Landlock (docs/security.md)");
     Judge judge(arguments->options());
     tell_calibration(judge, *arguments);
     options->rewards = judge.recipe().task == Recipe::TaskKind::kReward;
@@ -187,6 +194,8 @@ void add_serve_command(CLI::App& app) {
     JudgeFunction answer = [&](std::span<const PreferenceRow> pairs) {
       return judge.judge(pairs, arguments->swap_average);
     };
+    // What reads requests and judges them has all that it needs in memory.
+    if (caged) enter_cage({{"/etc", "/lib", "/lib64", "/proc", "/sys", "/usr"}, {}});
     Service service(options->rewards ? with_paired_texts(answer) : answer, *options);
     spdlog::info("listening on http://{}:{}/ (POST /v1/judge{}, GET /health, GET /metrics)", http.host, service.port(),
                  options->rewards ? ", /rerank, /score, /classify, /pooling, /get_reward" : "");
