@@ -13,7 +13,7 @@ namespace {
 void open(const gavel::InputFolder& folder) {
   try {
     gavel::SavedRun run = gavel::open_checkpoint(folder.path());
-    auto again = gavel::run_state_from_json(gavel::to_json(run.state));
+    auto again = gavel::run_state_from_json(gavel::to_json(run.state), "again");
     if (!std::isnan(run.state.loss_sum) && again.step != run.state.step) std::abort();
     gavel::changes(run.identity, run.identity);
   } catch (const gavel::Error&) {

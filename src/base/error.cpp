@@ -22,7 +22,20 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
+std::string without_nul(const std::string& text) {
+  std::string out;
+  for (char c : text) {
+    if (c == '\0')
+      out += "\\x00";
+    else
+      out += c;
+  }
+  return out;
+}
+
 }  // namespace
+
+Error::Error(const std::string& text) : std::runtime_error(without_nul(text)) {}
 
 std::string nearest(std::string_view name, const std::vector<std::string>& candidates) {
   std::string best;

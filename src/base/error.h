@@ -12,7 +12,8 @@ namespace gavel {
  * expected, what was found, and what to do. The command line prints it and exits with status 1. */
 class Error : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  /** A NUL in the text, which what() would end at, is written out as "\x00". */
+  explicit Error(const std::string& text);
 };
 
 /** Throws Error with a formatted text. */

@@ -15,13 +15,15 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/memory.h"
 
 namespace gavel {
 
 namespace fs = std::filesystem;
 
 std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& path) {
-  int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // A pipe that nobody writes to would else be waited for, and a terminal become the process's own.
+  int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (descriptor < 0) fail("{}: can't be opened: {}", path.string(), std::strerror(errno));
   return adopt(descriptor, path);
 }
@@ -31,7 +33,9 @@ std::shared_ptr<const MappedFile> MappedFile::adopt(int descriptor, const fs::pa
   if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(descriptor);
     fail("{}: expected a regular file, found {}", path.string(),
-         S_ISDIR(status.st_mode) ? "a folder" : "something else");
+         S_ISDIR(status.st_mode)    ? "a folder"
+         : S_ISFIFO(status.st_mode) ? "a pipe: write what it gives to a file first"
+                                    : "something else");
   }
   std::shared_ptr<MappedFile> file(new MappedFile());
   file->path_ = path;
@@ -45,6 +49,7 @@ std::shared_ptr<const MappedFile> MappedFile::adopt(int descriptor, const fs::pa
       fail("{}: can't be memory-mapped: {}", path.string(), std::strerror(error));
     }
     file->data_ = static_cast<const uint8_t*>(data);
+    note_mapping(data, file->size_, file->path_.c_str());
   } else {
     ::close(descriptor);
   }
@@ -52,7 +57,9 @@ std::shared_ptr<const MappedFile> MappedFile::adopt(int descriptor, const fs::pa
 }
 
 MappedFile::~MappedFile() {
-  if (size_ > 0) ::munmap(const_cast<uint8_t*>(data_), size_);
+  if (data_ == nullptr) return;
+  forget_mapping(data_);
+  ::munmap(const_cast<uint8_t*>(data_), size_);
 }
 
 void MappedFile::release(size_t offset, size_t size) const {
@@ -72,6 +79,10 @@ std::string read_text(const fs::path& path) {
 }
 
 AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
+  struct stat status{};
+  if (::lstat(path_.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISLNK(status.st_mode) &&
+      !S_ISDIR(status.st_mode))  // a folder stands up for itself
+    fail("{}: can't be written: a device, a pipe or a socket is there, which a file does not replace", path_.string());
   std::string name = (path_.parent_path() / fmt::format(".{}.XXXXXX", path_.filename().string())).string();
   descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
   if (descriptor_ < 0) fail("{}: can't be written: {}", path_.string(), std::strerror(errno));
@@ -89,6 +100,8 @@ void AtomicFile::write(const void* data, size_t size) {
   while (size > 0) {
     ssize_t written = ::write(descriptor_, next, size);
     if (written < 0 && errno == EINTR) continue;
+    if (written < 0 && errno == EFAULT)  // where reading by ourselves gets SIGBUS
+      fail("{}: not written: a file that its content comes from was cut short meanwhile", path_.string());
     if (written <= 0) fail("{}: writing failed: {}", path_.string(), std::strerror(errno));
     next += written;
     size -= static_cast<size_t>(written);

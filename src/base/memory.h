@@ -13,6 +13,16 @@ void release_freed_memory();
  * for. */
 void release_freed_memory_but_reserve(size_t bytes);
 
+/** From now on the program ends with exit status 1 and a line that names the file when a mapped one is cut short, or its disk
+ * fails, and what it held is read: the kernel tells of that by SIGBUS, which would else kill without a word. For main() to call,
+ * before threads. What was being written is left as a kill leaves it: under another name. */
+void end_when_mapped_files_shrink();
+
+/** Enters a mapping into the list that this goes by, and takes it off, before it is unmapped. `name` is not copied. For
+ * MappedFile alone. */
+void note_mapping(const void* data, size_t size, const char* name);
+void forget_mapping(const void* data);
+
 /** Bytes that the program has allocated and not freed; nothing where its allocator does not say. */
 std::optional<size_t> allocated_memory();
 

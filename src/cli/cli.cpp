@@ -10,6 +10,7 @@
 #include "base/command_line.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/terminal.h"
 #include "base/version.h"
 #include "cli/commands.h"
 #include "cli/run_cli.h"
@@ -17,6 +18,20 @@
 namespace gavel {
 
 namespace {
+
+constexpr const char* kNotWritten = "standard output can't be written, so what was to be said is not complete";
+
+/** Every error of the program goes through here. Texts of files may be in it, so a terminal gets nothing to act on. */
+void say_error(std::string_view text) {
+  const std::string line = fmt::format("error: {}\n", printable(text));
+  std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
+/** A reader that went away, as `head` does, has what it wanted. */
+bool reader_is_gone() {
+  pollfd output{STDOUT_FILENO, POLLOUT, 0};
+  return poll(&output, 1, 0) == 1 && (output.revents & POLLERR) != 0;
+}
 
 /** Options of a command as they are written. */
 void add_flags(const CLI::App& command, std::vector<std::string>& flags) {
@@ -95,8 +110,7 @@ int run_cli(int argc, const char* const* argv_given) {
   for (int i = 1; i < argc; ++i) {
     if (argv[i][0] == '-') continue;
     if (std::find(names.begin(), names.end(), argv[i]) != names.end()) break;
-    std::fprintf(stderr, "error: there is no command '%s'%s; see gavel --help\n", argv[i],
-                 did_you_mean(argv[i], names).c_str());
+    say_error(fmt::format("there is no command '{}'{}; see gavel --help", argv[i], did_you_mean(argv[i], names)));
     return 2;
   }
   try {
@@ -110,21 +124,22 @@ int run_cli(int argc, const char* const* argv_given) {
       return 2;
     }
   } catch (const Error& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
+    say_error(error.what());
     return 1;
   } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "error: out of memory; try a smaller batch, max_length or model\n");
+    say_error("out of memory; try a smaller batch, max_length or model");
     return 1;
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "error: %s (this should have been a clearer message: please report it)\n", error.what());
+    if (std::ferror(stdout) != 0 && !reader_is_gone()) {
+      say_error(kNotWritten);  // as fmt::print tells it
+      return 1;
+    }
+    say_error(fmt::format("{} (this should have been a clearer message: please report it)", error.what()));
     return 1;
   }
-  // A reader that went away, as `head` does, has what it wanted.
-  pollfd output{STDOUT_FILENO, POLLOUT, 0};
-  const bool reader_is_gone = poll(&output, 1, 0) == 1 && (output.revents & POLLERR) != 0;
   const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout;
-  if (!written && !reader_is_gone) {
-    std::fprintf(stderr, "error: standard output can't be written, so what was to be said is not complete\n");
+  if (!written && !reader_is_gone()) {
+    say_error(kNotWritten);
     return 1;
   }
   return 0;

@@ -99,7 +99,7 @@ void add_data_command(CLI::App& app) {
   sample->callback([=] {
     std::filesystem::path folder = *out;
     make_folder(folder);
-    for (const char* name : {"train.csv", "test.csv"}) require_free_file("--out", folder / name, *overwrite);
+    for (const char* name : {"train.csv", "test.csv"}) require_free_file("--out", folder / name, *overwrite, {});
     make_sample(folder / "train.csv", folder / "test.csv", *rows, *test_rows, *seed);
     fmt::print("wrote {} pairs to {} and {} to {}\n", *rows, (folder / "train.csv").string(), *test_rows,
                (folder / "test.csv").string());

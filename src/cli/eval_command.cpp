@@ -153,7 +153,9 @@ void add_eval_command(CLI::App& app) {
       ->excludes(other);
   command->callback([=] {
     if (*best_of) return evaluate_best_of(*arguments, *data, subset->empty() ? "subset" : *subset, *as_json);
-    if (!rows->empty()) require_free_file("--rows", *rows, *overwrite);
+    if (!rows->empty())
+      require_free_file("--rows", *rows, *overwrite,
+                        std::vector<std::filesystem::path>{*data, *baselines_from, arguments->adapter, *against});
     // Without a kind, the word after --calibrate is a setting.
     if (fits->find('=') != std::string::npos) arguments->overrides.push_back(std::exchange(*fits, ""));
     const CalibrationKind kind = calibration_kind(fits->empty() ? "temperature" : *fits);

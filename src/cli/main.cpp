@@ -1,3 +1,6 @@
+#include <csignal>
+
+#include "base/memory.h"
 #include "cli/run_cli.h"
 
 /** jemalloc reads this before main; MALLOC_CONF in the environment comes on top. The CPU plugin allocates all temporaries
@@ -9,5 +12,7 @@ const char* malloc_conf = "dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always";
 }
 
 int main(int argc, char** argv) {
+  gavel::end_when_mapped_files_shrink();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file at the limit of its size is then an error with a name, like a full disk
   return gavel::run_cli(argc, argv);
 }

@@ -47,7 +47,7 @@ void add_predict_command(CLI::App& app) {
   auto overwrite = std::make_shared<bool>(false);
   command->add_flag("--overwrite", *overwrite, "Write over a finished file that is there");
   command->callback([=] {
-    require_free_file("--out", *out, *overwrite);
+    require_free_file("--out", *out, *overwrite, std::vector<std::filesystem::path>{*data, arguments->adapter});
     StopSignals signals;
     signals.advise([out] { return how_to_go_on(*out); });
     JudgeOptions judge_options = arguments->options();
@@ -81,7 +81,7 @@ void add_rank_command(CLI::App& app) {
   auto overwrite = std::make_shared<bool>(false);
   command->add_flag("--overwrite", *overwrite, "Write over a file that is there");
   command->callback([=] {
-    require_free_file("--out", *out, *overwrite);
+    require_free_file("--out", *out, *overwrite, std::vector<std::filesystem::path>{*data, arguments->adapter});
     std::vector<Candidates> all;
     each_line(*data, [&](std::string_view line, int64_t number) { all.push_back(candidates_of(line, number)); });
     Judge judge(arguments->options());

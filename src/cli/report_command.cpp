@@ -21,7 +21,7 @@ void add_report_command(CLI::App& app) {
                                  : folders.size() == 1 ? folders[0] / "report.html"
                                                        : "report.html";
     if (!out->empty() || folders.size() > 1)
-      require_free_file(out->empty() ? "report of several runs" : "--out", path, *overwrite);
+      require_free_file(out->empty() ? "report of several runs" : "--out", path, *overwrite, folders);
     std::string page = run_report(folders);
     write_file(path, page);
     spdlog::info("wrote {} ({} KB)", path.string(), page.size() / 1000);

@@ -1,6 +1,8 @@
 #include "judge/pair_json.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 
 #include "base/json_text.h"
@@ -57,6 +59,44 @@ PreferenceRow pair_of(const Json& pair, size_t number, bool only) {
   return row;
 }
 
+/** A copy of JSON in which integers beyond 64 bits, as ids may be, are texts with all their digits: the library would make
+ * floating-point numbers of them. False when there are none. */
+bool quote_large_integers(std::string_view text, std::string& out) {
+  constexpr size_t kDigits = 19;  // as many as 2^63 - 1 has
+  size_t copied = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size();) {
+    if (text[i] == '"' || in_string) {
+      if (in_string && text[i] == '\\')
+        ++i;
+      else if (text[i] == '"')
+        in_string = !in_string;
+      ++i;
+      continue;
+    }
+    const std::string_view number =
+        text.substr(i, std::min(text.find_first_not_of("+-.0123456789eE", i), text.size()) - i);
+    if (number.empty()) {
+      ++i;
+      continue;
+    }
+    const std::string_view digits = number.substr(number[0] == '-' ? 1 : 0);
+    const bool whole = digits.size() >= kDigits && digits[0] != '0' &&
+                       digits.find_first_not_of("0123456789") == std::string_view::npos;
+    const auto fits = [&](auto value) {
+      return std::from_chars(number.data(), number.data() + number.size(), value).ec == std::errc();
+    };
+    if (whole && !fits(int64_t{0}) && !fits(uint64_t{0})) {
+      out += text.substr(copied, i - copied);
+      out += fmt::format("\"{}\"", number);
+      copied = i + number.size();
+    }
+    i += number.size();
+  }
+  if (copied > 0) out += text.substr(copied);
+  return copied > 0;
+}
+
 }  // namespace
 
 nlohmann::json parse_shallow(std::string_view text) {
@@ -64,6 +104,8 @@ nlohmann::json parse_shallow(std::string_view text) {
     fail("the JSON is nested too deeply: expected texts, or lists of them, under a few keys");
   std::string mended;
   if (replace_lone_surrogates(text, mended) > 0) text = mended;
+  std::string quoted;
+  if (quote_large_integers(text, quoted)) text = quoted;
   try {
     return Json::parse(text);
   } catch (const Json::exception& error) {

@@ -8,7 +8,8 @@
 
 namespace gavel {
 
-/** A text of JSON that is nested no deeper than what is asked here can be; lone surrogates become U+FFFD. Throws Error. */
+/** A text of JSON that is nested no deeper than what is asked here can be; lone surrogates become U+FFFD, and
+ * integers beyond 64 bits texts. Throws Error. */
 nlohmann::json parse_shallow(std::string_view text);
 
 /** Pairs to judge from JSON: one object {"prompt", "response_a", "response_b"}, each a text or a list of

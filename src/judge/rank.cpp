@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "judge/pair_json.h"
+#include "rows/choices.h"
 
 namespace gavel {
 
@@ -47,6 +48,9 @@ void each_line(const std::filesystem::path& path, const std::function<void(std::
     text.remove_prefix(std::min(end + 1, text.size()));
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     any = true;
+    if (line.size() > static_cast<size_t>(kMostCellBytes))
+      fail("{}: line {}: expected at most {} bytes, found {}: cut its texts or leave it out", path.string(), number,
+           kMostCellBytes, line.size());
     try {
       take(line, number);
     } catch (const Error& error) {

@@ -160,7 +160,8 @@ class ArrowFile final : public ParquetFile {
  public:
   explicit ArrowFile(const char* path) {
     parquet::arrow::FileReaderBuilder builder;
-    check(builder.OpenFile(path, /*memory_map=*/true));
+    // Not mapped: a file that is cut short while it is read is then an error of Arrow's.
+    check(builder.OpenFile(path, /*memory_map=*/false));
     parquet::ArrowReaderProperties properties;
     properties.set_batch_size(kRowsAtOnce);
     builder.properties(properties);

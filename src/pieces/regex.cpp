@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <ctime>
 #include <stdexcept>
 
 #include "base/error.h"
@@ -58,6 +59,8 @@ bool same_in_both_engines(std::string_view pattern) {
     } else if (starts_with("(?")) {
       if (!starts_with("(?:") && !starts_with("(?=") && !starts_with("(?!")) return false;
       i += 3;
+    } else if (starts_with("(*")) {
+      return false;  // a verb of one engine, such as PCRE2's (*LIMIT_MATCH=…) and (*NO_JIT), or a callout of the other
     } else if (rest.front() == '}') {
       // An interval with + or ? behind it is possessive or lazy in one engine, repeated in the other.
       if (i + 1 < pattern.size() && (pattern[i + 1] == '+' || pattern[i + 1] == '?')) return false;
@@ -146,9 +149,111 @@ std::string with_own_classes(std::string_view pattern, bool nests) {
 
 }  // namespace
 
+namespace detail {
+
+// What matching may cost, so that no pattern of a tokenizer.json, whatever it is run on, takes more than some time for each
+// byte. Each place where a match may begin has kFreeSteps of backtracking; where that is not enough, the search is tried again
+// with four times as many. Those that were used up in vain, and those that a match was found with, are taken from the text's
+// allowance. Patterns of real tokenizers need a few steps for each byte of a long match.
+constexpr uint32_t kFreeSteps = 256;
+constexpr uint64_t kStepsOfAText = 1'000'000, kStepsOfAByte = 128;
+// Steps that only read on are not counted by either engine, so a pattern that reads to the text's end from everywhere is found
+// by the clock: processor time, which other programs do not take, and some hundred times what a slow pattern needs.
+constexpr double kSecondsOfAText = 5, kSecondsOfAByte = 4e-6;
+constexpr int kSearchesBetweenLooks = 256;
+// Nothing can interrupt a call of an engine, so it is given as many places as it can be done with in a moment, by what it may
+// read and by its steps. Where more steps were needed it begins with few, and gets more while that takes no time: PCRE2's
+// compiler knows of places where it need not try again what has failed before them, but only within a call.
+constexpr size_t kReadInACall = size_t{1} << 26, kFewPlaces = 64;
+constexpr uint64_t kStepsInACall = uint64_t{1} << 32;
+constexpr double kMoment = 0.02;
+
+/** What is left of what a text may cost. */
+struct Allowance {
+  uint64_t bytes = 0;
+  uint64_t steps = 0;  // spent so far
+  int searches = 0;    // since the last look at the clock
+  double first_look = -1, last_look = 0;
+
+  explicit Allowance(size_t text_bytes = 0) : bytes(text_bytes) {}
+
+  uint64_t most_steps() const { return kStepsOfAText + kStepsOfAByte * bytes; }
+  void spend(uint64_t more) {
+    steps += more;
+    if (steps > most_steps()) throw std::runtime_error(fmt::format("more than {} steps of backtracking", most_steps()));
+  }
+  void count_search() {
+    if (++searches >= kSearchesBetweenLooks) look_at_clock();
+  }
+  /** The seconds since the last look. */
+  double look_at_clock() {
+    searches = 0;
+    timespec time{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    const double now = static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+    const double since = first_look < 0 ? 0 : now - last_look;
+    if (first_look < 0) first_look = now;
+    last_look = now;
+    const double most = kSecondsOfAText + kSecondsOfAByte * static_cast<double>(bytes);
+    if (now - first_look > most) throw std::runtime_error(fmt::format("more than {:.1f} s of processor time", most));
+    return since;
+  }
+};
+
+/** The byte of the next character. */
+size_t after_character(std::string_view text, size_t at) {
+  return at + decode_utf8(reinterpret_cast<const uint8_t*>(text.data()) + at).size;
+}
+
+/** The first match from `at` on, within the allowance. */
+bool find_within(const RegexEngine& engine, RegexSearch& search, std::string_view text, size_t at, Allowance& allowance,
+                 MatchRange& range) {
+  size_t places = std::max(kFewPlaces, kReadInACall / (text.size() + 1));
+  uint32_t steps = kFreeSteps;
+  allowance.count_search();
+  for (;;) {
+    // Up to the end of a character.
+    size_t last = std::min(at + places - 1, text.size());
+    while (last + 1 < text.size() && (static_cast<uint8_t>(text[last + 1]) & 0xc0) == 0x80) ++last;
+    switch (engine.find(text, at, last, steps, search, range)) {
+      case SearchEnd::kFound:
+        if (steps > kFreeSteps) allowance.spend(steps);
+        return true;
+      case SearchEnd::kNone:
+        if (last >= text.size()) return false;
+        at = last + 1;
+        if (allowance.look_at_clock() < kMoment && steps > kFreeSteps)
+          places = std::min(2 * places, std::max<size_t>(1, kStepsInACall / steps));
+        steps = std::max(kFreeSteps, steps / 4);
+        break;
+      case SearchEnd::kOutOfSteps:
+        if (steps == kFreeSteps) places = std::min(places, kFewPlaces);
+        allowance.spend(steps);
+        allowance.look_at_clock();
+        steps = static_cast<uint32_t>(std::min<uint64_t>({4 * uint64_t{steps}, allowance.most_steps(), UINT32_MAX}));
+        places = std::clamp<size_t>(kStepsInACall / steps, 1, places);
+        break;
+    }
+  }
+}
+
+}  // namespace detail
+
 struct RegexScratch::Impl {
   std::unique_ptr<detail::RegexSearch> pcre2, oniguruma;
+  detail::Allowance allowance;
+  bool of_a_text = false;  // the allowance was set by begin_text()
 };
+
+void RegexScratch::begin_text(size_t bytes) {
+  if (!impl_) impl_ = std::make_unique<Impl>();
+  impl_->allowance = detail::Allowance(bytes);
+  impl_->of_a_text = true;
+}
+
+uint64_t RegexScratch::steps() const {
+  return impl_ ? impl_->allowance.steps : 0;
+}
 
 RegexScratch::RegexScratch() = default;
 RegexScratch::~RegexScratch() = default;
@@ -188,15 +293,17 @@ void Regex::find_all(std::string_view text, RegexScratch& scratch,
   if (!scratch.impl_) scratch.impl_ = std::make_unique<RegexScratch::Impl>();
   auto& search = impl_->in_pcre2 ? scratch.impl_->pcre2 : scratch.impl_->oniguruma;
   if (!search) search = impl_->engine->new_search();
+  detail::Allowance& allowance = scratch.impl_->allowance;
+  if (!scratch.impl_->of_a_text) allowance = detail::Allowance(text.size());
   size_t at = 0;
   size_t last_end = SIZE_MAX;
   while (at <= text.size()) {
     detail::MatchRange range;
     try {
-      if (!impl_->engine->find(text, at, *search, range)) return;
+      if (!detail::find_within(*impl_->engine, *search, text, at, allowance, range)) return;
     } catch (const std::runtime_error& error) {
-      fail("{}: the regular expression '{}' failed on a text of {} bytes: {}", source_, pattern_, text.size(),
-           error.what());
+      fail("{}: the regular expression '{}' costs too much, or failed, on a text of {} bytes: {}", source_, pattern_,
+           std::max<size_t>(allowance.bytes, text.size()), error.what());
     }
     const auto [begin, end] = range;
     bool empty = end <= begin;
@@ -205,7 +312,7 @@ void Regex::find_all(std::string_view text, RegexScratch& scratch,
     at = last_end;
     if (empty) {
       if (at >= text.size()) return;
-      at += decode_utf8(reinterpret_cast<const uint8_t*>(text.data()) + at).size;
+      at = detail::after_character(text, at);
     }
   }
 }

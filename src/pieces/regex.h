@@ -8,13 +8,19 @@
 
 namespace gavel {
 
-/** Scratch memory of regular-expression matching: one a thread at a time. */
+/** Scratch memory of regular-expression matching, and what is left of a text's allowance: one a thread at a time. */
 class RegexScratch {
  public:
   RegexScratch();
   ~RegexScratch();
   RegexScratch(RegexScratch&&) noexcept;
   RegexScratch& operator=(RegexScratch&&) noexcept;
+
+  /** From here on until the next call, all searches belong to one text of so many bytes and share one allowance, however many
+   * pieces it is cut into. Without a call each search has its own. */
+  void begin_text(size_t bytes);
+  /** Steps of backtracking that the searches since then were granted beyond those that every place of a text has. */
+  uint64_t steps() const;
 
  private:
   friend class Regex;
@@ -44,7 +50,7 @@ class Regex {
 
   /** Appends the byte ranges of all matches in `text` (valid UTF-8), left to right without overlaps; an empty
    * match is stepped over by one character and is not repeated at the end of the match before it. Throws
-   * Error when the pattern needs more backtracking than a limit that grows with the text. */
+   * Error that names the pattern when it takes more backtracking, or time, than an allowance in proportion to the text. */
   void find_all(std::string_view text, RegexScratch& scratch, std::vector<std::pair<size_t, size_t>>& matches) const;
 
  private:

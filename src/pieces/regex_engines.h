@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -19,14 +20,23 @@ class RegexSearch {
   virtual ~RegexSearch() = default;
 };
 
+enum class SearchEnd : uint8_t {
+  kFound,
+  kNone,
+  kOutOfSteps,
+};
+
 /** A compiled pattern. Immutable. */
 class RegexEngine {
  public:
   virtual ~RegexEngine() = default;
   virtual std::unique_ptr<RegexSearch> new_search() const = 0;
-  /** The first match in `text` (valid UTF-8) from byte `at` on; false when there is none. `search` is from an engine of the
-   * same kind. Throws std::runtime_error when the pattern needs more backtracking than a limit that grows with the text. */
-  virtual bool find(std::string_view text, size_t at, RegexSearch& search, MatchRange& match) const = 0;
+  /** The first match in `text` (valid UTF-8) that begins at one of the bytes from `at` to `last`; it may end anywhere.
+   * kOutOfSteps: at one of these places more than `steps` of backtracking were needed. What a step is the engine knows; those
+   * that only read on are none. `search` is from an engine of the same kind. Throws std::runtime_error for what else can go
+   * wrong. */
+  virtual SearchEnd find(std::string_view text, size_t at, size_t last, uint32_t steps, RegexSearch& search,
+                         MatchRange& match) const = 0;
 };
 
 // Both throw std::runtime_error with the engine's name and its reason when it does not know the pattern.

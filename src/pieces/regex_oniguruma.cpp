@@ -13,9 +13,6 @@ namespace gavel::detail {
 
 namespace {
 
-constexpr unsigned long kMatchRetries = 10'000'000;    // Oniguruma's own default for one place
-constexpr unsigned long kSearchRetries = 100'000'000;  // a second or two for all places of a search
-
 std::string oniguruma_text(int code, OnigErrorInfo* info = nullptr) {
   OnigUChar buffer[ONIG_MAX_ERROR_MESSAGE_LEN];
   const int size = onig_error_code_to_str(buffer, code, info);
@@ -24,6 +21,10 @@ std::string oniguruma_text(int code, OnigErrorInfo* info = nullptr) {
 
 const OnigUChar* bytes_of(std::string_view text) {
   return reinterpret_cast<const OnigUChar*>(text.data());
+}
+
+size_t character_size(std::string_view text, size_t at) {
+  return decode_utf8(reinterpret_cast<const uint8_t*>(text.data()) + at).size;
 }
 
 struct OnigurumaSearch : RegexSearch {
@@ -40,7 +41,7 @@ struct OnigurumaSearch : RegexSearch {
 
 class OnigurumaEngine : public RegexEngine {
  public:
-  explicit OnigurumaEngine(const std::string& pattern) {
+  explicit OnigurumaEngine(const std::string& pattern) : from_start_(pattern.find("\\G") != std::string::npos) {
     static std::once_flag once;
     std::call_once(once, [] {
       OnigEncoding encodings[] = {ONIG_ENCODING_UTF8};
@@ -57,23 +58,31 @@ class OnigurumaEngine : public RegexEngine {
 
   std::unique_ptr<RegexSearch> new_search() const override { return std::make_unique<OnigurumaSearch>(); }
 
-  bool find(std::string_view text, size_t at, RegexSearch& search, MatchRange& range) const override {
+  SearchEnd find(std::string_view text, size_t at, size_t last, uint32_t steps, RegexSearch& search,
+                 MatchRange& range) const override {
     auto& own = static_cast<OnigurumaSearch&>(search);
     onig_initialize_match_param(own.limits);
-    onig_set_retry_limit_in_match_of_match_param(own.limits, std::max<unsigned long>(kMatchRetries, 16 * text.size()));
-    onig_set_retry_limit_in_search_of_match_param(own.limits,
-                                                  std::max<unsigned long>(kSearchRetries, 64 * text.size()));
+    onig_set_retry_limit_in_match_of_match_param(own.limits, steps);
+    onig_set_retry_limit_in_search_of_match_param(own.limits, 0);  // all places together: whoever calls counts them
     const OnigUChar *begin = bytes_of(text), *end = begin + text.size();
-    const int found =
-        onig_search_with_param(code_, begin, end, begin + at, end, own.region, ONIG_OPTION_NONE, own.limits);
-    if (found == ONIG_MISMATCH) return false;
+    int found = ONIG_MISMATCH;
+    if (last >= text.size() || from_start_) {
+      found = onig_search_with_param(code_, begin, end, begin + at, end, own.region, ONIG_OPTION_NONE, own.limits);
+    } else {
+      // Place by place: a search that is told to end at `last` passes over matches that reach beyond it (6.9.8).
+      for (size_t place = at; place <= last && found == ONIG_MISMATCH; place += character_size(text, place))
+        found = onig_match_with_param(code_, begin, end, begin + place, own.region, ONIG_OPTION_NONE, own.limits);
+    }
+    if (found == ONIG_MISMATCH) return SearchEnd::kNone;
+    if (found == ONIGERR_RETRY_LIMIT_IN_MATCH_OVER) return SearchEnd::kOutOfSteps;
     if (found < 0) throw std::runtime_error(oniguruma_text(found));
     range = {static_cast<size_t>(own.region->beg[0]), static_cast<size_t>(own.region->end[0])};
-    return true;
+    return SearchEnd::kFound;
   }
 
  private:
   regex_t* code_ = nullptr;
+  bool from_start_;  // the pattern has \G, which is where a search begins
 };
 
 }  // namespace

@@ -28,7 +28,9 @@ struct CachedCompile {
  * which is compared byte for byte, so a collision costs a compilation and never gives a wrong program. A
  * torn, altered or refused entry is compiled anew and replaced; a folder that can't be written to, or a
  * plugin that can't serialise, gives a warning in the log. Entries are written atomically, so processes can
- * share the folder. Entries hold machine code: use a folder that only the user can write to. */
+ * share the folder. Entries hold machine code, so each carries a digest keyed with a secret that lies in the folder for
+ * this user alone to read (.key): one that came there in another way is not loaded. Where others can read the secret, nothing
+ * is loaded or kept. The folder is made, or becomes, one of this user alone. */
 CachedCompile compile_cached(Client& client, std::string_view mlir, const CompileOptions& options,
                              const CacheOptions& cache, std::string_view name = "program");
 

@@ -2,9 +2,12 @@
 
 #include <dlfcn.h>
 #include <elf.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cctype>
+#include <cstdint>
 #include <cstdlib>
 #include <fstream>
 #include <mutex>
@@ -82,10 +85,32 @@ fs::path locate(const std::string& name) {
 void check_is_library(const fs::path& path) {
   std::error_code error;
   if (fs::is_directory(path, error)) fail("plugin {}: expected a shared library (.so), found a folder", path.string());
+  if (fs::exists(path, error) && !fs::is_regular_file(path, error))  // a pipe would be waited for
+    fail("plugin {}: expected a shared library (.so), found a device, a pipe or a socket", path.string());
   std::ifstream stream(path, std::ios::binary);
   char magic[SELFMAG] = {};
   if (!stream.read(magic, sizeof(magic)) || std::string_view(magic, SELFMAG) != ELFMAG)
     fail("plugin {}: expected a shared library (.so), found a file that is not one", path.string());
+}
+
+/** Where addresses are limited (`ulimit -v`), a plugin that finds none left while it starts ends the process without a word. It
+ * takes its own size, and stacks of its threads and what a compiler needs at the least. */
+void check_room(const fs::path& path) {
+  constexpr uint64_t kToStart = uint64_t{256} << 20;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return;
+  std::ifstream pages_of("/proc/self/statm");
+  uint64_t pages = 0;
+  std::error_code error;
+  const uint64_t size = fs::file_size(path, error);
+  if (!(pages_of >> pages) || error) return;
+  const uint64_t used = pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  if (used + size + kToStart > limit.rlim_cur)
+    fail(
+        "plugin {}: the limit on addresses (ulimit -v) is {} MB, of which {} MB are taken; expected at least {} MB "
+        "more for it: "
+        "raise the limit",
+        path.string(), limit.rlim_cur / 1'000'000, used / 1'000'000, (size + kToStart) / 1'000'000);
 }
 
 }  // namespace
@@ -125,6 +150,7 @@ std::shared_ptr<const Plugin> Plugin::load(const std::string& name_or_path) {
 
 Plugin::Plugin(std::string name, fs::path path) : name_(std::move(name)), path_(std::move(path)) {
   check_is_library(path_);
+  check_room(path_);
   // Plugins log notes for their own developers on standard error; only errors are of use to others. A value
   // set by the user stays.
   ::setenv("TF_CPP_MIN_LOG_LEVEL", "2", 0);

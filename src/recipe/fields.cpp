@@ -326,6 +326,9 @@ void add_data(std::vector<Field>& fields) {
   fields.push_back(field("data.max_dropped", [](auto& r) -> auto& { return r.data.max_dropped; },
                          "largest share of a file's rows that may be dropped because they can't be learnt from",
                          {.limits = between(0, 1)}));
+  fields.push_back(field("data.max_cell_bytes", [](auto& r) -> auto& { return r.data.max_cell_bytes; },
+                         "most bytes of a text in a CSV file, or of a row in a JSON or Parquet file",
+                         {.limits = between(1, 2147483647), .free = true}));
   fields.push_back(field(
       "data.strict", [](auto& r) -> auto& { return r.data.strict; },
       "an odd cell is an error instead of a counted repair"));

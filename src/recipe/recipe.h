@@ -121,6 +121,7 @@ struct Recipe {
     bool drop_before_shuffle = false;
     bool drop_duplicates = false;
     double max_dropped = 0.05;
+    int64_t max_cell_bytes = kMostCellBytes;
     bool strict = false;
     bool cache = true;
     bool operator==(const Data&) const = default;

@@ -3,6 +3,9 @@
 
 namespace gavel {
 
+/** What data.max_cell_bytes is where nobody says: far beyond any text that a model reads. */
+inline constexpr int64_t kMostCellBytes = int64_t{64} << 20;
+
 // Choices of a recipe's section `data`. How they are spelled there stands in recipe/fields.cpp.
 
 /** The columns of a file. */

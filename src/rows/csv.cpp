@@ -13,6 +13,9 @@ namespace {
 /** The first is taken where the header has it, else the one that it has most. */
 constexpr std::string_view kSeparators = ",;\t|";
 
+/** Those of a file of millions would take hundreds of bytes each. */
+constexpr size_t kMostColumns = 100'000;
+
 std::string_view separator_name(char separator) {
   return separator == ',' ? "a comma" : separator == ';' ? "a semicolon" : separator == '|' ? "a bar" : "a tab";
 }
@@ -120,6 +123,8 @@ bool CsvReader::scan_record(std::vector<CsvField>& fields) {
       while (i < size && data[i] != separator_ && data[i] != '\n' && data[i] != '\r') ++i;
       field.raw = text_.substr(begin, i - begin);
     }
+    if (fields.size() == kMostColumns)
+      fail("{}: row {} (line {}): expected at most {} cells, found more", name_, row_, line_at(i), kMostColumns);
     fields.push_back(field);
     if (i < size && data[i] == separator_) {
       ++i;

@@ -21,7 +21,7 @@ struct CsvField {
  * tabs, which is told by a header without a comma, or by a first line "sep=;" as Excel writes it.
  *
  * Throws Error naming file and row on: an empty file, UTF-16, a quote that never closes, text after a closing
- * quote, a record whose number of cells differs from the header's. */
+ * quote, a record whose number of cells differs from the header's, or is above 100,000. */
 class CsvReader {
  public:
   /** `text` must outlive the reader; `name` is for messages. */

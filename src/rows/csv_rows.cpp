@@ -26,8 +26,11 @@ class CsvRows final : public RowSource {
       any = true;
       RawRow& raw = rows.emplace_back();
       raw.row = reader_.row();
-      for (size_t c = 0; c < kNumColumns; ++c)
-        if (index_[c] >= 0) raw.cells[c] = fields_[static_cast<size_t>(index_[c])];
+      for (size_t c = 0; c < kNumColumns; ++c) {
+        if (index_[c] < 0) continue;
+        raw.cells[c] = fields_[static_cast<size_t>(index_[c])];
+        detail::check_size(file_->path().string(), raw.row, names_[c], raw.cells[c].raw.size(), options_);
+      }
     }
     return any;
   }

@@ -1,6 +1,5 @@
 #include "rows/json_row.h"
 
-#include <fmt/ranges.h>
 #include <simdjson.h>
 
 #include "base/error.h"
@@ -211,7 +210,7 @@ void JsonRowParser::parse_object(dom::object object, std::string_view line, Pars
     std::vector<std::string> keys;
     for (auto field : object) keys.emplace_back(field.key);
     out.broken = fmt::format("{}: row {}: expected a key '{}', found {}{}: {}", path_, out.row.source_row, names_[c],
-                             fmt::join(keys, ", "), did_you_mean(names_[c], keys), detail::format_hint(keys));
+                             detail::list_names(keys), did_you_mean(names_[c], keys), detail::format_hint(keys));
     return;
   }
   out.row.id = std::to_string(out.row.source_row);

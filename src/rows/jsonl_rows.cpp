@@ -1,4 +1,4 @@
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <optional>
@@ -59,17 +59,24 @@ class JsonlRows final : public RowSource {
 
   /** The text of the next row. */
   bool next_line(std::string_view& line) {
-    if (in_array_) return next_item(line);
+    if (in_array_) {
+      if (!next_item(line)) return false;
+      check_size(line);
+      return true;
+    }
     while (position_ < text_.size()) {
       size_t end = std::min(text_.find('\n', position_), text_.size());
       line = text_.substr(position_, end - position_);
       position_ = std::min(end + 1, text_.size());
       // Record separators (RFC 7464) stand before objects.
       if (line.starts_with('\x1E')) line.remove_prefix(1);
-      if (line.find_first_not_of(kBlanks) != std::string_view::npos) return true;
+      if (line.find_first_not_of(kBlanks) == std::string_view::npos) continue;
+      check_size(line);
+      return true;
     }
     return false;
   }
+  void check_size(std::string_view line) const { detail::check_size(path(), row_ + 1, "", line.size(), options_); }
 
   /** The next object of an array that is the whole file. */
   bool next_item(std::string_view& line) {
@@ -151,7 +158,7 @@ class JsonlRows final : public RowSource {
     }
     has_labels_ = options_.format == Format::kChosen || (wanted > 0 && found == wanted);
     if (found < wanted && (found > 0 || options_.purpose == Purpose::kTrain))
-      fail("{}: row 1: expected a key '{}', found {}{}: {}", path(), absent, fmt::join(keys, ", "),
+      fail("{}: row 1: expected a key '{}', found {}{}: {}", path(), absent, detail::list_names(keys),
            did_you_mean(absent, keys), detail::format_hint(keys));
   }
 

@@ -37,7 +37,7 @@ OpenParquetFile load_module(const std::string& file) {
 class ParquetRows final : public RowSource {
  public:
   ParquetRows(std::shared_ptr<const MappedFile> file, const ReadOptions& options)
-      : path_(file->path().string()), size_(file->bytes().size()) {
+      : path_(file->path().string()), options_(options), size_(file->bytes().size()) {
     guard([&] { file_.reset(load_module(path_)(path_.c_str())); });
     std::vector<std::string> header = file_->columns(), wanted;
     const detail::ColumnNames names = detail::column_names(options, header);
@@ -59,6 +59,7 @@ class ParquetRows final : public RowSource {
       RawRow& raw = rows.emplace_back();
       raw.row = ++row_;
       raw.line = rest.substr(0, end);
+      detail::check_size(path_, raw.row, "", raw.line.size(), options_);
       rest.remove_prefix(end + 1);
     }
     if (!any) at_end_ = true;
@@ -86,6 +87,7 @@ class ParquetRows final : public RowSource {
   }
 
   std::string path_;
+  ReadOptions options_;
   size_t size_ = 0;
   std::unique_ptr<ParquetFile> file_;
   std::optional<JsonRowParser> parser_;

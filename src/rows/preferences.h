@@ -90,6 +90,8 @@ struct ReadOptions {
   bool drop_duplicates = false;
   /** With Purpose::kTrain: the largest share of the rows that may be dropped for oddities (CleaningReport::unusable_rows()), and that may have invalid UTF-8, before it is an Error. */
   double max_dropped = 1;
+  /** Most bytes of a text of CSV, or of a whole row of JSON or Parquet, so that one row can't take all memory. */
+  int64_t max_cell_bytes = kMostCellBytes;
   /** Look for rows that repeat or contradict earlier ones, which takes some tens of bytes of memory a row. */
   bool find_repeats = true;
 };
@@ -108,8 +110,8 @@ Columns standard_columns(Format format);
  * cells are parsed on all cores.
  *
  * Odd cells are repaired or their rows dropped, and counted in the report. Throws Error naming file and row when the
- * structure is broken (see CsvReader; a JSONL line that is not an object), a column is missing, the file is empty, or
- * no row is left. */
+ * structure is broken (see CsvReader; a JSONL line that is not an object), a row is larger than
+ * ReadOptions::max_cell_bytes, a column is missing, the file is empty, or no row is left. */
 PreferenceData read_preferences(const std::filesystem::path& path, const ReadOptions& options);
 
 /** Writes rows with the LMSYS columns (labels when the rows have them; model_a and model_b are "gavel"). */

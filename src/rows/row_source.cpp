@@ -1,6 +1,6 @@
 #include "rows/row_source.h"
 
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 
@@ -57,8 +57,8 @@ bool prompt_is_optional(Format format) {
 ColumnIndex find_columns(const std::string& path, const ColumnNames& names, const ReadOptions& options,
                          const std::vector<std::string>& header) {
   auto missing = [&](const std::string& column) {
-    fail("{}: expected a column '{}', found {}{}: {}", path, column, fmt::join(header, ", "),
-         did_you_mean(column, header), format_hint(header));
+    fail("{}: expected a column '{}', found {}{}: {}", path, column, list_names(header), did_you_mean(column, header),
+         format_hint(header));
   };
   ColumnIndex index;
   index.fill(-1);
@@ -81,6 +81,25 @@ ColumnIndex find_columns(const std::string& path, const ColumnNames& names, cons
     for (size_t c = 0; c < kNumColumns; ++c)
       if (is_label(c) && !names[c].empty() && index[c] < 0) missing(names[c]);
   return index;
+}
+
+std::string list_names(const std::vector<std::string>& names) {
+  constexpr size_t kMostNames = 30, kMostBytes = 60;
+  std::string out;
+  for (size_t i = 0; i < std::min(names.size(), kMostNames); ++i)
+    out += fmt::format("{}{}{}", i > 0 ? ", " : "", names[i].substr(0, kMostBytes),
+                       names[i].size() > kMostBytes ? "…" : "");
+  if (names.size() > kMostNames) out += fmt::format(" and {} more", names.size() - kMostNames);
+  return out;
+}
+
+void check_size(const std::string& path, int64_t row, const std::string& column, size_t size,
+                const ReadOptions& options) {
+  if (size <= static_cast<size_t>(options.max_cell_bytes)) return;
+  fail(
+      "{}: row {}: {}expected at most {} bytes (data.max_cell_bytes), found {}: cut it, leave the row out, or set "
+      "data.max_cell_bytes higher",
+      path, row, column.empty() ? "" : fmt::format("column '{}': ", column), options.max_cell_bytes, size);
 }
 
 std::string format_hint(const std::vector<std::string>& header) {

@@ -97,6 +97,13 @@ ColumnIndex find_columns(const std::string& path, const ColumnNames& names, cons
                          const std::vector<std::string>& header);
 /** What to do about a column that is not in `header`: the format that has such columns, if one has. */
 std::string format_hint(const std::vector<std::string>& header);
+/** The first of many names, for messages: a file may have millions. */
+std::string list_names(const std::vector<std::string>& names);
+
+/** Throws Error that names the row, and the column if it is not "", when `size` is more than ReadOptions::max_cell_bytes. */
+void check_size(const std::string& path, int64_t row, const std::string& column, size_t size,
+                const ReadOptions& options);
+
 /** Whether the file has label columns. */
 bool labels_found(const ColumnIndex& index);
 

@@ -22,9 +22,17 @@ bool is_model_file(const fs::path& path) {
 
 }  // namespace
 
-void require_free_file(std::string_view option, const fs::path& path, bool overwrite) {
+void require_free_file(std::string_view option, const fs::path& path, bool overwrite,
+                       std::span<const fs::path> sources) {
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) fail("{}: {} is a folder, expected a file's name", option, path.string());
+  if (fs::exists(path, ignored) && !fs::is_regular_file(path, ignored))
+    fail("{}: {} is a device, a pipe or a socket, which a file does not replace; choose another name", option,
+         path.string());
+  for (const fs::path& source : sources)
+    if (fs::equivalent(path, source, ignored) ||
+        (is_model_file(path) && fs::equivalent(path.parent_path(), source, ignored)))
+      fail("{}: {} is what is to be read; choose another name", option, path.string());
   if (const fs::path folder = path.parent_path(); !folder.empty() && !fs::is_directory(folder, ignored))
     fail("{}: {}: there is no folder {}; make it first", option, path.string(), folder.string());
   if (!overwrite && fs::exists(path, ignored))

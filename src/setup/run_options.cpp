@@ -104,6 +104,7 @@ ReadOptions read_options(const Recipe& recipe, Purpose purpose) {
   options.unit_scores = recipe.task == Recipe::TaskKind::kReward && recipe.reward.loss == Recipe::RewardLoss::kBce;
   options.cells = recipe.data.cells;
   options.max_dropped = recipe.data.max_dropped;
+  options.max_cell_bytes = recipe.data.max_cell_bytes;
   options.ties = task_of(recipe)->ties();
   options.purpose = purpose;
   options.strict = recipe.data.strict;

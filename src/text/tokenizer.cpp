@@ -161,6 +161,7 @@ size_t Tokenizer::encode(std::string_view text, std::span<const ByteRange> forei
     text = scratch.text;
   }
   const uint8_t* safe_end = bytes(text) + text.size();
+  scratch.regex.begin_text(text.size());
   scratch.pieces.clear();
   impl.first.split(text, scratch.pieces);
   for (const auto& outer : scratch.pieces) {

@@ -90,7 +90,11 @@ SavedRun open_checkpoint(const fs::path& path) {
   try {
     check_files(path);
     Json json = read_json(path / kState);
-    return {path, run_state_from_json(json.at("state")), run_identity_from_json(json.at("identity"))};
+    const std::string place = (path / kState).string();
+    SavedRun saved{path, run_state_from_json(json.at("state"), place), run_identity_from_json(json.at("identity"))};
+    if (const std::optional<int64_t> step = step_of(path); step && *step != saved.state.step)
+      fail("{}: 'step' is {}, expected {} as the folder's name has it", place, saved.state.step, *step);
+    return saved;
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {

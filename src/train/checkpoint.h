@@ -65,8 +65,8 @@ class CheckpointStore {
   std::filesystem::path folder_;
 };
 
-/** Compares sizes and checksums with checksums.json and reads state.json. Throws Error naming what is wrong.
- */
+/** Compares sizes and checksums with checksums.json and reads state.json, whose numbers are checked. Throws Error naming what is
+ * wrong. */
 SavedRun open_checkpoint(const std::filesystem::path& path);
 
 }  // namespace gavel

@@ -2,6 +2,9 @@
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <string_view>
+
+#include "recipe/recipe.h"
 
 namespace gavel {
 
@@ -48,7 +51,11 @@ struct RunState {
 };
 
 nlohmann::ordered_json to_json(const RunState& state);
-/** Throws nlohmann::json::exception when something is missing or of another type. */
-RunState run_state_from_json(const nlohmann::ordered_json& json);
+/** Throws nlohmann::json::exception when something is missing or of another type, and Error that names `place`, the number and
+ * what it may be when one can't be of a run that did the steps that the state says it did. */
+RunState run_state_from_json(const nlohmann::ordered_json& json, std::string_view place);
+
+/** Throws Error as above when the numbers can't be of a run with this recipe, which has so many steps. */
+void check_state(const RunState& state, const Recipe& recipe, int64_t total_steps, std::string_view place);
 
 }  // namespace gavel

@@ -3,9 +3,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "base/clock.h"
 #include "base/command_line.h"
@@ -57,27 +62,60 @@ void draw_loss(const RunFolder& folder, const Recipe& recipe, const Batcher* val
   write_loss_svg(folder.file("loss.svg"), plot);
 }
 
-/** What a run leaves when it is over, written where it can be: in its folder, or else where it is not lost.
- */
+/** What a run leaves when it is over, written where it can be: in its folder, or else where it is not lost. */
 class Results {
  public:
   Results(const CheckpointLayout& layout, const Tokenizer& tokenizer, const std::vector<HostTensor>& weights)
       : layout_(layout), tokenizer_(tokenizer), weights_(weights) {}
 
-  void write(RunFolder& folder) const {
-    try {
-      if (!folder.is_there()) folder.restore();
-      write_to(folder.path());
-    } catch (const Error& error) {
-      fs::path refuge =
-          fs::temp_directory_path() / fmt::format("gavel-{}-{}", folder.path().filename().string(), ::getpid());
-      make_folder(refuge);
-      write_to(refuge);
-      fail("{}; the trained adapter is in {} instead: copy it from there", error.what(), refuge.string());
+  /** Where the folder can't be written to, the adapter goes into a folder of its own among the temporary ones, and Error says
+   * which. Where that can't be either, both are tried again until one can, for an hour or until a signal comes. */
+  void write(RunFolder& folder, const StopSignals& signals, const std::function<void(const std::string&)>& warn) const {
+    constexpr double kPatience = 3600, kLongestWait = 60;
+    const double start = steady_seconds();
+    for (double wait = 1;; wait = std::min(2 * wait, kLongestWait)) {
+      std::string why;
+      try {
+        if (!folder.is_there()) folder.restore();
+        return write_to(folder.path());
+      } catch (const Error& error) {
+        why = error.what();
+      }
+      fs::path refuge;
+      bool in_refuge = false;
+      try {
+        refuge = make_refuge(folder.path().filename().string());
+        write_to(refuge);
+        in_refuge = true;
+      } catch (const Error& error) {
+        std::error_code ignored;
+        if (!refuge.empty()) fs::remove_all(refuge, ignored);
+        why += fmt::format("; nor can the trained adapter go elsewhere ({})", error.what());
+      }
+      if (in_refuge) fail("{}; the trained adapter is in {} instead: copy it from there", why, refuge.string());
+      if (steady_seconds() - start > kPatience)
+        fail("{}; given up after an hour: what the checkpoints hold is whole, the rest is lost", why);
+      warn(fmt::format("{}: make room, or put the folder back; trying again in {:.0f} s", why, wait));
+      for (const double until = steady_seconds() + wait; steady_seconds() < until;) {
+        if (signals.received() != 0)
+          fail("{}; not tried again, for {} came: what the checkpoints hold is whole, the rest is lost", why,
+               signal_name(signals.received()));
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      }
     }
   }
 
  private:
+  /** A new folder for this user alone, whose name nobody could know before. */
+  static fs::path make_refuge(const std::string& run) {
+    std::error_code none;
+    const fs::path temporary = fs::temp_directory_path(none);
+    if (none) fail("TMPDIR is no folder");
+    std::string name = (temporary / fmt::format("gavel-{}-XXXXXX", run)).string();
+    if (::mkdtemp(name.data()) == nullptr) fail("{}: the folder can't be made: {}", name, std::strerror(errno));
+    return name;
+  }
+
   void write_to(const fs::path& folder) const {
     save_adapter(folder, layout_.spec, layout_.adapter, adapter_weights(layout_, weights_));
     tokenizer_.save(folder);
@@ -271,6 +309,8 @@ class TrainingRun {
   /** What training begins with: a checkpoint's tensors, or fresh ones. */
   void set_start() {
     if (saved_) {
+      // With other settings the numbers are of another run, in which they were right.
+      if (!allow_changes_) check_state(saved_->state, recipe_, total_steps_, (saved_->path / "state.json").string());
       engine_->set_state(store_.load(*saved_, layout_));
       for (const std::string& line : environment_changes(saved_->identity, identity_))
         spdlog::warn("changed since the checkpoint, and may change the last bits of numbers: {}", line);
@@ -386,7 +426,9 @@ class TrainingRun {
     const bool stopped_early = result.stopped_early;
     const RunState& state = loop_->state();
     const KeptWeights kept = final_weights(recipe_, folder_, layout_, state, std::move(last));
-    Results(layout_, base_->tokenizer, kept.weights).write(folder_);
+    Results(layout_, base_->tokenizer, kept.weights).write(folder_, signals_, [&](const std::string& text) {
+      display_.warn(text);
+    });
     if (kept.step != state.step) validate_kept(kept);
     note(stopped_early ? "stopped" : "finished", "");
     try {

@@ -78,6 +78,31 @@ TEST(Log, ColoursAreOnATerminalAndAsItIsAskedFor) {
   for (const char* name : {"NO_COLOR", "CLICOLOR_FORCE", "CLICOLOR"}) put(name, nullptr);
 }
 
+TEST(Printable, WhatATerminalActsOnIsWrittenOut) {
+  using namespace std::string_literals;
+  EXPECT_EQ(printable("a\x1b]0;pwn\x07\x1b[31mb\r\x7f"), "a\\x1b]0;pwn\\x07\\x1b[31mb\\x0d\\x7f");
+  EXPECT_EQ(printable("p\0q"s), "p\\x00q");
+  EXPECT_EQ(printable("line\n\ttab é 的 👩"), "line\n\ttab é 的 👩");
+  EXPECT_EQ(printable("\u009b31m"), "\\xc2\\x9b31m");                            // the eight-bit form of ESC [
+  EXPECT_EQ(printable("a\u202eb\u2066c"), "a\\xe2\\x80\\xaeb\\xe2\\x81\\xa6c");  // text that runs backwards
+  EXPECT_EQ(printable("a\xff\x9b"), "a\ufffd\ufffd");
+}
+
+TEST(Printable, OfALongTextTheBeginningAndTheEndAreLeft) {
+  std::string text = "first ";
+  while (text.size() < 1'000'000) text += "的";
+  const std::string shown = printable(text + " last", 1000);
+  EXPECT_LT(shown.size(), 1100u);
+  EXPECT_TRUE(shown.starts_with("first 的"));
+  EXPECT_TRUE(shown.ends_with("的 last"));
+  EXPECT_NE(shown.find("more bytes"), std::string::npos);
+  EXPECT_EQ(shown.find("\ufffd"), std::string::npos);
+}
+
+TEST(Error, ATextDoesNotEndAtNul) {
+  EXPECT_STREQ(Error(std::string("a\0b", 3)).what(), "a\\x00b");
+}
+
 TEST(HostTensor, TypedAccessIsChecked) {
   auto tensor = HostTensor::from<float>({1, 2, 3, 4}, {2, 2});
   EXPECT_EQ(tensor.as<float>()[3], 4);

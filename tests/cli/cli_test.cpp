@@ -120,6 +120,37 @@ TEST_F(Cli, OutputThatNobodyTakesIsAnError) {
     EXPECT_EQ(WEXITSTATUS(status), 1) << arguments;
     EXPECT_THAT(read_text(file("errors")), HasSubstr("standard output can't be written"));
   }
+  // More than the buffer holds, so that it is noticed before the end.
+  ASSERT_EQ(run({"train", file("recipe.yaml").string(), "train.max_steps=1"}), 0);
+  const std::string judge = fmt::format("{} judge --adapter {} --prompt {} --a b --b c > /dev/full 2> {}", program,
+                                        file("run").string(), std::string(20000, 'p'), file("errors").string());
+  EXPECT_EQ(WEXITSTATUS(std::system(judge.c_str())), 1);
+  EXPECT_THAT(read_text(file("errors")),
+              testing::AllOf(HasSubstr("standard output can't be written"), testing::Not(HasSubstr("report it"))));
+}
+
+// The plugin would end the process by a signal.
+TEST_F(Cli, TooFewAddressesForThePluginAreToldBeforeItIsLoaded) {
+  const std::string program = std::string(GAVEL_BINARY_DIR) + "/gavel";
+  if (!std::filesystem::exists(program)) GTEST_SKIP() << "no " << program;
+  const int status = std::system(fmt::format("ulimit -v 400000; ulimit -c 0; {} train {} train.max_steps=1 2> {}",
+                                             program, file("recipe.yaml").string(), file("errors").string())
+                                     .c_str());
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+  EXPECT_THAT(read_text(file("errors")), HasSubstr("the limit on addresses (ulimit -v) is 409 MB"));
+}
+
+TEST_F(Cli, ErrorsGiveATerminalNothingToActOn) {
+  using namespace std::string_literals;
+  write_file(file("evil.csv"), "id,pro\x1b[31mmpt\x1b]0;pwned\x07,x\0y\n1,2,3\n"s);
+  const std::string text = error_of({"data", file("evil.csv").string(), "--recipe", file("recipe.yaml").string()});
+  EXPECT_THAT(text, testing::AllOf(HasSubstr("\\x1b[31mmpt"), HasSubstr("x\\x00y"), HasSubstr("check data.format")));
+  EXPECT_EQ(text.find('\x1b'), std::string::npos);
+  std::string header = "c0";
+  for (int i = 1; i < 50'000; ++i) header += fmt::format(",c{}", i);
+  write_file(file("wide.csv"), header + "\n");
+  EXPECT_LT(error_of({"data", file("wide.csv").string(), "--recipe", file("recipe.yaml").string()}).size(), 2000u);
 }
 
 TEST_F(Cli, SettingsThatCannotWorkAreNamed) {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,8 +49,13 @@ class Program {
   /** Waits for something, then interrupts. The exit status. */
   template <class Ready>
   int interrupt_when(Ready ready) {
-    for (int i = 0; i < 6000 && !ready(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    ::kill(process_, SIGINT);
+    return end_after(ready, [&] { ::kill(process_, SIGINT); });
+  }
+  /** Waits for something, acts, and waits for the end. The exit status, or minus the signal that ended it. */
+  template <class Ready, class Action>
+  int end_after(Ready ready, Action action) {
+    for (int i = 0; i < 60000 && !ready(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    action();
     int status = 0;
     ::waitpid(process_, &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
@@ -200,7 +206,33 @@ TEST_F(Ease, WhatIsFinishedIsWrittenOverOnDemandOnly) {
   fs::copy_file(file("mean") / "adapter_config.json", file("merged") / "adapter_config.json");
   ASSERT_EQ(run({"merge", "--adapter", adapter, "--out", file("merged").string(), "--overwrite"}), 0);
   EXPECT_FALSE(fs::exists(file("merged") / "adapter_config.json"));
-  // Nothing writes over a run, or over what it reads.
+  // Nothing writes over a run, over what it reads, or over what is no file.
+  const std::string data = file("test.csv").string(), before = read_text(file("test.csv"));
+  ASSERT_EQ(::mkfifo(file("pipe").c_str(), 0600), 0);
+  fs::create_symlink(file("test.csv"), file("linked.csv"));
+  for (const std::string& out : {data, file("linked.csv").string(), file("pipe").string()}) {
+    const std::string why = out == file("pipe").string() ? "which a file does not replace" : "is what is to be read";
+    for (std::vector<std::string> command :
+         {predict("test.csv", fs::path(out).filename().string()),
+          std::vector<std::string>{"eval", "--adapter", adapter, "--data", data, "--rows", out},
+          std::vector<std::string>{"eval", "--adapter", adapter, "--data", file("train.csv").string(),
+                                   "--baselines-from", data, "--rows", out}}) {
+      command.push_back("--overwrite");
+      EXPECT_THAT(error_of(command), HasSubstr(why)) << command.front() << out;
+    }
+  }
+  EXPECT_THAT(error_of({"report", adapter, adapter, "--out", file("pipe").string(), "--overwrite"}),
+              HasSubstr("which a file does not replace"));
+  EXPECT_THAT(
+      error_of({"report", adapter, adapter, "--out", (fs::path(adapter) / "recipe.yaml").string(), "--overwrite"}),
+      HasSubstr("is what is to be read"));
+  make_folder(file("piped"));
+  ASSERT_EQ(::mkfifo((file("piped") / "test.csv").c_str(), 0600), 0);
+  EXPECT_THAT(error_of({"data", "make-sample", "--out", file("piped").string(), "--overwrite"}),
+              HasSubstr("which a file does not replace"));
+  EXPECT_TRUE(fs::is_fifo(file("pipe")) && fs::is_fifo(file("piped") / "test.csv"));
+  EXPECT_FALSE(fs::exists(file("piped") / "train.csv"));
+  EXPECT_EQ(read_text(file("test.csv")), before);
   EXPECT_THAT(error_of({"merge", "--adapter", file("mean").string(), "--out", adapter, "--overwrite"}),
               HasSubstr("a run"));
   EXPECT_THAT(error_of({"export", "--model", model().string(), "--out", model().string(), "--overwrite"}),
@@ -371,6 +403,26 @@ TEST_F(Ease, PredictSaysOnCtrlCHowToGoOn) {
     EXPECT_EQ(std::system((pasted + " 2> " + file("again").string()).c_str()), 0);
     EXPECT_THAT(read_text(file("again")), HasSubstr("rows were there from an interrupted call"));
   }
+}
+
+// The file is mapped, and what is read behind its new end comes as a signal.
+TEST_F(Ease, PredictNamesAFileThatIsCutShortMeanwhile) {
+  if (!fs::exists(Program::program())) GTEST_SKIP() << "the program is not built";
+  ASSERT_EQ(train({"train.max_steps=1"}), 0);
+  // Three blocks of the file, of which the first is judged when its end goes.
+  std::string text;
+  for (int i = 1; i <= 400; ++i)
+    text += fmt::format("{{\"id\": {}, \"prompt\": [\"{}\"], \"response_a\": [\"yes\"], \"response_b\": [\"no\"]}}\n",
+                        i, std::string(100'000, 'x'));
+  write_file(file("data.jsonl"), text);
+  Program predicting(predict("data.jsonl", "out.csv", {"--window", "8"}), file("messages"));
+  EXPECT_EQ(predicting.end_after([&] { return rows_in_partial_file(file("out.csv")) > 0; },
+                                 [&] { fs::resize_file(file("data.jsonl"), 0); }),
+            1)
+      << predicting.messages();
+  EXPECT_THAT(predicting.messages(), HasSubstr("error: " + file("data.jsonl").string() + ": was cut short"));
+  EXPECT_FALSE(fs::exists(file("out.csv")));
+  EXPECT_GT(rows_in_partial_file(file("out.csv")), 0);  // what was judged is kept, as after a kill
 }
 
 TEST_F(Ease, TrainingSaysOnCtrlCHowToGoOn) {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,12 +11,14 @@
 #include <chrono>
 #include <cmath>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <random>
 #include <thread>
 
 #include "base/file.h"
 #include "base/random.h"
+#include "base/scoped_variable.h"
 #include "cli/cli_fixture.h"
 #include "io/model_files.h"
 #include "model/adapter.h"
@@ -79,6 +82,17 @@ class TrainProcess {
     return false;
   }
   void send(int signal) const { ::kill(process_, signal); }
+  /** Lets no file of the process become larger. */
+  void limit_files(rlim_t bytes) const {
+    const rlimit limit{bytes, RLIM_INFINITY};
+    ASSERT_EQ(::prlimit(process_, RLIMIT_FSIZE, &limit, nullptr), 0);
+  }
+  /** Waits for a text among the messages. */
+  bool says(std::string_view text) const {
+    for (int i = 0; i < 6000; ++i, std::this_thread::sleep_for(std::chrono::milliseconds(10)))
+      if (messages().find(text) != std::string::npos) return true;
+    return false;
+  }
   /** The exit status, or minus the signal that ended it. */
   int wait() {
     int status = 0;
@@ -115,6 +129,12 @@ class Run : public Cli {
   }
   TrainProcess start(const std::string& output, std::vector<std::string> more = {}) const {
     return TrainProcess(arguments(output, std::move(more)), file("messages"));
+  }
+  /** Puts a file into the place of a run's folder, in one step: the run would make it anew. */
+  void block(const std::string& output) const {
+    const fs::path aside = file(output + " aside");
+    write_file(aside, "in the way");
+    ASSERT_EQ(::renameat2(AT_FDCWD, aside.c_str(), AT_FDCWD, file(output).c_str(), RENAME_EXCHANGE), 0);
   }
   std::string adapter(const std::string& output) const { return read_text(file(output) / "adapter_model.safetensors"); }
   CheckpointStore checkpoints(const std::string& output) const { return CheckpointStore(file(output) / "checkpoints"); }
@@ -396,6 +416,60 @@ TEST_F(Run, ARemovedFolderIsMadeAgain) {
   EXPECT_THAT(process.messages(), HasSubstr("was removed"));
   EXPECT_EQ(adapter("removed"), adapter("whole"));
   EXPECT_TRUE(fs::exists(file("removed") / "recipe.yaml"));
+}
+
+// In the folder's place stands what no folder can be made of, also not by root.
+TEST_F(Run, ItsRefugeIsANewFolderForTheUserAlone) {
+  ASSERT_EQ(train("whole"), 0);
+  make_folder(file("temporary"));
+  const ScopedVariable temporary("TMPDIR", file("temporary").string());
+  TrainProcess process = start("blocked");
+  ASSERT_TRUE(process.until({"\"saved\""}));
+  block("blocked");
+  EXPECT_EQ(process.wait(), 1);
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(file("temporary"))) found.push_back(entry.path());
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_THAT(process.messages(), HasSubstr("the trained adapter is in " + found[0].string() + " instead"));
+  const std::string name = found[0].filename();
+  EXPECT_TRUE(name.starts_with("gavel-blocked-") && name.size() == 20) << name;
+  EXPECT_EQ(fs::status(found[0]).permissions(), fs::perms::owner_all);
+  EXPECT_EQ(read_text(found[0] / "adapter_model.safetensors"), adapter("whole"));
+}
+
+TEST_F(Run, AnAdapterThatCanGoNowhereIsTriedAgain) {
+  ASSERT_EQ(train("whole"), 0);
+  const ScopedVariable temporary("TMPDIR", file("not there").string());
+  for (const bool stopped : {false, true}) {
+    const std::string name = stopped ? "stopped" : "blocked";
+    TrainProcess process = start(name);
+    ASSERT_TRUE(process.until({"\"saved\""}));
+    block(name);
+    ASSERT_TRUE(process.says("trying again in"));
+    EXPECT_THAT(process.messages(), HasSubstr("nor can the trained adapter go elsewhere"));
+    if (stopped) {
+      process.send(SIGTERM);
+      EXPECT_EQ(process.wait(), 1);
+      EXPECT_THAT(process.messages(), HasSubstr("not tried again, for SIGTERM came"));
+      continue;
+    }
+    fs::remove(file(name));
+    EXPECT_EQ(process.wait(), 0);
+    EXPECT_EQ(adapter(name), adapter("whole"));
+  }
+}
+
+// SIGXFSZ would kill it without a word.
+TEST_F(Run, AFileAtTheLimitOfItsSizeIsLikeAFullDisk) {
+  ASSERT_EQ(train("whole"), 0);
+  TrainProcess process = start("limited");
+  ASSERT_TRUE(process.until({"\"saved\""}));
+  process.limit_files(adapter("whole").size() - 1);
+  ASSERT_TRUE(process.says("File too large"));
+  ASSERT_TRUE(process.says("trying again in"));
+  process.limit_files(RLIM_INFINITY);
+  EXPECT_EQ(process.wait(), 0);
+  EXPECT_EQ(adapter("limited"), adapter("whole"));
 }
 
 TEST_F(Run, AStepThatIsNotFiniteIsNamedAndTheStateBeforeItKept) {

@@ -1,5 +1,7 @@
 #include "pjrt/compile_cache.h"
 
+#include <sys/stat.h>
+
 #include <chrono>
 
 #include "pjrt_test_util.h"
@@ -39,7 +41,8 @@ class CompileCache : public ::testing::TestWithParam<std::string> {
   }
   std::vector<fs::path> entries() {
     std::vector<fs::path> paths;
-    for (const auto& entry : fs::directory_iterator(scratch_.path())) paths.push_back(entry.path());
+    for (const auto& entry : fs::directory_iterator(scratch_.path()))
+      if (entry.path().extension() == ".xla") paths.push_back(entry.path());
     return paths;
   }
   ScratchFolder scratch_;
@@ -85,6 +88,56 @@ TEST_P(CompileCache, DamagedEntriesAreReplaced) {
     EXPECT_FALSE(hit(cache)) << damaged.size();
     EXPECT_TRUE(hit(cache));
   }
+}
+
+// Whoever can write into the folder, as a backup or a shared home, but does not know the secret.
+TEST_P(CompileCache, AnEntryOfAnotherSecretIsNotLoaded) {
+  const fs::path here = scratch_.path() / "here", there = scratch_.path() / "there";
+  EXPECT_FALSE(hit({.folder = here}));
+  EXPECT_FALSE(hit({.folder = there}));
+  std::string name;
+  for (const auto& entry : fs::directory_iterator(here))
+    if (entry.path().extension() == ".xla") name = entry.path().filename();
+  ASSERT_TRUE(fs::exists(there / name));
+  EXPECT_NE(read_text(here / name), read_text(there / name));
+  fs::copy_file(there / name, here / name, fs::copy_options::overwrite_existing);
+  EXPECT_FALSE(hit({.folder = here}));
+  EXPECT_TRUE(hit({.folder = here}));
+}
+
+TEST_P(CompileCache, ASecretThatOthersKnowIsNone) {
+  const CacheOptions cache{.folder = scratch_.path() / "cache"};
+  const fs::path secret = cache.folder / ".key";
+  EXPECT_FALSE(hit(cache));
+  EXPECT_TRUE(hit(cache));
+  EXPECT_EQ(fs::status(secret).permissions(), fs::perms::owner_read | fs::perms::owner_write);
+  for (fs::perms given : {fs::perms::group_read, fs::perms::others_write}) {
+    fs::permissions(secret, given, fs::perm_options::add);
+    EXPECT_FALSE(hit(cache));
+    EXPECT_FALSE(hit(cache));
+    fs::permissions(secret, given, fs::perm_options::remove);
+    EXPECT_TRUE(hit(cache));
+  }
+  const std::string whole = read_text(secret);
+  EXPECT_EQ(whole.size(), 32u);
+  fs::remove(secret);
+  fs::create_symlink(scratch_.path() / "elsewhere", secret);
+  write_file(scratch_.path() / "elsewhere", whole);
+  EXPECT_FALSE(hit(cache));
+  fs::remove(secret);
+  EXPECT_FALSE(hit(cache));  // with a new secret
+  EXPECT_TRUE(hit(cache));
+}
+
+TEST_P(CompileCache, TheFolderIsTheUsersAlone) {
+  const mode_t before = ::umask(0);
+  const CacheOptions cache{.folder = scratch_.path() / "cache"};
+  EXPECT_FALSE(hit(cache));
+  ::umask(before);
+  EXPECT_EQ(fs::status(cache.folder).permissions(), fs::perms::owner_all);
+  fs::permissions(cache.folder, fs::perms::group_all | fs::perms::others_read, fs::perm_options::add);
+  EXPECT_TRUE(hit(cache));
+  EXPECT_EQ(fs::status(cache.folder).permissions(), fs::perms::owner_all);
 }
 
 TEST_P(CompileCache, OldestEntriesGoWhenTheFolderIsFull) {

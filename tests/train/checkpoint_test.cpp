@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <nlohmann/json.hpp>
 
 #include "base/file.h"
 #include "io/model_files.h"
@@ -44,7 +45,7 @@ class CheckpointTest : public testing::Test {
     RunState state;
     state.step = step;
     state.loss_sum = 1.0 / 3;
-    state.best = BestEvaluation{4, 0.1 + 0.2, 0.5};
+    state.best = BestEvaluation{std::min<int64_t>(step, 4), 0.1 + 0.2, 0.5};
     return state;
   }
   void save(int64_t step) const { store_.save(layout_, state(step), identity_, trained_); }
@@ -200,6 +201,81 @@ TEST_F(CheckpointTest, AnotherRunIsRefusedUnlessAllowed) {
   EXPECT_EQ(warnings.size(), 1u);
   write_file(store_.path(2) / "state.json", "{}");
   EXPECT_THROW(find_saved_run(folder, identity_, false, warn), Error);
+}
+
+// Checksums that are right as well: somebody, or a program of somebody's, wrote them anew.
+TEST_F(CheckpointTest, EveryNumberOfTheStateIsCheckedAndNamed) {
+  save(2);
+  save(3);
+  const fs::path folder = store_.path(3);
+  const auto whole = nlohmann::ordered_json::parse(read_text(folder / "state.json"));
+  const auto write = [&](const nlohmann::ordered_json& json) {
+    write_file(folder / "state.json", json.dump());
+    auto sums = nlohmann::ordered_json::parse(read_text(folder / "checksums.json"));
+    const FileDigest digest = digest_file(folder / "state.json");
+    sums["files"]["state.json"] = {{"bytes", digest.bytes}, {"crc64", to_hex(digest.crc64)}};
+    write_file(folder / "checksums.json", sums.dump());
+  };
+  write(whole);
+  ASSERT_EQ(newest()->state.step, 3);
+  for (const auto& [key, value] : whole["state"].items()) {
+    if (key == "best") continue;
+    std::vector<nlohmann::ordered_json> wrong = {"3", nullptr, -1000};
+    if (key == "loss_sum" || key == "correct_sum" || key == "smoothed_sum")
+      wrong.pop_back();  // of rewards and scores
+    else if (key != "elapsed_seconds" && key != "weight" && key != "rows" && key != "tokens")
+      wrong.emplace_back(int64_t{1'000'000'000'000'000'000});
+    if (value.is_number_integer()) wrong.emplace_back(2.5);
+    for (const auto& other : wrong) {
+      auto json = whole;
+      json["state"][key] = other;
+      write(json);
+      const auto found = newest();
+      ASSERT_TRUE(found);
+      EXPECT_EQ(found->state.step, 2) << key << other;
+      ASSERT_EQ(skipped_.size(), 1u);
+      EXPECT_THAT(skipped_[0], testing::AllOf(HasSubstr("step-3"), HasSubstr("state.json"), HasSubstr(key))) << other;
+    }
+  }
+  for (const char* key : {"step", "log_loss", "accuracy"}) {
+    auto json = whole;
+    json["state"]["best"][key] =
+        std::string_view(key) == "log_loss" ? nlohmann::ordered_json("low") : nlohmann::ordered_json(7);
+    write(json);
+    EXPECT_EQ(newest()->state.step, 2) << key;
+    EXPECT_THAT(skipped_.at(0), HasSubstr(key));
+  }
+  auto json = whole;
+  json["state"]["step"] = 5;
+  write(json);
+  EXPECT_EQ(newest()->state.step, 2);
+  EXPECT_THAT(skipped_.at(0), HasSubstr("'step' is 5, expected 3 as the folder's name has it"));
+}
+
+TEST(CheckState, NumbersAreOfTheRecipesRun) {
+  Recipe recipe;
+  recipe.train.batch_size = 8;
+  recipe.data.max_length = 64;
+  RunState state;
+  state.step = 10;
+  state.rows = 80;
+  state.tokens = 10 * 8 * 64;
+  EXPECT_NO_THROW(check_state(state, recipe, 10, "state.json"));
+  const auto error = [&](RunState wrong, int64_t steps) {
+    try {
+      check_state(wrong, recipe, steps, "state.json");
+    } catch (const Error& found) {
+      return std::string(found.what());
+    }
+    return std::string();
+  };
+  EXPECT_THAT(error(state, 9), HasSubstr("state.json: 'step' is 10, expected a number from 0 to 9 (the run's steps)"));
+  RunState wrong = state;
+  wrong.rows = 10'000'000;
+  EXPECT_THAT(error(wrong, 10), HasSubstr("'rows' is 10000000"));
+  wrong = state;
+  wrong.tokens = 1'000'000'000'000;
+  EXPECT_THAT(error(wrong, 10), HasSubstr("'tokens' is 1000000000000"));
 }
 
 TEST(RunFolder, ASecondRunIsRefusedAndARemovedFolderIsMadeAgain) {
