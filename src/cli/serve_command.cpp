@@ -2,18 +2,23 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <ctime>
 #include <functional>
+#include <mutex>
+#include <optional>
 #include <thread>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/judge_options.h"
+#include "serve/cage.h"
 #include "serve/paired_texts.h"
 #include "serve/service.h"
+#include "setup/open_device.h"
 
 namespace gavel {
 
@@ -34,35 +39,40 @@ JudgeShapes serving_shapes(const Recipe& recipe, int64_t batch_rows) {
   return shapes;
 }
 
-std::string read_token(const std::string& file) {
-  if (!file.empty()) {
-    std::string token = read_text(file);
+/** `file` is what --token-file says, if it was given. An empty token would leave the service open to all, so it is none. */
+std::string read_token(const std::optional<std::string>& file) {
+  if (file) {
+    if (file->empty()) fail("--token-file: expected a file's name, found nothing");
+    std::string token = read_text(*file);
     while (!token.empty() && (token.back() == '\n' || token.back() == '\r')) token.pop_back();
-    if (token.empty()) fail("--token-file: {} is empty", file);
+    if (token.empty()) fail("--token-file: {} is empty", *file);
     return token;
   }
   const char* token = std::getenv("GAVEL_TOKEN");
-  return token == nullptr ? "" : token;
+  if (token == nullptr) return "";
+  if (*token == '\0') fail("GAVEL_TOKEN is set and empty; unset it for a service without a token, or give it one");
+  return token;
 }
 
-/** Calls `stop` at the first SIGTERM or SIGINT, and ends the process at the second. Signals must be blocked
- * in all threads. SIGUSR1 ends the wait. */
+/** What SIGTERM and SIGINT do, also while programs are still compiled. Signals must be blocked in all threads. SIGUSR1 ends
+ * the wait. */
 class SignalThread {
  public:
-  explicit SignalThread(std::function<void()> stop)
-      : thread_([this, stop = std::move(stop)] {
-          sigset_t set = signals();
-          int signal = 0;
-          for (int count = 0; ::sigwait(&set, &signal) == 0 && signal != SIGUSR1; ++count) {
-            if (count > 0) ::_exit(128 + signal);
-            signal_ = signal;
-            spdlog::info("stopping: requests taken in are answered, new ones refused (once more stops at once)");
-            stop();
-          }
-        }) {}
+  /** Before serve_until() the first signal ends the process: there is nothing yet to finish. */
+  SignalThread() : thread_([this] { wait(); }) {}
   ~SignalThread() {
     ::pthread_kill(thread_.native_handle(), SIGUSR1);
     thread_.join();
+  }
+  SignalThread(const SignalThread&) = delete;
+  SignalThread& operator=(const SignalThread&) = delete;
+
+  /** From now on the first signal calls `stop`, and the second ends the process, as does the time `grace` and a little more: a judge
+   * that is busy for longer is not waited for. */
+  void serve_until(std::function<void()> stop, std::chrono::milliseconds grace) {
+    std::lock_guard lock(mutex_);
+    stop_ = std::move(stop);
+    grace_ = grace;
   }
   static sigset_t signals() {
     sigset_t set;
@@ -72,7 +82,38 @@ class SignalThread {
   }
 
  private:
-  std::atomic<int> signal_{0};
+  void wait() {
+    const sigset_t set = signals();
+    int signal = 0;
+    if (::sigwait(&set, &signal) != 0 || signal == SIGUSR1) return;
+    std::chrono::milliseconds grace{};
+    {
+      std::lock_guard lock(mutex_);
+      if (!stop_) end(signal, "stopped before it served");
+      spdlog::info(
+          "stopping: requests taken in are answered for up to {} s (--grace), new ones refused (once more stops at "
+          "once)",
+          std::chrono::duration<double>(grace_).count());
+      stop_();
+      grace = grace_;
+    }
+    const auto most = grace + std::chrono::seconds(2);
+    timespec limit{};
+    limit.tv_sec = std::chrono::duration_cast<std::chrono::seconds>(most).count();
+    signal = ::sigtimedwait(&set, nullptr, &limit);
+    if (signal == SIGUSR1) return;
+    if (signal < 0) end(0, "stopped while the judge was still busy");
+    end(signal, "stopped at once");
+  }
+  [[noreturn]] static void end(int signal, const char* how) {
+    spdlog::info("{}", how);
+    spdlog::default_logger()->flush();
+    ::_exit(signal == 0 ? 0 : 128 + signal);
+  }
+
+  std::mutex mutex_;
+  std::function<void()> stop_;
+  std::chrono::milliseconds grace_{};
   std::thread thread_;
 };
 
@@ -82,11 +123,23 @@ void add_serve_command(CLI::App& app) {
   auto* command = app.add_subcommand("serve", "Judge over HTTP: a JSON API and a page for one pair");
   auto arguments = add_judge_options(*command, 1.0);
   auto options = std::make_shared<ServiceOptions>();
-  auto token_file = std::make_shared<std::string>();
+  auto token_file = std::make_shared<std::optional<std::string>>();
   auto wait = std::make_shared<int64_t>(options->queue.wait.count()), body_timeout = std::make_shared<int64_t>(10),
-       answer_timeout = std::make_shared<int64_t>(60);
-  command->add_option("--host", options->host, "Address to listen on; others than loopback should have a token");
-  command->add_option("--port", options->port, "Port; 0 = any free one")->check(CLI::Range(0, 65535));
+       answer_timeout = std::make_shared<int64_t>(60), grace = std::make_shared<int64_t>(10);
+  auto no_cage = std::make_shared<bool>(false);
+  HttpServerOptions& http = options->http;
+  command->add_option("--host", http.host, "Address to listen on; others than loopback should have a token");
+  command->add_option("--port", http.port, "Port; 0 = any free one")->check(CLI::Range(0, 65535));
+  command
+      ->add_option("--allow-host", http.allowed_hosts,
+                   "A name that clients call the service by, beside addresses and localhost; * = any (421)")
+      ->expected(1)
+      ->take_all();
+  command
+      ->add_option("--allow-origin", http.allowed_origins,
+                   "A site whose pages may ask from a browser, like https://judge.example; * = any (403)")
+      ->expected(1)
+      ->take_all();
   command->add_option("--token-file", *token_file,
                       "File with the token that requests must bring (or the variable GAVEL_TOKEN)");
   command->add_option("--batch", options->queue.batch_pairs, "Pairs judged together at most")
@@ -94,31 +147,42 @@ void add_serve_command(CLI::App& app) {
   command->add_option("--batch-wait", *wait, "Milliseconds that a pair waits for others")->check(CLI::Range(0, 10000));
   command->add_option("--queue", options->queue.capacity, "Pairs that may wait; more are answered with 429")
       ->check(CLI::Range(1, 1000000));
-  command->add_option("--max-body", options->max_body_bytes, "Largest body in bytes (413)")
+  command->add_option("--max-body", http.max_body_bytes, "Largest body in bytes (413)")
       ->check(CLI::Range(1024, 1 << 30));
   command->add_option("--max-pairs", options->max_pairs, "Pairs in one request")->check(CLI::Range(1, 100000));
   command->add_option("--max-requests", options->max_requests, "Requests at once; more are answered with 429")
       ->check(CLI::Range(1, 100000));
+  command
+      ->add_option("--max-connections", http.max_connections,
+                   "Connections at once; beyond, the slowest client's is closed")
+      ->check(CLI::Range(16, 100000));
   command->add_option("--body-timeout", *body_timeout, "Seconds for a body to arrive (408)")
       ->check(CLI::Range(1, 3600));
   command->add_option("--answer-timeout", *answer_timeout, "Seconds for an answer (504)")->check(CLI::Range(1, 3600));
+  command->add_option("--grace", *grace, "Seconds that requests taken in may take after SIGTERM")
+      ->check(CLI::Range(0, 3600));
+  command->add_flag("--no-cage", *no_cage, "Don't give up starting programs, opening connections and writing files");
   command->callback([=] {
+    HttpServerOptions& http = options->http;
     options->token = read_token(*token_file);
     options->queue.wait = std::chrono::milliseconds(*wait);
-    options->body_timeout = std::chrono::seconds(*body_timeout);
-    options->answer_timeout = std::chrono::seconds(*answer_timeout);
-    options->max_connections =
-        options->max_requests + 16;  // room for those that are told to come again, and for /health
+    http.body_timeout = std::chrono::seconds(*body_timeout);
+    http.answer_timeout = std::chrono::seconds(*answer_timeout);
+    http.grace = std::chrono::seconds(*grace);
     options->name = arguments->adapter;
-    bool loopback = options->host == "localhost" || options->host == "::1" || options->host.starts_with("127.");
+    bool loopback = http.host == "localhost" || http.host == "::1" || http.host.starts_with("127.");
     if (!loopback && options->token.empty())
       spdlog::warn("{} can be reached from elsewhere and there is no token: anyone there can use it (--token-file)",
-                   options->host);
+                   http.host);
     sigset_t set = SignalThread::signals();
     ::pthread_sigmask(SIG_BLOCK, &set, nullptr);  // before any other thread is there
+    SignalThread signals;
 
     // A port that is taken is told before a model is loaded and compiled.
-    if (options->port != 0) Service([](std::span<const PreferenceRow>) { return std::vector<Verdict>(); }, *options);
+    if (http.port != 0) Service([](std::span<const PreferenceRow>) { return std::vector<Verdict>(); }, *options);
+    // From here on nothing is started or connected to, and written only where compiled programs are kept.
+    const bool caged = !*no_cage && enter_cage({{"/"}, {compile_cache_folder()}});
+    if (!caged && !*no_cage) spdlog::info("no cage: this kernel has no Landlock (docs/security.md)");
     Judge judge(arguments->options());
     tell_calibration(judge, *arguments);
     options->rewards = judge.recipe().task == Recipe::TaskKind::kReward;
@@ -130,10 +194,12 @@ void add_serve_command(CLI::App& app) {
     JudgeFunction answer = [&](std::span<const PreferenceRow> pairs) {
       return judge.judge(pairs, arguments->swap_average);
     };
+    // What reads requests and judges them has all that it needs in memory.
+    if (caged) enter_cage({{"/etc", "/lib", "/lib64", "/proc", "/sys", "/usr"}, {}});
     Service service(options->rewards ? with_paired_texts(answer) : answer, *options);
-    spdlog::info("listening on http://{}:{}/ (POST /v1/judge{}, GET /health, GET /metrics)", options->host,
-                 service.port(), options->rewards ? ", /rerank, /score, /classify, /pooling, /get_reward" : "");
-    SignalThread signals([&] { service.stop(); });
+    spdlog::info("listening on http://{}:{}/ (POST /v1/judge{}, GET /health, GET /metrics)", http.host, service.port(),
+                 options->rewards ? ", /rerank, /score, /classify, /pooling, /get_reward" : "");
+    signals.serve_until([&] { service.stop(); }, http.grace);
     service.run();
     spdlog::info("stopped");
   });

@@ -1,6 +1,7 @@
 #include "serve/batch_queue.h"
 
-#include <exception>
+#include <iterator>
+#include <utility>
 
 namespace gavel {
 
@@ -16,15 +17,23 @@ BatchQueue::~BatchQueue() {
   thread_.join();
 }
 
-std::optional<std::future<std::vector<Verdict>>> BatchQueue::submit(std::vector<PreferenceRow> rows,
-                                                                    std::chrono::steady_clock::time_point deadline) {
+bool BatchQueue::submit(std::vector<PreferenceRow> rows, std::chrono::steady_clock::time_point deadline, Done done) {
   std::lock_guard lock(mutex_);
-  if (ends_ || waiting_ + rows.size() > options_.capacity) return std::nullopt;
+  if (ends_ || waiting_ + rows.size() > options_.capacity) return false;
   waiting_ += rows.size();
-  Job& job = jobs_.emplace_back(Job{std::move(rows), deadline, {}});
-  auto future = job.promise.get_future();
+  jobs_.push_back({std::move(rows), deadline, std::move(done)});
   arrived_.notify_one();
-  return future;
+  return true;
+}
+
+void BatchQueue::abandon() {
+  std::deque<Job> given_up;
+  {
+    std::lock_guard lock(mutex_);
+    given_up.swap(jobs_);
+    waiting_ = 0;
+  }
+  for (Job& job : given_up) job.done({});
 }
 
 BatchQueue::Counts BatchQueue::counts() const {
@@ -59,7 +68,11 @@ void BatchQueue::work() {
 
 void BatchQueue::judge(std::vector<Job>& jobs) {
   auto now = std::chrono::steady_clock::now();
-  std::erase_if(jobs, [&](const Job& job) { return job.deadline < now; });  // nobody waits for these
+  std::erase_if(jobs, [&](Job& job) {
+    const bool late = job.deadline < now;  // nobody waits for these
+    if (late) job.done({});
+    return late;
+  });
   if (jobs.empty()) return;
   std::vector<PreferenceRow> rows;
   for (const Job& job : jobs) rows.insert(rows.end(), job.rows.begin(), job.rows.end());
@@ -68,17 +81,22 @@ void BatchQueue::judge(std::vector<Job>& jobs) {
     ++counts_.batches;
     counts_.pairs += rows.size();
   }
+  std::vector<Verdict> verdicts;
+  std::exception_ptr error;
   try {
-    std::vector<Verdict> verdicts = judge_(rows);
-    auto next = verdicts.begin();
-    for (Job& job : jobs) {
-      auto end = next + static_cast<std::ptrdiff_t>(job.rows.size());
-      job.promise.set_value(std::vector<Verdict>(next, end));
-      next = end;
-    }
+    verdicts = judge_(rows);
   } catch (...) {
-    // One request must not end the service; each caller is told.
-    for (Job& job : jobs) job.promise.set_exception(std::current_exception());
+    error = std::current_exception();  // one request must not end the service; each caller is told
+  }
+  auto next = std::make_move_iterator(verdicts.begin());
+  for (Job& job : jobs) {
+    Outcome outcome;
+    outcome.judged = true;
+    outcome.error = error;
+    const auto count = static_cast<std::ptrdiff_t>(job.rows.size());
+    if (!error) outcome.verdicts.assign(next, next + count);
+    if (!error) next += count;
+    job.done(std::move(outcome));
   }
 }
 

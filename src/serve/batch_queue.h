@@ -2,10 +2,9 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <exception>
 #include <functional>
-#include <future>
 #include <mutex>
-#include <optional>
 #include <span>
 #include <thread>
 #include <vector>
@@ -37,11 +36,19 @@ class BatchQueue {
   BatchQueue(const BatchQueue&) = delete;
   BatchQueue& operator=(const BatchQueue&) = delete;
 
-  /** Takes in the pairs of one request; returns nothing when they do not fit. The future gives their verdicts in order,
-   * or throws what the judge threw. Pairs that still wait at `deadline` are not judged: the future then throws
-   * std::future_error (broken promise). */
-  std::optional<std::future<std::vector<Verdict>>> submit(std::vector<PreferenceRow> rows,
-                                                          std::chrono::steady_clock::time_point deadline);
+  /** What became of a request's pairs: their verdicts in order, or what the judge threw, or neither where they still waited at
+   * their deadline, or when abandon() was called. */
+  struct Outcome {
+    std::vector<Verdict> verdicts;
+    std::exception_ptr error;
+    bool judged = false;
+  };
+  using Done = std::function<void(Outcome)>;
+
+  /** Takes in the pairs of one request, or returns false when they do not fit. `done` is called once, on the judging thread. */
+  bool submit(std::vector<PreferenceRow> rows, std::chrono::steady_clock::time_point deadline, Done done);
+  /** Gives up what waits; what is being judged is judged. */
+  void abandon();
 
   struct Counts {
     uint64_t batches = 0, pairs = 0;
@@ -53,7 +60,7 @@ class BatchQueue {
   struct Job {
     std::vector<PreferenceRow> rows;
     std::chrono::steady_clock::time_point deadline;
-    std::promise<std::vector<Verdict>> promise;
+    Done done;
   };
   void work();
   void judge(std::vector<Job>& jobs);

@@ -14,7 +14,7 @@ void ServiceMetrics::count(int status, double seconds) {
   ++buckets_[static_cast<size_t>(std::lower_bound(kBounds.begin(), kBounds.end(), seconds) - kBounds.begin())];
 }
 
-std::string ServiceMetrics::text(const BatchQueue::Counts& queue, size_t active) const {
+std::string ServiceMetrics::text(const BatchQueue::Counts& queue, size_t active, size_t connections) const {
   std::lock_guard lock(mutex_);
   std::string text;
   auto head = [&](const char* name, const char* type, const char* help) {
@@ -38,7 +38,8 @@ std::string ServiceMetrics::text(const BatchQueue::Counts& queue, size_t active)
   single("gavel_pairs_total", "counter", "Pairs judged.", queue.pairs);
   single("gavel_batches_total", "counter", "Batches that the pairs were judged in.", queue.batches);
   single("gavel_waiting_pairs", "gauge", "Pairs waiting to be judged.", queue.waiting);
-  single("gavel_active_requests", "gauge", "Requests being read, waiting or answered.", active);
+  single("gavel_active_requests", "gauge", "Requests whose pairs are judged or wait for it.", active);
+  single("gavel_connections", "gauge", "Open connections.", connections);
   return text;
 }
 

@@ -14,8 +14,8 @@ class ServiceMetrics {
  public:
   /** A request ended with an HTTP status after so many seconds. */
   void count(int status, double seconds);
-  /** `active`: requests to judge that are being answered now. */
-  std::string text(const BatchQueue::Counts& queue, size_t active) const;
+  /** `active`: requests whose pairs are judged or wait for it; `connections`: open ones. */
+  std::string text(const BatchQueue::Counts& queue, size_t active, size_t connections) const;
 
  private:
   static constexpr std::array<double, 11> kBounds = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};

@@ -1,6 +1,5 @@
 // predict, eval and judge as a user runs them, on a tiny model.
 #include <gmock/gmock.h>
-#include <httplib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/http_client.h"
 #include "base/loopback.h"
 #include "cli/cli_fixture.h"
 #include "io/safetensors.h"
@@ -493,9 +493,7 @@ TEST_F(JudgeCommands, ServeAnswersAndStopsGently) {
       port = std::stoi(text.substr(at + 30));
   }
   EXPECT_GT(port, 0) << read_text(log);
-  httplib::Client client("127.0.0.1", port);
-  client.set_read_timeout(60);
-  auto found = client.Post("/v1/judge", R"({"prompt":"p","response_a":"good","response_b":"bad"})", "application/json");
+  const auto found = http_post(port, "/v1/judge", R"({"prompt":"p","response_a":"good","response_b":"bad"})");
   EXPECT_TRUE(found && found->status == 200);
   if (found) {
     EXPECT_TRUE(nlohmann::json::parse(found->body).contains("agrees"));

@@ -1,6 +1,5 @@
 // A reward from its training to its answers.
 #include <gmock/gmock.h>
-#include <httplib.h>
 
 #include <algorithm>
 #include <cmath>
@@ -9,6 +8,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/http_client.h"
 #include "base/loopback.h"
 #include "cli_fixture.h"
 #include "data/template.h"
@@ -310,14 +310,12 @@ TEST_F(RewardCommands, ServesTrainersAndOtherClients) {
   const std::vector<Candidates> asked = {{"", {"q"}, {"one answer", "another"}}};
   const std::vector<double> rewards = rewards_of(judge, asked).front();
   ServiceOptions options;
-  options.port = 0;
+  options.http.port = 0;
   options.rewards = true;
   Service service(with_paired_texts([&](std::span<const PreferenceRow> rows) { return judge.judge(rows); }), options);
   std::thread thread([&] { service.run(); });
-  httplib::Client client("127.0.0.1", service.port());
-  client.set_read_timeout(120);
   auto ask = [&](const char* path, const nlohmann::json& body) {
-    auto found = client.Post(path, body.dump(), "application/json");
+    const auto found = http_post(service.port(), path, body.dump());
     EXPECT_TRUE(found && found->status == 200) << path << (found ? found->body : "");
     return found ? nlohmann::json::parse(found->body) : nlohmann::json();
   };

@@ -1,17 +1,14 @@
 // The service with a judge of our own making, through real sockets.
 #include "serve/service.h"
 
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <httplib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/http_client.h"
 #include "base/loopback.h"
 
 namespace gavel {
@@ -45,15 +42,9 @@ class ServiceTest : public testing::Test {
     if (!has_loopback()) GTEST_SKIP() << kNoLoopback;
   }
   void start(ServiceOptions options = {}, JudgeFunction judge = by_length) {
-    options.port = 0;
+    options.http.port = 0;
     service_ = std::make_unique<Service>(std::move(judge), options);
     thread_ = std::thread([this] { service_->run(); });
-    for (int i = 0; i < 200; ++i)
-      if (auto found = client().Get("/health"); found && found->status == 200)
-        return;
-      else
-        std::this_thread::sleep_for(5ms);
-    FAIL() << "the service does not answer";
   }
   void stop() {
     if (!thread_.joinable()) return;
@@ -62,36 +53,30 @@ class ServiceTest : public testing::Test {
   }
   void TearDown() override { stop(); }
 
-  httplib::Client client() const {
-    httplib::Client made("127.0.0.1", service_->port());
-    made.set_read_timeout(5);
-    return made;
+  /** A request's answer; status 0 where there was none. */
+  HttpReceived ask(const std::string& method, const std::string& path,
+                   const std::vector<std::pair<std::string, std::string>>& headers = {},
+                   const std::string& body = "") const {
+    return http_ask(service_->port(), method, path, headers, body).value_or(HttpReceived{});
+  }
+  HttpReceived get(const std::string& path) const { return ask("GET", path); }
+  HttpReceived post(const std::string& path, const std::string& body,
+                    const std::string& type = "application/json") const {
+    return ask("POST", path, {{"Content-Type", type}}, body);
   }
   int status_of(const std::string& body, const char* type = "application/json") const {
-    auto found = client().Post("/v1/judge", body, type);
-    if (!found) return -1;
-    if (found->status != 200) {
-      EXPECT_TRUE(Json::accept(found->body)) << found->body;
-      EXPECT_THAT(found->body, HasSubstr("\"error\""));
+    const HttpReceived found = post("/v1/judge", body, type);
+    if (found.status != 200) {
+      EXPECT_TRUE(Json::accept(found.body)) << found.body;
+      EXPECT_THAT(found.body, HasSubstr("\"error\""));
     }
-    return found->status;
+    return found.status;
   }
   /** Sends raw bytes and returns all that comes back within `wait`. */
   std::string raw(const std::string& bytes, std::chrono::milliseconds wait = 3000ms) const {
-    int socket = ::socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<uint16_t>(service_->port()));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    EXPECT_EQ(::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-    timeval timeout{wait.count() / 1000, wait.count() % 1000 * 1000};
-    ::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-    (void)!::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    std::string answer;
-    char part[4096];
-    for (ssize_t got; (got = ::recv(socket, part, sizeof part, 0)) > 0;) answer.append(part, static_cast<size_t>(got));
-    ::close(socket);
-    return answer;
+    RawClient client(service_->port(), wait);
+    client.send(bytes);
+    return client.receive();
   }
   static std::string pair(const std::string& prompt = "p") {
     return Json{{"prompt", prompt}, {"response_a", "long answer"}, {"response_b", "short"}}.dump();
@@ -103,21 +88,18 @@ class ServiceTest : public testing::Test {
 
 TEST_F(ServiceTest, AnswersPairsListsHealthMetricsAndThePage) {
   start();
-  auto found = client().Post("/v1/judge", pair(), "application/json; charset=utf-8");
-  ASSERT_TRUE(found);
-  EXPECT_EQ(found->status, 200);
-  EXPECT_EQ(Json::parse(found->body)["verdict"], "A");
-  found = client().Post(
-      "/v1/judge", "[" + pair() + "," + R"({"id":9,"prompt":["a","b"],"response_a":"x","response_b":"longer"})" + "]",
-      "application/json");
-  ASSERT_TRUE(found);
-  auto list = Json::parse(found->body);
+  HttpReceived found = post("/v1/judge", pair(), "Application/JSON; charset=utf-8");
+  EXPECT_EQ(found.status, 200);
+  EXPECT_EQ(Json::parse(found.body)["verdict"], "A");
+  found = post("/v1/judge",
+               "[" + pair() + "," + R"({"id":9,"prompt":["a","b"],"response_a":"x","response_b":"longer"})" + "]");
+  auto list = Json::parse(found.body);
   ASSERT_EQ(list.size(), 2u);
   EXPECT_EQ(list[1]["verdict"], "B");
   EXPECT_EQ(list[1]["id"], "9");
-  EXPECT_THAT(client().Get("/")->body, HasSubstr("Which answer is better?"));
-  EXPECT_THAT(client().Get("/")->get_header_value("Content-Security-Policy"), HasSubstr("default-src 'none'"));
-  std::string metrics = client().Get("/metrics")->body;
+  EXPECT_THAT(get("/").body, HasSubstr("Which answer is better?"));
+  EXPECT_THAT(get("/").headers["Content-Security-Policy"], HasSubstr("default-src 'none'"));
+  std::string metrics = get("/metrics").body;
   EXPECT_THAT(metrics, HasSubstr("gavel_requests_total{status=\"200\"} 2"));
   EXPECT_THAT(metrics, HasSubstr("gavel_pairs_total 3"));
   EXPECT_THAT(metrics, HasSubstr("gavel_request_seconds_bucket{le=\"+Inf\"} 2"));
@@ -129,8 +111,8 @@ TEST_F(ServiceTest, RewardsRerankAndScore) {
   options.name = "runs/reward";
   start(options);
   auto ask = [&](const char* path, const std::string& body) {
-    auto found = client().Post(path, body, "application/json");
-    return std::pair(found->status, Json::parse(found->body));
+    const HttpReceived found = post(path, body);
+    return std::pair(found.status, Json::parse(found.body));
   };
   for (const char* path : {"/rerank", "/v1/rerank"}) {
     auto [status, json] = ask(
@@ -159,7 +141,7 @@ TEST_F(ServiceTest, RewardsRerankAndScore) {
   for (int i = 0; i < 200; ++i) many += ",\"a\"";
   EXPECT_THAT(ask("/rerank", many + "]}").second["error"]["message"].get<std::string>(),
               HasSubstr("at most 128 answers"));
-  EXPECT_EQ(client().Get("/rerank")->status, 405);
+  EXPECT_EQ(get("/rerank").status, 405);
   stop();
   start();
   EXPECT_EQ(ask("/rerank", R"({"query": "q", "documents": ["a"]})").first, 404);
@@ -171,8 +153,9 @@ TEST_F(ServiceTest, EachFormHasItsOwnErrors) {
   options.token = "secret";
   start(options);
   auto ask = [&](const char* path, const std::string& body, const char* token = "Bearer secret") {
-    auto found = client().Post(path, {{"Authorization", token}}, body, "application/json");
-    return std::pair(found->status, Json::parse(found->body));
+    const HttpReceived found =
+        this->ask("POST", path, {{"Authorization", token}, {"Content-Type", "application/json"}}, body);
+    return std::pair(found.status, Json::parse(found.body));
   };
   for (const char* path : {"/classify", "/v1/classify", "/pooling"}) {
     EXPECT_EQ(ask(path, R"({"input": ["abc", "b"]})").second["data"].size(), 2U);
@@ -202,9 +185,9 @@ TEST_F(ServiceTest, EachFormHasItsOwnErrors) {
 
 TEST_F(ServiceTest, MalformedRequestsAreRefusedAndTheServiceLivesOn) {
   ServiceOptions options;
-  options.max_body_bytes = 4096;
+  options.http.max_body_bytes = 4096;
   options.max_pairs = 3;
-  options.body_timeout = 600ms;
+  options.http.body_timeout = 600ms;
   start(options);
   std::string deep(3000, '[');
   for (const std::string& body :
@@ -216,12 +199,12 @@ TEST_F(ServiceTest, MalformedRequestsAreRefusedAndTheServiceLivesOn) {
     EXPECT_EQ(status_of(body), 400) << body.substr(0, 60);
   EXPECT_EQ(status_of(pair(), "text/plain"), 415);
   EXPECT_EQ(status_of(std::string(5000, ' ')), 413);
-  EXPECT_EQ(client().Get("/v1/judge")->status, 405);
-  EXPECT_EQ(client().Put("/v1/judge", "{}", "application/json")->status, 405);
-  EXPECT_EQ(client().Get("/nothing")->status, 404);
-  EXPECT_EQ(client().Get("/../../etc/passwd")->status, 404);
+  EXPECT_EQ(get("/v1/judge").status, 405);
+  EXPECT_EQ(ask("PUT", "/v1/judge", {{"Content-Type", "application/json"}}, "{}").status, 405);
+  EXPECT_EQ(get("/nothing").status, 404);
+  EXPECT_EQ(get("/../../etc/passwd").status, 404);
 
-  const std::string head = "POST /v1/judge HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+  const std::string head = "POST /v1/judge HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
   EXPECT_THAT(raw(head + "Content-Length: 100\r\n\r\n{\"prompt\""), HasSubstr(" 408 "));
   EXPECT_THAT(raw(head + "Content-Length: 99999999999\r\n\r\nabc"), HasSubstr(" 413 "));
   EXPECT_THAT(raw(head + "Content-Length: abc\r\n\r\n{}"), HasSubstr(" 400 "));
@@ -233,7 +216,7 @@ TEST_F(ServiceTest, MalformedRequestsAreRefusedAndTheServiceLivesOn) {
               HasSubstr(" 413 "));
   EXPECT_THAT(raw(head + "Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"), HasSubstr(" 4"));
   // What follows a refused body is not taken for a request.
-  std::string smuggled = raw(head + "Content-Length: 99999\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  std::string smuggled = raw(head + "Content-Length: 99999\r\n\r\nGET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
   EXPECT_THAT(smuggled, HasSubstr(" 413 "));
   EXPECT_THAT(smuggled, testing::Not(HasSubstr("gavel_requests_total")));
   for (const std::string& bytes :
@@ -251,16 +234,18 @@ TEST_F(ServiceTest, ATokenIsAskedFor) {
   start(options);
   EXPECT_EQ(status_of(pair()), 401);
   auto with = [&](const char* value) {
-    return client().Post("/v1/judge", {{"Authorization", value}}, pair(), "application/json")->status;
+    return ask("POST", "/v1/judge", {{"Authorization", value}, {"Content-Type", "application/json"}}, pair()).status;
   };
   EXPECT_EQ(with("Bearer secre"), 401);
   EXPECT_EQ(with("Bearer secrets"), 401);
   EXPECT_EQ(with("secret"), 401);
   EXPECT_EQ(with("Bearer secret"), 200);
-  EXPECT_EQ(client().Get("/metrics")->status, 401);
-  EXPECT_EQ(client().Get("/metrics", {{"Authorization", "Bearer secret"}})->status, 200);
-  EXPECT_EQ(client().Get("/health")->status, 200);
-  EXPECT_THAT(client().Get("/")->body, HasSubstr("id=\"token\""));
+  EXPECT_EQ(with("bearer   secret "), 200);
+  EXPECT_EQ(with("Bearer %73ecret"), 401);
+  EXPECT_EQ(get("/metrics").status, 401);
+  EXPECT_EQ(ask("GET", "/metrics", {{"Authorization", "Bearer secret"}}).status, 200);
+  EXPECT_EQ(get("/health").status, 200);
+  EXPECT_THAT(get("/").body, HasSubstr("id=\"token\""));
 }
 
 TEST_F(ServiceTest, ManyClientsShareBatchesAndEachGetsItsOwnAnswer) {
@@ -276,8 +261,6 @@ TEST_F(ServiceTest, ManyClientsShareBatchesAndEachGetsItsOwnAnswer) {
   std::atomic<int> right{0};
   for (int c = 0; c < 16; ++c)
     clients.emplace_back([&, c] {
-      auto own = client();
-      own.set_keep_alive(true);
       for (int i = 0; i < 20; ++i) {
         std::string id = std::to_string(c * 100 + i);
         bool a_wins = (c + i) % 2 == 0;
@@ -285,13 +268,12 @@ TEST_F(ServiceTest, ManyClientsShareBatchesAndEachGetsItsOwnAnswer) {
                      {"prompt", "p"},
                      {"response_a", a_wins ? "longer" : "s"},
                      {"response_b", a_wins ? "s" : "longer"}};
-        auto found = own.Post("/v1/judge", body.dump(), "application/json");
-        if (!found || found->status != 200) {
-          ADD_FAILURE() << "client " << c << ", request " << i << ": "
-                        << (found ? found->body : httplib::to_string(found.error()));
+        const HttpReceived found = post("/v1/judge", body.dump());
+        if (found.status != 200) {
+          ADD_FAILURE() << "client " << c << ", request " << i << ": " << found.status << found.body;
           continue;
         }
-        auto json = Json::parse(found->body);
+        auto json = Json::parse(found.body);
         right += json["id"] == id && json["verdict"] == (a_wins ? "A" : "B");
       }
     });
@@ -304,21 +286,18 @@ TEST_F(ServiceTest, ManyClientsShareBatchesAndEachGetsItsOwnAnswer) {
 TEST_F(ServiceTest, OverloadIsToldAndNotQueuedForEver) {
   ServiceOptions options;
   options.queue = {1, 0ms, 2};
-  options.answer_timeout = 900ms;
+  options.http.answer_timeout = 900ms;
   start(options);
   std::vector<std::thread> clients;
   std::array<std::atomic<int>, 600> statuses{};
   for (int c = 0; c < 8; ++c)
-    clients.emplace_back([&] {
-      auto found = client().Post("/v1/judge", pair("slow"), "application/json");
-      if (found) ++statuses[static_cast<size_t>(found->status)];
-    });
+    clients.emplace_back([&] { ++statuses[static_cast<size_t>(post("/v1/judge", pair("slow")).status)]; });
   for (auto& thread : clients) thread.join();
   EXPECT_GT(statuses[429], 0);
   EXPECT_GT(statuses[200], 0);
   EXPECT_EQ(statuses[200] + statuses[429] + statuses[504], 8);
   EXPECT_EQ(status_of(pair()), 200);
-  EXPECT_EQ(status_of("[" + pair() + "," + pair() + "," + pair() + "]"), 429);
+  EXPECT_EQ(status_of("[" + pair() + "," + pair() + "," + pair() + "]"), 413) << "it would never fit";
 }
 
 TEST_F(ServiceTest, AJudgeThatFailsIsTold) {
@@ -330,30 +309,55 @@ TEST_F(ServiceTest, AJudgeThatFailsIsTold) {
 TEST_F(ServiceTest, StoppingAnswersWhatWasTakenIn) {
   start();
   int status = 0;
-  std::thread slow([&] {
-    auto found = client().Post("/v1/judge", pair("slow"), "application/json");
-    status = found ? found->status : -1;
-  });
+  std::thread slow([&] { status = post("/v1/judge", pair("slow")).status; });
   std::this_thread::sleep_for(150ms);
   stop();
   slow.join();
   EXPECT_EQ(status, 200);
-  EXPECT_FALSE(client().Get("/health"));
+  EXPECT_FALSE(RawClient(service_->port()).connected());
+}
+
+TEST_F(ServiceTest, ATokenThatNoClientCouldSendIsRefused) {
+  ServiceOptions options;
+  options.http.port = 0;
+  for (const char* token : {"a\nb", " a", "a ", "a\x7f"}) {
+    options.token = token;
+    EXPECT_THROW(Service(by_length, options), Error) << token;
+  }
+  options.token = "a b%41";
+  start(options);
+  EXPECT_EQ(ask("GET", "/metrics", {{"Authorization", "Bearer a b%41"}}).status, 200);
+}
+
+TEST_F(ServiceTest, OtherSitesPagesAreRefusedWhateverTheySend) {
+  start();
+  const std::string multipart = "multipart/form-data; boundary=B";
+  for (const std::string& type : {std::string("text/plain"), multipart, std::string("application/json")})
+    EXPECT_EQ(ask("POST", "/v1/judge", {{"Origin", "http://evil.example"}, {"Content-Type", type}}, pair()).status,
+              403);
+  EXPECT_EQ(status_of("--B\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\nhello\r\n--B--\r\n", multipart.c_str()),
+            415);
+  EXPECT_EQ(
+      ask("POST", "/v1/judge", {{"Origin", "http://localhost"}, {"Content-Type", "application/json"}}, pair()).status,
+      200);
+  EXPECT_THAT(get("/metrics").body, HasSubstr("gavel_pairs_total 1\n"));
 }
 
 TEST(Service, APortThatIsTakenIsNamed) {
-  Service first(by_length, {.port = 0});
-  // httplib allows a second listener on a port by default (SO_REUSEPORT), which would split requests between
-  // programs.
-  const int port = first.port();
-  EXPECT_THROW(Service(by_length, {.port = port}), Error);
+  if (!has_loopback()) GTEST_SKIP() << kNoLoopback;
+  ServiceOptions options;
+  options.http.port = 0;
+  Service first(by_length, options);
+  // SO_REUSEPORT would let a second program have it, and requests would be split between both.
+  options.http.port = first.port();
+  EXPECT_THROW(Service(by_length, options), Error);
   // One that never ran gives its port back.
-  int freed = 0;
+  options.http.port = 0;
   {
-    Service second(by_length, {.port = 0});
-    freed = second.port();
+    Service second(by_length, options);
+    options.http.port = second.port();
   }
-  EXPECT_EQ(Service(by_length, {.port = freed}).port(), freed);
+  EXPECT_EQ(Service(by_length, options).port(), options.http.port);
 }
 
 }  // namespace
