@@ -17,7 +17,8 @@ namespace gavel {
 
 namespace {
 
-constexpr int64_t kRowsAtOnce = 1024;
+// Few, since Arrow holds so many whole: of a text that a file has once, and a million times by reference, each is a copy.
+constexpr int64_t kRowsAtOnce = 4;
 
 void check(const arrow::Status& status) {
   if (!status.ok()) throw std::runtime_error(status.message());
