@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/terminal.h"
 #include "cli/commands.h"
 #include "rows/row_stream.h"
 #include "sample/sample.h"
@@ -64,7 +65,9 @@ void show_data(const DataOptions& options) {
   if (!labels) tell_other_format(recipe);
   RunData data = RunDataLoader(recipe, tokenizer, labels ? Purpose::kTrain : Purpose::kPredict).get();
   DataSummary summary = summarize(recipe, data, tokenizer, options.examples);
-  fmt::print("{}", options.json ? summary.to_json() + "\n" : summary.format());
+  // People may look at a stranger's rows on a terminal; JSON is for programs.
+  const std::string text = options.json ? summary.to_json() + "\n" : summary.format();
+  fmt::print("{}", options.json ? text : printable(text, text.size()));
 }
 
 }  // namespace

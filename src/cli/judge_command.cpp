@@ -4,6 +4,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "base/terminal.h"
 #include "cli/commands.h"
 #include "cli/judge_options.h"
 #include "judge/pair_json.h"
@@ -94,8 +95,9 @@ void add_judge_command(CLI::App& app) {
         continue;
       }
       const auto& p = verdicts[i].probabilities;
+      const auto shown = [](const std::string& text) { return printable(text, text.size()); };
       fmt::print("prompt  {}\nA       {}\nB       {}\nverdict {} (A {:.1f} %, B {:.1f} %, tie {:.1f} %{})\n",
-                 joined(rows[i].prompt), joined(rows[i].response_a), joined(rows[i].response_b),
+                 shown(joined(rows[i].prompt)), shown(joined(rows[i].response_a)), shown(joined(rows[i].response_b)),
                  outcome_name(verdicts[i].best()), 100 * p[0], 100 * p[1], 100 * p[2],
                  !verdicts[i].swapped_logits ? ""
                  : verdicts[i].flipped()     ? "; the order of the answers decides"

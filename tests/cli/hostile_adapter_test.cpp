@@ -57,6 +57,16 @@ TEST_F(HostileAdapter, NamesNoRulesAndNoFoldersOutside) {
   }
 }
 
+TEST_F(HostileAdapter, RowsThatAreShownGiveATerminalNothingToActOn) {
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(
+      run({"judge", "--adapter", adapter().string(), "--prompt", "say \x1b]0;pwned\x07", "--a", "\u202ex", "--b", "y"}),
+      0);
+  const std::string shown = testing::internal::GetCapturedStdout();
+  EXPECT_THAT(shown, testing::AllOf(HasSubstr("prompt  say \\x1b]0;pwned\\x07\n"),
+                                    HasSubstr("A       \\xe2\\x80\\xaex\n"), testing::Not(HasSubstr("\x1b"))));
+}
+
 TEST_F(HostileAdapter, DeepFilesAreNamed) {
   const std::string deep = std::string(300'000, '[') + std::string(300'000, ']');
   const std::string object = "{\"a\":" + deep + "}";
