@@ -16,7 +16,7 @@
 
 namespace {
 
-constexpr size_t kMaxSize = size_t{1} << 16;
+constexpr size_t kMaxSize = size_t{1} << 20;
 constexpr uint64_t kInteresting[] = {0,
                                      1,
                                      7,
@@ -95,8 +95,15 @@ class Mutator {
         input.replace(begin, end - begin, std::to_string(kInteresting[below(std::size(kInteresting))]));
         break;
       }
-      default: {  // a piece of itself again
+      default: {  // a piece of itself again, at times very often: depth, and what costs more than its length
         size_t length = below(64);
+        if (below(64) == 0) {
+          const std::string piece = input.substr(at, 1 + length % 8);
+          std::string many;
+          for (size_t size = size_t{1} << (10 + below(9)); !piece.empty() && many.size() < size;) many += piece;
+          input.insert(at, many);
+          break;
+        }
         if (at < input.size()) input.insert(below(input.size()), input.substr(at, length));
         break;
       }

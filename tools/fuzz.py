@@ -40,7 +40,7 @@ def run(folder, name, seconds, input_timeout):
         while used < seconds:
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             command = [str(folder / "fuzz" / f"fuzz_{name}"), f"-max_total_time={max(5, int(seconds - used))}",
-                       f"-timeout={input_timeout}", "-rss_limit_mb=4096", "-print_final_stats=1", "-max_len=65536",
+                       f"-timeout={input_timeout}", "-rss_limit_mb=4096", "-print_final_stats=1", "-max_len=1048576",
                        f"-artifact_prefix={findings}/{name}-", str(corpus)]
             if dictionary.exists():
                 command.insert(1, f"-dict={dictionary}")

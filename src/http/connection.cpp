@@ -389,6 +389,7 @@ asio::awaitable<bool> HttpConnection::answer_one(bool& more) {
   } catch (const std::exception& error) {  // memory, or a fault of the handler
     spdlog::warn("serve: {} {}: {}", head_.method, head_.path, error.what());
     answer = server_.handler.refusal(head_, 500, "internal error");
+    asked_ = nullptr;
     more = false;
   }
   const int status = answer.status;

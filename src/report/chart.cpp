@@ -12,6 +12,8 @@ namespace {
 
 constexpr double kLeft = 50, kRight = 12, kTop = 40, kLegend = 20, kBottom = 40;
 constexpr size_t kMostPoints = 1200, kColors = 6, kMostValues = 6;
+/** Of a written value, so that the next one is not written over it. */
+constexpr double kValueWidth = 40;
 
 struct Range {
   double low = INFINITY, high = -INFINITY;
@@ -120,8 +122,9 @@ std::string marks(const ChartSeries& series, const Frame& frame, bool values) {
             "{:.4f}</title></circle>",
             color, frame.x(point.x), frame.y(point.y), points.size() > 40 ? 2 : 3.5, point.x, point.y);
       for (size_t i = 0; values && i < points.size(); ++i) {
-        if (points.size() > kMostValues && i != 0 && i + 1 != points.size()) continue;
-        double at = frame.x(points[i].x), above = frame.y(points[i].y) - 8;
+        const double at = frame.x(points[i].x), above = frame.y(points[i].y) - 8;
+        const bool inner = i != 0 && i + 1 != points.size();
+        if (inner && (points.size() > kMostValues || frame.x(points[i + 1].x) - at < kValueWidth)) continue;
         svg += fmt::format("<text class=\"value\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{:.3f}</text>", at,
                            above < frame.top + 6 ? above + 24 : above,
                            at > frame.right() - 20 ? "end"

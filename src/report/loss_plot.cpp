@@ -17,6 +17,8 @@ constexpr double kLeftMargin = 66, kRightMargin = 28, kTopMargin = 92, kBottomMa
 constexpr double kPlotWidth = kWidth - kLeftMargin - kRightMargin, kPlotHeight = kHeight - kTopMargin - kBottomMargin;
 constexpr size_t kMostPlotted = 1600;
 constexpr size_t kDense = 800;  // points above which the thin line becomes a band
+/** Of a validation's figure, so that the next one's is not written over it. */
+constexpr double kLabelWidth = 44;
 constexpr size_t kMostLabels = 12;
 
 constexpr const char* kStyle = R"(
@@ -143,8 +145,9 @@ std::string loss_svg(const LossPlot& plot) {
     svg += fmt::format("<circle class=\"point\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\"/>\n", x(point.x), y(point.y),
                        valid.size() > 40 ? 3 : 5);
   for (size_t i = 0; i < valid.size(); ++i) {
-    if (valid.size() > kMostLabels && i != 0 && i + 1 != valid.size()) continue;
-    double at = x(valid[i].x);
+    const double at = x(valid[i].x);
+    const bool inner = i != 0 && i + 1 != valid.size();
+    if (inner && (valid.size() > kMostLabels || x(valid[i + 1].x) - at < kLabelWidth)) continue;
     const char* anchor = at < kLeftMargin + 24 ? "start" : at > kLeftMargin + kPlotWidth - 24 ? "end" : "middle";
     double shift = at < kLeftMargin + 24 ? 8 : 0;
     svg += fmt::format("<text class=\"value\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{:.3f}</text>\n", at + shift,

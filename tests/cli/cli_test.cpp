@@ -153,6 +153,15 @@ TEST_F(Cli, ErrorsGiveATerminalNothingToActOn) {
   EXPECT_LT(error_of({"data", file("wide.csv").string(), "--recipe", file("recipe.yaml").string()}).size(), 2000u);
 }
 
+TEST_F(Cli, AnEmptyTokenIsNoOpenService) {
+  const std::string empty = file("token").string();
+  write_file(empty, "\n");
+  EXPECT_THAT(error_of({"serve", "--adapter", "nowhere", "--token-file", ""}), HasSubstr("--token-file: expected a file"));
+  EXPECT_THAT(error_of({"serve", "--adapter", "nowhere", "--token-file", empty}), HasSubstr("token is empty"));
+  const ScopedVariable none("GAVEL_TOKEN", "");
+  EXPECT_THAT(error_of({"serve", "--adapter", "nowhere"}), HasSubstr("GAVEL_TOKEN is set and empty"));
+}
+
 TEST_F(Cli, SettingsThatCannotWorkAreNamed) {
   EXPECT_THAT(train_error({"train.learning_rat=1"}), HasSubstr("learning_rate"));
   EXPECT_THAT(train_error({"lora.target_modules=[q_prj]"}), HasSubstr("q_proj"));

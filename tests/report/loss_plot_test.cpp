@@ -46,6 +46,15 @@ TEST(LossPlot, HasAllItsParts) {
   EXPECT_EQ(svg, loss_svg(example(100)));
 }
 
+TEST(LossPlot, FiguresOfNearValidationsAreNotWrittenOverEachOther) {
+  LossPlot plot = example(263);
+  plot.valid = {{0, 1.12}, {130, 0.9}, {260, 0.72}, {263, 0.71}};
+  const std::string svg = loss_svg(plot);
+  for (const char* written : {">1.120<", ">0.900<", ">0.710<"}) EXPECT_THAT(svg, HasSubstr(written));
+  EXPECT_THAT(svg, Not(HasSubstr(">0.720<")));
+  EXPECT_EQ(numbers(svg, "cy").size(), 4U);
+}
+
 TEST(LossPlot, OddSeriesGiveFiniteCoordinates) {
   std::vector<LossPlot> plots(9);
   plots[1].train = {{1, 0.5}};
