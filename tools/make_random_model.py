@@ -80,7 +80,7 @@ def write_shard(path, names, shapes, block):
 
 
 def main():
-    if len(sys.argv) not in (2, 3) or (len(sys.argv) == 3 and sys.argv[2] not in SHAPES):
+    if len(sys.argv) not in (2, 3) or sys.argv[1].startswith("-") or (len(sys.argv) == 3 and sys.argv[2] not in SHAPES):
         sys.exit(__doc__)
     folder, kind = pathlib.Path(sys.argv[1]), sys.argv[2] if len(sys.argv) == 3 else "llama-3-8b"
     if folder.exists():

@@ -56,6 +56,9 @@ class NamelessFile {
   int descriptor_ = -1;
 };
 
+/** Text of people becomes three to ten times as long. What becomes so much longer was made to fill a disk. */
+constexpr size_t kMostTimesLonger = 200, kUnpackedInAnyCase = size_t{64} << 20;
+
 /** The content of a gzip file, which may have several members, one after the other. */
 std::shared_ptr<const MappedFile> unpack_gzip(const MappedFile& packed) {
   constexpr size_t kPiece = size_t{16} << 20;
@@ -63,7 +66,7 @@ std::shared_ptr<const MappedFile> unpack_gzip(const MappedFile& packed) {
   NamelessFile file(packed.path());
   std::vector<uint8_t> buffer(size_t{1} << 20);
   auto state = std::make_unique<inflate_state>();
-  size_t at = 0;
+  size_t at = 0, unpacked = 0;
   // What follows the last member (zeros that a tape left, say) is passed by, as gzip does it.
   while (text.substr(at).starts_with(kGzip)) {
     isal_inflate_init(state.get());
@@ -81,6 +84,10 @@ std::shared_ptr<const MappedFile> unpack_gzip(const MappedFile& packed) {
         fail("{}: the gzip file ends early, after {} bytes: fetch or pack it again", packed.path().string(), at);
       file.write(buffer.data(), written);
       at += read;
+      unpacked += written;
+      if (unpacked > kUnpackedInAnyCase && unpacked / kMostTimesLonger > at)
+        fail("{}: becomes more than {} times as long, which text does not: if it is meant so, unpack it first (gunzip -k {})",
+             packed.path().string(), kMostTimesLonger, packed.path().string());
     }
   }
   return MappedFile::adopt(file.release(), packed.path());

@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "base/file.h"
+#include "base/scoped_variable.h"
 #include "cli/cli_fixture.h"
 #include "io/safetensors.h"
 #include "judge/judge.h"

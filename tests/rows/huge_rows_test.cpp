@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <cstdlib>
+
 #include "data/test_support.h"
 #include "rows/preferences.h"
 #include "rows/row_stream.h"
@@ -50,6 +52,14 @@ TEST(HugeRows, AreNamedWithTheSettingThatCapsThem) {
                         HasSubstr("data.max_cell_bytes")));
       EXPECT_THAT(read_preferences(path, {}).rows, SizeIs(2));
     }
+}
+
+TEST(HugeRows, APackedFileThatWasMadeToFillTheDiskIsRefused) {
+  TempFolder folder;
+  const std::string name = folder.write("bomb.csv", kLmsysHeader);
+  if (std::system(fmt::format("truncate -s 100M {0} && gzip -9 {0}", name).c_str()) != 0)
+    GTEST_SKIP() << "gzip is not here";
+  EXPECT_THAT(error_of([&] { read_preferences(name + ".gz", {}); }), HasSubstr("bomb.csv.gz: becomes more than 200 times"));
 }
 
 TEST(HugeRows, ColumnsThatAreNotReadMayBeLarge) {
