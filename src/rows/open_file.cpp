@@ -86,8 +86,10 @@ std::shared_ptr<const MappedFile> unpack_gzip(const MappedFile& packed) {
       at += read;
       unpacked += written;
       if (unpacked > kUnpackedInAnyCase && unpacked / kMostTimesLonger > at)
-        fail("{}: becomes more than {} times as long, which text does not: if it is meant so, unpack it first (gunzip -k {})",
-             packed.path().string(), kMostTimesLonger, packed.path().string());
+        fail(
+            "{}: becomes more than {} times as long, which text does not: if it is meant so, unpack it first (gunzip "
+            "-k {})",
+            packed.path().string(), kMostTimesLonger, packed.path().string());
     }
   }
   return MappedFile::adopt(file.release(), packed.path());

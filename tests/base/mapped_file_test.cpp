@@ -30,7 +30,9 @@ class MappedFileTest : public testing::Test {
     return std::accumulate(file.bytes().begin(), file.bytes().end(), uint64_t{0});
   }
 
-  fs::path folder_ = fs::temp_directory_path() / "gavel_mapped_file_test";
+  // Of the test's name: tests run side by side, and one that ends its process begins again in another, where it looks for its files.
+  fs::path folder_ = fs::temp_directory_path() / "gavel_mapped_file_test" /
+                     testing::UnitTest::GetInstance()->current_test_info()->name();
 };
 
 TEST_F(MappedFileTest, CutShortWhileItIsReadIsNamedAndEndsTheProgram) {

@@ -157,7 +157,8 @@ TEST_F(Cli, ErrorsGiveATerminalNothingToActOn) {
 TEST_F(Cli, AnEmptyTokenIsNoOpenService) {
   const std::string empty = file("token").string();
   write_file(empty, "\n");
-  EXPECT_THAT(error_of({"serve", "--adapter", "nowhere", "--token-file", ""}), HasSubstr("--token-file: expected a file"));
+  EXPECT_THAT(error_of({"serve", "--adapter", "nowhere", "--token-file", ""}),
+              HasSubstr("--token-file: expected a file"));
   EXPECT_THAT(error_of({"serve", "--adapter", "nowhere", "--token-file", empty}), HasSubstr("token is empty"));
   const ScopedVariable none("GAVEL_TOKEN", "");
   EXPECT_THAT(error_of({"serve", "--adapter", "nowhere"}), HasSubstr("GAVEL_TOKEN is set and empty"));

@@ -59,7 +59,8 @@ TEST(HugeRows, APackedFileThatWasMadeToFillTheDiskIsRefused) {
   const std::string name = folder.write("bomb.csv", kLmsysHeader);
   if (std::system(fmt::format("truncate -s 100M {0} && gzip -9 {0}", name).c_str()) != 0)
     GTEST_SKIP() << "gzip is not here";
-  EXPECT_THAT(error_of([&] { read_preferences(name + ".gz", {}); }), HasSubstr("bomb.csv.gz: becomes more than 200 times"));
+  EXPECT_THAT(error_of([&] { read_preferences(name + ".gz", {}); }),
+              HasSubstr("bomb.csv.gz: becomes more than 200 times"));
 }
 
 TEST(HugeRows, ColumnsThatAreNotReadMayBeLarge) {
