@@ -45,6 +45,14 @@ auto into(boost::system::error_code& error) {
   return asio::redirect_error(asio::use_awaitable, error);
 }
 
+/** For destructors. */
+void cancel_quietly(asio::steady_timer& timer) noexcept {
+  try {
+    timer.cancel();
+  } catch (const std::exception&) {  // says the signature; there is nothing in it that could fail
+  }
+}
+
 /** A request's target without its query, of "/path?query" or "http://host/path"; `authority` is the latter's host. */
 std::string path_of(std::string_view target, std::string& authority) {
   if (const size_t scheme = target.find("://"); scheme != std::string_view::npos && !target.starts_with('/')) {
@@ -79,7 +87,7 @@ class HttpConnection::Deadline {
   explicit Deadline(tcp::socket& socket) : shared_(std::make_shared<Shared>(&socket)) {}
   ~Deadline() {
     shared_->socket = nullptr;
-    shared_->timer.cancel();
+    cancel_quietly(shared_->timer);
   }
   Deadline(const Deadline&) = delete;
   Deadline& operator=(const Deadline&) = delete;
@@ -149,7 +157,7 @@ HttpConnection::HttpConnection(HttpServerState& server, tcp::socket socket)
 
 HttpConnection::~HttpConnection() {
   server_.open.erase(place_);
-  if (server_.draining && server_.open.empty()) server_.grace.cancel();
+  if (server_.draining && server_.open.empty()) cancel_quietly(server_.grace);
 }
 
 void HttpConnection::close() {
