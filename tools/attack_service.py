@@ -426,8 +426,7 @@ def stop(options):
     going = False
     thread.join()
     check("stop", took is not None and took < 6, f"with 40 slow clients and --grace 3 after {took and round(took, 2)} s, status {service.process.returncode}")
-    process = subprocess.Popen([options.program, "serve", "--adapter", options.adapter, "--port", "0"], stderr=subprocess.DEVNULL,
-                               env={**os.environ, "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", "")})
+    process = subprocess.Popen([options.program, "serve", "--adapter", options.adapter, "--port", "0"], stderr=subprocess.DEVNULL)
     time.sleep(0.7)
     start = time.monotonic()
     process.send_signal(signal.SIGTERM)

@@ -408,6 +408,7 @@ asio::awaitable<bool> HttpConnection::answer_one(bool& more) {
 }
 
 asio::awaitable<void> HttpConnection::serve() {
+  if (server_.draining) co_return;  // it was accepted just before
   deadline_->set(server_.options.header_timeout);
   bool more = true;
   while (more && !closed_) {

@@ -89,7 +89,7 @@ HttpServerState::HttpServerState(HttpHandler& given_handler, HttpServerOptions g
   const auto found = resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, error);
   if (error || found.empty()) refuse(error);
   const tcp::endpoint endpoint = found.begin()->endpoint();
-  if (!error) acceptor.open(endpoint.protocol(), error);
+  acceptor.open(endpoint.protocol(), error);
   // A port that a service had just now; never one that another program has.
   if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
   if (!error) acceptor.bind(endpoint, error);
@@ -112,15 +112,16 @@ void HttpServerState::drain() {
   draining = true;
   boost::system::error_code ignored;
   acceptor.close(ignored);
-  for (HttpConnection* connection : std::vector<HttpConnection*>(open.begin(), open.end()))
+  // Closing only wakes their coroutines, which leave the list later.
+  for (HttpConnection* connection : open)
     if (connection->idle()) connection->close();
+  if (open.empty()) return;
   grace.expires_after(options.grace);
   grace.async_wait([this](const boost::system::error_code& aborted) {
     if (aborted) return;
-    if (!open.empty()) spdlog::warn("serve: {} connections were closed unfinished (--grace)", open.size());
-    for (HttpConnection* connection : std::vector<HttpConnection*>(open.begin(), open.end())) connection->close();
+    spdlog::warn("serve: {} connections were closed unfinished (--grace)", open.size());
+    for (HttpConnection* connection : open) connection->close();
   });
-  if (open.empty()) grace.cancel();
 }
 
 HttpServer::HttpServer(HttpHandler& handler, HttpServerOptions options)

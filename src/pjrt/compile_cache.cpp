@@ -13,6 +13,7 @@
 #include <cstring>
 #include <optional>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -55,20 +56,6 @@ Digest digest_of(const Secret& secret, std::string_view bytes) {
     fail("libcrypto computes no HMAC-SHA256");
   return digest;
 }
-
-class Descriptor {
- public:
-  explicit Descriptor(int value) : value_(value) {}
-  ~Descriptor() {
-    if (value_ >= 0) ::close(value_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return value_; }
-
- private:
-  int value_;
-};
 
 /** Puts a new secret there, unless another process was first. */
 void make_secret(const fs::path& path) {

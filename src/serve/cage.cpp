@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 
 // Later than the headers of Debian 12.
@@ -34,30 +35,16 @@ constexpr uint64_t kChange = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_
                              LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
                              LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM;
 
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  ~Descriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int operator*() const { return number_; }
-
- private:
-  int number_;
-};
-
 void allow(int ruleset, const std::filesystem::path& path, uint64_t access) {
   const Descriptor file(::open(path.c_str(), O_PATH | O_CLOEXEC));
-  if (*file < 0) return;  // what is not there needs no leave
+  if (file.get() < 0) return;  // what is not there needs no leave
   struct stat status{};
-  if (::fstat(*file, &status) != 0) return;
+  if (::fstat(file.get(), &status) != 0) return;
   if (!S_ISDIR(status.st_mode))
     access &= LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_TRUNCATE;
   landlock_path_beneath_attr rule{};
   rule.allowed_access = access;
-  rule.parent_fd = *file;
+  rule.parent_fd = file.get();
   if (::syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0)
     fail("serve: {}: the cage refuses it: {} (--no-cage does without)", path.string(), std::strerror(errno));
 }
@@ -73,11 +60,11 @@ bool enter_cage(const Cage& cage) {
   attributes.network = version >= 4 ? kConnectTcp : 0;
   const size_t size = version >= 4 ? sizeof attributes : sizeof attributes.files;
   const Descriptor ruleset(static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attributes, size, 0)));
-  if (*ruleset < 0) fail("serve: no cage can be made: {} (--no-cage does without)", std::strerror(errno));
-  for (const auto& path : cage.readable) allow(*ruleset, path, kRead);
-  for (const auto& path : cage.writable) allow(*ruleset, path, kRead | change);
-  allow(*ruleset, "/dev", kRead | LANDLOCK_ACCESS_FS_WRITE_FILE);
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::syscall(SYS_landlock_restrict_self, *ruleset, 0) != 0)
+  if (ruleset.get() < 0) fail("serve: no cage can be made: {} (--no-cage does without)", std::strerror(errno));
+  for (const auto& path : cage.readable) allow(ruleset.get(), path, kRead);
+  for (const auto& path : cage.writable) allow(ruleset.get(), path, kRead | change);
+  allow(ruleset.get(), "/dev", kRead | LANDLOCK_ACCESS_FS_WRITE_FILE);
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0)
     fail("serve: the cage can't be entered: {} (--no-cage does without)", std::strerror(errno));
   return true;
 }

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "http/allowed_names.h"
 #include "serve/forms.h"
 #include "serve/service_metrics.h"
 
@@ -28,10 +29,6 @@ bool same_secret(std::string_view given, std::string_view secret) {
     difference |= static_cast<unsigned>(static_cast<unsigned char>(secret[i]) ^
                                         static_cast<unsigned char>(i < given.size() ? given[i] : 0));
   return difference == 0;
-}
-
-bool same_word(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -116,9 +113,9 @@ struct Service::State final : HttpHandler {
 
 void Service::State::check_token(const HttpHead& head) const {
   if (options.token.empty()) return;
-  constexpr std::string_view scheme = "Bearer ";
+  constexpr std::string_view scheme = "bearer ";
   const std::string_view given = head.header("authorization");
-  if (given.size() > scheme.size() && same_word(given.substr(0, scheme.size()), scheme) &&
+  if (given.size() > scheme.size() && lower_case(given.substr(0, scheme.size())) == scheme &&
       same_secret(trimmed(given.substr(scheme.size())), options.token))
     return;
   throw Refusal{401, given.empty() ? "this service needs a token: send \"Authorization: Bearer TOKEN\""
@@ -164,7 +161,7 @@ std::optional<HttpAnswer> Service::State::on_head(const HttpHead& head) {
     check_token(head);
     // Pages of other sites can only send other types without asking first.
     const std::string& type = head.header("content-type");
-    if (!same_word(trimmed(std::string_view(type).substr(0, type.find(';'))), "application/json"))
+    if (lower_case(trimmed(std::string_view(type).substr(0, type.find(';')))) != "application/json")
       throw Refusal{415, "expected Content-Type: application/json"};
     if (form->needs_rewards && !options.rewards)
       throw Refusal{404, fmt::format("{} is for rewards; this judge reads pairs: POST /v1/judge", form->path)};
