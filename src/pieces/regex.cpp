@@ -200,11 +200,6 @@ struct Allowance {
   }
 };
 
-/** The byte of the next character. */
-size_t after_character(std::string_view text, size_t at) {
-  return at + decode_utf8(reinterpret_cast<const uint8_t*>(text.data()) + at).size;
-}
-
 /** The first match from `at` on, within the allowance. */
 bool find_within(const RegexEngine& engine, RegexSearch& search, std::string_view text, size_t at, Allowance& allowance,
                  MatchRange& range) {
@@ -312,7 +307,7 @@ void Regex::find_all(std::string_view text, RegexScratch& scratch,
     at = last_end;
     if (empty) {
       if (at >= text.size()) return;
-      at = detail::after_character(text, at);
+      at += detail::character_size(text, at);
     }
   }
 }

@@ -20,6 +20,11 @@ class RegexSearch {
   virtual ~RegexSearch() = default;
 };
 
+/** The bytes of the character that begins at `at` of valid UTF-8. */
+inline size_t character_size(std::string_view text, size_t at) {
+  return decode_utf8(reinterpret_cast<const uint8_t*>(text.data()) + at).size;
+}
+
 enum class SearchEnd : uint8_t {
   kFound,
   kNone,

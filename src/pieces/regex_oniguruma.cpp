@@ -23,10 +23,6 @@ const OnigUChar* bytes_of(std::string_view text) {
   return reinterpret_cast<const OnigUChar*>(text.data());
 }
 
-size_t character_size(std::string_view text, size_t at) {
-  return decode_utf8(reinterpret_cast<const uint8_t*>(text.data()) + at).size;
-}
-
 struct OnigurumaSearch : RegexSearch {
   OnigRegion* region = onig_region_new();
   OnigMatchParam* limits = onig_new_match_param();
