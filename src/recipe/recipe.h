@@ -188,7 +188,7 @@ bool reads_generic(const Recipe& recipe);
 template <class Choice>
 std::string_view choice_name(Choice choice);
 
-/** Reads a recipe and sets `overrides` ("section.key=value", in order, the last of a key wins) over it.
+/** Reads a recipe, of which "recipes/NAME" is Gavel's own where there is no such file, and sets `overrides` ("section.key=value", in order, the last of a key wins) over it.
  * Throws one Error with a line per problem: "FILE:LINE: section.key: what was expected, what was found" (the
  * place is "command line" for overrides). Problems are: broken YAML, unknown and repeated keys (with the
  * nearest valid one), wrong types, impossible values, settings that contradict each other, and required keys

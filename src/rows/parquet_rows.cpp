@@ -1,10 +1,12 @@
 #include <dlfcn.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 
 #include "base/error.h"
+#include "base/file.h"
+#include "base/own_files.h"
 #include "rows/json_row.h"
 #include "rows/parquet_file.h"
 
@@ -14,24 +16,28 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/** gavel_parquet.so lies beside the program, or (for tests) in the folder above. */
+/** gavel_parquet.so, and Apache Arrow's libraries that it needs where they were fetched since it was built. */
 OpenParquetFile load_module(const std::string& file) {
-  std::error_code ignored;
-  const fs::path program = fs::read_symlink("/proc/self/exe", ignored).parent_path();
-  for (const fs::path& folder : {program, program.parent_path()}) {
-    const fs::path path = folder / "gavel_parquet.so";
-    if (!fs::exists(path, ignored)) continue;
-    void* handle = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (handle == nullptr) fail("{}: can't be read: {}", file, ::dlerror());
-    void* symbol = ::dlsym(handle, "gavel_open_parquet");
-    if (symbol == nullptr) fail("{}: {} is of another build", file, path.string());
-    return reinterpret_cast<OpenParquetFile>(symbol);
+  const auto path = own_library("gavel_parquet.so");
+  const std::string or_convert = fmt::format(
+      "or convert the file: python3 -c \"import pandas; pandas.read_parquet('{}').to_csv('{}', index=False)\"", file,
+      fs::path(file).replace_extension(".csv").string());
+  if (!path) fail("{}: this build reads no Parquet: call `make parquet` in Gavel's folder, once, {}", file, or_convert);
+  if (const fs::path packages = cache_folder("packages"); !packages.empty()) {
+    std::error_code ignored;
+    std::vector<fs::path> libraries;
+    for (const auto& entry : fs::directory_iterator(packages / "pyarrow" / "pyarrow", ignored))
+      if (entry.path().filename().string().find(".so.") != std::string::npos) libraries.push_back(entry.path());
+    std::ranges::sort(libraries);  // libarrow before libparquet, which needs it
+    for (const fs::path& library : libraries) ::dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL);
   }
-  fail(
-      "{}: this build reads no Parquet: call `make parquet` in Gavel's folder, once, or convert the file: python3 -c "
-      "\"import pandas; pandas.read_parquet('{}').to_csv('{}', "
-      "index=False)\"",
-      file, file, fs::path(file).replace_extension(".csv").string());
+  void* handle = ::dlopen(path->c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (handle == nullptr)
+    fail("{}: can't be read without Apache Arrow ({}): call `gavel doctor --fetch parquet`, once, {}", file,
+         ::dlerror(), or_convert);
+  void* symbol = ::dlsym(handle, "gavel_open_parquet");
+  if (symbol == nullptr) fail("{}: {} is of another build", file, path->string());
+  return reinterpret_cast<OpenParquetFile>(symbol);
 }
 
 class ParquetRows final : public RowSource {

@@ -33,14 +33,9 @@ constexpr int kNotStarted = 127;
 
 }  // namespace
 
-std::filesystem::path own_program() {
-  std::error_code error;
-  std::filesystem::path path = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (error) fail("/proc/self/exe: {}: the program's own file is needed, to start a run of its own", error.message());
-  return path;
-}
-
 ChildPrograms::ChildPrograms(std::filesystem::path program) : program_(std::move(program)) {
+  if (program_.empty())
+    fail("/proc/self/exe can't be read: the program's own file is needed, to start a run of its own");
   ::sigemptyset(&taken_);
   for (int signal : {SIGINT, SIGTERM, SIGCHLD}) ::sigaddset(&taken_, signal);
   struct sigaction hang_up{};

@@ -6,9 +6,6 @@
 
 namespace gavel {
 
-/** The file of the program that runs. */
-std::filesystem::path own_program();
-
 /** Runs programs one after the other, each as a child of this process with its standard input and output, environment and
  * current folder, and hands SIGINT, SIGTERM and SIGHUP (unless it is ignored) on to the one that runs. A child stands in a
  * process group of its own, so that a terminal's Ctrl-C reaches it once; it gets SIGTERM when this process dies.

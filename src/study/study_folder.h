@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "base/own_files.h"
 #include "recipe/recipe.h"
 #include "study/child_programs.h"
 

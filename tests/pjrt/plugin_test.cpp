@@ -35,7 +35,7 @@ TEST(Plugin, MissingPackageListsWhatWasTriedAndHowToFetchIt) {
   EXPECT_THAT(error_of([] { Plugin::load("tpu"); }),
               AllOf(HasSubstr(scratch.path().string()), HasSubstr("/nowhere/a/libtpu/libtpu.so"),
                     HasSubstr("/nowhere/b/libtpu/libtpu.so"), HasSubstr("GAVEL_PJRT_TPU"),
-                    HasSubstr("tools/fetch_packages.py libtpu")));
+                    HasSubstr("gavel doctor --fetch tpu")));
   for (const auto& path : plugin_candidates("tpu")) EXPECT_TRUE(path.is_absolute()) << path;
 }
 

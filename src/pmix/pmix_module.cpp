@@ -1,18 +1,24 @@
-#include "cluster/pmix_store.h"
-
+// gavel_pmix.so: the processes of a job through PMIx.
+#include <fmt/format.h>
 #include <pmix.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <functional>
+#include <stdexcept>
 #include <thread>
 
-#include "base/error.h"
+#include "cluster/launcher.h"
 
 namespace gavel {
 
 namespace {
+
+template <class... Args>
+[[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {
+  throw std::runtime_error(fmt::format(format, std::forward<Args>(args)...));
+}
 
 void check(pmix_status_t status, const char* what) {
   if (status == PMIX_ERR_NOT_SUPPORTED || status == PMIX_ERR_NOT_IMPLEMENTED)
@@ -110,7 +116,10 @@ class PmixStore : public KeyValueStore {
 
 }  // namespace
 
-ProcessGroup join_with_pmix() {
+}  // namespace gavel
+
+extern "C" __attribute__((visibility("default"))) gavel::Launched gavel_join_pmix() {
+  using namespace gavel;
   pmix_proc_t self;
   pmix_status_t status = PMIx_Init(&self, nullptr, 0);
   if (status != PMIX_SUCCESS)
@@ -119,17 +128,15 @@ ProcessGroup join_with_pmix() {
         "(PMIx: {}): start "
         "them with OpenMPI's `mpirun`, or with `srun --mpi=pmix`",
         PMIx_Error_string(status));
-  ProcessGroup group;
-  group.store = std::make_shared<PmixStore>(self);
-  group.index = static_cast<int>(self.rank);
+  Launched launched;
+  launched.store = new PmixStore(self);
+  launched.index = static_cast<int>(self.rank);
   pmix_proc_t all;
   PMIX_PROC_CONSTRUCT(&all);
   PMIX_LOAD_PROCID(&all, self.nspace, PMIX_RANK_WILDCARD);
   pmix_value_t* value = nullptr;
   check(PMIx_Get(&all, PMIX_JOB_SIZE, nullptr, 0, &value), "asking for the number of processes");
-  group.count = static_cast<int>(value->data.uint32);
+  launched.count = static_cast<int>(value->data.uint32);
   PMIX_VALUE_RELEASE(value);
-  return group;
+  return launched;
 }
-
-}  // namespace gavel
