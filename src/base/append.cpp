@@ -1,5 +1,6 @@
 #include "base/append.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +12,19 @@
 namespace gavel {
 
 namespace fs = std::filesystem;
+
+int open_to_write(const fs::path& path, int flags, unsigned mode) {
+  const int descriptor = ::open(path.c_str(), flags | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, mode);
+  const int error = errno;
+  struct stat found{};
+  const bool there = descriptor >= 0 ? ::fstat(descriptor, &found) == 0 : ::stat(path.c_str(), &found) == 0;
+  if (there && !S_ISREG(found.st_mode) && !S_ISDIR(found.st_mode)) {
+    if (descriptor >= 0) ::close(descriptor);
+    fail("{}: expected a file to write to, found a pipe, a device or a socket: remove it", path.string());
+  }
+  if (descriptor < 0) fail("{}: can't be written: {}", path.string(), std::strerror(error));
+  return descriptor;
+}
 
 bool is_at(int descriptor, const fs::path& path) {
   struct stat open{}, there{};

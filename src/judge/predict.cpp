@@ -104,8 +104,7 @@ class PartialFile {
  private:
   void open() {
     for (;;) {
-      descriptor_ = ::open(partial_.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0666);
-      if (descriptor_ < 0) fail("{}: can't be written: {}", partial_.string(), std::strerror(errno));
+      descriptor_ = open_to_write(partial_, O_RDWR);
       if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
         ::close(descriptor_);
         fail("{}: another gavel predict writes it; wait for its end or choose another --out", partial_.string());

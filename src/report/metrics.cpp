@@ -68,8 +68,7 @@ std::string to_json_line(const MetricRow& row) {
 }
 
 MetricsWriter::MetricsWriter(std::filesystem::path path) : path_(std::move(path)) {
-  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (descriptor_ < 0) fail("{}: can't be opened for writing: {}", path_.string(), std::strerror(errno));
+  descriptor_ = open_to_write(path_, O_WRONLY | O_APPEND, 0644);
   try {
     auto file = MappedFile::open(path_);
     size_t size = whole_lines(file->text()), all = file->text().size();

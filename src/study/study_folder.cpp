@@ -5,10 +5,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/append.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json_text.h"
@@ -40,8 +39,7 @@ StudyFolder::StudyFolder(fs::path path, const std::string& kind, const Recipe& r
     : path_(std::move(path)) {
   make_folder(path_);
   const fs::path lock = path_ / ".lock";
-  lock_ = ::open(lock.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0666);
-  if (lock_ < 0) fail("{} can't be written: {}", lock.string(), std::strerror(errno));
+  lock_ = open_to_write(lock, O_RDWR);
   try {
     if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) fail("{} is in use by another gavel {}", path_.string(), kind);
     remove_unfinished(path_ / kStudy);

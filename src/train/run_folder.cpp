@@ -5,8 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -117,8 +115,7 @@ RunFolder::~RunFolder() {
 void RunFolder::lock() {
   fs::path lock = path_ / kLock;
   for (;;) {
-    lock_ = ::open(lock.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0666);
-    if (lock_ < 0) fail("output: {} can't be written: {}", lock.string(), std::strerror(errno));
+    lock_ = open_to_write(lock, O_RDWR);
     if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
       ::close(lock_);
       fail("output: {} is in use by another run", path_.string());

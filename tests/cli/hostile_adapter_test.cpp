@@ -1,5 +1,6 @@
 // An adapter that came from a stranger: it names no code, and its files end nothing.
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 #include "cli_fixture.h"
@@ -88,6 +89,30 @@ TEST_F(HostileAdapter, DeepFilesAreNamed) {
   EXPECT_THAT(
       error_of({"train", file("recipe.yaml").string(), "train.max_steps=2", "train.save_every=1", "train.resume=auto"}),
       HasSubstr("256 levels"));
+}
+
+// Each would wait for the pipe's other end for ever.
+TEST_F(HostileAdapter, PipesInPlaceOfFilesHoldNothingUp) {
+  const auto with_pipe = [&](const std::string& name, const std::vector<std::string>& command) {
+    const auto path = adapter() / name, kept = file("kept");
+    const bool there = std::filesystem::exists(path);
+    if (there) std::filesystem::rename(path, kept);
+    ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+    EXPECT_THAT(error_of(command), HasSubstr(name)) << name;
+    std::filesystem::remove(path);
+    if (there) std::filesystem::rename(kept, path);
+  };
+  for (const char* name : {"adapter_config.json", "adapter_model.safetensors", "recipe.yaml", "tokenizer.json", "calibration.json"})
+    with_pipe(name, judge());
+  const std::vector<std::string> resume = {"train", file("recipe.yaml").string(), "train.max_steps=3", "--resume",
+                                           "--allow-changes"};
+  for (const char* name : {".lock", "metrics.jsonl"})
+    with_pipe(name, resume);
+  ASSERT_EQ(::mkfifo(file("out.csv.partial").c_str(), 0600), 0);
+  EXPECT_THAT(error_of({"predict", "--adapter", adapter().string(), "--data", file("test.csv").string(), "--out",
+                        file("out.csv").string()}),
+              HasSubstr("found a pipe"));
+  EXPECT_EQ(run(resume), 0);
 }
 
 }  // namespace
