@@ -4,12 +4,17 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "base/log.h"
 
 // jemalloc's, in programs that are linked with it.
 extern "C" __attribute__((weak)) int mallctl(const char* name, void* old_value, size_t* old_size, void* new_value,
@@ -120,6 +125,63 @@ void forget_mapping(const void* data) {
       mapping.data = nullptr;
       return;
     }
+}
+
+namespace {
+
+/** The number behind `key` in a file of lines "key number"; with an empty key the file's only word. */
+std::optional<size_t> number_in(const std::filesystem::path& path, std::string_view key) {
+  std::ifstream stream(path);
+  for (std::string line; std::getline(stream, line);) {
+    std::istringstream words(line);
+    std::string word;
+    size_t number = 0;
+    if (!key.empty() && (!(words >> word) || word != key)) continue;
+    return words >> number ? std::optional(number) : std::nullopt;  // a group without a limit says "max"
+  }
+  return {};
+}
+
+}  // namespace
+
+std::optional<FreeMemory> free_memory(const std::filesystem::path& root) {
+  std::optional<FreeMemory> least;
+  const auto take = [&](size_t bytes, std::string of) {
+    if (!least || bytes < least->bytes) least = FreeMemory{bytes, std::move(of)};
+  };
+  const size_t swap = number_in(root / "proc/meminfo", "SwapFree:").value_or(0);
+  if (const auto available = number_in(root / "proc/meminfo", "MemAvailable:")) take((*available + swap) << 10, "this machine");
+  // Version 2 has one tree of groups, version 1 one for memory alone.
+  struct Version {
+    const char *entry, *tree, *limit, *used, *files;
+  };
+  constexpr Version kVersions[] = {
+      {"0::/", "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"},
+      {":memory:/", "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"}};
+  std::ifstream groups(root / "proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);)
+    for (const Version& version : kVersions) {
+      const size_t at = line.find(version.entry);
+      if (at == std::string::npos) continue;
+      // The limits of all groups above hold too.
+      for (std::filesystem::path group = line.substr(at + std::strlen(version.entry));; group = group.parent_path()) {
+        const auto folder = root / version.tree / group;
+        const auto limit = number_in(folder / version.limit, ""), used = number_in(folder / version.used, "");
+        // Pages of files that were read count as used, and give way.
+        const size_t files = number_in(folder / "memory.stat", version.files).value_or(0);
+        if (limit && used)
+          take(*limit - std::min(*limit, *used - std::min(files, *used)), "the control group /" + group.string());
+        if (group.empty()) break;
+      }
+    }
+  return least;
+}
+
+void warn_if_short_of_memory(size_t bytes, const std::string& what, const std::string& advice) {
+  const auto free = free_memory();
+  if (!free || bytes <= free->bytes) return;
+  spdlog::warn("{} need {:.1f} GB of memory, and {} has {:.1f} GB free: the system may end the process; {}", what,
+               static_cast<double>(bytes) / 1e9, free->of, static_cast<double>(free->bytes) / 1e9, advice);
 }
 
 }  // namespace gavel

@@ -1,6 +1,8 @@
 #pragma once
 #include <cstddef>
+#include <filesystem>
 #include <optional>
+#include <string>
 
 namespace gavel {
 
@@ -25,5 +27,19 @@ void forget_mapping(const void* data);
 
 /** Bytes that the program has allocated and not freed; nothing where its allocator does not say. */
 std::optional<size_t> allocated_memory();
+
+/** Memory that this process can still take before the system ends it. */
+struct FreeMemory {
+  size_t bytes = 0;
+  /** What bounds it: "this machine", or a control group (a container's limit) by name. */
+  std::string of;
+};
+
+/** The least of what the machine has (memory and swap) and what control groups leave; nothing where the system
+ * does not say. `root`: where proc/ and sys/ are, for tests. */
+std::optional<FreeMemory> free_memory(const std::filesystem::path& root = "/");
+
+/** A line of the log when `bytes` for `what` are more than is free: the system would end the process without a word. */
+void warn_if_short_of_memory(size_t bytes, const std::string& what, const std::string& advice);
 
 }  // namespace gavel

@@ -116,6 +116,7 @@ ShardedArray Engine::place_frozen(const FrozenParameter& parameter,
 
 void Engine::load_frozen(const ModelFiles& files) {
   frozen_.clear();
+  warn_if_weights_are_large();
   for (const FrozenParameter& parameter : frozen_parameters(options_.model)) {
     bool copied = parameter.stacked || devices_.size() > 1;
     frozen_.push_back(place_frozen(parameter, [&](size_t layer) {
@@ -132,8 +133,17 @@ void Engine::load_frozen(const ModelFiles& files) {
   }
 }
 
+void Engine::warn_if_weights_are_large() const {
+  if (!traits_.is_host) return;
+  size_t bytes = 0;
+  for (const FrozenParameter& parameter : frozen_parameters(options_.model))
+    bytes += static_cast<size_t>(num_elements(parameter.shape)) * byte_size(parameter.dtype);
+  warn_if_short_of_memory(bytes, "the base weights", "take a smaller model, or model.dtype: bfloat16");
+}
+
 void Engine::random_frozen(uint64_t seed) {
   frozen_.clear();
+  warn_if_weights_are_large();
   uint64_t stream = seed;
   // A uniform of the same variance as the initialiser's normal: only the size of the numbers matters here.
   double width = options_.model.spec.initializer_range * 2 * std::numbers::sqrt3;
@@ -215,7 +225,11 @@ const EngineProgram& Engine::compiled(const std::string& key, Make make) {
   if (traits_.is_host) release_freed_memory();
   auto result = pjrt::compile_cached(devices_.client(), text.text, devices_.compile_options(), {cache_}, text.name);
   if (traits_.is_host) {
-    largest_temporaries_ = std::max(largest_temporaries_, result.executable.memory().temporaries);
+    const int64_t temporaries = result.executable.memory().temporaries;
+    if (temporaries > largest_temporaries_)
+      warn_if_short_of_memory(static_cast<size_t>(temporaries) * devices_.size(), "the temporaries of " + text.name,
+                              "take a smaller train.batch_size, with more train.gradient_accumulation, or a smaller data.max_length");
+    largest_temporaries_ = std::max(largest_temporaries_, temporaries);
     release_freed_memory_but_reserve(static_cast<size_t>(largest_temporaries_) * devices_.size());
   }
   return programs_

@@ -112,6 +112,7 @@ class Engine {
 
  private:
   using Arrays = std::vector<ShardedArray>;
+  void warn_if_weights_are_large() const;
   template <class Make>
   const EngineProgram& compiled(const std::string& key, Make make);
   /** One frozen parameter on the devices; read(layer) gives its tensors, in turn when it is stacked. */
