@@ -6,10 +6,10 @@ FROM python:3.13-slim-trixie
 COPY dist/gavel_judge-*.whl /tmp/
 RUN pip install --no-cache-dir --no-index /tmp/gavel_judge-*.whl \
  && rm /tmp/gavel_judge-*.whl \
- && useradd --create-home gavel \
+ && useradd --create-home --uid 1000 gavel \
  && mkdir /work \
- && chown gavel /work
-USER gavel
+ && chown 1000 /work
+USER 1000
 RUN gavel doctor --fetch smollm2
 WORKDIR /work
 EXPOSE 8080
