@@ -62,6 +62,15 @@ void remove_last(const Demo& demo) {
   fs::remove_all(demo.out);
 }
 
+/** Has the reward put three answers to one prompt in order. */
+void rank_three(const Demo& demo) {
+  const fs::path answers = demo.data() / "answers.jsonl", ranked = demo.data() / "ranked.jsonl";
+  write_file(answers, fmt::format("{{\"prompt\": \"{}\", \"responses\": [\"{}\", \"{}\", \"{}\"]}}\n", kPrompt, kOff,
+                                  kCut, kGood));
+  run(demo, {"rank", "--adapter", demo.out, "--data", answers.string(), "--out", ranked.string(), "--overwrite"});
+  fmt::print("{}", read_text(ranked));
+}
+
 void run_demo(const Demo& demo) {
   const bool reward = demo.task == "reward";
   const std::string name = reward ? "recipes/demo-reward.yaml" : "recipes/demo.yaml";
@@ -83,12 +92,13 @@ void run_demo(const Demo& demo) {
   train.insert(train.end(), demo.settings.begin(), demo.settings.end());
   run(demo, train);
   run(demo, {"judge", "--adapter", demo.out, "--prompt", kPrompt, "--a", kGood, "--b", kOff});
-  if (!reward) return;
-  const fs::path answers = demo.data() / "answers.jsonl", ranked = demo.data() / "ranked.jsonl";
-  write_file(answers, fmt::format("{{\"prompt\": \"{}\", \"responses\": [\"{}\", \"{}\", \"{}\"]}}\n", kPrompt, kOff,
-                                  kCut, kGood));
-  run(demo, {"rank", "--adapter", demo.out, "--data", answers.string(), "--out", ranked.string(), "--overwrite"});
-  fmt::print("{}", read_text(ranked));
+  if (reward) rank_three(demo);
+  if (demo.quiet) return;
+  fmt::print(
+      "\nThe {} is in {}, its run in {}. With votes of your own (a CSV with the columns prompt, response_a, response_b, "
+      "winner_model_a, winner_model_b, winner_tie, or others: gavel data tells which):\n"
+      "  gavel data mine.csv\n  gavel train recipes/reward.yaml data.train=mine.csv output=runs/mine\n",
+      demo.task, demo.out, (fs::path(demo.out) / "report.html").string());
 }
 
 }  // namespace
