@@ -39,6 +39,20 @@ JudgeShapes serving_shapes(const Recipe& recipe, int64_t batch_rows) {
   return shapes;
 }
 
+/** FormContext::no_written_out of a judge. */
+std::string no_written_out(const Judge& judge) {
+  constexpr const char* kSend = "send 'messages' that end with both answers, or pairs";
+  const Recipe& recipe = judge.recipe();
+  if (recipe.task == Recipe::TaskKind::kReward) return "";
+  if (recipe.reads_single_answers())
+    return fmt::format("this judge reads two texts for a pair (judge.form: siamese), so none that is written out; {}",
+                       kSend);
+  if (const Calibration* used = judge.calibration(0); used != nullptr && used->kind == CalibrationKind::kStyle)
+    return fmt::format(
+        "calibration.json (style) needs the answers, which a text that is written out does not tell apart; {}", kSend);
+  return "";
+}
+
 /** `file` is what --token-file says, if it was given. An empty token would leave the service open to all, so it is none. */
 std::string read_token(const std::optional<std::string>& file) {
   if (file) {
@@ -185,7 +199,9 @@ void add_serve_command(CLI::App& app) {
     if (!caged && !*no_cage) spdlog::info("no cage: this kernel has no Landlock (docs/security.md)");
     Judge judge(arguments->options());
     tell_calibration(judge, *arguments);
-    options->rewards = judge.recipe().task == Recipe::TaskKind::kReward;
+    options->kind = judge.recipe().task == Recipe::TaskKind::kReward ? JudgeKind::kReward : JudgeKind::kPair;
+    if (options->kind == JudgeKind::kPair) options->labels.resize(static_cast<size_t>(judge.recipe().model.num_labels));
+    options->no_written_out = no_written_out(judge);
     auto rows = static_cast<int64_t>(options->queue.batch_pairs) * (arguments->swap_average > 0 ? 2 : 1);
     judge.use_shapes(serving_shapes(judge.recipe(), rows));
     const auto count = static_cast<int64_t>(judge.shapes().lengths.size() * judge.shapes().batch_sizes.size());
@@ -196,9 +212,13 @@ void add_serve_command(CLI::App& app) {
     };
     // What reads requests and judges them has all that it needs in memory.
     if (caged) enter_cage({{"/etc", "/lib", "/lib64", "/proc", "/sys", "/usr"}, {}});
-    Service service(options->rewards ? with_paired_texts(answer) : answer, *options);
-    spdlog::info("listening on http://{}:{}/ (POST /v1/judge{}, GET /health, GET /metrics)", http.host, service.port(),
-                 options->rewards ? ", /rerank, /score, /classify, /pooling, /get_reward" : "");
+    JudgeFunction one_order = [&](std::span<const PreferenceRow> pairs) { return judge.judge(pairs, 0); };
+    Service service(
+        options->kind == JudgeKind::kReward ? with_paired_texts(answer) : with_written_texts(answer, one_order),
+        *options);
+    spdlog::info(
+        "listening on http://{}:{}/ (POST /v1/judge, /classify, /predict, /get_reward{}; all: GET /openapi.json)",
+        http.host, service.port(), options->kind == JudgeKind::kReward ? ", /rerank, /score, /pooling" : "");
     signals.serve_until([&] { service.stop(); }, http.grace);
     service.run();
     spdlog::info("stopped");

@@ -10,6 +10,8 @@
 #include "base/error.h"
 #include "base/http_client.h"
 #include "base/loopback.h"
+#include "serve/openapi.h"
+#include "serve/routes.h"
 
 namespace gavel {
 namespace {
@@ -107,7 +109,7 @@ TEST_F(ServiceTest, AnswersPairsListsHealthMetricsAndThePage) {
 
 TEST_F(ServiceTest, RewardsRerankAndScore) {
   ServiceOptions options;
-  options.rewards = true;
+  options.kind = JudgeKind::kReward;
   options.name = "runs/reward";
   start(options);
   auto ask = [&](const char* path, const std::string& body) {
@@ -149,7 +151,7 @@ TEST_F(ServiceTest, RewardsRerankAndScore) {
 
 TEST_F(ServiceTest, EachFormHasItsOwnErrors) {
   ServiceOptions options;
-  options.rewards = true;
+  options.kind = JudgeKind::kReward;
   options.token = "secret";
   start(options);
   auto ask = [&](const char* path, const std::string& body, const char* token = "Bearer secret") {
@@ -176,11 +178,120 @@ TEST_F(ServiceTest, EachFormHasItsOwnErrors) {
        second = ask("/classify", R"({"input": "a"})").second["id"];
   EXPECT_NE(first, second);
   stop();
-  options.rewards = false;
+  options.kind = JudgeKind::kPair;
   start(options);
-  auto [status, json] = ask("/classify", R"({"input": "a"})");
+  auto [status, json] = ask("/pooling", R"({"input": "a"})");
   EXPECT_EQ(status, 404);
   EXPECT_EQ(json["error"]["type"], "NotFoundError");
+}
+
+Json resolved(Json schema, const Json& all) {
+  while (schema.contains("$ref")) schema = all.at(schema["$ref"].get<std::string>().substr(21));
+  return schema;
+}
+
+/** Whether a value is the array (of arrays or objects) or the object that a schema speaks of. */
+bool is_of_type(const Json& value, const Json& given, const Json& all) {
+  const Json schema = resolved(given, all);
+  if (schema.value("type", "object") != (value.is_array() ? "array" : "object")) return false;
+  return !value.is_array() || value.empty() || is_of_type(value[0], schema["items"], all);
+}
+
+/** Objects have the keys that a schema requires, and no others. */
+void expect_required(const Json& value, const Json& given, const Json& all, const std::string& where) {
+  const Json schema = resolved(given, all);
+  if (schema.contains("oneOf")) {
+    for (const Json& one : schema["oneOf"])
+      if (is_of_type(value, one, all)) return expect_required(value, one, all, where);
+    FAIL() << where << ": no alternative for " << value;
+  }
+  for (const Json& key : schema.value("required", Json::array()))
+    EXPECT_TRUE(value.contains(key.get<std::string>())) << where << ": " << key << " of " << value;
+  const Json properties = schema.value("properties", Json::object());
+  if (value.is_object() && !properties.empty())
+    for (const auto& [key, of_key] : value.items()) {
+      EXPECT_TRUE(properties.contains(key)) << where << ": " << key << " is not described";
+      if (properties.contains(key)) expect_required(of_key, properties[key], all, where + "." + key);
+    }
+  if (value.is_array() && schema.contains("items"))
+    for (const Json& item : value) expect_required(item, schema["items"], all, where + "[]");
+}
+
+TEST_F(ServiceTest, EveryRouteIsAsItsDocumentSays) {
+  for (const JudgeKind kind : {JudgeKind::kPair, JudgeKind::kReward}) {
+    ServiceOptions options;
+    options.kind = kind;
+    options.name = "runs/mine";
+    start(options);
+    const Json document = Json::parse(get("/openapi.json").body);
+    EXPECT_EQ(document, Json(openapi_document()));
+    EXPECT_EQ(document["openapi"], "3.1.0");
+    EXPECT_EQ(document["paths"].size(), routes().size());
+    const Json& schemas = document["components"]["schemas"];
+    for (const Route& route : routes()) {
+      const bool fetched = route.read == nullptr;
+      const Json& operation = document["paths"][route.path][fetched ? "get" : "post"];
+      ASSERT_TRUE(operation.is_object()) << route.path;
+      const Json& content = operation["responses"]["200"]["content"];
+      if (fetched) {
+        const HttpReceived found = get(route.path);
+        EXPECT_EQ(found.status, 200) << route.path;
+        const std::string type = found.headers.at("Content-Type");
+        ASSERT_TRUE(content.contains(type.substr(0, type.find(';')))) << route.path << " is " << type;
+        if (type == "application/json")
+          expect_required(Json::parse(found.body), content["application/json"]["schema"], schemas, route.path);
+        continue;
+      }
+      const Json& examples = operation["requestBody"]["content"]["application/json"]["examples"];
+      const std::string name = kind == JudgeKind::kReward ? "reward" : "judge";
+      const HttpReceived found =
+          post(route.path, examples.value(name, Json{{"value", Json::object()}})["value"].dump());
+      EXPECT_EQ(found.status, examples.contains(name) ? 200 : 404) << route.path << found.body;
+      expect_required(Json::parse(found.body),
+                      operation["responses"][std::to_string(found.status)]["content"]["application/json"]["schema"],
+                      schemas, route.path);
+    }
+    stop();
+  }
+}
+
+TEST_F(ServiceTest, ListsItsModelAndTypesItsErrors) {
+  ServiceOptions options;
+  options.name = "runs/mine";
+  options.token = "secret";
+  start(options);
+  const std::vector<std::pair<std::string, std::string>> token = {{"Authorization", "Bearer secret"}};
+  const Json models = Json::parse(ask("GET", "/v1/models", token).body);
+  EXPECT_EQ(models["data"][0]["id"], "runs/mine");
+  EXPECT_EQ(models["data"].size(), 1U);
+  EXPECT_EQ(Json::parse(get("/v1/models").body)["error"]["type"], "AuthenticationError");
+  EXPECT_EQ(Json::parse(get("/v1/nothing").body)["error"]["type"], "NotFoundError");
+  EXPECT_TRUE(Json::parse(get("/nothing").body)["error"].is_string());
+  EXPECT_EQ(get("/openapi.json").status, 200) << "it says nothing of the judge";
+  const HttpReceived typed = ask("POST", "/predict", {token[0], {"Content-Type", "application/json"}}, "{}");
+  EXPECT_EQ(typed.status, 400);
+  const Json error = Json::parse(typed.body);
+  EXPECT_THAT(error["error"].get<std::string>(), HasSubstr("'inputs' is missing"));
+  EXPECT_EQ(error["error_type"], "Validation");
+}
+
+TEST_F(ServiceTest, EveryAnswerHasItsRequestsName) {
+  start();
+  auto id_of = [&](const std::string& given) {
+    return ask("GET", "/health", {{"X-Request-Id", given}}).headers["X-Request-Id"];
+  };
+  EXPECT_EQ(id_of("Abc-1._:/+=@~"), "Abc-1._:/+=@~");
+  const std::string own = get("/health").headers["X-Request-Id"], next = get("/nothing").headers["X-Request-Id"];
+  EXPECT_FALSE(own.empty());
+  EXPECT_NE(own, next);
+  for (const std::string& unfit :
+       {std::string("a b"), std::string("<script>"), std::string(129, 'a'), std::string("\x1b[31m")})
+    EXPECT_EQ(id_of(unfit).substr(0, 9), own.substr(0, 9)) << unfit;
+  EXPECT_EQ(id_of(std::string(128, 'a')).size(), 128U);
+  const HttpReceived found =
+      ask("POST", "/classify", {{"X-Request-Id", "mine"}, {"Content-Type", "application/json"}}, R"({"input": ["a"]})");
+  EXPECT_EQ(Json::parse(found.body)["id"], "classify-mine");
+  EXPECT_THAT(raw("garbage\r\n\r\n"), HasSubstr("X-Request-Id: " + own.substr(0, 9)));
 }
 
 TEST_F(ServiceTest, MalformedRequestsAreRefusedAndTheServiceLivesOn) {
