@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -17,6 +18,7 @@
 #include "cli/judge_options.h"
 #include "serve/cage.h"
 #include "serve/paired_texts.h"
+#include "serve/request_log.h"
 #include "serve/service.h"
 #include "setup/open_device.h"
 
@@ -66,6 +68,17 @@ std::string read_token(const std::optional<std::string>& file) {
   if (token == nullptr) return "";
   if (*token == '\0') fail("GAVEL_TOKEN is set and empty; unset it for a service without a token, or give it one");
   return token;
+}
+
+/** Sends this process SIGTERM when standard input ends: whoever started it and held the other end is gone, however it ended. */
+void stop_with_input() {
+  std::thread([] {
+    char part[256];
+    ssize_t got = 0;
+    while ((got = ::read(STDIN_FILENO, part, sizeof part)) > 0 || (got < 0 && errno == EINTR)) {
+    }
+    ::kill(::getpid(), SIGTERM);
+  }).detach();
 }
 
 /** What SIGTERM and SIGINT do, also while programs are still compiled. Signals must be blocked in all threads. SIGUSR1 ends
@@ -140,7 +153,8 @@ void add_serve_command(CLI::App& app) {
   auto token_file = std::make_shared<std::optional<std::string>>();
   auto wait = std::make_shared<int64_t>(options->queue.wait.count()), body_timeout = std::make_shared<int64_t>(10),
        answer_timeout = std::make_shared<int64_t>(60), grace = std::make_shared<int64_t>(10);
-  auto no_cage = std::make_shared<bool>(false);
+  auto no_cage = std::make_shared<bool>(false), with_input = std::make_shared<bool>(false);
+  auto log_format = std::make_shared<std::string>("text");
   HttpServerOptions& http = options->http;
   command->add_option("--host", http.host, "Address to listen on; others than loopback should have a token");
   command->add_option("--port", http.port, "Port; 0 = any free one")->check(CLI::Range(0, 65535));
@@ -176,8 +190,18 @@ void add_serve_command(CLI::App& app) {
   command->add_option("--grace", *grace, "Seconds that requests taken in may take after SIGTERM")
       ->check(CLI::Range(0, 3600));
   command->add_flag("--no-cage", *no_cage, "Don't give up starting programs, opening connections and writing files");
+  command
+      ->add_option("--log-format", *log_format,
+                   "text, or json: each line on standard error is an object, and each request has one")
+      ->check(CLI::IsMember({"text", "json"}));
+  command->add_flag("--stop-with-stdin", *with_input,
+                    "Stop when standard input ends, so that the service goes with the program that started it");
   command->callback([=] {
     HttpServerOptions& http = options->http;
+    if (*log_format == "json") {
+      log_as_json();
+      options->on_request = log_request_as_json;
+    }
     options->token = read_token(*token_file);
     options->queue.wait = std::chrono::milliseconds(*wait);
     http.body_timeout = std::chrono::seconds(*body_timeout);
@@ -191,6 +215,7 @@ void add_serve_command(CLI::App& app) {
     sigset_t set = SignalThread::signals();
     ::pthread_sigmask(SIG_BLOCK, &set, nullptr);  // before any other thread is there
     SignalThread signals;
+    if (*with_input) stop_with_input();
 
     // A port that is taken is told before a model is loaded and compiled.
     if (http.port != 0) Service([](std::span<const PreferenceRow>) { return std::vector<Verdict>(); }, *options);

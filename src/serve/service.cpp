@@ -227,7 +227,8 @@ HttpAnswer Service::State::refusal(const HttpHead& head, int status, const std::
 
 void Service::State::on_end(const HttpHead& head, int status, double seconds) {
   if (const Route* route = route_at(head.path); route != nullptr && route->read != nullptr)
-    metrics.count(status, seconds);
+    metrics.count(route->path, status, seconds);
+  if (options.on_request) options.on_request(head, status, seconds);
 }
 
 namespace {

@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,6 +28,8 @@ struct ServiceOptions {
   std::string no_written_out;
   /** What stands on the page. */
   std::string name = "judge";
+  /** Called with every request that ended; on the server's thread, which waits for it. */
+  std::function<void(const HttpHead&, int status, double seconds)> on_request = {};
 };
 
 /** A small HTTP service around a judge (docs/judging.md, "gavel serve"): what routes() lists. Errors are in the form of the route

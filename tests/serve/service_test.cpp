@@ -6,11 +6,15 @@
 
 #include <atomic>
 #include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/http_client.h"
 #include "base/loopback.h"
 #include "serve/openapi.h"
+#include "serve/request_log.h"
 #include "serve/routes.h"
 
 namespace gavel {
@@ -102,9 +106,9 @@ TEST_F(ServiceTest, AnswersPairsListsHealthMetricsAndThePage) {
   EXPECT_THAT(get("/").body, HasSubstr("Which answer is better?"));
   EXPECT_THAT(get("/").headers["Content-Security-Policy"], HasSubstr("default-src 'none'"));
   std::string metrics = get("/metrics").body;
-  EXPECT_THAT(metrics, HasSubstr("gavel_requests_total{status=\"200\"} 2"));
+  EXPECT_THAT(metrics, HasSubstr("gavel_requests_total{route=\"/v1/judge\",status=\"200\"} 2"));
   EXPECT_THAT(metrics, HasSubstr("gavel_pairs_total 3"));
-  EXPECT_THAT(metrics, HasSubstr("gavel_request_seconds_bucket{le=\"+Inf\"} 2"));
+  EXPECT_THAT(metrics, HasSubstr("gavel_request_duration_seconds_bucket{le=\"+Inf\"} 2"));
 }
 
 TEST_F(ServiceTest, RewardsRerankAndScore) {
@@ -253,6 +257,88 @@ TEST_F(ServiceTest, EveryRouteIsAsItsDocumentSays) {
     }
     stop();
   }
+}
+
+/** Names of families of metrics, each with its type. */
+std::map<std::string, std::string> metric_types(const std::string& text) {
+  std::map<std::string, std::string> found;
+  const std::regex line(R"(# TYPE ([a-z_]+) ([a-z]+)\n)");
+  for (std::sregex_iterator at(text.begin(), text.end(), line), end; at != end; ++at) found[(*at)[1]] = (*at)[2];
+  return found;
+}
+
+TEST_F(ServiceTest, MetricsKeepToPrometheusConventions) {
+  start();
+  ASSERT_EQ(status_of(pair()), 200);
+  ASSERT_EQ(post("/classify", "{}").status, 400);
+  get("/nothing");
+  const std::string text = get("/metrics").body;
+  EXPECT_THAT(text, HasSubstr("gavel_requests_total{route=\"/classify\",status=\"400\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("gavel_requests_total{route=\"/v1/judge\",status=\"200\"} 1\n"));
+  EXPECT_THAT(text, testing::Not(HasSubstr("nothing"))) << "strangers make no labels";
+  EXPECT_THAT(text, HasSubstr("gavel_tokens_total 12\n"));
+  EXPECT_THAT(text, HasSubstr("gavel_batch_duration_seconds_count 1\n"));
+  EXPECT_THAT(text, HasSubstr("gavel_queue_wait_seconds_count 1\n"));
+  const std::map<std::string, std::string> types = metric_types(text);
+  EXPECT_GT(types.size(), 10U);
+  for (const auto& [name, type] : types) {
+    EXPECT_THAT(text, HasSubstr("# HELP " + name + " ")) << name;
+    EXPECT_EQ(type == "counter", name.ends_with("_total")) << name;
+    EXPECT_TRUE(name.starts_with("gavel_") || name.starts_with("process_")) << name;
+    if (type == "histogram" || type == "summary") {
+      EXPECT_TRUE(name.ends_with("_seconds")) << name;
+    }
+  }
+  // Each sample belongs to a family that was told before.
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("#")) continue;
+    std::string name = line.substr(0, line.find_first_of("{ "));
+    if (!types.contains(name)) name = std::regex_replace(name, std::regex("_(bucket|sum|count)$"), "");
+    EXPECT_TRUE(types.contains(name)) << line;
+  }
+}
+
+TEST_F(ServiceTest, TheDashboardAsksForWhatThereIs) {
+  start();
+  const std::map<std::string, std::string> types = metric_types(get("/metrics").body);
+  const std::string text = read_text(std::filesystem::path(GAVEL_SOURCE_DIR) / "docs/grafana.json");
+  const Json board = Json::parse(text);
+  std::set<std::string> asked;
+  for (const Json& panel : board["panels"])
+    for (const Json& target : panel.value("targets", Json::array())) {
+      const std::string query = target["expr"];
+      const std::regex word("(gavel|process)_[a-z_]+");
+      for (std::sregex_iterator at(query.begin(), query.end(), word), end; at != end; ++at)
+        asked.insert(std::regex_replace(at->str(), std::regex("_(bucket|sum|count)$"), ""));
+    }
+  EXPECT_GT(asked.size(), 8U);
+  for (const std::string& name : asked) EXPECT_TRUE(types.contains(name)) << name;
+  for (const auto& [name, type] : types)
+    if (name.starts_with("gavel_")) {
+      EXPECT_TRUE(asked.contains(name)) << name << " is on no panel";
+    }
+}
+
+TEST_F(ServiceTest, EachRequestCanBeLogged) {
+  std::vector<std::string> lines;
+  ServiceOptions options;
+  options.on_request = [&](const HttpHead& head, int status, double seconds) {
+    EXPECT_GE(seconds, 0);
+    lines.push_back(request_json(head, status, 0.25));
+  };
+  start(options);
+  ask("POST", "/v1/judge?secret", {{"X-Request-Id", "me"}, {"Content-Type", "application/json"}}, pair());
+  raw("GET /\"\\<b> HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+  get("/" + std::string(5000, 'x'));
+  stop();
+  ASSERT_EQ(lines.size(), 3U);
+  EXPECT_EQ(
+      lines[0],
+      R"({"message":"request","request_id":"me","method":"POST","path":"/v1/judge","status":200,"duration_seconds":0.25})");
+  EXPECT_THAT(lines[1], HasSubstr("\"path\":\"/\\\"\\\\<b>\",\"status\":404"));
+  EXPECT_TRUE(Json::accept(lines[1]));
+  EXPECT_LT(lines[2].size(), 400U);
 }
 
 TEST_F(ServiceTest, ListsItsModelAndTypesItsErrors) {
