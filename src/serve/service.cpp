@@ -147,9 +147,11 @@ HttpAnswer Service::State::page_of(Page which) const {
       answer.body = dump({{"object", "list"}, {"data", Json::array({model})}}) + "\n";
       break;
     }
-    case Page::kOpenApi:
-      answer.body = dump(openapi_document()) + "\n";
+    case Page::kOpenApi: {
+      static const std::string kDocument = dump(openapi_document()) + "\n";
+      answer.body = kDocument;
       break;
+    }
     case Page::kNone:
       break;
   }
