@@ -89,6 +89,7 @@ int run_cli(int argc, const char* const* argv_given) {
   add_predict_command(app);
   add_eval_command(app);
   add_rank_command(app);
+  add_compare_command(app);
   add_judge_command(app);
   add_report_command(app);
   add_merge_command(app);

@@ -13,6 +13,7 @@ void add_sweep_command(CLI::App& app);
 void add_predict_command(CLI::App& app);
 void add_eval_command(CLI::App& app);
 void add_rank_command(CLI::App& app);
+void add_compare_command(CLI::App& app);
 void add_judge_command(CLI::App& app);
 void add_report_command(CLI::App& app);
 void add_merge_command(CLI::App& app);

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -17,6 +18,7 @@
 #include "cli/judge_options.h"
 #include "serve/cage.h"
 #include "serve/paired_texts.h"
+#include "serve/request_log.h"
 #include "serve/service.h"
 #include "setup/open_device.h"
 
@@ -39,6 +41,20 @@ JudgeShapes serving_shapes(const Recipe& recipe, int64_t batch_rows) {
   return shapes;
 }
 
+/** FormContext::no_written_out of a judge. */
+std::string no_written_out(const Judge& judge) {
+  constexpr const char* kSend = "send 'messages' that end with both answers, or pairs";
+  const Recipe& recipe = judge.recipe();
+  if (recipe.task == Recipe::TaskKind::kReward) return "";
+  if (recipe.reads_single_answers())
+    return fmt::format("this judge reads two texts for a pair (judge.form: siamese), so none that is written out; {}",
+                       kSend);
+  if (const Calibration* used = judge.calibration(0); used != nullptr && used->kind == CalibrationKind::kStyle)
+    return fmt::format(
+        "calibration.json (style) needs the answers, which a text that is written out does not tell apart; {}", kSend);
+  return "";
+}
+
 /** `file` is what --token-file says, if it was given. An empty token would leave the service open to all, so it is none. */
 std::string read_token(const std::optional<std::string>& file) {
   if (file) {
@@ -52,6 +68,17 @@ std::string read_token(const std::optional<std::string>& file) {
   if (token == nullptr) return "";
   if (*token == '\0') fail("GAVEL_TOKEN is set and empty; unset it for a service without a token, or give it one");
   return token;
+}
+
+/** Sends this process SIGTERM when standard input ends: whoever started it and held the other end is gone, however it ended. */
+void stop_with_input() {
+  std::thread([] {
+    char part[256];
+    ssize_t got = 0;
+    while ((got = ::read(STDIN_FILENO, part, sizeof part)) > 0 || (got < 0 && errno == EINTR)) {
+    }
+    ::kill(::getpid(), SIGTERM);
+  }).detach();
 }
 
 /** What SIGTERM and SIGINT do, also while programs are still compiled. Signals must be blocked in all threads. SIGUSR1 ends
@@ -126,7 +153,8 @@ void add_serve_command(CLI::App& app) {
   auto token_file = std::make_shared<std::optional<std::string>>();
   auto wait = std::make_shared<int64_t>(options->queue.wait.count()), body_timeout = std::make_shared<int64_t>(10),
        answer_timeout = std::make_shared<int64_t>(60), grace = std::make_shared<int64_t>(10);
-  auto no_cage = std::make_shared<bool>(false);
+  auto no_cage = std::make_shared<bool>(false), with_input = std::make_shared<bool>(false);
+  auto log_format = std::make_shared<std::string>("text");
   HttpServerOptions& http = options->http;
   command->add_option("--host", http.host, "Address to listen on; others than loopback should have a token");
   command->add_option("--port", http.port, "Port; 0 = any free one")->check(CLI::Range(0, 65535));
@@ -162,8 +190,18 @@ void add_serve_command(CLI::App& app) {
   command->add_option("--grace", *grace, "Seconds that requests taken in may take after SIGTERM")
       ->check(CLI::Range(0, 3600));
   command->add_flag("--no-cage", *no_cage, "Don't give up starting programs, opening connections and writing files");
+  command
+      ->add_option("--log-format", *log_format,
+                   "text, or json: each line on standard error is an object, and each request has one")
+      ->check(CLI::IsMember({"text", "json"}));
+  command->add_flag("--stop-with-stdin", *with_input,
+                    "Stop when standard input ends, so that the service goes with the program that started it");
   command->callback([=] {
     HttpServerOptions& http = options->http;
+    if (*log_format == "json") {
+      log_as_json();
+      options->on_request = log_request_as_json;
+    }
     options->token = read_token(*token_file);
     options->queue.wait = std::chrono::milliseconds(*wait);
     http.body_timeout = std::chrono::seconds(*body_timeout);
@@ -177,6 +215,7 @@ void add_serve_command(CLI::App& app) {
     sigset_t set = SignalThread::signals();
     ::pthread_sigmask(SIG_BLOCK, &set, nullptr);  // before any other thread is there
     SignalThread signals;
+    if (*with_input) stop_with_input();
 
     // A port that is taken is told before a model is loaded and compiled.
     if (http.port != 0) Service([](std::span<const PreferenceRow>) { return std::vector<Verdict>(); }, *options);
@@ -185,7 +224,9 @@ void add_serve_command(CLI::App& app) {
     if (!caged && !*no_cage) spdlog::info("no cage: this kernel has no Landlock (docs/security.md)");
     Judge judge(arguments->options());
     tell_calibration(judge, *arguments);
-    options->rewards = judge.recipe().task == Recipe::TaskKind::kReward;
+    options->kind = judge.recipe().task == Recipe::TaskKind::kReward ? JudgeKind::kReward : JudgeKind::kPair;
+    if (options->kind == JudgeKind::kPair) options->labels.resize(static_cast<size_t>(judge.recipe().model.num_labels));
+    options->no_written_out = no_written_out(judge);
     auto rows = static_cast<int64_t>(options->queue.batch_pairs) * (arguments->swap_average > 0 ? 2 : 1);
     judge.use_shapes(serving_shapes(judge.recipe(), rows));
     const auto count = static_cast<int64_t>(judge.shapes().lengths.size() * judge.shapes().batch_sizes.size());
@@ -196,9 +237,13 @@ void add_serve_command(CLI::App& app) {
     };
     // What reads requests and judges them has all that it needs in memory.
     if (caged) enter_cage({{"/etc", "/lib", "/lib64", "/proc", "/sys", "/usr"}, {}});
-    Service service(options->rewards ? with_paired_texts(answer) : answer, *options);
-    spdlog::info("listening on http://{}:{}/ (POST /v1/judge{}, GET /health, GET /metrics)", http.host, service.port(),
-                 options->rewards ? ", /rerank, /score, /classify, /pooling, /get_reward" : "");
+    JudgeFunction one_order = [&](std::span<const PreferenceRow> pairs) { return judge.judge(pairs, 0); };
+    Service service(
+        options->kind == JudgeKind::kReward ? with_paired_texts(answer) : with_written_texts(answer, one_order),
+        *options);
+    spdlog::info(
+        "listening on http://{}:{}/ (POST /v1/judge, /classify, /predict, /get_reward{}; all: GET /openapi.json)",
+        http.host, service.port(), options->kind == JudgeKind::kReward ? ", /rerank, /score, /pooling" : "");
     signals.serve_until([&] { service.stop(); }, http.grace);
     service.run();
     spdlog::info("stopped");

@@ -64,6 +64,15 @@ std::string path_of(std::string_view target, std::string& authority) {
   return std::string(target.substr(0, target.find('?')));
 }
 
+/** Whether a request's name may be given back and logged as it is. */
+bool usable_id(std::string_view id) {
+  constexpr size_t kMost = 128;
+  return !id.empty() && id.size() <= kMost && std::ranges::all_of(id, [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           std::string_view("._:/+=@~-").find(c) != std::string_view::npos;
+  });
+}
+
 }  // namespace
 
 /** While the client is waited for, the connection may be closed for others' sake. */
@@ -210,6 +219,7 @@ std::optional<HttpConnection::Refusal> HttpConnection::check_head(const Parser& 
     value += view(field.value());
     ++count;
   }
+  if (const std::string& id = head_.header("x-request-id"); usable_id(id)) head_.id = id;
   const auto times = [&](http::field name) {
     const auto [first, last] = fields.equal_range(name);
     return std::distance(first, last);
@@ -319,11 +329,13 @@ void HttpConnection::fill(http::response_header<>& header, const HttpAnswer& ans
   header.set(http::field::cache_control, "no-store");
   header.set("X-Content-Type-Options", "nosniff");
   header.set("Referrer-Policy", "no-referrer");
+  header.set("X-Request-Id", head_.id);
   for (const auto& [name, value] : answer.headers) header.set(name, value);
   const std::string& origin = head_.header("origin");
   if (!origin.empty() && server_.names.other_site(origin)) {
     header.set(http::field::access_control_allow_origin, origin);
     header.set(http::field::vary, "Origin");
+    header.set(http::field::access_control_expose_headers, "X-Request-Id, Retry-After");
   }
 }
 
@@ -371,7 +383,7 @@ asio::awaitable<HttpAnswer> HttpConnection::answer_to(Parser& parser, bool& more
                         "",
                         "text/plain",
                         {{"Access-Control-Allow-Methods", "GET, POST"},
-                         {"Access-Control-Allow-Headers", "Authorization, Content-Type"},
+                         {"Access-Control-Allow-Headers", "Authorization, Content-Type, X-Request-Id"},
                          {"Access-Control-Max-Age", "600"}}};
   if (!refused && !answer) answer = server_.handler.on_head(head_);
   if (!refused && !answer) {
@@ -389,6 +401,7 @@ asio::awaitable<HttpAnswer> HttpConnection::answer_to(Parser& parser, bool& more
 asio::awaitable<bool> HttpConnection::answer_one(bool& more) {
   Parser parser;
   head_ = {};
+  head_.id = fmt::format("{}-{}", server_.name, ++server_.requests);
   version_ = 11;
   bool gone = false;
   HttpAnswer answer;

@@ -14,6 +14,9 @@ struct HttpHead {
   std::string method;
   /** Without the query; as it was sent, nothing decoded. Empty where the request could not be read so far. */
   std::string path;
+  /** Tells the request from others: its X-Request-Id, where that is fit to be written anywhere, else one of the server's. Every answer
+   * has it in that header. */
+  std::string id;
   /** By names in lower case; those sent several times are joined by ", ". */
   std::map<std::string, std::string, std::less<>> headers;
 

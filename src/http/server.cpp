@@ -7,6 +7,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <random>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -78,6 +79,7 @@ const std::string& HttpHead::header(std::string_view lower_case_name) const {
 
 HttpServerState::HttpServerState(HttpHandler& given_handler, HttpServerOptions given)
     : handler(given_handler), options(std::move(given)), names(options.allowed_hosts, options.allowed_origins) {
+  name = fmt::format("{:08x}", std::random_device{}());
   options.max_connections = within_open_files(options.max_connections);
   options.max_buffered_bytes = std::max(options.max_buffered_bytes, 2 * options.max_body_bytes);
   const auto refuse = [&](const boost::system::error_code& error) {

@@ -29,6 +29,9 @@ struct HttpServerState {
   /** Bytes of bodies that are being received. */
   size_t buffered = 0;
   bool draining = false;
+  /** For HttpHead::id: what tells this server from others, and the requests so far. */
+  std::string name;
+  uint64_t requests = 0;
   int port = 0;
   // Behind what connections use: it holds them, and ends with them.
   boost::asio::io_context io{1};

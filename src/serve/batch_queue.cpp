@@ -1,5 +1,6 @@
 #include "serve/batch_queue.h"
 
+#include <chrono>
 #include <iterator>
 #include <utility>
 
@@ -21,7 +22,7 @@ bool BatchQueue::submit(std::vector<PreferenceRow> rows, std::chrono::steady_clo
   std::lock_guard lock(mutex_);
   if (ends_ || waiting_ + rows.size() > options_.capacity) return false;
   waiting_ += rows.size();
-  jobs_.push_back({std::move(rows), deadline, std::move(done)});
+  jobs_.push_back({std::move(rows), deadline, std::move(done), std::chrono::steady_clock::now()});
   arrived_.notify_one();
   return true;
 }
@@ -80,6 +81,8 @@ void BatchQueue::judge(std::vector<Job>& jobs) {
     std::lock_guard lock(mutex_);
     ++counts_.batches;
     counts_.pairs += rows.size();
+    counts_.waited += jobs.size();
+    for (const Job& job : jobs) counts_.waiting_seconds += std::chrono::duration<double>(now - job.came).count();
   }
   std::vector<Verdict> verdicts;
   std::exception_ptr error;
@@ -87,6 +90,11 @@ void BatchQueue::judge(std::vector<Job>& jobs) {
     verdicts = judge_(rows);
   } catch (...) {
     error = std::current_exception();  // one request must not end the service; each caller is told
+  }
+  {
+    std::lock_guard lock(mutex_);
+    counts_.judging_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - now).count();
+    for (const Verdict& verdict : verdicts) counts_.tokens += static_cast<uint64_t>(verdict.length + verdict.length_b);
   }
   auto next = std::make_move_iterator(verdicts.begin());
   for (Job& job : jobs) {

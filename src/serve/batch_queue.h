@@ -52,6 +52,11 @@ class BatchQueue {
 
   struct Counts {
     uint64_t batches = 0, pairs = 0;
+    /** Tokens that were read for verdicts, each text once. */
+    uint64_t tokens = 0;
+    /** What judging took, all batches together; how long requests waited before it, and how many did. */
+    double judging_seconds = 0, waiting_seconds = 0;
+    uint64_t waited = 0;
     size_t waiting = 0;
   };
   Counts counts() const;
@@ -61,6 +66,7 @@ class BatchQueue {
     std::vector<PreferenceRow> rows;
     std::chrono::steady_clock::time_point deadline;
     Done done;
+    std::chrono::steady_clock::time_point came = std::chrono::steady_clock::now();
   };
   void work();
   void judge(std::vector<Job>& jobs);

@@ -16,6 +16,12 @@ struct Question {
   std::function<nlohmann::ordered_json(std::span<const Verdict>)> answer;
 };
 
+/** What a judge reads, and so what can be asked of it. */
+enum class JudgeKind : uint8_t {
+  kPair,    // a prompt and two answers
+  kReward,  // a text with one answer (task: reward)
+};
+
 /** What the forms need to know of the request beside its body. */
 struct FormContext {
   /** Rows that one request may have. */
@@ -25,40 +31,18 @@ struct FormContext {
   /** Tells the request from others, and when it came (seconds since 1970). */
   std::string request;
   int64_t created = 0;
+  JudgeKind kind = JudgeKind::kReward;
+  /** Names of a judge's outcomes, in their order, for answers that list classes; a reward's one is LABEL_0. */
+  std::vector<std::string> labels;
+  /** Why texts that are written out are not read, and what to send; "": they are. */
+  std::string no_written_out;
 };
 
 /** How errors are written. */
 enum class ErrorForm : uint8_t {
   kText,    // {"error": why}
   kServer,  // {"error": {"message": why, "type", "param", "code"}}, as vLLM and OpenAI's service have it
+  kTyped,   // {"error": why, "error_type"}, as text-embeddings-inference has it
 };
-
-/** How the bodies of one path are read. */
-struct QuestionForm {
-  std::string path;
-  /** Whether the judge's task must be reward. */
-  bool needs_rewards = false;
-  ErrorForm errors = ErrorForm::kText;
-  /** Throws Error saying what is wrong with the body. */
-  Question (*read)(std::string_view body, const FormContext& context);
-};
-
-/** The paths of the service:
- * - `/v1/judge`: a pair, or a list of pairs, as pairs_from_json() takes them; answers as verdict_json() gives them.
- *
- * Of a reward:
- * - `/rerank`, `/v1/rerank`, as Jina's and Cohere's clients send them: {"query", "documents": [text or {"text"}], "top_n",
- *   "return_documents"} → {"model", "results": [{"index", "relevance_score", "document"}]}, the best reward first;
- * - `/score`, `/v1/score`, as vLLM has it: {"text_1": text or texts, "text_2": text or texts}, prompts and answers →
- *   {"model", "data": [{"index", "score"}]};
- * - `/classify`, `/v1/classify`, as vLLM and SGLang have it for a model of one class, and `/pooling`, vLLM's: {"messages"},
- *   a conversation whose last message is the assistant's, or {"input": text or texts}, conversations that are written out →
- *   {"data": [{"index", "label", "probs", "num_classes"}], "usage"} and {"data": [{"index", "data": [reward]}], "usage"}.
- *   A class's "probability" is the reward's sigmoid, and the reward itself with "use_activation": false; /pooling gives the
- *   reward, and its sigmoid with "use_activation": true;
- * - `/get_reward`, OpenRLHF's remote reward: {"query": [conversations that are written out], "prompts", "labels"} (the last
- *   two are not read), or {"prompt", "response"}, texts or lists of as many, or a list of such objects → {"rewards",
- *   "scores", "extra_logs"}. */
-std::span<const QuestionForm> question_forms();
 
 }  // namespace gavel

@@ -51,4 +51,18 @@ JudgeFunction with_paired_texts(JudgeFunction judge) {
   };
 }
 
+JudgeFunction with_written_texts(JudgeFunction judge, JudgeFunction one_order) {
+  return [judge = std::move(judge), one_order = std::move(one_order)](std::span<const PreferenceRow> rows) {
+    std::vector<PreferenceRow> pairs, texts;
+    for (const PreferenceRow& row : rows) (row.written_out ? texts : pairs).push_back(row);
+    if (texts.empty()) return judge(rows);
+    std::vector<Verdict> of_pairs, of_texts = one_order(texts);
+    if (!pairs.empty()) of_pairs = judge(pairs);
+    std::vector<Verdict> verdicts;
+    size_t pair = 0, text = 0;
+    for (const PreferenceRow& row : rows) verdicts.push_back(row.written_out ? of_texts[text++] : of_pairs[pair++]);
+    return verdicts;
+  };
+}
+
 }  // namespace gavel

@@ -8,4 +8,7 @@ namespace gavel {
  * rewards and lengths of both sides alike; their probabilities mean nothing. */
 JudgeFunction with_paired_texts(JudgeFunction judge);
 
+/** A judge of pairs that reads texts that are written out in one order: in them there is nothing to exchange. */
+JudgeFunction with_written_texts(JudgeFunction judge, JudgeFunction one_order);
+
 }  // namespace gavel

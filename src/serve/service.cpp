@@ -8,7 +8,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "http/allowed_names.h"
-#include "serve/forms.h"
+#include "serve/openapi.h"
+#include "serve/routes.h"
 #include "serve/service_metrics.h"
 
 namespace gavel {
@@ -63,22 +64,24 @@ const char* error_type(int status) {
   }
 }
 
+/** What text-embeddings-inference calls it. */
+const char* typed_error(int status) {
+  if (status == 429) return "Overloaded";
+  if (status == 503) return "Unhealthy";
+  return status == 500 || status == 504 ? "Backend" : "Validation";
+}
+
 HttpAnswer error_answer(int status, const std::string& why, ErrorForm form) {
   HttpAnswer answer;
   answer.status = status;
   if (status == 429 || status == 503) answer.headers.emplace_back("Retry-After", "1");
   if (status == 401) answer.headers.emplace_back("WWW-Authenticate", "Bearer");
-  Json error = why;
+  Json body = {{"error", why}};
   if (form == ErrorForm::kServer)
-    error = {{"message", why}, {"type", error_type(status)}, {"param", nullptr}, {"code", status}};
-  answer.body = dump({{"error", error}}) + "\n";
+    body["error"] = {{"message", why}, {"type", error_type(status)}, {"param", nullptr}, {"code", status}};
+  if (form == ErrorForm::kTyped) body["error_type"] = typed_error(status);
+  answer.body = dump(body) + "\n";
   return answer;
-}
-
-const QuestionForm* form_at(const std::string& path) {
-  for (const QuestionForm& form : question_forms())
-    if (form.path == path) return &form;
-  return nullptr;
 }
 
 }  // namespace
@@ -95,8 +98,8 @@ struct Service::State final : HttpHandler {
   HttpAnswer refusal(const HttpHead& head, int status, const std::string& why) override;
   void on_end(const HttpHead& head, int status, double seconds) override;
 
-  void ask(const QuestionForm& form, const std::string& body, HttpReply reply);
-  HttpAnswer page_of(const HttpHead& head);
+  void ask(const HttpHead& head, const Route& route, const std::string& body, HttpReply reply);
+  HttpAnswer page_of(Page page) const;
   void check_token(const HttpHead& head) const;
 
   ServiceOptions options;
@@ -104,9 +107,8 @@ struct Service::State final : HttpHandler {
   std::string page;
   /** Requests whose pairs are judged or wait for it; used by the queue's thread too. */
   std::atomic<size_t> active{0};
-  /** For the names of requests: when the service began, and the questions since. */
+  /** When the service began, in seconds since 1970. */
   const int64_t started = static_cast<int64_t>(wall_seconds());
-  uint64_t asked = 0;
   HttpServer server;
   BatchQueue queue;  // behind the server, which its callbacks reach
 };
@@ -122,49 +124,58 @@ void Service::State::check_token(const HttpHead& head) const {
                                    : "the token is not the right one"};
 }
 
-HttpAnswer Service::State::page_of(const HttpHead& head) {
+HttpAnswer Service::State::page_of(Page which) const {
   HttpAnswer answer;
-  if (head.path == "/") {
-    answer.type = "text/html; charset=utf-8";
-    answer.headers.emplace_back(
-        "Content-Security-Policy",
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
-    answer.body = page;
-  } else if (head.path == "/health") {
-    answer.body = "{\"status\":\"ok\"}\n";
-  } else if (head.path == "/metrics") {
-    check_token(head);
-    answer.type = "text/plain; version=0.0.4; charset=utf-8";
-    answer.body = metrics.text(queue.counts(), active, server.connections());
-  } else {
-    throw Refusal{404, "there is nothing here; see /v1/judge, /health, /metrics"};
+  switch (which) {
+    case Page::kForm:
+      answer.type = "text/html; charset=utf-8";
+      answer.headers.emplace_back(
+          "Content-Security-Policy",
+          "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
+          "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+      answer.body = page;
+      break;
+    case Page::kHealth:
+      answer.body = "{\"status\":\"ok\"}\n";
+      break;
+    case Page::kMetrics:
+      answer.type = "text/plain; version=0.0.4; charset=utf-8";
+      answer.body = metrics.text(queue.counts(), active, server.connections());
+      break;
+    case Page::kModels: {
+      const Json model = {{"id", options.name}, {"object", "model"}, {"created", started}, {"owned_by", "gavel"}};
+      answer.body = dump({{"object", "list"}, {"data", Json::array({model})}}) + "\n";
+      break;
+    }
+    case Page::kOpenApi: {
+      static const std::string kDocument = dump(openapi_document()) + "\n";
+      answer.body = kDocument;
+      break;
+    }
+    case Page::kNone:
+      break;
   }
   return answer;
 }
 
 std::optional<HttpAnswer> Service::State::on_head(const HttpHead& head) {
   try {
-    const QuestionForm* form = form_at(head.path);
-    if (form == nullptr) {
-      HttpAnswer answer = page_of(head);
-      if (head.method == "GET" || head.method == "HEAD") return answer;
-      answer = refusal(head, 405, "GET this");
-      answer.headers.emplace_back("Allow", "GET, HEAD");
+    const Route* route = route_at(head.path);
+    if (route == nullptr) throw Refusal{404, "there is nothing here; GET /openapi.json has all that is"};
+    const bool page = route->read == nullptr;
+    if (page ? head.method != "GET" && head.method != "HEAD" : head.method != "POST") {
+      HttpAnswer answer = refusal(head, 405, page ? "GET this" : "POST a JSON question here");
+      answer.headers.emplace_back("Allow", page ? "GET, HEAD" : "POST");
       return answer;
     }
-    if (head.method != "POST") {
-      HttpAnswer answer = refusal(head, 405, "POST a JSON question here");
-      answer.headers.emplace_back("Allow", "POST");
-      return answer;
-    }
-    check_token(head);
+    if (!route->open) check_token(head);
+    if (page) return page_of(route->page);
     // Pages of other sites can only send other types without asking first.
     const std::string& type = head.header("content-type");
     if (lower_case(trimmed(std::string_view(type).substr(0, type.find(';')))) != "application/json")
       throw Refusal{415, "expected Content-Type: application/json"};
-    if (form->needs_rewards && !options.rewards)
-      throw Refusal{404, fmt::format("{} is for rewards; this judge reads pairs: POST /v1/judge", form->path)};
+    if (route->needs_rewards && options.kind != JudgeKind::kReward)
+      throw Refusal{404, fmt::format("{} is for rewards; this judge reads pairs: POST /v1/judge", route->path)};
     return std::nullopt;
   } catch (const Refusal& refused) {
     return refusal(head, refused.status, refused.why);
@@ -173,19 +184,20 @@ std::optional<HttpAnswer> Service::State::on_head(const HttpHead& head) {
 
 void Service::State::on_body(const HttpHead& head, std::string body, HttpReply reply) {
   try {
-    ask(*form_at(head.path), body, reply);
+    ask(head, *route_at(head.path), body, reply);
   } catch (const Refusal& refused) {
     reply(refusal(head, refused.status, refused.why));
   }
 }
 
-void Service::State::ask(const QuestionForm& form, const std::string& body, HttpReply reply) {
+void Service::State::ask(const HttpHead& head, const Route& route, const std::string& body, HttpReply reply) {
   if (active >= options.max_requests) throw Refusal{429, "too many requests at once; try again in a moment"};
   Question question;
   try {
-    FormContext context{options.max_pairs, options.name, fmt::format("{:x}-{}", started, ++asked),
-                        static_cast<int64_t>(wall_seconds())};
-    question = form.read(body, context);
+    FormContext context{
+        options.max_pairs, options.name,          head.id, static_cast<int64_t>(wall_seconds()), options.kind,
+        options.labels,    options.no_written_out};
+    question = route.read(body, context);
   } catch (const Error& error) {
     throw Refusal{400, error.what()};
   }
@@ -195,7 +207,7 @@ void Service::State::ask(const QuestionForm& form, const std::string& body, Http
   // Counts the request for as long as the queue holds it, whoever still waits for its answer.
   const std::shared_ptr<void> counted(nullptr, [this](void*) { --active; });
   ++active;
-  auto done = [counted, errors = form.errors, answer = std::move(question.answer),
+  auto done = [counted, errors = route.errors, answer = std::move(question.answer),
                reply](const BatchQueue::Outcome& outcome) {
     if (!outcome.judged) return reply(error_answer(504, "the judge did not come to it in time", errors));
     try {
@@ -212,12 +224,13 @@ void Service::State::ask(const QuestionForm& form, const std::string& body, Http
 }
 
 HttpAnswer Service::State::refusal(const HttpHead& head, int status, const std::string& why) {
-  const QuestionForm* form = form_at(head.path);
-  return error_answer(status, why, form == nullptr ? ErrorForm::kText : form->errors);
+  return error_answer(status, why, error_form_at(head.path));
 }
 
 void Service::State::on_end(const HttpHead& head, int status, double seconds) {
-  if (form_at(head.path) != nullptr) metrics.count(status, seconds);
+  if (const Route* route = route_at(head.path); route != nullptr && route->read != nullptr)
+    metrics.count(route->path, status, seconds);
+  if (options.on_request) options.on_request(head, status, seconds);
 }
 
 namespace {

@@ -1,9 +1,12 @@
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "http/server.h"
 #include "serve/batch_queue.h"
+#include "serve/forms.h"
 
 namespace gavel {
 
@@ -17,19 +20,20 @@ struct ServiceOptions {
   /** Requests that are judged or wait for it at once. */
   size_t max_requests = 64;
   BatchQueueOptions queue;
-  /** Whether the judge has rewards, which some forms of questions need. */
-  bool rewards = false;
+  /** What the judge reads, by which forms of questions differ. */
+  JudgeKind kind = JudgeKind::kPair;
+  /** FormContext::labels */
+  std::vector<std::string> labels = {"A", "B", "tie"};
+  /** FormContext::no_written_out */
+  std::string no_written_out;
   /** What stands on the page. */
   std::string name = "judge";
+  /** Called with every request that ended; on the server's thread, which waits for it. */
+  std::function<void(const HttpHead&, int status, double seconds)> on_request = {};
 };
 
-/** A small HTTP service around a judge (docs/judging.md, "gavel serve"):
- *   GET /            a page to paste a prompt and two answers into
- *   POST             the questions of forms.h: /v1/judge, and of a reward /rerank, /score, /classify, /pooling, /get_reward
- *   GET /health      {"status": "ok"}; 503 while stopping
- *   GET /metrics     Prometheus text
- * Errors are {"error": TEXT}, or what QuestionForm::errors says, with the statuses of HttpHandler::refusal() and 401, 404, 405, and
- * 429 (too much at once, with Retry-After). */
+/** A small HTTP service around a judge (docs/judging.md, "gavel serve"): what routes() lists. Errors are in the form of the route
+ * (ErrorForm), with the statuses of HttpHandler::refusal() and 401, 404, 405, and 429 (too much at once, with Retry-After). */
 class Service {
  public:
   /** Binds the port. Throws Error when that is not possible, or when no client could send the token. */

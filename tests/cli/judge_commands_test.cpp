@@ -472,6 +472,25 @@ TEST_F(JudgeCommands, ReportIsWrittenForARunAndForSeveral) {
   EXPECT_THAT(error_of({"report", file("nowhere").string()}), HasSubstr("expected the output folder of a run"));
 }
 
+// What a service takes as written out: clients of merged models send it.
+TEST_F(JudgeCommands, ATextThatIsWrittenOutIsReadAsItsPairIs) {
+  JudgeOptions options = judge_options();
+  options.overrides = {"model.compute_dtype=float32", "data.max_length=256"};
+  Judge judge(options);
+  PreferenceRow pair, text;
+  pair.id = text.id = "1";
+  pair.prompt = {"what is it"};
+  pair.response_a = {"good"};
+  pair.response_b = {"bad"};
+  text.written_out = true;
+  text.response_a = text.response_b = {Template::parse("origin").render(pair, false)};
+  const std::vector<Verdict> verdicts = judge.judge(std::vector{pair, text, swapped(pair)});
+  EXPECT_EQ(verdicts[0].length, verdicts[1].length);
+  EXPECT_LE(verdicts[0].full_length, 256);
+  for (size_t i = 0; i < 3; ++i) EXPECT_NEAR(verdicts[0].probabilities[i], verdicts[1].probabilities[i], 1e-6);
+  EXPECT_GT(std::abs(verdicts[0].probabilities[0] - verdicts[2].probabilities[0]), 1e-4) << "other texts differ";
+}
+
 TEST_F(JudgeCommands, ServeAnswersAndStopsGently) {
   fs::path program = fs::path(GAVEL_BINARY_DIR) / "gavel";
   if (!fs::exists(program)) GTEST_SKIP() << "the program is not built";

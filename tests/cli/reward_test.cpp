@@ -311,7 +311,7 @@ TEST_F(RewardCommands, ServesTrainersAndOtherClients) {
   const std::vector<double> rewards = rewards_of(judge, asked).front();
   ServiceOptions options;
   options.http.port = 0;
-  options.rewards = true;
+  options.kind = JudgeKind::kReward;
   Service service(with_paired_texts([&](std::span<const PreferenceRow> rows) { return judge.judge(rows); }), options);
   std::thread thread([&] { service.run(); });
   auto ask = [&](const char* path, const nlohmann::json& body) {

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "serve/class_forms.h"
 #include "serve/form_parts.h"
 
 namespace gavel {
@@ -15,7 +16,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-const FormContext kContext{3, "runs/reward", "77-1", 1700000000};
+const FormContext kContext{3, "runs/reward", "77-1", 1700000000, JudgeKind::kReward, {}, ""};
 
 /** The reward of a text is its length minus 3, and it has ten times as many tokens. */
 AnswerJson ask(Question (*read)(std::string_view, const FormContext&), const std::string& body) {
@@ -108,7 +109,7 @@ TEST(RewardForms, TextsThatAreWrittenOutShareRows) {
            {R"({"input": "a", "messages": []})", "either 'input'"},
            {R"({})", "either 'input'"},
            {R"({"input": "a", "use_activation": "no"})", "key 'use_activation': expected true or false"},
-           {R"({"input": ["a", "a", "a", "a", "a", "a", "a"]})", "at most 6 texts"}})
+           {R"({"input": ["a", "a", "a", "a", "a", "a", "a"]})", "7 texts are too many: 4 rows of at most 3"}})
     EXPECT_THAT(error_of(read_classify, body), HasSubstr(part)) << body;
 }
 

@@ -5,11 +5,19 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
+#include <sstream>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/http_client.h"
 #include "base/loopback.h"
+#include "serve/openapi.h"
+#include "serve/request_log.h"
+#include "serve/routes.h"
 
 namespace gavel {
 namespace {
@@ -100,14 +108,14 @@ TEST_F(ServiceTest, AnswersPairsListsHealthMetricsAndThePage) {
   EXPECT_THAT(get("/").body, HasSubstr("Which answer is better?"));
   EXPECT_THAT(get("/").headers["Content-Security-Policy"], HasSubstr("default-src 'none'"));
   std::string metrics = get("/metrics").body;
-  EXPECT_THAT(metrics, HasSubstr("gavel_requests_total{status=\"200\"} 2"));
+  EXPECT_THAT(metrics, HasSubstr("gavel_requests_total{route=\"/v1/judge\",status=\"200\"} 2"));
   EXPECT_THAT(metrics, HasSubstr("gavel_pairs_total 3"));
-  EXPECT_THAT(metrics, HasSubstr("gavel_request_seconds_bucket{le=\"+Inf\"} 2"));
+  EXPECT_THAT(metrics, HasSubstr("gavel_request_duration_seconds_bucket{le=\"+Inf\"} 2"));
 }
 
 TEST_F(ServiceTest, RewardsRerankAndScore) {
   ServiceOptions options;
-  options.rewards = true;
+  options.kind = JudgeKind::kReward;
   options.name = "runs/reward";
   start(options);
   auto ask = [&](const char* path, const std::string& body) {
@@ -149,7 +157,7 @@ TEST_F(ServiceTest, RewardsRerankAndScore) {
 
 TEST_F(ServiceTest, EachFormHasItsOwnErrors) {
   ServiceOptions options;
-  options.rewards = true;
+  options.kind = JudgeKind::kReward;
   options.token = "secret";
   start(options);
   auto ask = [&](const char* path, const std::string& body, const char* token = "Bearer secret") {
@@ -176,11 +184,202 @@ TEST_F(ServiceTest, EachFormHasItsOwnErrors) {
        second = ask("/classify", R"({"input": "a"})").second["id"];
   EXPECT_NE(first, second);
   stop();
-  options.rewards = false;
+  options.kind = JudgeKind::kPair;
   start(options);
-  auto [status, json] = ask("/classify", R"({"input": "a"})");
+  auto [status, json] = ask("/pooling", R"({"input": "a"})");
   EXPECT_EQ(status, 404);
   EXPECT_EQ(json["error"]["type"], "NotFoundError");
+}
+
+Json resolved(Json schema, const Json& all) {
+  while (schema.contains("$ref")) schema = all.at(schema["$ref"].get<std::string>().substr(21));
+  return schema;
+}
+
+/** Whether a value is the array (of arrays or objects) or the object that a schema speaks of. */
+bool is_of_type(const Json& value, const Json& given, const Json& all) {
+  const Json schema = resolved(given, all);
+  if (schema.value("type", "object") != (value.is_array() ? "array" : "object")) return false;
+  return !value.is_array() || value.empty() || is_of_type(value[0], schema["items"], all);
+}
+
+/** Objects have the keys that a schema requires, and no others. */
+void expect_required(const Json& value, const Json& given, const Json& all, const std::string& where) {
+  const Json schema = resolved(given, all);
+  if (schema.contains("oneOf")) {
+    for (const Json& one : schema["oneOf"])
+      if (is_of_type(value, one, all)) return expect_required(value, one, all, where);
+    FAIL() << where << ": no alternative for " << value;
+  }
+  for (const Json& key : schema.value("required", Json::array()))
+    EXPECT_TRUE(value.contains(key.get<std::string>())) << where << ": " << key << " of " << value;
+  const Json properties = schema.value("properties", Json::object());
+  if (value.is_object() && !properties.empty())
+    for (const auto& [key, of_key] : value.items()) {
+      EXPECT_TRUE(properties.contains(key)) << where << ": " << key << " is not described";
+      if (properties.contains(key)) expect_required(of_key, properties[key], all, where + "." + key);
+    }
+  if (value.is_array() && schema.contains("items"))
+    for (const Json& item : value) expect_required(item, schema["items"], all, where + "[]");
+}
+
+TEST_F(ServiceTest, EveryRouteIsAsItsDocumentSays) {
+  for (const JudgeKind kind : {JudgeKind::kPair, JudgeKind::kReward}) {
+    ServiceOptions options;
+    options.kind = kind;
+    options.name = "runs/mine";
+    start(options);
+    const Json document = Json::parse(get("/openapi.json").body);
+    EXPECT_EQ(document, Json(openapi_document()));
+    EXPECT_EQ(document["openapi"], "3.1.0");
+    EXPECT_EQ(document["paths"].size(), routes().size());
+    const Json& schemas = document["components"]["schemas"];
+    for (const Route& route : routes()) {
+      const bool fetched = route.read == nullptr;
+      const Json& operation = document["paths"][route.path][fetched ? "get" : "post"];
+      ASSERT_TRUE(operation.is_object()) << route.path;
+      const Json& content = operation["responses"]["200"]["content"];
+      if (fetched) {
+        const HttpReceived found = get(route.path);
+        EXPECT_EQ(found.status, 200) << route.path;
+        const std::string type = found.headers.at("Content-Type");
+        ASSERT_TRUE(content.contains(type.substr(0, type.find(';')))) << route.path << " is " << type;
+        if (type == "application/json")
+          expect_required(Json::parse(found.body), content["application/json"]["schema"], schemas, route.path);
+        continue;
+      }
+      const Json& examples = operation["requestBody"]["content"]["application/json"]["examples"];
+      const std::string name = kind == JudgeKind::kReward ? "reward" : "judge";
+      const HttpReceived found =
+          post(route.path, examples.value(name, Json{{"value", Json::object()}})["value"].dump());
+      EXPECT_EQ(found.status, examples.contains(name) ? 200 : 404) << route.path << found.body;
+      expect_required(Json::parse(found.body),
+                      operation["responses"][std::to_string(found.status)]["content"]["application/json"]["schema"],
+                      schemas, route.path);
+    }
+    stop();
+  }
+}
+
+/** Names of families of metrics, each with its type. */
+std::map<std::string, std::string> metric_types(const std::string& text) {
+  std::map<std::string, std::string> found;
+  const std::regex line(R"(# TYPE ([a-z_]+) ([a-z]+)\n)");
+  for (std::sregex_iterator at(text.begin(), text.end(), line), end; at != end; ++at) found[(*at)[1]] = (*at)[2];
+  return found;
+}
+
+TEST_F(ServiceTest, MetricsKeepToPrometheusConventions) {
+  start();
+  ASSERT_EQ(status_of(pair()), 200);
+  ASSERT_EQ(post("/classify", "{}").status, 400);
+  get("/nothing");
+  const std::string text = get("/metrics").body;
+  EXPECT_THAT(text, HasSubstr("gavel_requests_total{route=\"/classify\",status=\"400\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("gavel_requests_total{route=\"/v1/judge\",status=\"200\"} 1\n"));
+  EXPECT_THAT(text, testing::Not(HasSubstr("nothing"))) << "strangers make no labels";
+  EXPECT_THAT(text, HasSubstr("gavel_tokens_total 12\n"));
+  EXPECT_THAT(text, HasSubstr("gavel_batch_duration_seconds_count 1\n"));
+  EXPECT_THAT(text, HasSubstr("gavel_queue_wait_seconds_count 1\n"));
+  const std::map<std::string, std::string> types = metric_types(text);
+  EXPECT_GT(types.size(), 10U);
+  for (const auto& [name, type] : types) {
+    EXPECT_THAT(text, HasSubstr("# HELP " + name + " ")) << name;
+    EXPECT_EQ(type == "counter", name.ends_with("_total")) << name;
+    EXPECT_TRUE(name.starts_with("gavel_") || name.starts_with("process_")) << name;
+    if (type == "histogram" || type == "summary") {
+      EXPECT_TRUE(name.ends_with("_seconds")) << name;
+    }
+  }
+  // Each sample belongs to a family that was told before.
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("#")) continue;
+    std::string name = line.substr(0, line.find_first_of("{ "));
+    if (!types.contains(name)) name = std::regex_replace(name, std::regex("_(bucket|sum|count)$"), "");
+    EXPECT_TRUE(types.contains(name)) << line;
+  }
+}
+
+TEST_F(ServiceTest, TheDashboardAsksForWhatThereIs) {
+  start();
+  const std::map<std::string, std::string> types = metric_types(get("/metrics").body);
+  const std::string text = read_text(std::filesystem::path(GAVEL_SOURCE_DIR) / "docs/grafana.json");
+  const Json board = Json::parse(text);
+  std::set<std::string> asked;
+  for (const Json& panel : board["panels"])
+    for (const Json& target : panel.value("targets", Json::array())) {
+      const std::string query = target["expr"];
+      const std::regex word("(gavel|process)_[a-z_]+");
+      for (std::sregex_iterator at(query.begin(), query.end(), word), end; at != end; ++at)
+        asked.insert(std::regex_replace(at->str(), std::regex("_(bucket|sum|count)$"), ""));
+    }
+  EXPECT_GT(asked.size(), 8U);
+  for (const std::string& name : asked) EXPECT_TRUE(types.contains(name)) << name;
+  for (const auto& [name, type] : types)
+    if (name.starts_with("gavel_")) {
+      EXPECT_TRUE(asked.contains(name)) << name << " is on no panel";
+    }
+}
+
+TEST_F(ServiceTest, EachRequestCanBeLogged) {
+  std::vector<std::string> lines;
+  ServiceOptions options;
+  options.on_request = [&](const HttpHead& head, int status, double seconds) {
+    EXPECT_GE(seconds, 0);
+    lines.push_back(request_json(head, status, 0.25));
+  };
+  start(options);
+  ask("POST", "/v1/judge?secret", {{"X-Request-Id", "me"}, {"Content-Type", "application/json"}}, pair());
+  raw("GET /\"\\<b> HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+  get("/" + std::string(5000, 'x'));
+  stop();
+  ASSERT_EQ(lines.size(), 3U);
+  EXPECT_EQ(
+      lines[0],
+      R"({"message":"request","request_id":"me","method":"POST","path":"/v1/judge","status":200,"duration_seconds":0.25})");
+  EXPECT_THAT(lines[1], HasSubstr("\"path\":\"/\\\"\\\\<b>\",\"status\":404"));
+  EXPECT_TRUE(Json::accept(lines[1]));
+  EXPECT_LT(lines[2].size(), 400U);
+}
+
+TEST_F(ServiceTest, ListsItsModelAndTypesItsErrors) {
+  ServiceOptions options;
+  options.name = "runs/mine";
+  options.token = "secret";
+  start(options);
+  const std::vector<std::pair<std::string, std::string>> token = {{"Authorization", "Bearer secret"}};
+  const Json models = Json::parse(ask("GET", "/v1/models", token).body);
+  EXPECT_EQ(models["data"][0]["id"], "runs/mine");
+  EXPECT_EQ(models["data"].size(), 1U);
+  EXPECT_EQ(Json::parse(get("/v1/models").body)["error"]["type"], "AuthenticationError");
+  EXPECT_EQ(Json::parse(get("/v1/nothing").body)["error"]["type"], "NotFoundError");
+  EXPECT_TRUE(Json::parse(get("/nothing").body)["error"].is_string());
+  EXPECT_EQ(get("/openapi.json").status, 200) << "it says nothing of the judge";
+  const HttpReceived typed = ask("POST", "/predict", {token[0], {"Content-Type", "application/json"}}, "{}");
+  EXPECT_EQ(typed.status, 400);
+  const Json error = Json::parse(typed.body);
+  EXPECT_THAT(error["error"].get<std::string>(), HasSubstr("'inputs' is missing"));
+  EXPECT_EQ(error["error_type"], "Validation");
+}
+
+TEST_F(ServiceTest, EveryAnswerHasItsRequestsName) {
+  start();
+  auto id_of = [&](const std::string& given) {
+    return ask("GET", "/health", {{"X-Request-Id", given}}).headers["X-Request-Id"];
+  };
+  EXPECT_EQ(id_of("Abc-1._:/+=@~"), "Abc-1._:/+=@~");
+  const std::string own = get("/health").headers["X-Request-Id"], next = get("/nothing").headers["X-Request-Id"];
+  EXPECT_FALSE(own.empty());
+  EXPECT_NE(own, next);
+  for (const std::string& unfit :
+       {std::string("a b"), std::string("<script>"), std::string(129, 'a'), std::string("\x1b[31m")})
+    EXPECT_EQ(id_of(unfit).substr(0, 9), own.substr(0, 9)) << unfit;
+  EXPECT_EQ(id_of(std::string(128, 'a')).size(), 128U);
+  const HttpReceived found =
+      ask("POST", "/classify", {{"X-Request-Id", "mine"}, {"Content-Type", "application/json"}}, R"({"input": ["a"]})");
+  EXPECT_EQ(Json::parse(found.body)["id"], "classify-mine");
+  EXPECT_THAT(raw("garbage\r\n\r\n"), HasSubstr("X-Request-Id: " + own.substr(0, 9)));
 }
 
 TEST_F(ServiceTest, MalformedRequestsAreRefusedAndTheServiceLivesOn) {
