@@ -150,7 +150,8 @@ std::optional<FreeMemory> free_memory(const std::filesystem::path& root) {
     if (!least || bytes < least->bytes) least = FreeMemory{bytes, std::move(of)};
   };
   const size_t swap = number_in(root / "proc/meminfo", "SwapFree:").value_or(0);
-  if (const auto available = number_in(root / "proc/meminfo", "MemAvailable:")) take((*available + swap) << 10, "this machine");
+  if (const auto available = number_in(root / "proc/meminfo", "MemAvailable:"))
+    take((*available + swap) << 10, "this machine");
   // Version 2 has one tree of groups, version 1 one for memory alone.
   struct Version {
     const char *entry, *tree, *limit, *used, *files;

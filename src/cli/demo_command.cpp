@@ -95,7 +95,8 @@ void run_demo(const Demo& demo) {
   if (reward) rank_three(demo);
   if (demo.quiet) return;
   fmt::print(
-      "\nThe {} is in {}, its run in {}. With votes of your own (a CSV with the columns prompt, response_a, response_b, "
+      "\nThe {} is in {}, its run in {}. With votes of your own (a CSV with the columns prompt, response_a, "
+      "response_b, "
       "winner_model_a, winner_model_b, winner_tie, or others: gavel data tells which):\n"
       "  gavel data mine.csv\n  gavel train recipes/reward.yaml data.train=mine.csv output=runs/mine\n",
       demo.task, demo.out, (fs::path(demo.out) / "report.html").string());

@@ -1,7 +1,5 @@
 #include "compare/chat_endpoint.h"
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <atomic>
 #include <exception>
@@ -13,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/json_text.h"
+#include "curl/curl_library.h"
 
 namespace gavel {
 

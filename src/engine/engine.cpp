@@ -227,8 +227,9 @@ const EngineProgram& Engine::compiled(const std::string& key, Make make) {
   if (traits_.is_host) {
     const int64_t temporaries = result.executable.memory().temporaries;
     if (temporaries > largest_temporaries_)
-      warn_if_short_of_memory(static_cast<size_t>(temporaries) * devices_.size(), "the temporaries of " + text.name,
-                              "take a smaller train.batch_size, with more train.gradient_accumulation, or a smaller data.max_length");
+      warn_if_short_of_memory(
+          static_cast<size_t>(temporaries) * devices_.size(), "the temporaries of " + text.name,
+          "take a smaller train.batch_size, with more train.gradient_accumulation, or a smaller data.max_length");
     largest_temporaries_ = std::max(largest_temporaries_, temporaries);
     release_freed_memory_but_reserve(static_cast<size_t>(largest_temporaries_) * devices_.size());
   }

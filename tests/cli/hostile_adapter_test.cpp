@@ -102,12 +102,12 @@ TEST_F(HostileAdapter, PipesInPlaceOfFilesHoldNothingUp) {
     std::filesystem::remove(path);
     if (there) std::filesystem::rename(kept, path);
   };
-  for (const char* name : {"adapter_config.json", "adapter_model.safetensors", "recipe.yaml", "tokenizer.json", "calibration.json"})
+  for (const char* name :
+       {"adapter_config.json", "adapter_model.safetensors", "recipe.yaml", "tokenizer.json", "calibration.json"})
     with_pipe(name, judge());
   const std::vector<std::string> resume = {"train", file("recipe.yaml").string(), "train.max_steps=3", "--resume",
                                            "--allow-changes"};
-  for (const char* name : {".lock", "metrics.jsonl"})
-    with_pipe(name, resume);
+  for (const char* name : {".lock", "metrics.jsonl"}) with_pipe(name, resume);
   ASSERT_EQ(::mkfifo(file("out.csv.partial").c_str(), 0600), 0);
   EXPECT_THAT(error_of({"predict", "--adapter", adapter().string(), "--data", file("test.csv").string(), "--out",
                         file("out.csv").string()}),
