@@ -41,6 +41,7 @@ Recipe recipe_of(const DataOptions& options) {
 /** The model is not needed when the recipe names a tokenizer. */
 Tokenizer tokenizer_of(const Recipe& recipe) {
   std::optional<ModelFiles> files;
+  fetch_base_model(recipe);
   if (!recipe.model.tokenizer) return load_tokenizer(recipe, load_config(recipe, files));
   Tokenizer tokenizer = Tokenizer::load(*recipe.model.tokenizer);
   if (!tokenizer.pad_id() && tokenizer.eos_id()) tokenizer.set_pad_id(*tokenizer.eos_id());
