@@ -53,8 +53,8 @@ TEST_F(HubModel, TrainingFetchesAndJudgingDoesNot) {
 
   // The name is the adapter's, perhaps a stranger's.
   fs::remove_all(cache());
-  const std::vector<std::string> predict = {"predict", adapter, data, "--out=" + file("b.csv").string()};
-  const auto how_to_fetch = AllOf(HasSubstr("its base model is tiny/judge@refs/pr/1"),
+  const std::vector<std::string> predict = {"predict", adapter, data, "--out=" + file("b.csv").string(), "--overwrite"};
+  const auto how_to_fetch = AllOf(HasSubstr("its base model is tiny/judge@refs/pr/1: it is no file or folder here"),
                                   HasSubstr("gavel doctor --fetch tiny/judge@refs/pr/1"), HasSubstr("--model"));
   EXPECT_THAT(error_of(predict), how_to_fetch);
   // The same without a recipe of its own, as PEFT leaves adapters.
