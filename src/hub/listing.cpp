@@ -158,6 +158,9 @@ void refuse_answer(const HubResponse& response, const HubSettings& settings, con
         "{}: it is no file or folder here, and {} can't be fetched from {}: {} (HF_ENDPOINT and https_proxy say where "
         "and how it is asked)",
         name.text(), what, settings.endpoint, printable(response.broken, 400));
+  if (!response.elsewhere.empty())
+    fail("{}: {} leads for {} to {}, which answered with status {}", name.text(), settings.endpoint, what,
+         printable(response.elsewhere, 200), response.status);
   if (code == "GatedRepo")
     fail("{}: the model is gated: accept its terms at {}, and {} of the account that did{}", name.text(), page,
          how_to_give_a_token,

@@ -62,10 +62,11 @@ std::string take_revision(std::string_view first, std::string_view& rest) {
 }  // namespace
 
 std::string HubName::text() const {
-  std::string out = file.empty() ? repository() : std::string(kScheme) + repository();
+  const bool like_a_path = !file.empty() || is_file_of_a_model(name);
+  std::string out = (like_a_path ? std::string(kScheme) : "") + repository();
   if (revision != "main") {
     std::string one = revision;
-    if (!one.starts_with("refs/"))
+    if (!one.starts_with("refs/") || std::ranges::count(one, '/') != 2)
       for (size_t at; (at = one.find('/')) != one.npos;) one.replace(at, 1, "%2F");
     out += "@" + one;
   }

@@ -172,6 +172,7 @@ HubResponse HubTransfer::ask(const std::string& url, int64_t from, const Sink& s
     HubResponse response = ask_once(at, from, sink, next);
     with_token |= response.with_token;
     response.with_token = with_token;
+    if (origin(at) != origin(settings_.endpoint)) response.elsewhere = at.substr(0, at.find('?'));
     if (next.empty() || !response.broken.empty()) return response;
     const bool secure = at.starts_with("https://");
     if (!next.starts_with("https://") && (secure || !next.starts_with("http://")))

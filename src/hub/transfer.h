@@ -23,6 +23,8 @@ struct HubResponse {
   int64_t retry_after = 0;
   /** Whether the token went with the request. */
   bool with_token = false;
+  /** The address that answered, where that was not the endpoint itself but one that it led to; else "". */
+  std::string elsewhere;
 
   /** A header's value, or "". */
   const std::string& header(const std::string& small_name) const;

@@ -57,7 +57,8 @@ TEST(HubName, IsToldFromAPath) {
   ASSERT_TRUE(file);
   EXPECT_EQ(file->revision, "v1");
   EXPECT_EQ(file->file, "quants/c-Q4_K.gguf");
-  for (const char* text : {"a/b", "a/b@v1", "a/b@refs/pr/7", "hf://a/b@feature%2Fx/c.gguf", "hf://a/b/q/c.gguf"})
+  for (const char* text : {"a/b", "a/b@v1", "a/b@refs/pr/7", "hf://a/b@feature%2Fx/c.gguf", "hf://a/b@refs%2Fx/c.gguf",
+                           "hf://a/b.gguf", "hf://a/b/q/c.gguf"})
     EXPECT_EQ(parse_hub_name(text)->text(), text);
   for (const char* wrong :
        {"hf://a", "hf://a/b/c.bin", "hf://a/b/../c.gguf", "hf://a/b@/c.gguf", "hf:///b", "hf://a/b/", "hf://a/b/c/"})
@@ -250,6 +251,11 @@ TEST_F(HubDownload, RefusalsSayWhatToDo) {
   hub_.files.erase("model.safetensors");
   EXPECT_THAT(fetch_error(), HasSubstr("there is pytorch_model.bin"));
   EXPECT_FALSE(fs::exists(repository() / "refs"));
+  // What another host says is not about the token.
+  hub_.files["model.safetensors"] = hub_.files["tokenizer.json"] = "{}";
+  hub_.store.next({403, {}, ""});
+  EXPECT_THAT(fetch_error(), AllOf(HasSubstr("leads for model.safetensors to " + hub_.store.address()),
+                                   HasSubstr("status 403"), Not(HasSubstr("token"))));
   // Nobody there.
   settings_.endpoint = "http://127.0.0.1:1";
   EXPECT_THAT(fetch_error(), AllOf(HasSubstr("can't be fetched from http://127.0.0.1:1"), HasSubstr("HF_ENDPOINT")));
