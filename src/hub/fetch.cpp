@@ -26,6 +26,7 @@ namespace {
 
 constexpr size_t kLongestListing = size_t{64} << 20;
 constexpr int kMostFailures = 5;        // in a row, with nothing new between them
+constexpr int kMostUnreachable = 2;     // of the first question: there may be no network at all
 constexpr int kMostFailuresInAll = 50;  // of one file
 constexpr int64_t kLongestWait = 300;   // seconds that a server may ask for
 constexpr double kLongestPause = 30;
@@ -56,8 +57,9 @@ class HubFetch {
     }
     if (!absent.empty()) {
       require_room(total - begun);
-      spdlog::info("fetching {} (commit {}): {} of {} files, {}, to {}", name_.text(), listing.commit.substr(0, 7),
-                   absent.size(), files.size(), format_bytes(static_cast<uint64_t>(total)), repository_.string());
+      spdlog::info("fetching {} (commit {}): {} of {} files, {:.1f} MB, to {}", name_.text(),
+                   listing.commit.substr(0, 7), absent.size(), files.size(), static_cast<double>(total) / kMegabyte,
+                   repository_.string());
       done_ = 0;
       progress_.emplace(std::max<int64_t>(1, total / kMegabyte),
                         Progress::Options{.label = "fetch",
@@ -105,7 +107,8 @@ class HubFetch {
     for (int failures = 1;; ++failures) {
       const HubResponse response = transfer_.get(url, kLongestListing);
       if (response.status == 200 && response.broken.empty()) return parse_listing(response.body, url);
-      if (!response.may_be_tried_again()) refuse_answer(response, settings_, name_, "the repository");
+      if (!response.may_be_tried_again() || (response.unreachable && failures >= kMostUnreachable))
+        refuse_answer(response, settings_, name_, "the repository");
       pause(response, failures, failures, "the repository");
     }
   }
@@ -203,7 +206,7 @@ fs::path fetch_from_hub(const HubName& name, const HubNeed& need, const HubSetti
   const auto cached = find_snapshot(settings, name, need);
   if (cached && cached->missing.empty() && (!refresh || settings.offline)) return cached->path;
   if (settings.offline)
-    fail("{}: HF_HUB_OFFLINE is set, and {} has {}", name.text(), settings.cache.string(),
+    fail("{}: it is no file or folder here, and HF_HUB_OFFLINE is set: {} has {}", name.text(), settings.cache.string(),
          cached ? fmt::format("the revision {} without {}", name.revision, fmt::join(cached->missing, ", "))
                 : fmt::format("no revision {} of it", name.revision));
   return HubFetch(name, settings).run(need);

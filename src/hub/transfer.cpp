@@ -157,6 +157,8 @@ HubResponse HubTransfer::ask_once(const std::string& url, int64_t from, const Si
     fail("{}: its certificate is not trusted here: {} (REQUESTS_CA_BUNDLE names a file of certificates to trust)", url,
          handle_->error);
   if (code != CURLE_OK) response.broken = handle_->error[0] != '\0' ? handle_->error : ::curl_easy_strerror(code);
+  response.unreachable =
+      code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY || code == CURLE_COULDNT_CONNECT;
   const char* next = nullptr;
   if (status >= 301 && status <= 308 && ::curl_easy_getinfo(curl, CURLINFO_REDIRECT_URL, &next) == CURLE_OK &&
       next != nullptr)

@@ -19,6 +19,8 @@ struct HubResponse {
   std::string body;
   /** Why the transfer broke off; "" where it came to its end. */
   std::string broken;
+  /** Whether it broke off before anybody answered: no such host, or nobody there. */
+  bool unreachable = false;
   /** Seconds that the server asks to wait; 0 = it does not say. */
   int64_t retry_after = 0;
   /** Whether the token went with the request. */

@@ -82,7 +82,7 @@ TEST_F(HubModel, IsToldBeforeAnythingLong) {
   EXPECT_EQ(asked(), 0u);
 }
 
-TEST_F(HubModel, APlanTakesNoWeightsAndANamedShapeNothing) {
+TEST_F(HubModel, PlansAndLooksAtDataTakeNoWeightsAndANamedShapeNothing) {
   const std::string recipe = file("recipe.yaml").string();
   EXPECT_EQ(run({"plan", recipe, "model.path=somebody/Llama-3.2-1B-tuned", "data.max_length=16", "train.batch_size=1",
                  "--no-remedies", "lora.target_modules=[o_proj]", "--target=cpu"}),
@@ -90,6 +90,9 @@ TEST_F(HubModel, APlanTakesNoWeightsAndANamedShapeNothing) {
   EXPECT_EQ(asked(), 0u);
   EXPECT_EQ(run({"plan", recipe, "model.path=tiny/judge", "--no-remedies"}), 0);
   EXPECT_EQ(asked(), 3u);  // the account, the config, the tokenizer
+  fs::remove_all(cache());
+  EXPECT_EQ(run({"data", file("train.csv").string(), "--model=tiny/judge"}), 0);
+  EXPECT_EQ(asked(), 6u);
   EXPECT_TRUE(hub_.store.requests().empty());
 }
 
