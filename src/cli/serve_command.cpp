@@ -219,6 +219,7 @@ void add_serve_command(CLI::App& app) {
 
     // A port that is taken is told before a model is loaded and compiled.
     if (http.port != 0) Service([](std::span<const PreferenceRow>) { return std::vector<Verdict>(); }, *options);
+    fetch_named_model(arguments->options());
     // From here on nothing is started or connected to, and written only where compiled programs are kept.
     const bool caged = !*no_cage && enter_cage({{"/"}, {compile_cache_folder()}});
     if (!caged && !*no_cage) spdlog::info("no cage: this kernel has no Landlock (docs/security.md)");

@@ -158,10 +158,14 @@ std::string dump(const nlohmann::ordered_json& json) {
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
+Tokenizer load_named(const std::string& path) {
+  fetch_model(path, kTokenizerFiles);
+  return Tokenizer::load(resolve_model_path(path, kTokenizerFiles));
+}
+
 class TokenizeRun {
  public:
-  explicit TokenizeRun(const TokenizeSettings& options)
-      : options_(options), tokenizer_(Tokenizer::load(resolve_model_path(options.tokenizer))) {
+  explicit TokenizeRun(const TokenizeSettings& options) : options_(options), tokenizer_(load_named(options.tokenizer)) {
     if (options.add_eos) tokenizer_.set_template(!tokenizer_.prefix().empty() && tokenizer_.bos_id(), true);
     rows_.add_special_tokens = options.add_special || options.add_eos;
     if (options.max_length > 0)

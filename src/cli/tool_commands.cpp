@@ -79,7 +79,8 @@ void add_export_command(CLI::App& app) {
   auto labels = std::make_shared<std::optional<int64_t>>();
   command
       ->add_option("--model", *model,
-                   fmt::format("Hugging Face folder, .gguf file, or one of {}", fmt::join(packaged_models(), ", ")))
+                   fmt::format("Hugging Face folder, .gguf file, org/name of the hub, or one of {}",
+                               fmt::join(packaged_models(), ", ")))
       ->required();
   command->add_option("--out", *out, "Folder to write")->required();
   command->add_option("--dtype", *dtype, "float32 or bfloat16")->check(CLI::IsMember({"float32", "bfloat16"}));
@@ -90,12 +91,13 @@ void add_export_command(CLI::App& app) {
   auto overwrite = std::make_shared<bool>(false);
   command->add_flag("--overwrite", *overwrite, "Write over a model that is there");
   command->callback([=] {
+    fetch_model(*model);
     ModelFiles files = ModelFiles::open(*model);
     require_free_folder("--out", *out, *overwrite, std::vector<std::filesystem::path>{files.path()});
     if (*overwrite) remove_model_files(*out);
     for (const std::string& note : files.notes()) spdlog::warn("{}: {}", *model, note);
     export_folder(files, *out, *dtype == "float32" ? DType::kF32 : DType::kBF16, *labels);
-    Tokenizer::load(resolve_model_path(*model)).save(*out);
+    Tokenizer::load(resolve_model_path(*model, kTokenizerFiles)).save(*out);
     spdlog::info("wrote {}", *out);
   });
 }

@@ -85,7 +85,8 @@ namespace {
     advice = "";
   }
   fail(
-      "{}: expected a Hugging Face folder (with config.json and *.safetensors), a .gguf file, or one of the names {}{}",
+      "{}: expected a Hugging Face folder (with config.json and *.safetensors), a .gguf file, org/name of the Hugging "
+      "Face hub, or one of the names {}{}",
       given.string(), fmt::join(packaged_models(), ", "), advice);
 }
 

@@ -39,6 +39,13 @@ void leave_out_files_of(const JudgeOptions& options, Recipe& recipe) {
   }
 }
 
+/** What PEFT would open: a path, or a name of the hub with the revision. */
+std::string base_of(const PeftConfig& adapter) {
+  const std::string& base = adapter.base_model();
+  if (adapter.revision().empty() || base.find('@') != base.npos || !is_hub_model(base)) return base;
+  return base + "@" + adapter.revision();
+}
+
 /** The recipe beside the adapter; for an adapter of PEFT's the defaults with what its config says. */
 Recipe recipe_of(const JudgeOptions& options, const PeftConfig& adapter) {
   std::vector<std::string> overrides;
@@ -50,7 +57,7 @@ Recipe recipe_of(const JudgeOptions& options, const PeftConfig& adapter) {
     leave_out_files_of(options, recipe);
     return recipe;
   }
-  std::string model = options.model.value_or(adapter.base_model());
+  std::string model = options.model ? *options.model : base_of(adapter);
   if (model.empty())
     fail(
         "{}: neither recipe.yaml nor base_model_name_or_path says which base model it belongs to; give "
@@ -83,11 +90,17 @@ void refuse_unfinished_run(const fs::path& folder) {
         shell_word((folder / "recipe.yaml").string()));
 }
 
-/** Where the base model is that an adapter names: as it is written, else from the adapter's own folder. */
+/** Where the base model is that an adapter names: as it is written, else from the adapter's own folder, else in the cache of
+ * downloads from the hub. What is not there is not downloaded: the name is a stranger's. */
 std::string find_base(const fs::path& adapter, const std::string& named) {
-  const fs::path found = resolve_model_path(named);
-  if (fs::exists(found)) return named;
-  if (found.is_relative() && fs::exists(adapter / found)) return (adapter / found).lexically_normal().string();
+  if (fs::exists(named)) return named;
+  if (fs::path(named).is_relative() && fs::exists(adapter / named))
+    return (adapter / named).lexically_normal().string();
+  try {
+    if (fs::exists(resolve_model_path(named))) return named;
+  } catch (const Error& error) {  // says how to fetch it
+    fail("{}: its base model is {}; or say where it is with --model", adapter.string(), error.what());
+  }
   fail("{}: its base model is {}, which is neither there nor in the adapter's folder: say where it is with --model",
        adapter.string(), named);
 }
@@ -108,6 +121,14 @@ void drop_if_fitted_for_another(CalibrationFile& calibration, const fs::path& fo
   calibration = {};
 }
 
+void fetch_named_model(const JudgeOptions& options) {
+  std::optional<std::string> named = options.model;
+  for (const std::string& setting : options.overrides)
+    if (constexpr std::string_view key = "model.path="; setting.starts_with(key)) named = setting.substr(key.size());
+  const bool own_tokenizer = is_given(options, "model.tokenizer=") || fs::exists(options.adapter / "tokenizer.json");
+  if (named) fetch_model(*named, {.tokenizer = !own_tokenizer});
+}
+
 LoadedAdapter load_adapter(const JudgeOptions& options) {
   if (const auto members = ensemble_members(options.adapter); !members.empty())
     fail(
@@ -119,6 +140,7 @@ LoadedAdapter load_adapter(const JudgeOptions& options) {
          options.adapter.string());
   refuse_unfinished_run(options.adapter);
   const PeftConfig adapter = PeftConfig::read(options.adapter);
+  fetch_named_model(options);
   const bool has_own_recipe = fs::exists(options.adapter / "recipe.yaml");
   Recipe recipe = recipe_of(options, adapter);
   if (!options.model && !is_given(options, "model.path=") && !recipe.model.random_init)

@@ -44,6 +44,10 @@ struct LoadedAdapter {
 void drop_if_fitted_for_another(CalibrationFile& calibration, const std::filesystem::path& folder,
                                 const CalibrationKey& now);
 
+/** Downloads the base model that the caller names (`model`, or model.path among the settings) where it is of the Hugging Face hub and
+ * not in the cache. What an adapter's own files name is never asked of the network. load_adapter() does this too. */
+void fetch_named_model(const JudgeOptions& options);
+
 /** Throws Error naming the file when something is missing, damaged, or does not belong together, or when the folder is an
  * ensemble, of which a Judge alone makes one. */
 LoadedAdapter load_adapter(const JudgeOptions& options);

@@ -197,6 +197,7 @@ void Bench::run(BenchResult& result) {
 BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
   Recipe recipe = with_adapter_settings(given);
   recipe.data.valid = 0.0;
+  fetch_base_model(recipe);
   const BaseModel base = open_base_model(recipe);
   RunData data = RunDataLoader(recipe, base.tokenizer).get();
   std::shared_ptr<pjrt::Client> client = open_device(recipe);

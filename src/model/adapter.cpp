@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/json_text.h"
+#include "io/model_path.h"
 #include "io/safetensors.h"
 #include "spec/family.h"
 
@@ -229,7 +230,8 @@ void save_adapter(const fs::path& folder, const DecoderSpec& spec, const Adapter
   Json json;
   json["alpha_pattern"] = Json::object();
   json["auto_mapping"] = nullptr;
-  json["base_model_name_or_path"] = adapter.base_model;
+  const auto [base_model, revision] = hub_name_and_revision(adapter.base_model);
+  json["base_model_name_or_path"] = base_model;
   json["bias"] = "none";
   json["fan_in_fan_out"] = false;
   json["inference_mode"] = true;
@@ -242,7 +244,7 @@ void save_adapter(const fs::path& folder, const DecoderSpec& spec, const Adapter
   json["peft_type"] = "LORA";
   json["r"] = lora.r;
   json["rank_pattern"] = Json::object();
-  json["revision"] = nullptr;
+  json["revision"] = revision ? Json(*revision) : Json();
   json["target_modules"] = lora.target_modules;
   json["task_type"] = "SEQ_CLS";
   json["use_dora"] = lora.use_dora;

@@ -59,7 +59,7 @@ std::span<const KnownKey> known_adapter_keys() {
       {"qalora_group_size", kWithoutEffect, "", "counts with `use_qalora` alone"},
       {"r", kHonoured},
       {"rank_pattern", kHonoured},
-      {"revision", kWithoutEffect, "", "the base is what `--model` or `base_model_name_or_path` names"},
+      {"revision", kHonoured, "", "of a base at the hub; `--model` comes before it"},
       {"runtime_config", kWithoutEffect},
       {"target_modules", kHonoured, "", "names, ends of names, a pattern, `all-linear`"},
       {"target_parameters", kRefused, "", "parameters that are no linears"},
@@ -87,6 +87,8 @@ class PeftConfig::Reader {
     PeftConfig c;
     c.path_ = name_;
     c.base_model_ = keys_.text("base_model_name_or_path", "");
+    c.revision_ = keys_.text("revision", "");
+    if (c.revision_ == "main") c.revision_.clear();
     c.task_type_ = keys_.text("task_type", "");
     c.r_ = keys_.integer("r");
     if (c.r_ < 1 || c.r_ > kLargestRank)

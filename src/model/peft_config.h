@@ -24,6 +24,8 @@ class PeftConfig {
   const std::filesystem::path& path() const { return path_; }
   /** base_model_name_or_path; may be empty. */
   const std::string& base_model() const { return base_model_; }
+  /** Of a base model at the hub; "" where it is the usual one. */
+  const std::string& revision() const { return revision_; }
   const std::string& task_type() const { return task_type_; }
   int64_t r() const { return r_; }
   double lora_alpha() const { return lora_alpha_; }
@@ -61,7 +63,7 @@ class PeftConfig {
   std::optional<int64_t> layer_of(const std::string& module) const;
 
   std::filesystem::path path_;
-  std::string base_model_, task_type_;
+  std::string base_model_, revision_, task_type_;
   int64_t r_ = 0;
   double lora_alpha_ = 0, lora_dropout_ = 0;
   bool use_rslora_ = false, use_dora_ = false;

@@ -30,7 +30,11 @@ ModelConfig plan_config(const Recipe& recipe, std::string& model, std::vector<st
   std::optional<ModelFiles> files;
   model = path;
   if (fs::exists(fs::path(path) / "config.json")) return ModelConfig::from_file(fs::path(path) / "config.json");
-  if (is_fetched_model(path)) return load_config(recipe, files);
+  constexpr HubNeed kConfig{.weights = false, .tokenizer = false};
+  if (is_fetched_model(path, kConfig)) {
+    const fs::path config = is_hub_model(path) ? resolve_model_path(path, kConfig) / "config.json" : fs::path();
+    return fs::exists(config) ? ModelConfig::from_file(config) : load_config(recipe, files);
+  }
   std::vector<std::string> shapes = built_in_shapes();
   if (std::find(shapes.begin(), shapes.end(), path) != shapes.end()) return built_in_shape(path);
   if (fs::exists(path)) return load_config(recipe, files);
@@ -38,6 +42,11 @@ ModelConfig plan_config(const Recipe& recipe, std::string& model, std::vector<st
   std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
   for (const std::string& shape : shapes)
     if (name.find(shape) != std::string::npos && shape.size() > best.size()) best = shape;
+  if (best.empty() && is_hub_model(path)) {
+    // Weights say nothing that a plan needs.
+    fetch_model(path, kConfigAndTokenizer);
+    return plan_config(recipe, model, notes);
+  }
   if (best.empty()) return load_config(recipe, files);  // says what is missing
   notes.push_back(fmt::format("{} is not there: planned with the built-in shape {}", path, best));
   model = best;
@@ -204,7 +213,8 @@ void bound_time(const StepOptions& step, Plan& plan) {
 std::optional<DataPlan> plan_data(const Recipe& recipe, const ModelConfig& config, const DeviceTraits& device,
                                   const Mesh& mesh, std::vector<std::string>& notes) {
   if (!train_files_exist(recipe)) return std::nullopt;
-  if (!recipe.model.tokenizer && !fs::exists(recipe.model.path) && !is_fetched_model(recipe.model.path)) {
+  if (!recipe.model.tokenizer && !fs::exists(recipe.model.path) &&
+      !is_fetched_model(recipe.model.path, kTokenizerFiles)) {
     notes.push_back(
         fmt::format("data {}: not counted: {} has no tokenizer here; name one with model.tokenizer (a tokenizer.json "
                     "or its folder)",

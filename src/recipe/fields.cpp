@@ -142,7 +142,7 @@ constexpr double kManyRows = 1 << 20;
 
 void add_model(std::vector<Field>& fields) {
   fields.push_back(field("model.path", [](auto& r) -> auto& { return r.model.path; },
-                         "the base model: a Hugging Face folder or a .gguf file",
+                         "the base model: a Hugging Face folder, a .gguf file, or org/name of the Hugging Face hub",
                          {.synonyms = {"name", "model_name_or_path", "base_model"}, .required = true, .path = true}));
   fields.push_back(field("model.tokenizer", [](auto& r) -> auto& { return r.model.tokenizer; },
                          "a tokenizer.json or its folder; null = the one beside or inside the model",

@@ -10,6 +10,7 @@
 #include "rows/row_stream.h"
 #include "setup/data_files.h"
 #include "setup/open_device.h"
+#include "setup/open_model.h"
 
 namespace gavel {
 
@@ -18,8 +19,9 @@ namespace fs = std::filesystem;
 namespace {
 
 void check_model(const Recipe& recipe) {
+  fetch_base_model(recipe);
   // A name that is no path is looked up where the built-in shapes are.
-  if (recipe.model.random_init && !fs::exists(recipe.model.path)) return;
+  if (recipe.model.random_init && !fs::exists(recipe.model.path)) return;  // its config is fetched by now
   // Says what is expected there.
   if (!fs::exists(resolve_model_path(recipe.model.path))) ModelFiles::open(recipe.model.path);
 }

@@ -18,9 +18,15 @@ namespace gavel {
 
 namespace fs = std::filesystem;
 
+void fetch_base_model(const Recipe& recipe) {
+  fetch_model(recipe.model.path,
+              {.weights = !recipe.model.random_init, .tokenizer = !recipe.model.tokenizer.has_value()});
+}
+
 ModelConfig load_config(const Recipe& recipe, std::optional<ModelFiles>& files) {
   fs::path path = recipe.model.path;
   if (recipe.model.random_init) {
+    if (is_hub_model(path)) path = resolve_model_path(path, {.weights = false, .tokenizer = false});
     if (fs::exists(path / "config.json")) return ModelConfig::from_file(path / "config.json");
     if (!fs::exists(path)) return built_in_shape(recipe.model.path);
   }
@@ -37,8 +43,9 @@ BaseModel open_base_model(const Recipe& recipe) {
 }
 
 Tokenizer load_tokenizer(const Recipe& recipe, const ModelConfig& config) {
-  Tokenizer tokenizer = Tokenizer::load(recipe.model.tokenizer ? fs::path(*recipe.model.tokenizer)
-                                                               : resolve_model_path(recipe.model.path));
+  Tokenizer tokenizer =
+      Tokenizer::load(recipe.model.tokenizer ? fs::path(*recipe.model.tokenizer)
+                                             : resolve_model_path(recipe.model.path, kTokenizerFiles));
   std::optional<int64_t> pad = config.pad_token_id;
   const std::optional<int64_t> own = tokenizer.pad_id(), eos = tokenizer.eos_id();
   if (pad && own && *pad != *own)

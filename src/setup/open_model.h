@@ -14,6 +14,10 @@ namespace gavel {
 
 // Opens the base model that a recipe names. All functions throw Error that says what to do when they can't.
 
+/** Downloads what of model.path is of the Hugging Face hub and not in the cache: of a model that starts at random the config and
+ * tokenizer alone. The recipe must be the user's word. */
+void fetch_base_model(const Recipe& recipe);
+
 /** The model and tokenizer of a recipe's model.path and model.tokenizer. */
 struct BaseModel {
   std::optional<ModelFiles> files;  // none with random_init

@@ -14,6 +14,7 @@
 #include "cluster/process_group.h"
 #include "io/model_path.h"
 #include "setup/data_files.h"
+#include "setup/open_model.h"
 #include "train/checkpoint.h"
 #include "train/run_identity.h"
 
@@ -130,6 +131,7 @@ void require_files(const Recipe& recipe) {
     if (!fs::exists(path)) fail("{}: {} is not there", key, path.string());
   };
   for (const auto& [key, path] : data_paths(recipe)) require(key.c_str(), path);
+  fetch_base_model(recipe);
   if (!recipe.model.random_init) require("model.path", resolve_model_path(recipe.model.path));
   if (recipe.model.tokenizer) require("model.tokenizer", *recipe.model.tokenizer);
   if (recipe.lora.init_adapter) require("lora.init_adapter", *recipe.lora.init_adapter);

@@ -79,7 +79,10 @@ RunIdentity identify(const Recipe& recipe) {
   if (std::string settings = train_file_settings(recipe); !settings.empty())
     identity.recipe.emplace_back("data.train, file by file", settings);
   // A built-in shape has no file.
-  if (!recipe.model.random_init || fs::exists(recipe.model.path))
+  if (is_hub_model(recipe.model.path))
+    add_source(identity.files, "model.path",
+               resolve_model_path(recipe.model.path, recipe.model.random_init ? kConfigAndTokenizer : kModelFiles));
+  else if (!recipe.model.random_init || fs::exists(recipe.model.path))
     add_source(identity.files, "model.path", resolve_model_path(recipe.model.path));
   if (recipe.model.tokenizer) add_source(identity.files, "model.tokenizer", *recipe.model.tokenizer);
   if (recipe.mesh.rules) add_source(identity.files, "mesh.rules", *recipe.mesh.rules);

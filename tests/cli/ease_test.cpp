@@ -268,8 +268,8 @@ TEST_F(Ease, PathsInTheHomeFolderAreFound) {
 
 TEST_F(Ease, WhatIsMissingIsToldAtOnceAndTogether) {
   const std::string text = error_of(train_arguments(
-      {"model.path=models/llama-3", "data.train=data/none.csv", "mesh.rules=none.yaml", "lora.init_adapter=none"}));
-  for (const char* part : {"model.path: models/llama-3: expected a Hugging Face folder", "data.train: data/none.csv:",
+      {"model.path=./models/llama-3", "data.train=data/none.csv", "mesh.rules=none.yaml", "lora.init_adapter=none"}));
+  for (const char* part : {"model.path: ./models/llama-3: expected a Hugging Face folder", "data.train: data/none.csv:",
                            "mesh.rules: none.yaml: is not there", "lora.init_adapter: none: is not there"})
     EXPECT_THAT(text, HasSubstr(part));
   EXPECT_FALSE(fs::exists(file("run")));
