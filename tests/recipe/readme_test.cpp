@@ -33,12 +33,12 @@ TEST(Readme, EveryRecipeIsReadAndNamed) {
 }
 
 TEST(Readme, GenericColumnsExampleIsAValidRecipe) {
-  const std::string readme = read_text(fs::path(GAVEL_SOURCE_DIR) / "README.md");
-  const size_t begin = readme.find("   data:\n     train: mine.csv"), end = readme.find("   ```", begin);
+  const std::string guide = read_text(fs::path(GAVEL_SOURCE_DIR) / "docs/guide.md");
+  const size_t begin = guide.find("   data:\n     train: mine.csv"), end = guide.find("   ```", begin);
   ASSERT_NE(begin, std::string::npos);
   ASSERT_NE(end, std::string::npos);
   // The list item's own indentation stays: YAML asks only for the same one on every line.
-  const Recipe recipe = parse_recipe(readme.substr(begin, end - begin), "README.md", {"model.path=m"});
+  const Recipe recipe = parse_recipe(guide.substr(begin, end - begin), "docs/guide.md", {"model.path=m"});
   EXPECT_EQ(recipe.data.format, Format::kGeneric);
   EXPECT_EQ(recipe.data.columns.winner, "better");
   EXPECT_EQ(recipe.data.cells, Cells::kText);
