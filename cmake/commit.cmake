@@ -1,11 +1,12 @@
-# Writes HEADER with the commit of the source tree and its date, and leaves it alone where it says so already, so that nothing is
-# compiled anew. The commit is git's; of a source archive, what `git archive` put into the file COMMIT; else "unknown".
+# Writes HEADER with the commit of the source tree and its date, and leaves it alone where it says so already, so that
+# nothing is compiled anew. The commit is git's; of a source archive, what `git archive` put into the file COMMIT; else
+# "unknown".
 set(commit "unknown")
 set(date "")
 find_program(GIT git)
 if(GIT AND EXISTS "${SOURCE}/.git")
-  execute_process(COMMAND ${GIT} -C "${SOURCE}" log -1 --format=%H\ %cs RESULT_VARIABLE status OUTPUT_VARIABLE said ERROR_QUIET
-                  OUTPUT_STRIP_TRAILING_WHITESPACE)
+  execute_process(COMMAND ${GIT} -C "${SOURCE}" log -1 --format=%H\ %cs
+                  RESULT_VARIABLE status OUTPUT_VARIABLE said ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE)
 elseif(EXISTS "${SOURCE}/COMMIT")
   file(STRINGS "${SOURCE}/COMMIT" said LIMIT_COUNT 1)
   set(status 0)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Checks the JSON Schema of recipes with the PyPI package `jsonschema`: all recipes of recipes/ and right forms of settings are valid
-under it, wrong ones are not, and the program is of the same opinion.
+"""Checks the JSON Schema of recipes with the PyPI package `jsonschema`: all recipes of recipes/ and right forms of
+settings are valid under it, wrong ones are not, and the program is of the same opinion.
 
   tools/check_schema.py [--gavel build/release/gavel]
 
@@ -119,8 +119,9 @@ def main():
                 differ.append(f"taken by the schema, though {key} is wrong: {text}")
             if f"{key}: " not in refused(gavel, START + text, folder):
                 differ.append(f"the program does not refuse {key}: {text}")
-    print("\n".join(differ) or f"{len(recipes)} recipes, {len(defaults)} defaults, {len(RIGHT)} right and {len(WRONG)} wrong forms: "
-          "schema and program agree")
+    agree = (f"{len(recipes)} recipes, {len(defaults)} defaults, {len(RIGHT)} right and {len(WRONG)} wrong forms: schema and "
+             "program agree")
+    print("\n".join(differ) or agree)
     sys.exit(bool(differ or not recipes or not defaults))
 
 

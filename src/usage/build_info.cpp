@@ -14,7 +14,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/** Of the Python package that the plugin lies in, as pip leaves it beside the package: NAME-VERSION.dist-info. "" when there is none. */
+/** Of the Python package that the plugin lies in, as pip leaves it beside the package: NAME-VERSION.dist-info. "" when
+ * there is none. */
 std::string package_version(const fs::path& plugin) {
   const std::string package = plugin.parent_path().filename().string() + "-", ending = ".dist-info";
   std::error_code error;

@@ -15,11 +15,12 @@ struct Completions {
   bool files = false;  // or a path
 };
 
-/** For the last of `words`, which are the arguments so far and may end in an empty one: commands, options and their choices as
- * `app` has them, and keys and values of recipes where settings are expected. */
+/** For the last of `words`, which are the arguments so far and may end in an empty one: commands, options and their
+ * choices as `app` has them, and keys and values of recipes where settings are expected. */
 Completions complete(const CLI::App& app, const std::vector<std::string>& words);
 
-/** For the scripts of completion_script: a line TEXT or TEXT<tab>HELP for each word, and ":files" where a path may stand. */
+/** For the scripts of completion_script: a line TEXT or TEXT<tab>HELP for each word, and ":files" where a path may
+ * stand. */
 std::string completion_lines(const Completions& completions);
 
 /** The name of the hidden command by which the scripts ask: gavel __complete WORDS… */
