@@ -11,9 +11,10 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/terminal.h"
-#include "base/version.h"
 #include "cli/commands.h"
 #include "cli/run_cli.h"
+#include "usage/commands.h"
+#include "usage/complete.h"
 
 namespace gavel {
 
@@ -61,7 +62,7 @@ std::string misspelt_flags(const CLI::App& app, int argc, const char* const* arg
 
 }  // namespace
 
-int run_cli(int argc, const char* const* argv_given) {
+int run_cli(int argc, const char* const* argv_given, const BuildInfo& build) {
   // A shell expands "~" only at a word's beginning.
   std::vector<std::string> arguments;
   for (int i = 0; i < argc; ++i) {
@@ -77,7 +78,9 @@ int run_cli(int argc, const char* const* argv_given) {
   CLI::App app("Gavel trains a Llama-family model to judge which of two chatbot answers a person prefers, and judges.",
                "gavel");
   app.require_subcommand(1);
-  app.set_version_flag("--version,-V", std::string("gavel ") + version());
+  app.set_version_flag(
+      "--version,-V", [&build] { return version_text(build); },
+      "Print version, commit, CPU plugin and what the processor can do");
   app.option_defaults()->always_capture_default();
   app.get_formatter()->column_width(34);
   bool quiet = false;
@@ -102,8 +105,14 @@ int run_cli(int argc, const char* const* argv_given) {
   add_export_command(app);
   add_plan_command(app);
   add_doctor_command(app);
+  add_usage_commands(app, build);
   // --quiet may stand after the command too.
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) command->fallthrough();
+  // Words of a command line that is not finished: not to be parsed.
+  if (argc > 1 && std::string_view(argv_given[1]) == kCompleteCommand) {
+    fmt::print("{}", completion_lines(complete(app, {argv_given + 2, argv_given + argc})));
+    return 0;
+  }
   app.parse_complete_callback([&] { setup_logging(quiet); });
   // CLI11 would only say that a subcommand is required.
   std::vector<std::string> names;

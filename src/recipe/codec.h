@@ -1,6 +1,5 @@
 #pragma once
 #include <array>
-#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,20 +10,6 @@
 #include "recipe/fields.h"
 
 namespace gavel::detail {
-
-/** Which values of a setting's type are allowed. */
-struct Limits {
-  double min = -std::numeric_limits<double>::infinity();
-  double max = std::numeric_limits<double>::infinity();
-  bool below_max = false;  // max itself is not allowed
-  bool above_min = false;
-  /** Allowed items of a list. */
-  std::vector<std::string> names;
-
-  bool allow(double value) const;
-  /** "0 or more", "0 to 1 (1 excluded)", or "". */
-  std::string text() const;
-};
 
 // Each read_value sets `out` and returns "", or returns what was expected and what was found.
 std::string read_value(const RawValue& raw, const Limits& limits, bool& out);
@@ -52,6 +37,10 @@ std::string read_value(const RawValue& raw, const Limits& limits, std::optional<
 
 /** Sets `index` to the place of the choice among `names` and returns "", or returns what was expected and found. */
 std::string read_choice(const RawValue& raw, const std::vector<std::string>& names, size_t& index);
+
+/** What `weight` and `rows` of a file of data.train may be. */
+Limits file_weight_limits();
+Limits file_rows_limits();
 
 /** Reads a choice by the names that its setting has. Defined for the choices that a file of data.train may have of its own. */
 template <class Choice>

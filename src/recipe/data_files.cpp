@@ -42,9 +42,9 @@ std::string read_file(const RawValue& raw, DataFile& out) {
     if (key == "path")
       problem = read_value(value, Limits(), out.path);
     else if (key == "weight")
-      problem = read_value(value, Limits{.min = 0, .max = 1e6, .above_min = true}, out.weight);
+      problem = read_value(value, file_weight_limits(), out.weight);
     else if (key == "rows")
-      problem = read_value(value, Limits{.min = 1, .max = 1e12}, out.rows);
+      problem = read_value(value, file_rows_limits(), out.rows);
     else if (key == "format")
       problem = read_optional_choice(value, out.format);
     else if (key == "cells")
@@ -67,6 +67,14 @@ std::string write_file_item(const DataFile& file) {
 }
 
 }  // namespace
+
+Limits file_weight_limits() {
+  return {.min = 0, .max = 1e6, .above_min = true};
+}
+
+Limits file_rows_limits() {
+  return {.min = 1, .max = 1e12};
+}
 
 std::string read_value(const RawValue& raw, const Limits&, DataFiles& out) {
   DataFiles files;

@@ -59,6 +59,11 @@ struct TypeName<std::optional<T>> {
   static constexpr std::string_view value = TypeName<T>::value;
 };
 
+template <class T>
+constexpr bool kNullable = false;
+template <class T>
+constexpr bool kNullable<std::optional<T>> = true;
+
 struct Extra {
   Limits limits = {};
   std::vector<std::string> synonyms = {};
@@ -94,6 +99,9 @@ Field field(std::string key, Get get, std::string help, Extra extra = {}) {
   out.info.required = extra.required;
   out.info.free = extra.free;
   out.synonyms = std::move(extra.synonyms);
+  out.limits = extra.limits;
+  out.nullable = kNullable<T>;
+  out.path = extra.path;
   if constexpr (std::is_enum_v<T>) {
     const auto& table = choices_of(T{});
     out.info.type = "choice";

@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,11 +25,28 @@ struct RawValue {
 /** "the number 5", "the text 'abc'", "a list", …: for messages. */
 std::string describe(const RawValue& value);
 
+/** Which values of a setting's type are allowed. */
+struct Limits {
+  double min = -std::numeric_limits<double>::infinity();
+  double max = std::numeric_limits<double>::infinity();
+  bool below_max = false;  // max itself is not allowed
+  bool above_min = false;
+  /** Allowed items of a list. */
+  std::vector<std::string> names;
+
+  bool allow(double value) const;
+  /** "0 or more", "0 to 1 (1 excluded)", or "". */
+  std::string text() const;
+};
+
 /** A key, and how its value is read into a Recipe and written. */
 struct Field {
   RecipeKey info;
   /** Names that other tools give this setting: an unknown key among them is answered with this one. */
   std::vector<std::string> synonyms;
+  Limits limits;
+  bool nullable = false;  // null is a value of its own
+  bool path = false;      // names a file or a folder
   /** Sets the value; returns "" or what was expected and found. */
   std::function<std::string(Recipe&, const RawValue&)> read;
   /** The value as YAML. */

@@ -1,0 +1,25 @@
+# Writes HEADER with the commit of the source tree and its date, and leaves it alone where it says so already, so that
+# nothing is compiled anew. The commit is git's; of a source archive, what `git archive` put into the file COMMIT; else
+# "unknown".
+set(commit "unknown")
+set(date "")
+find_program(GIT git)
+if(GIT AND EXISTS "${SOURCE}/.git")
+  execute_process(COMMAND ${GIT} -C "${SOURCE}" log -1 --format=%H\ %cs
+                  RESULT_VARIABLE status OUTPUT_VARIABLE said ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE)
+elseif(EXISTS "${SOURCE}/COMMIT")
+  file(STRINGS "${SOURCE}/COMMIT" said LIMIT_COUNT 1)
+  set(status 0)
+endif()
+if(status EQUAL 0 AND said MATCHES "^([0-9a-f]+) ([0-9-]+)$")
+  set(commit ${CMAKE_MATCH_1})
+  set(date ${CMAKE_MATCH_2})
+endif()
+set(text "#pragma once\n#define GAVEL_COMMIT \"${commit}\"\n#define GAVEL_COMMIT_DATE \"${date}\"\n")
+set(before "")
+if(EXISTS "${HEADER}")
+  file(READ "${HEADER}" before)
+endif()
+if(NOT text STREQUAL before)
+  file(WRITE "${HEADER}" "${text}")
+endif()
