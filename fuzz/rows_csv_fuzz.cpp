@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "files/csv.h"
 #include "input_file.h"
-#include "rows/csv.h"
 #include "rows/preferences.h"
 
 namespace {

@@ -226,7 +226,8 @@ void add_data(std::vector<Field>& fields) {
       "data.format", [](auto& r) -> auto& { return r.data.format; },
       "column names of lmsys or wsdm files; chosen = prompt, chosen, rejected; ranked = prompt, responses, scores or "
       "ranks (becomes all pairs of the answers); helpsteer3 = context, response1, response2, overall_preference; "
-      "scored = prompt, response, score (for reward.loss: regression, bce); generic = as data.columns says"));
+      "scored = prompt, response, score (for reward.loss: regression, bce); conversations = conversation_a, "
+      "conversation_b, winner; generic = as data.columns says"));
   auto column = [&fields](const char* name, auto get, const char* help) {
     fields.push_back(field(std::string("data.columns.") + name, get, help));
   };

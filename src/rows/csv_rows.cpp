@@ -1,7 +1,11 @@
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "base/error.h"
+#include "rows/json_row.h"
 #include "rows/labels.h"
+#include "rows/messages.h"
 #include "rows/row_source.h"
 
 namespace gavel {
@@ -12,11 +16,12 @@ class CsvRows final : public RowSource {
  public:
   CsvRows(std::shared_ptr<const MappedFile> file, const ReadOptions& options)
       : file_(std::move(file)), options_(options), reader_(file_->text(), file_->path().string()) {
-    if (options_.format == Format::kRanked || options_.format == Format::kHelpSteer3)
-      fail("{}: a row of this data.format holds lists, which cells of CSV can't: give JSONL or Parquet",
+    if (options_.format == Format::kRanked)
+      fail("{}: a row of this data.format holds lists of answers, which cells of CSV can't: give JSONL or Parquet",
            file_->path().string());
     names_ = detail::column_names(options_, reader_.header());
     index_ = detail::find_columns(file_->path().string(), names_, options_, reader_.header());
+    as_json_.emplace(file_->path().string(), options_, names_, has_labels());
   }
 
   bool next_rows(size_t bytes, std::vector<RawRow>& rows) override {
@@ -36,6 +41,16 @@ class CsvRows final : public RowSource {
   }
 
   void parse(const RawRow& raw, ParsedRow& out) const override {
+    if (holds_conversations(raw)) {
+      const std::string line = json_of(raw);
+      RawRow row;
+      row.row = raw.row;
+      row.line = line;
+      as_json_->parse(row, out);
+      refuse_python(raw, out);
+      return;
+    }
+    refuse_python(raw, out);
     std::string scratch;
     auto text = [&](Column column) { return raw.cells[static_cast<size_t>(column)].text(scratch); };
     out.row.source_row = raw.row;
@@ -72,6 +87,68 @@ class CsvRows final : public RowSource {
   }
 
  private:
+  std::string text_of(const RawRow& raw, Column column) const {
+    std::string scratch;
+    return std::string(raw.cells[static_cast<size_t>(column)].text(scratch));
+  }
+
+  /** Whether the cells hold messages as JSON, so that the row is read as one of JSON is. An answer that is a list of messages
+   * beside one that is none is a text. */
+  bool holds_conversations(const RawRow& raw) const {
+    switch (options_.format) {
+      case Format::kConversations:
+      case Format::kHelpSteer3:
+        return true;
+      case Format::kChosen:
+      case Format::kScored:
+        break;
+      default:
+        return false;
+    }
+    return (has(Column::kPrompt) && holds_messages(text_of(raw, Column::kPrompt))) || answers_hold_messages(raw);
+  }
+
+  bool answers_hold_messages(const RawRow& raw) const {
+    for (Column column : {Column::kResponseA, Column::kResponseB})
+      if (has(column) && !holds_messages(text_of(raw, column))) return false;
+    return true;
+  }
+
+  /** Messages as Python prints them, which pandas' to_csv writes of lists, would be taken for the answers' own words. */
+  void refuse_python(const RawRow& raw, ParsedRow& out) const {
+    if (options_.format != Format::kChosen && options_.format != Format::kScored &&
+        options_.format != Format::kHelpSteer3)
+      return;
+    auto printed = [&](Column column) { return has(column) && begins_as_python_messages(text_of(raw, column)); };
+    const bool answers = printed(Column::kResponseA) && (!has(Column::kResponseB) || printed(Column::kResponseB));
+    if (!answers && !printed(Column::kPrompt)) return;
+    const Column column = answers ? Column::kResponseA : Column::kPrompt;
+    out.not_json = fmt::format("column '{}': messages as Python prints them: write them as JSON (json.dumps)",
+                               names_[static_cast<size_t>(column)]);
+    out.occurrences[static_cast<size_t>(Oddity::kNotJson)] = 1;
+  }
+
+  /** The row as an object of JSON: cells that hold messages as they are, others as texts. */
+  std::string json_of(const RawRow& raw) const {
+    const bool answers = answers_hold_messages(raw);
+    std::string out = "{";
+    for (size_t c = 0; c < kNumColumns; ++c) {
+      const auto column = static_cast<Column>(c);
+      if (!has(column)) continue;
+      const std::string text = text_of(raw, column);
+      const bool prompt = column == Column::kPrompt,
+                 answer = column == Column::kResponseA || column == Column::kResponseB;
+      out += out.size() > 1 ? "," : "";
+      append_json_text(names_[c], out);
+      out += ':';
+      if ((prompt || (answer && answers)) && holds_messages(text))
+        out += text;
+      else
+        append_json_text(text, out);
+    }
+    return out + "}";
+  }
+
   void take_label(const RawRow& raw, ParsedRow& out) const {
     std::string scratch;
     auto text = [&](Column column) { return raw.cells[static_cast<size_t>(column)].text(scratch); };
@@ -102,6 +179,7 @@ class CsvRows final : public RowSource {
   detail::ColumnNames names_;
   detail::ColumnIndex index_{};
   std::vector<CsvField> fields_;
+  std::optional<JsonRowParser> as_json_;
   size_t released_ = 0;
 };
 

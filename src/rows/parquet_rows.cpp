@@ -29,9 +29,9 @@ OpenParquetFile load_module(const std::string& file) {
   }
   fail(
       "{}: this build reads no Parquet: call `make parquet` in Gavel's folder, once, or convert the file: python3 -c "
-      "\"import pandas; pandas.read_parquet('{}').to_csv('{}', "
-      "index=False)\"",
-      file, file, fs::path(file).replace_extension(".csv").string());
+      "\"import pandas; pandas.read_parquet('{}').to_json('{}', "
+      "orient='records', lines=True)\"",
+      file, file, fs::path(file).replace_extension(".jsonl").string());
 }
 
 class ParquetRows final : public RowSource {

@@ -5,6 +5,24 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "files/open_table.h"
+
+namespace gavel {
+
+std::unique_ptr<RowSource> open_rows(const std::filesystem::path& path, const ReadOptions& options) {
+  TableFile table = open_table(path);
+  switch (table.kind) {
+    case TableKind::kParquet:
+      return open_parquet_rows(std::move(table.file), options);
+    case TableKind::kJson:
+      return open_jsonl_rows(std::move(table.file), options);
+    case TableKind::kCsv:
+      break;
+  }
+  return open_csv_rows(std::move(table.file), options);
+}
+
+}  // namespace gavel
 
 namespace gavel::detail {
 
@@ -20,7 +38,10 @@ ColumnNames column_names(const ReadOptions& options, const std::vector<std::stri
       c.winner = "ranks";
     }
   }
-  if (c.prompt.empty() || c.response_a.empty() || (c.response_b.empty() && options.format != Format::kScored))
+  const bool conversations = options.format == Format::kConversations;
+  if (conversations && !there("id") && there("question_id")) c.id = "question_id";
+  if ((c.prompt.empty() && !conversations) || c.response_a.empty() ||
+      (c.response_b.empty() && options.format != Format::kScored))
     fail("columns: prompt, response_a and response_b must all be named for the format 'generic'");
   bool some = !c.label_a.empty() || !c.label_b.empty() || !c.label_tie.empty();
   bool all = !c.label_a.empty() && !c.label_b.empty() && !c.label_tie.empty();
@@ -110,6 +131,8 @@ std::string format_hint(const std::vector<std::string>& header) {
   if (has_all({"prompt", "response_a", "response_b", "winner"})) return "the columns are those of data.format: wsdm";
   if (has_all({"prompt", "response_a", "response_b", "winner_model_a", "winner_model_b", "winner_tie"}))
     return "the columns are those of data.format: lmsys";
+  if (has_all({"conversation_a", "conversation_b", "winner"}))
+    return "the columns are those of data.format: conversations";
   if (has_all({"chosen", "rejected"})) return "the columns are those of data.format: chosen";
   if (header.size() == 1)
     for (std::string_view name : {"data", "rows", "records", "examples", "items", "train"})

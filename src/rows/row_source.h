@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/file.h"
-#include "rows/csv.h"
+#include "files/csv.h"
 #include "rows/preferences.h"
 
 namespace gavel {
@@ -74,7 +74,10 @@ class RowSource {
   virtual void release() = 0;
 };
 
-// Each throws Error for a column that is missing or named twice.
+/** Opens a file of rows (files/open_table.h). Throws Error as that does, and for a column that is missing or named twice. */
+std::unique_ptr<RowSource> open_rows(const std::filesystem::path& path, const ReadOptions& options);
+
+// What it opens, by the kind of the file.
 std::unique_ptr<RowSource> open_csv_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options);
 std::unique_ptr<RowSource> open_jsonl_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options);
 /** Throws Error with what to do where the program was built without Apache Arrow. */

@@ -42,8 +42,10 @@ CleaningReport total(const std::vector<CleaningReport>& reports) {
   CleaningReport out = reports.front();
   for (size_t i = 1; i < reports.size(); ++i) out.add(reports[i]);
   // Of several files a row's number says little.
-  if (reports.size() > 1)
+  if (reports.size() > 1) {
     for (auto& entry : out.entries) entry.first_rows.clear();
+    out.unreadable.clear();
+  }
   return out;
 }
 

@@ -81,6 +81,7 @@ std::multimap<std::string, DataCase> data_cases() {
       {"data-compressed", {"d.csv.xz", kLmsys, {}, "found an xz file: unpack it first (xz -dk"}},
       {"data-conversation-dicts",
        {"d.jsonl", kWsdm, {}, "expected a key 'prompt', found conversation_a, conversation_b, winner"}},
+      {"data-conversation-dicts", {"d.jsonl", kConversations, {"q|a|b|A"}, ""}},
       {"data-csv-latin1", {"d.csv", kLmsys, {}, "if the file is Latin-1, convert it (iconv -f LATIN1"}},
       {"data-csv-utf16-nobom", {"d.csv", kLmsys, {}, "found UTF-16: convert it first (iconv -f UTF-16LE -t UTF-8"}},
       {"data-empty", {"d.csv", kLmsys, {}, "no rows"}},

@@ -1,4 +1,4 @@
-#include "rows/open_file.h"
+#include "files/unpack.h"
 
 #include <fcntl.h>
 #include <isa-l/igzip_lib.h>
@@ -95,66 +95,10 @@ std::shared_ptr<const MappedFile> unpack_gzip(const MappedFile& packed) {
   return MappedFile::adopt(file.release(), packed.path());
 }
 
-/** The name's end without .gz: ".csv" of "a.csv.gz". */
-std::string data_extension(const fs::path& path) {
-  return (path.extension() == ".gz" ? path.stem() : path).extension().string();
-}
-
-bool is_json(const MappedFile& file) {
-  const std::string extension = data_extension(file.path());
-  if (extension == ".jsonl" || extension == ".ndjson") return true;
-  std::string_view text = file.text();
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
-  const std::string_view blanks = " \t\r\n";
-  const size_t first = text.find_first_not_of(blanks);
-  if (first == std::string_view::npos) return false;
-  if (extension != ".csv") return text[first] == '{' || text[first] == '[' || text[first] == '\x1E';
-  // JSON under the name of CSV: no header begins with an object's key, or with a list of objects.
-  const size_t second = text.find_first_not_of(blanks, first + 1);
-  return second != std::string_view::npos &&
-         ((text[first] == '{' && text[second] == '"') || (text[first] == '[' && text[second] == '{'));
-}
-
-/** Refuses what is known and not read, by name. */
-void refuse_others(std::string_view text, const fs::path& path) {
-  auto refuse = [&](std::string_view what, std::string_view command) {
-    fail("{}: expected CSV, JSON or Parquet, found {}: unpack it first ({} {})", path.string(), what, command,
-         path.string());
-  };
-  refuse_lfs_pointer(text, path);
-  if (text.starts_with("PK\x03\x04")) refuse("a zip file", "unzip");
-  if (text.starts_with("\xFD"
-                       "7zXZ"))
-    refuse("an xz file", "xz -dk");
-  if (text.starts_with("\x28\xB5\x2F\xFD")) refuse("a Zstandard file", "zstd -d");
-  if (text.starts_with("BZh") && text.substr(4).starts_with("\x31\x41\x59\x26\x53\x59"))
-    refuse("a bzip2 file", "bunzip2 -k");
-  // Without a byte-order mark UTF-16 shows by every second byte of a first word in Latin letters.
-  auto zeros_at = [&](size_t first) {
-    return text.size() >= 4 && text[first] == '\0' && text[first + 2] == '\0' && text[1 - first] != '\0';
-  };
-  const bool little = text.starts_with("\xFF\xFE") || zeros_at(1), big = text.starts_with("\xFE\xFF") || zeros_at(0);
-  if (little || big)
-    fail("{}: expected UTF-8, found UTF-16: convert it first (iconv -f UTF-16{} -t UTF-8 {} > NEW)", path.string(),
-         text[0] == '\xFF' || text[0] == '\xFE' ? ""
-         : little                               ? "LE"
-                                                : "BE",
-         path.string());
-}
-
 }  // namespace
 
-std::unique_ptr<RowSource> open_rows(const fs::path& path, const ReadOptions& options) {
-  auto file = MappedFile::open(path);
-  if (file->text().starts_with("PAR1")) return open_parquet_rows(file, options);
-  if (file->text().starts_with(kGzip)) {
-    file = unpack_gzip(*file);
-    if (file->text().starts_with("PAR1"))
-      fail("{}: expected CSV or JSON in the gzip file, found Parquet: unpack it first (gunzip -k {})", path.string(),
-           path.string());
-  }
-  refuse_others(file->text(), path);
-  return is_json(*file) ? open_jsonl_rows(file, options) : open_csv_rows(file, options);
+std::shared_ptr<const MappedFile> unpack(const MappedFile& file) {
+  return file.text().starts_with(kGzip) ? unpack_gzip(file) : nullptr;
 }
 
 }  // namespace gavel::detail
