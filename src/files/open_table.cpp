@@ -32,10 +32,6 @@ void refuse_others(std::string_view text, const fs::path& path) {
   };
   refuse_lfs_pointer(text, path);
   if (text.starts_with("PK\x03\x04")) refuse("a zip file", "unzip");
-  if (text.starts_with("\xFD"
-                       "7zXZ"))
-    refuse("an xz file", "xz -dk");
-  if (text.starts_with("\x28\xB5\x2F\xFD")) refuse("a Zstandard file", "zstd -d");
   if (text.starts_with("BZh") && text.substr(4).starts_with("\x31\x41\x59\x26\x53\x59"))
     refuse("a bzip2 file", "bunzip2 -k");
   // Without a byte-order mark UTF-16 shows by every second byte of a first word in Latin letters.
@@ -58,16 +54,17 @@ std::string table_extension(const fs::path& path) {
 }
 
 bool is_packed_name(const fs::path& path) {
-  return path.extension() == ".gz";
+  return path.extension() == ".gz" || path.extension() == ".zst" || path.extension() == ".xz";
 }
 
 TableFile open_table(const fs::path& path) {
   auto file = MappedFile::open(path);
   if (file->text().starts_with("PAR1")) return {std::move(file), TableKind::kParquet};
   if (auto unpacked = detail::unpack(*file)) {
-    if (unpacked->text().starts_with("PAR1"))
-      fail("{}: expected CSV or JSON in the gzip file, found Parquet: unpack it first (gunzip -k {})", path.string(),
-           path.string());
+    const bool parquet = unpacked->text().starts_with("PAR1");
+    if (parquet || detail::packing_of(unpacked->text()) != detail::Packing::kNone)
+      fail("{}: expected CSV or JSON in the packed file, found {}: unpack it first", path.string(),
+           parquet ? "Parquet" : "another packed file");
     file = std::move(unpacked);
   }
   refuse_others(file->text(), path);

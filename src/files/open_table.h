@@ -16,8 +16,9 @@ struct TableFile {
 };
 
 /** Opens a file of rows. What it is, is told by how it begins, but CSV and JSON by the name's end (.csv, .jsonl, .ndjson;
- * .gz behind it is ignored), else by the first letter. A gzip file is unpacked into a temporary file that has no name. Throws
- * Error for what is neither, with the command that makes of it what is read. */
+ * .gz, .zst and .xz behind it are ignored), else by the first letter. A gzip, Zstandard or xz file, told by its first bytes, is
+ * unpacked into a temporary file that has no name. Throws Error for what is neither, with the command that makes of it what is
+ * read. */
 TableFile open_table(const std::filesystem::path& path);
 
 /** The name's end without that of a packed file: ".csv" of "a.csv.gz". */

@@ -78,7 +78,7 @@ std::multimap<std::string, DataCase> data_cases() {
       {"data-chosen-rejected", {"d.jsonl", kLmsys, {}, "data.format: chosen"}},
       {"data-compressed", {"d.csv.gz", kLmsys, kBaseline, ""}},
       {"data-compressed", {"d.csv.bz2", kLmsys, {}, "found a bzip2 file: unpack it first (bunzip2 -k"}},
-      {"data-compressed", {"d.csv.xz", kLmsys, {}, "found an xz file: unpack it first (xz -dk"}},
+      {"data-compressed", {"d.csv.xz", kLmsys, kBaseline, ""}},
       {"data-conversation-dicts",
        {"d.jsonl", kWsdm, {}, "expected a key 'prompt', found conversation_a, conversation_b, winner"}},
       {"data-conversation-dicts", {"d.jsonl", kConversations, {"q|a|b|A"}, ""}},
