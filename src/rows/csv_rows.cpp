@@ -46,11 +46,8 @@ class CsvRows final : public RowSource {
       RawRow row;
       row.row = raw.row;
       row.line = line;
-      as_json_->parse(row, out);
-      refuse_python(raw, out);
-      return;
+      return as_json_->parse(row, out);
     }
-    refuse_python(raw, out);
     std::string scratch;
     auto text = [&](Column column) { return raw.cells[static_cast<size_t>(column)].text(scratch); };
     out.row.source_row = raw.row;
@@ -92,8 +89,7 @@ class CsvRows final : public RowSource {
     return std::string(raw.cells[static_cast<size_t>(column)].text(scratch));
   }
 
-  /** Whether the cells hold messages as JSON, so that the row is read as one of JSON is. An answer that is a list of messages
-   * beside one that is none is a text. */
+  /** Whether cells may hold messages, so that the row is read as one of JSON is. */
   bool holds_conversations(const RawRow& raw) const {
     switch (options_.format) {
       case Format::kConversations:
@@ -105,46 +101,23 @@ class CsvRows final : public RowSource {
       default:
         return false;
     }
-    return (has(Column::kPrompt) && holds_messages(text_of(raw, Column::kPrompt))) || answers_hold_messages(raw);
-  }
-
-  bool answers_hold_messages(const RawRow& raw) const {
-    for (Column column : {Column::kResponseA, Column::kResponseB})
-      if (has(column) && !holds_messages(text_of(raw, column))) return false;
-    return true;
-  }
-
-  /** Messages as Python prints them, which pandas' to_csv writes of lists, would be taken for the answers' own words. */
-  void refuse_python(const RawRow& raw, ParsedRow& out) const {
-    if (options_.format != Format::kChosen && options_.format != Format::kScored &&
-        options_.format != Format::kHelpSteer3)
-      return;
-    auto printed = [&](Column column) { return has(column) && begins_as_python_messages(text_of(raw, column)); };
-    const bool answers = printed(Column::kResponseA) && (!has(Column::kResponseB) || printed(Column::kResponseB));
-    if (!answers && !printed(Column::kPrompt)) return;
-    const Column column = answers ? Column::kResponseA : Column::kPrompt;
-    out.not_json = fmt::format("column '{}': messages as Python prints them: write them as JSON (json.dumps)",
-                               names_[static_cast<size_t>(column)]);
-    out.occurrences[static_cast<size_t>(Oddity::kNotJson)] = 1;
-  }
-
-  /** The row as an object of JSON: cells that hold messages as they are, others as texts. */
-  std::string json_of(const RawRow& raw) const {
-    const bool answers = answers_hold_messages(raw);
-    std::string out = "{";
-    for (size_t c = 0; c < kNumColumns; ++c) {
-      const auto column = static_cast<Column>(c);
+    for (Column column : {Column::kPrompt, Column::kResponseA}) {
       if (!has(column)) continue;
       const std::string text = text_of(raw, column);
-      const bool prompt = column == Column::kPrompt,
-                 answer = column == Column::kResponseA || column == Column::kResponseB;
+      if (holds_messages(text) || begins_as_python_messages(text)) return true;
+    }
+    return false;
+  }
+
+  /** The row as an object of texts. */
+  std::string json_of(const RawRow& raw) const {
+    std::string out = "{";
+    for (size_t c = 0; c < kNumColumns; ++c) {
+      if (!has(static_cast<Column>(c))) continue;
       out += out.size() > 1 ? "," : "";
       append_json_text(names_[c], out);
       out += ':';
-      if ((prompt || (answer && answers)) && holds_messages(text))
-        out += text;
-      else
-        append_json_text(text, out);
+      append_json_text(text_of(raw, static_cast<Column>(c)), out);
     }
     return out + "}";
   }
@@ -187,6 +160,10 @@ class CsvRows final : public RowSource {
 
 std::unique_ptr<RowSource> open_csv_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options) {
   return std::make_unique<CsvRows>(std::move(file), options);
+}
+
+std::vector<std::string> csv_columns(std::shared_ptr<const MappedFile> file) {
+  return CsvReader(file->text(), file->path().string()).header();
 }
 
 }  // namespace gavel

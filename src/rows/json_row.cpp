@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "rows/labels.h"
+#include "rows/layouts.h"
 #include "rows/lenient_json.h"
 #include "rows/messages.h"
 #include "rows/ranked_row.h"
@@ -15,20 +16,52 @@ namespace {
 
 namespace dom = simdjson::dom;
 
+/** The values of the prompt and the answers; none where there is no such key. */
+using RowValues = std::array<std::optional<dom::element>, 3>;
+
+/** Replaces texts that are messages written as JSON, as cells of CSV have them, by these messages: the prompt, and the answers
+ * where all are (an answer that is messages beside one that is none is a text). What replaces them is valid until the next call
+ * on this thread. */
+std::string read_written_messages(const detail::ColumnNames& names, RowValues& values, std::array<Turns, 3>& turns) {
+  thread_local std::array<LenientJson, 3> json;
+  auto is = [&](size_t i, bool (*test)(std::string_view)) {
+    std::string_view text;
+    return values[i] && values[i]->get(text) == simdjson::SUCCESS && test(text);
+  };
+  auto answers_are = [&](bool (*test)(std::string_view)) { return is(1, test) && (!values[2] || is(2, test)); };
+  const bool answers = answers_are(holds_messages), python = answers_are(begins_as_python_messages);
+  if (python || is(0, begins_as_python_messages))
+    return fmt::format("key '{}': {}", names[python ? 2 : 1], kPythonMessages);
+  for (size_t i = 0; i < 3; ++i) {
+    std::string_view text;
+    if (!(i == 0 ? is(0, holds_messages) : answers) || !values[i] || values[i]->get(text) != simdjson::SUCCESS)
+      continue;
+    dom::element messages;
+    if (json[i].parse(text, messages) == simdjson::SUCCESS) values[i] = messages;
+    turns[i].lone_surrogates += json[i].lone_surrogates();
+  }
+  return "";
+}
+
 /** Format::kChosen and those like it: texts, or lists of messages. Answers that are whole conversations bring the prompt's
  * turns themselves. */
 std::string take_conversations(dom::object object, const detail::ColumnNames& names, std::array<Turns, 3>& turns) {
-  dom::element value;
-  if (find_key(object, names[1], value)) {
+  RowValues values;
+  for (size_t i = 0; i < 3; ++i) {
+    dom::element value;
+    if (!names[i + 1].empty() && find_key(object, names[i + 1], value)) values[i] = value;
+  }
+  if (std::string why = read_written_messages(names, values, turns); !why.empty()) return why;
+  if (values[0]) {
     Turns answers;
-    if (std::string why = take_prompt(value, names[1], turns[0], answers); !why.empty()) return why;
+    if (std::string why = take_prompt(*values[0], names[1], turns[0], answers); !why.empty()) return why;
     // A prompt that goes over several rounds has answers that both conversations share.
     turns[1].texts = turns[2].texts = answers.texts;
   }
   for (size_t i : {1, 2}) {
-    if (!find_key(object, names[i + 1], value)) continue;  // told of by the caller
+    if (!values[i]) continue;  // told of by the caller
     Turns prompt;
-    if (std::string why = take_answer(value, names[i + 1], prompt, turns[i]); !why.empty()) return why;
+    if (std::string why = take_answer(*values[i], names[i + 1], prompt, turns[i]); !why.empty()) return why;
     if (prompt.texts.empty()) continue;
     if (i == 2 && turns[1].texts.size() == turns[2].texts.size() && prompt.texts != turns[0].texts)
       return fmt::format("'{}' and '{}' have different messages of the user", names[2], names[3]);
@@ -197,6 +230,7 @@ void JsonRowParser::parse_object(dom::object object, std::string_view line, Pars
   std::array<Turns, 3> turns;
   if (format == Format::kChosen || format == Format::kHelpSteer3 || format == Format::kScored) {
     out.not_json = take_conversations(object, names_, turns);
+    if (!out.not_json.empty()) take_as_written(object, names_, turns);
   } else if (format == Format::kConversations) {
     out.not_json = take_two_conversations(object, names_, turns);
     if (!out.not_json.empty()) take_as_written(object, names_, turns);

@@ -163,9 +163,9 @@ std::string take_conversation(dom::element value, const std::string& key, Turns&
   auto refused = [&](std::string_view why) { return fmt::format("key '{}': {}", key, why); };
   std::string_view text;
   if (value.get(text) == simdjson::SUCCESS) {
-    if (begins_as_python_messages(text))
-      return refused("messages as Python prints them: write them as JSON (json.dumps), or the file with to_json");
+    if (begins_as_python_messages(text)) return refused(kPythonMessages);
     if (json.parse(text, value)) return refused("expected messages, or their JSON in a text");
+    answers.lone_surrogates += json.lone_surrogates();
   }
   dom::array messages;
   if (value.get(messages) != simdjson::SUCCESS) return refused("expected a list of messages");

@@ -36,8 +36,10 @@ std::string compare_prompts(const std::string& key_a, const std::vector<std::str
 
 /** Whether a text is a list of messages in JSON. */
 bool holds_messages(std::string_view text);
-/** Whether it begins as one does that Python printed, which is no JSON. */
+/** Whether it begins as one does that Python printed, which is no JSON: why such a text can't be read. */
 bool begins_as_python_messages(std::string_view text);
+inline constexpr std::string_view kPythonMessages =
+    "messages as Python prints them: write them as JSON (json.dumps), or the file with to_json";
 
 /** The value of a key as text: a string as it is, another value as JSON; "" for null and when it is not there. */
 std::string text_of_key(simdjson::dom::object object, const std::string& key);

@@ -34,17 +34,34 @@ OpenParquetFile load_module(const std::string& file) {
       file, file, fs::path(file).replace_extension(".jsonl").string());
 }
 
+/** Arrow's messages lack the file's name. */
+template <class Action>
+void name_in_errors(const std::string& path, Action&& action) {
+  try {
+    action();
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    fail("{}: can't be read as Parquet: {}", path, error.what());
+  }
+}
+
+std::unique_ptr<ParquetFile> open_parquet(const std::string& path) {
+  std::unique_ptr<ParquetFile> file;
+  name_in_errors(path, [&] { file.reset(load_module(path)(path.c_str())); });
+  return file;
+}
+
 class ParquetRows final : public RowSource {
  public:
   ParquetRows(std::shared_ptr<const MappedFile> file, const ReadOptions& options)
-      : path_(file->path().string()), options_(options), size_(file->bytes().size()) {
-    guard([&] { file_.reset(load_module(path_)(path_.c_str())); });
+      : path_(file->path().string()), options_(options), size_(file->bytes().size()), file_(open_parquet(path_)) {
     std::vector<std::string> header = file_->columns(), wanted;
     const detail::ColumnNames names = detail::column_names(options, header);
     auto index = detail::find_columns(path_, names, options, header);
     for (size_t c = 0; c < kNumColumns; ++c)
       if (index[c] >= 0) wanted.push_back(names[c]);
-    guard([&] { file_->select(wanted); });
+    name_in_errors(path_, [&] { file_->select(wanted); });
     has_labels_ = options.format == Format::kChosen || detail::labels_found(index);
     parser_.emplace(path_, options, names, has_labels_);
   }
@@ -52,7 +69,7 @@ class ParquetRows final : public RowSource {
   bool next_rows(size_t bytes, std::vector<RawRow>& rows) override {
     lines_.clear();
     bool any = false;
-    guard([&] { any = file_->next_rows(bytes, lines_); });
+    name_in_errors(path_, [&] { any = file_->next_rows(bytes, lines_); });
     std::string_view rest = lines_;
     while (!rest.empty()) {
       size_t end = rest.find('\n');
@@ -74,18 +91,6 @@ class ParquetRows final : public RowSource {
   void release() override {}
 
  private:
-  /** Arrow's messages lack the file's name. */
-  template <class Action>
-  void guard(Action&& action) {
-    try {
-      action();
-    } catch (const Error&) {
-      throw;
-    } catch (const std::exception& error) {
-      fail("{}: can't be read as Parquet: {}", path_, error.what());
-    }
-  }
-
   std::string path_;
   ReadOptions options_;
   size_t size_ = 0;
@@ -100,6 +105,10 @@ class ParquetRows final : public RowSource {
 
 std::unique_ptr<RowSource> open_parquet_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options) {
   return std::make_unique<ParquetRows>(std::move(file), options);
+}
+
+std::vector<std::string> parquet_columns(std::shared_ptr<const MappedFile> file) {
+  return open_parquet(file->path().string())->columns();
 }
 
 }  // namespace gavel

@@ -39,7 +39,6 @@ struct RowStream::State {
   std::shared_ptr<RepeatFinder> repeats;
   std::vector<RawRow> raw;
   std::vector<ParsedRow> parsed;
-  std::string not_json;  // why the first cell that is no list is none
 
   /** True when the row stays. */
   bool clean(ParsedRow& row) {
@@ -79,7 +78,6 @@ struct RowStream::State {
     }
     report.rows_kept += keep;
     if (!row.unknown_label.empty()) report.count_unknown_label(row.unknown_label);
-    if (not_json.empty()) not_json = row.not_json;
     if (!row.not_json.empty()) report.add_unreadable(row.row.source_row, row.not_json);
     return keep;
   }
@@ -111,11 +109,8 @@ struct RowStream::State {
   /** What to do about the oddities that rows are dropped for. */
   std::string advice() const {
     std::string out;
-    if (report[Oddity::kNotJson].dropped > 0) {
-      out += fmt::format("  the first cell: {}\n", not_json);
-      if (options.format == Format::kLmsys || options.format == Format::kGeneric)
-        out += "  if cells are plain text, set data.cells: text\n";
-    }
+    const bool cells = options.format == Format::kLmsys || options.format == Format::kGeneric;
+    if (report[Oddity::kNotJson].dropped > 0 && cells) out += "  if cells are plain text, set data.cells: text\n";
     if (report[Oddity::kBadLabel].dropped > 0)
       out += "  a winner of the file's own spelling can be named (data.spellings.a, .b and .tie)\n";
     return out + "  to go on without these rows, set data.max_dropped";

@@ -194,7 +194,32 @@ TEST(Conversations, ChosenAndRejectedMessagesInCells) {
   const std::string python = "[{'role': 'assistant', 'content': 'x'}]";
   data = read_preferences(folder.write("p.csv", header + row("u", python, python) + row("u", "a", "b")), read);
   ASSERT_EQ(data.rows.size(), 1u);
-  EXPECT_THAT(data.report.unreadable, ElementsAre(HasSubstr("row 1: column 'chosen': messages as Python prints them")));
+  EXPECT_THAT(data.report.unreadable, ElementsAre(HasSubstr("row 1: key 'chosen': messages as Python prints them")));
+}
+
+TEST(Conversations, MessagesWrittenInTextsOfJsonAreCountedToo) {
+  TempFolder folder;
+  auto text = [](const std::string& json) {
+    std::string out;
+    append_json_text(json, out);
+    return out;
+  };
+  const std::string good = list({message("user", R"("u")"), message("assistant", R"("half \ud83d")")});
+  const std::string row = fmt::format(R"({{"prompt": "u", "chosen": {0}, "rejected": {0}}})", text(good));
+  PreferenceData data = read_preferences(folder.write("a.jsonl", row), {.format = Format::kChosen});
+  ASSERT_EQ(data.rows.size(), 1u);
+  EXPECT_THAT(data.rows[0].response_a, ElementsAre("half \uFFFD"));
+  EXPECT_EQ(data.report[Oddity::kLoneSurrogate].occurrences, 2);
+  const std::string both =
+      fmt::format(R"({{"conversation_a": {0}, "conversation_b": {0}, "winner": "tie"}})", text(good));
+  data = read_preferences(folder.write("b.jsonl", both), kRead);
+  EXPECT_EQ(data.report[Oddity::kLoneSurrogate].occurrences, 2);
+  // A row to be judged that can't be read is taken as it is written.
+  const std::string odd = R"({"prompt": "u", "chosen": [{"role": "tool"}], "rejected": "b"})";
+  data = read_preferences(folder.write("c.jsonl", odd), {.format = Format::kChosen, .purpose = Purpose::kPredict});
+  ASSERT_EQ(data.rows.size(), 1u);
+  EXPECT_THAT(data.rows[0].response_a, ElementsAre(R"([{"role":"tool"}])"));
+  EXPECT_THAT(data.rows[0].response_b, ElementsAre("b"));
 }
 
 TEST(Conversations, RewardBenchAndHelpSteer3InCsv) {
