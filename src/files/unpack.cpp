@@ -146,7 +146,11 @@ std::shared_ptr<const MappedFile> unpack_zstd(const MappedFile& packed) {
     ZSTD_outBuffer piece{out.buffer().data(), out.buffer().size(), 0};
     expected = ZSTD_decompressStream(context.get(), &piece, &in);
     if (ZSTD_isError(expected) != 0) {
-      if (ZSTD_getErrorCode(expected) == ZSTD_error_frameParameter_windowTooLarge) out.refuse_window();
+      const ZSTD_ErrorCode why = ZSTD_getErrorCode(expected);
+      if (why == ZSTD_error_frameParameter_windowTooLarge) out.refuse_window();
+      if (why == ZSTD_error_dictionary_wrong)
+        fail("{}: was packed with a dictionary of its own: unpack it first (zstd -d -D DICTIONARY {})",
+             packed.path().string(), packed.path().string());
       out.refuse_damage(in.pos);
     }
     out.take(piece.pos, in.pos);

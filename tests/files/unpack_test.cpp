@@ -134,7 +134,7 @@ TEST_F(Unpack, DamagedFilesAreNamedWithTheByte) {
 }
 
 TEST_F(Unpack, WhatWasMadeToFillADiskOrMemoryIsRefused) {
-  const std::string zeros(size_t{100} << 20, '0');
+  const std::string zeros(size_t{66} << 20, '0');
   EXPECT_THAT(error("bomb.csv.zst", pack_zstd(zeros)),
               AllOf(HasSubstr("bomb.csv.zst: becomes more than 200 times as long"), HasSubstr("zstd -d")));
   EXPECT_THAT(error("bomb.csv.xz", pack_xz(zeros)),
@@ -142,6 +142,9 @@ TEST_F(Unpack, WhatWasMadeToFillADiskOrMemoryIsRefused) {
   // A frame of one byte that asks for a window of 256 MiB, and the same with one of 128 MiB, which is given.
   const std::string wide("\x28\xB5\x2F\xFD\0\x90\x09\0\0x", 10), narrow("\x28\xB5\x2F\xFD\0\x88\x09\0\0x", 10);
   EXPECT_THAT(error("wide.csv.zst", wide), AllOf(HasSubstr("takes more memory"), HasSubstr("zstd -d --long=31")));
+  // The same, of a dictionary with the number 7.
+  EXPECT_THAT(error("own.csv.zst", std::string("\x28\xB5\x2F\xFD\x01\x88\x07\x09\0\0x", 11)),
+              HasSubstr("packed with a dictionary"));
   EXPECT_EQ(open("wide.csv.zst", narrow).file->text(), "x");
 }
 
