@@ -4,8 +4,10 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/utf8.h"
+#include "files/csv.h"
 #include "input_file.h"
-#include "rows/csv.h"
+#include "rows/layouts.h"
 #include "rows/preferences.h"
 
 namespace {
@@ -58,6 +60,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         gavel::read_preferences(path, {.cells = cells, .purpose = purpose});
       } catch (const gavel::Error&) {
       }
+  // Cells that may hold conversations as JSON.
+  for (gavel::Format format : {gavel::Format::kConversations, gavel::Format::kChosen, gavel::Format::kHelpSteer3,
+                               gavel::Format::kScored, gavel::Format::kWsdm})
+    try {
+      for (const auto& row : gavel::read_preferences(path, {.format = format}).rows)
+        for (const auto* turns : {&row.prompt, &row.response_a, &row.response_b})
+          for (const auto& turn : *turns)
+            if (!gavel::is_valid_utf8(turn)) std::abort();
+    } catch (const gavel::Error&) {
+    }
+  try {
+    gavel::recognize_layout(path);
+  } catch (const gavel::Error&) {
+  }
   return 0;
 }
 
@@ -69,6 +85,18 @@ std::vector<std::string> fuzz_seeds() {
           "1,\"[\"\"p\\ud83d\"\"]\",[null],[null],0,1,0\r\n2,\"[\"\"x,\ny\"\"]\",[],[\"\"],0.5,0.5,0\r\n",
       header + "1,\"open,2,3,4,5,6,7\n",
       header + "1,\"[\"\"p\"\"]\",\"[\"\"a\"\"]\",\"[\"\"b\"\"]\",1,0,0\r2,[],[],[],0,0,2\r\r",
+      "question_id,conversation_a,conversation_b,winner\n"
+      "1,\"[{\"\"role\"\":\"\"user\"\",\"\"content\"\":\"\"u\"\"},{\"\"role\"\":\"\"assistant\"\",\"\"content\"\":"
+      "\"\"a\"\"}]\","
+      "\"[{\"\"role\"\":\"\"user\"\",\"\"content\"\":[{\"\"type\"\":\"\"text\"\",\"\"text\"\":\"\"u\"\"}]},{"
+      "\"\"role\"\":\"\"assistant\"\","
+      "\"\"content\"\":\"\"b\"\"}]\",both_bad\n",
+      "prompt,chosen,rejected,score_chosen,score_rejected\n"
+      "u,\"[{\"\"role\"\":\"\"assistant\"\",\"\"content\"\":\"\"\\ud83d\"\"}]\",\"[{\"\"role\"\":\"\"assistant\"\","
+      "\"\"content\"\":null}]\",2,1\n"
+      "u,\"[{'role': 'user'}]\",\"[{'role': 'user'}]\",2,1\n",
+      "context,response1,response2,overall_preference\n\"[{\"\"role\"\":\"\"user\"\",\"\"content\"\":\"\"u\"\"}]\",a,b,"
+      "-2\n",
       "a\n\"\"\n\"x\"\"\"\"\"\n",
       "",
   };

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "input_file.h"
+#include "rows/layouts.h"
 #include "rows/preferences.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -19,8 +20,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   gavel::ReadOptions ranked{.format = gavel::Format::kRanked, .score_margin = 0.5};
   ranked.columns.weight = "w";
   gavel::ReadOptions helpsteer{.format = gavel::Format::kHelpSteer3}, scored{.format = gavel::Format::kScored};
+  gavel::ReadOptions conversations{.format = gavel::Format::kConversations}, judged = conversations;
+  judged.purpose = gavel::Purpose::kPredict;
   for (const gavel::ReadOptions& options :
-       {gavel::ReadOptions(), predict, split, winner, chosen, ranked, helpsteer, scored})
+       {gavel::ReadOptions(), predict, split, winner, chosen, ranked, helpsteer, scored, conversations, judged})
     try {
       gavel::PreferenceData found = gavel::read_preferences(path, options);
       for (const auto& row : found.rows) {
@@ -38,6 +41,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       }
     } catch (const gavel::Error&) {
     }
+  try {
+    gavel::recognize_layout(path);
+  } catch (const gavel::Error&) {
+  }
   return 0;
 }
 
@@ -60,6 +67,10 @@ std::vector<std::string> fuzz_seeds() {
       R"({"context":[{"role":"user","content":"u"}],"response1":"a","response2":"b","overall_preference":-3})",
       R"({"prompt":"p","response":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}],"score":0.5})",
       R"({"chosen":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}],"rejected":"b","score_chosen":2,"score_rejected":1})",
+      R"({"id":1,"conversation_a":[{"role":"user","content":"u"},{"role":"assistant","content":null}],"conversation_b":[{"role":"user","content":[{"type":"text","text":"u","image":null}]},{"role":"assistant","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}],"winner":"both_bad"})"
+      "\n"
+      R"({"question_id":2,"conversation_a":"[{\"role\":\"user\",\"content\":\"u\\ud83d\"},{\"role\":\"assistant\",\"content\":\"a\"}]","conversation_b":"[{'role': 'user'}]","winner":"tie"})",
+      R"({"question":"q","Answer_1":"[\"a\"]","answer_2":["b"],"preference":2})",
       "[1]\n",
       "",
   };

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 packages="g++ cmake ninja-build ccache pkg-config python3-pip libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev
 libsimdjson-dev libboost-dev libyaml-cpp-dev libpcre2-dev libonig-dev libicu-dev libdnnl-dev libhwy-dev libjemalloc-dev libisal-dev
-libpmix-dev liblbfgs-dev
+libpmix-dev liblbfgs-dev libzstd-dev liblzma-dev
 libssl-dev libcurl4-openssl-dev openmpi-bin libgtest-dev libgmock-dev libbenchmark-dev"
 
 installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'install ok installed'; }

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/file.h"
 #include "base/log.h"
 #include "base/terminal.h"
@@ -9,6 +11,7 @@
 #include "sample/sample.h"
 #include "setup/data_files.h"
 #include "setup/data_summary.h"
+#include "setup/layout_recipe.h"
 #include "setup/open_model.h"
 #include "setup/outputs.h"
 
@@ -27,6 +30,23 @@ bool is_recipe(const std::filesystem::path& path) {
   return path.extension() == ".yaml" || path.extension() == ".yml";
 }
 
+bool names_format(const std::vector<std::string>& settings) {
+  return std::ranges::any_of(settings, [](const std::string& setting) { return setting.starts_with("data.format="); });
+}
+
+/** The settings for a file whose format nobody named; tells what it was taken for, and why. */
+std::vector<std::string> recognized_settings(const DataOptions& options, const Recipe& recipe) {
+  const std::filesystem::path path = train_files(recipe, Purpose::kPredict).front().source.path;
+  const Layout layout = recognize_layout(path);
+  const std::string told = describe_layout(path.string(), layout);
+  if (options.json)
+    spdlog::info("{}", told);
+  else
+    fmt::print("{}\n", printable(told, told.size()));
+  std::fflush(stdout);  // errors that follow stand behind it
+  return layout_settings(layout);
+}
+
 /** Of a recipe as it stands; a data file is looked at whole. */
 Recipe recipe_of(const DataOptions& options) {
   if (is_recipe(options.file)) {
@@ -35,8 +55,15 @@ Recipe recipe_of(const DataOptions& options) {
   }
   std::vector<std::string> settings = {"data.train=" + options.file, "data.valid=0"};
   if (options.recipe.empty()) settings.insert(settings.end(), {"model.path=" + options.model, "output=none"});
+  const auto own = static_cast<std::ptrdiff_t>(settings.size());
   settings.insert(settings.end(), options.settings.begin(), options.settings.end());
-  return options.recipe.empty() ? parse_recipe("", "gavel data", settings) : load_recipe(options.recipe, settings);
+  if (!options.recipe.empty()) return load_recipe(options.recipe, settings);
+  Recipe recipe = parse_recipe("", "gavel data", settings);
+  if (names_format(options.settings)) return recipe;
+  // What was given stands behind what was recognized, and so comes first.
+  const std::vector<std::string> found = recognized_settings(options, recipe);
+  settings.insert(settings.begin() + own, found.begin(), found.end());
+  return parse_recipe("", "gavel data", settings);
 }
 
 /** The model is not needed when the recipe names a tokenizer, and its weights in no case. */
@@ -82,7 +109,8 @@ void add_data_command(CLI::App& app) {
   auto* command = app.add_subcommand("data", "Look at preference data, or make a sample of it");
   command->require_subcommand(0, 1);
   auto options = std::make_shared<DataOptions>();
-  command->add_option("file", options->file, "CSV or JSONL file of judged pairs, or a recipe (YAML)");
+  command->add_option("file", options->file,
+                      "CSV, JSONL or Parquet file of judged pairs, a folder of them, or a recipe (YAML)");
   command->add_option("settings", options->settings, "section.key=value, such as data.max_length=2048 data.cells=text");
   command->add_option("--recipe", options->recipe, "Recipe whose settings hold for the file");
   command->add_option("--model", options->model, "Model whose tokenizer is used, without a recipe");

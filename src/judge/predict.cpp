@@ -12,7 +12,7 @@
 #include "base/checksum.h"
 #include "base/file.h"
 #include "base/json_text.h"
-#include "rows/csv.h"
+#include "files/csv.h"
 #include "rows/row_stream.h"
 #include "setup/run_options.h"
 

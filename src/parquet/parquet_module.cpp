@@ -140,6 +140,13 @@ void append_json(const arrow::Array& array, int64_t i, std::string& out) {
     case arrow::Type::DECIMAL128:
       out += static_cast<const arrow::Decimal128Array&>(array).FormatValue(i);
       return;
+    case arrow::Type::DECIMAL256:
+      out += static_cast<const arrow::Decimal256Array&>(array).FormatValue(i);
+      return;
+    case arrow::Type::EXTENSION:
+      return append_json(*static_cast<const arrow::ExtensionArray&>(array).storage(), i, out);
+    case arrow::Type::TIME32:
+    case arrow::Type::TIME64:
     case arrow::Type::TIMESTAMP:
     case arrow::Type::DATE32:
     case arrow::Type::DATE64:

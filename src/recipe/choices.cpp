@@ -38,9 +38,14 @@ const Choices<Recipe::ComputeType>& choices_of(Recipe::ComputeType) {
 }
 const Choices<Format>& choices_of(Format) {
   using enum Format;
-  static const Choices<Format> table = {
-      {kLmsys, "lmsys"},           {kWsdm, "wsdm"},     {kChosen, "chosen"},  {kRanked, "ranked"},
-      {kHelpSteer3, "helpsteer3"}, {kScored, "scored"}, {kGeneric, "generic"}};
+  static const Choices<Format> table = {{kLmsys, "lmsys"},
+                                        {kWsdm, "wsdm"},
+                                        {kChosen, "chosen"},
+                                        {kRanked, "ranked"},
+                                        {kHelpSteer3, "helpsteer3"},
+                                        {kScored, "scored"},
+                                        {kConversations, "conversations"},
+                                        {kGeneric, "generic"}};
   return table;
 }
 const Choices<Cells>& choices_of(Cells) {

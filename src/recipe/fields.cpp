@@ -210,11 +210,11 @@ void add_lora(std::vector<Field>& fields) {
 void add_data(std::vector<Field>& fields) {
   fields.push_back(
       field("data.train", [](auto& r) -> auto& { return r.data.train; },
-            "CSV, JSONL or Parquet file of judged pairs, a pattern, or a list of such; {path, weight, rows, "
-            "format, cells} says how a file of a list is taken",
+            "CSV, JSONL or Parquet file of judged pairs, a pattern, a folder, or a list of such; {path, weight, "
+            "rows, format, cells} says how a file of a list is taken",
             {.synonyms = {"path", "file", "train_file", "train_path"}, .required = true, .path = true}));
   fields.push_back(field("data.valid", [](auto& r) -> auto& { return r.data.valid; },
-                         "share of train kept for validation (no prompt on both sides), or a file; 0 = none",
+                         "share of train kept for validation (no prompt on both sides), or a file or folder; 0 = none",
                          {.limits = share_below(0, 1),
                           .synonyms = {"validation", "valid_split", "val", "test", "validation_file"},
                           .path = true}));
@@ -226,7 +226,7 @@ void add_data(std::vector<Field>& fields) {
                          "with data.folds: the fold for validation, counted from 0",
                          {.limits = between(0, kManyRows)}));
   fields.push_back(field("data.exclude", [](auto& r) -> auto& { return r.data.exclude; },
-                         "files whose prompts are kept out of train; null = none", {.path = true}));
+                         "files or folders whose prompts are kept out of train; null = none", {.path = true}));
   fields.push_back(field(
       "data.exclude_valid_prompts", [](auto& r) -> auto& { return r.data.exclude_valid_prompts; },
       "keep the prompts of the file in data.valid out of train"));
@@ -234,7 +234,8 @@ void add_data(std::vector<Field>& fields) {
       "data.format", [](auto& r) -> auto& { return r.data.format; },
       "column names of lmsys or wsdm files; chosen = prompt, chosen, rejected; ranked = prompt, responses, scores or "
       "ranks (becomes all pairs of the answers); helpsteer3 = context, response1, response2, overall_preference; "
-      "scored = prompt, response, score (for reward.loss: regression, bce); generic = as data.columns says"));
+      "scored = prompt, response, score (for reward.loss: regression, bce); conversations = conversation_a, "
+      "conversation_b, winner; generic = as data.columns says"));
   auto column = [&fields](const char* name, auto get, const char* help) {
     fields.push_back(field(std::string("data.columns.") + name, get, help));
   };

@@ -249,24 +249,28 @@ int64_t replace_lone_surrogates(std::string_view json, std::string& out) {
   return replaced;
 }
 
+void append_json_text(std::string_view text, std::string& out) {
+  out.push_back('"');
+  for (char c : text) {
+    if (c == '"' || c == '\\') {
+      out.push_back('\\');
+      out.push_back(c);
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (static_cast<uint8_t>(c) < 0x20) {
+      out += fmt::format("\\u{:04x}", static_cast<int>(c));
+    } else {
+      out.push_back(c);
+    }
+  }
+  out.push_back('"');
+}
+
 std::string json_cell(const std::vector<std::string>& turns) {
   std::string out = "[";
   for (size_t i = 0; i < turns.size(); ++i) {
     if (i > 0) out.push_back(',');
-    out.push_back('"');
-    for (char c : turns[i]) {
-      if (c == '"' || c == '\\') {
-        out.push_back('\\');
-        out.push_back(c);
-      } else if (c == '\n') {
-        out += "\\n";
-      } else if (static_cast<uint8_t>(c) < 0x20) {
-        out += fmt::format("\\u{:04x}", static_cast<int>(c));
-      } else {
-        out.push_back(c);
-      }
-    }
-    out.push_back('"');
+    append_json_text(turns[i], out);
   }
   out.push_back(']');
   return out;

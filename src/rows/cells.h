@@ -32,6 +32,9 @@ std::string parse_cell(std::string_view cell, Cells kind, Turns& out);
  * their number; 0 leaves `out` untouched. */
 int64_t replace_lone_surrogates(std::string_view json, std::string& out);
 
+/** Appends the text as a string of JSON (non-ASCII kept as UTF-8). */
+void append_json_text(std::string_view text, std::string& out);
+
 /** A JSON list of the turns, as the LMSYS files have it (non-ASCII kept as UTF-8). */
 std::string json_cell(const std::vector<std::string>& turns);
 

@@ -19,10 +19,12 @@ enum class Format : uint8_t {
   /** id, prompt, responses, and scores or ranks (1 = best), a number for each: becomes all pairs of its answers. Or instruction
    * and completions, as UltraFeedback has them: objects with response and overall_score. JSONL and Parquet. */
   kRanked,
-  /** context, response1, response2, overall_preference: from -3 (response1 is much better) to 3, as HelpSteer3 has it. JSONL and
-   * Parquet. */
+  /** context, response1, response2, overall_preference: from -3 (response1 is much better) to 3, as HelpSteer3 has it. */
   kHelpSteer3,
   kScored,  // id, prompt, response, score: one answer with a number
+  /** id (or question_id), conversation_a, conversation_b, winner: whole conversations, lists of messages or their JSON in a text,
+   * with the same messages of the user, as the Chatbot Arena's files have it. */
+  kConversations,
 };
 
 /** How a text cell becomes turns. */

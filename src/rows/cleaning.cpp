@@ -24,7 +24,7 @@ constexpr std::array<OddityText, kNumOddities> kTexts = {{
     {"lone_surrogate", "lone surrogates", "replaced by U+FFFD"},
     {"invalid_utf8", "invalid UTF-8", "replaced by U+FFFD"},
     {"unequal_turns", "unequal numbers of turns", "kept"},
-    {"not_json", "cells that are no JSON list of strings", "taken as plain text"},
+    {"not_json", "cells that can't be read as turns", "taken as plain text"},
     {"bad_label", "missing or impossible labels", "kept without a label"},
     {"label_sum", "labels that do not sum to 1", "divided by their sum"},
     {"duplicate", "duplicate rows", "kept"},
@@ -76,6 +76,10 @@ void CleaningReport::count_unknown_label(const std::string& label) {
     unknown_labels.emplace(label, 1);
 }
 
+void CleaningReport::add_unreadable(int64_t row, const std::string& why) {
+  if (unreadable.size() < kMostReasons) unreadable.push_back(fmt::format("row {}: {}", row, why));
+}
+
 int64_t CleaningReport::unusable_rows() const {
   int64_t rows = 0;
   for (const Entry& entry : entries) rows += entry.dropped;
@@ -112,6 +116,8 @@ std::string CleaningReport::format() const {
       out += fmt::format(" (row {}{})", fmt::join(entry.first_rows, ", "),
                          entry.rows > static_cast<int64_t>(entry.first_rows.size()) ? ", …" : "");
     out += "\n";
+    if (static_cast<Oddity>(i) == Oddity::kNotJson)
+      for (const std::string& why : unreadable) out += fmt::format("    {}\n", why);
   }
   if (!unknown_labels.empty()) out += "  labels that are not known: " + name_labels(unknown_labels) + "\n";
   return out;

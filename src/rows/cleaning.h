@@ -19,7 +19,7 @@ enum class Oddity : uint8_t {
   kLoneSurrogate,  // half of a UTF-16 pair became U+FFFD
   kInvalidUtf8,    // invalid bytes became U+FFFD
   kUnequalTurns,   // prompt and responses differ in their number of turns; kept
-  kNotJson,        // a cell that is no JSON list of strings; dropped in training, taken as plain text else
+  kNotJson,        // a cell that is no list of texts or messages; dropped in training, taken as plain text else
   kBadLabel,       // no label, or one that is no probability; dropped in training
   kLabelSum,       // labels that do not sum to 1 were divided by their sum
   kDuplicate,      // same texts and label as an earlier row (A and B exchanged counts too); kept unless asked otherwise
@@ -49,11 +49,15 @@ struct CleaningReport {
    * named. */
   static constexpr size_t kMostLabels = 100;
   std::map<std::string, int64_t> unknown_labels;
+  /** Why the first rows with Oddity::kNotJson have it: "row 3: key 'chosen': …". */
+  static constexpr size_t kMostReasons = 3;
+  std::vector<std::string> unreadable;
 
   const Entry& operator[](Oddity oddity) const { return entries[static_cast<size_t>(oddity)]; }
   /** Counts a row with this oddity, which it has in `occurrences` places; `drops`: the row is dropped for it. */
   void count(Oddity oddity, int64_t row, int64_t occurrences, bool drops);
   void count_unknown_label(const std::string& label);
+  void add_unreadable(int64_t row, const std::string& why);
   /** Rows dropped because they can't be learnt from; second copies and those of weight 0 are dropped by wish. */
   int64_t unusable_rows() const;
   /** Counts those of another file too; its rows are not named. */

@@ -1,7 +1,11 @@
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "base/error.h"
+#include "rows/json_row.h"
 #include "rows/labels.h"
+#include "rows/messages.h"
 #include "rows/row_source.h"
 
 namespace gavel {
@@ -12,11 +16,12 @@ class CsvRows final : public RowSource {
  public:
   CsvRows(std::shared_ptr<const MappedFile> file, const ReadOptions& options)
       : file_(std::move(file)), options_(options), reader_(file_->text(), file_->path().string()) {
-    if (options_.format == Format::kRanked || options_.format == Format::kHelpSteer3)
-      fail("{}: a row of this data.format holds lists, which cells of CSV can't: give JSONL or Parquet",
+    if (options_.format == Format::kRanked)
+      fail("{}: a row of this data.format holds lists of answers, which cells of CSV can't: give JSONL or Parquet",
            file_->path().string());
     names_ = detail::column_names(options_, reader_.header());
     index_ = detail::find_columns(file_->path().string(), names_, options_, reader_.header());
+    as_json_.emplace(file_->path().string(), options_, names_, has_labels());
   }
 
   bool next_rows(size_t bytes, std::vector<RawRow>& rows) override {
@@ -36,6 +41,13 @@ class CsvRows final : public RowSource {
   }
 
   void parse(const RawRow& raw, ParsedRow& out) const override {
+    if (holds_conversations(raw)) {
+      const std::string line = json_of(raw);
+      RawRow row;
+      row.row = raw.row;
+      row.line = line;
+      return as_json_->parse(row, out);
+    }
     std::string scratch;
     auto text = [&](Column column) { return raw.cells[static_cast<size_t>(column)].text(scratch); };
     out.row.source_row = raw.row;
@@ -72,6 +84,44 @@ class CsvRows final : public RowSource {
   }
 
  private:
+  std::string text_of(const RawRow& raw, Column column) const {
+    std::string scratch;
+    return std::string(raw.cells[static_cast<size_t>(column)].text(scratch));
+  }
+
+  /** Whether cells may hold messages, so that the row is read as one of JSON is. */
+  bool holds_conversations(const RawRow& raw) const {
+    switch (options_.format) {
+      case Format::kConversations:
+      case Format::kHelpSteer3:
+        return true;
+      case Format::kChosen:
+      case Format::kScored:
+        break;
+      default:
+        return false;
+    }
+    for (Column column : {Column::kPrompt, Column::kResponseA}) {
+      if (!has(column)) continue;
+      const std::string text = text_of(raw, column);
+      if (holds_messages(text) || begins_as_python_messages(text)) return true;
+    }
+    return false;
+  }
+
+  /** The row as an object of texts. */
+  std::string json_of(const RawRow& raw) const {
+    std::string out = "{";
+    for (size_t c = 0; c < kNumColumns; ++c) {
+      if (!has(static_cast<Column>(c))) continue;
+      out += out.size() > 1 ? "," : "";
+      append_json_text(names_[c], out);
+      out += ':';
+      append_json_text(text_of(raw, static_cast<Column>(c)), out);
+    }
+    return out + "}";
+  }
+
   void take_label(const RawRow& raw, ParsedRow& out) const {
     std::string scratch;
     auto text = [&](Column column) { return raw.cells[static_cast<size_t>(column)].text(scratch); };
@@ -102,6 +152,7 @@ class CsvRows final : public RowSource {
   detail::ColumnNames names_;
   detail::ColumnIndex index_{};
   std::vector<CsvField> fields_;
+  std::optional<JsonRowParser> as_json_;
   size_t released_ = 0;
 };
 
@@ -109,6 +160,10 @@ class CsvRows final : public RowSource {
 
 std::unique_ptr<RowSource> open_csv_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options) {
   return std::make_unique<CsvRows>(std::move(file), options);
+}
+
+std::vector<std::string> csv_columns(std::shared_ptr<const MappedFile> file) {
+  return CsvReader(file->text(), file->path().string()).header();
 }
 
 }  // namespace gavel

@@ -5,6 +5,8 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "rows/labels.h"
+#include "rows/layouts.h"
+#include "rows/lenient_json.h"
 #include "rows/messages.h"
 #include "rows/ranked_row.h"
 
@@ -14,20 +16,52 @@ namespace {
 
 namespace dom = simdjson::dom;
 
+/** The values of the prompt and the answers; none where there is no such key. */
+using RowValues = std::array<std::optional<dom::element>, 3>;
+
+/** Replaces texts that are messages written as JSON, as cells of CSV have them, by these messages: the prompt, and the answers
+ * where all are (an answer that is messages beside one that is none is a text). What replaces them is valid until the next call
+ * on this thread. */
+std::string read_written_messages(const detail::ColumnNames& names, RowValues& values, std::array<Turns, 3>& turns) {
+  thread_local std::array<LenientJson, 3> json;
+  auto is = [&](size_t i, bool (*test)(std::string_view)) {
+    std::string_view text;
+    return values[i] && values[i]->get(text) == simdjson::SUCCESS && test(text);
+  };
+  auto answers_are = [&](bool (*test)(std::string_view)) { return is(1, test) && (!values[2] || is(2, test)); };
+  const bool answers = answers_are(holds_messages), python = answers_are(begins_as_python_messages);
+  if (python || is(0, begins_as_python_messages))
+    return fmt::format("key '{}': {}", names[python ? 2 : 1], kPythonMessages);
+  for (size_t i = 0; i < 3; ++i) {
+    std::string_view text;
+    if (!(i == 0 ? is(0, holds_messages) : answers) || !values[i] || values[i]->get(text) != simdjson::SUCCESS)
+      continue;
+    dom::element messages;
+    if (json[i].parse(text, messages) == simdjson::SUCCESS) values[i] = messages;
+    turns[i].lone_surrogates += json[i].lone_surrogates();
+  }
+  return "";
+}
+
 /** Format::kChosen and those like it: texts, or lists of messages. Answers that are whole conversations bring the prompt's
  * turns themselves. */
 std::string take_conversations(dom::object object, const detail::ColumnNames& names, std::array<Turns, 3>& turns) {
-  dom::element value;
-  if (find_key(object, names[1], value)) {
+  RowValues values;
+  for (size_t i = 0; i < 3; ++i) {
+    dom::element value;
+    if (!names[i + 1].empty() && find_key(object, names[i + 1], value)) values[i] = value;
+  }
+  if (std::string why = read_written_messages(names, values, turns); !why.empty()) return why;
+  if (values[0]) {
     Turns answers;
-    if (std::string why = take_prompt(value, names[1], turns[0], answers); !why.empty()) return why;
+    if (std::string why = take_prompt(*values[0], names[1], turns[0], answers); !why.empty()) return why;
     // A prompt that goes over several rounds has answers that both conversations share.
     turns[1].texts = turns[2].texts = answers.texts;
   }
   for (size_t i : {1, 2}) {
-    if (!find_key(object, names[i + 1], value)) continue;  // told of by the caller
+    if (!values[i]) continue;  // told of by the caller
     Turns prompt;
-    if (std::string why = take_answer(value, names[i + 1], prompt, turns[i]); !why.empty()) return why;
+    if (std::string why = take_answer(*values[i], names[i + 1], prompt, turns[i]); !why.empty()) return why;
     if (prompt.texts.empty()) continue;
     if (i == 2 && turns[1].texts.size() == turns[2].texts.size() && prompt.texts != turns[0].texts)
       return fmt::format("'{}' and '{}' have different messages of the user", names[2], names[3]);
@@ -66,6 +100,28 @@ Cells string_cells(dom::object object, const detail::ColumnNames& names, Cells c
       return Cells::kText;
   }
   return Cells::kJson;
+}
+
+/** Format::kConversations: two whole conversations with the same messages of the user. */
+std::string take_two_conversations(dom::object object, const detail::ColumnNames& names, std::array<Turns, 3>& turns) {
+  std::array<Turns, 2> prompts;
+  for (size_t i : {0, 1}) {
+    dom::element value;
+    find_key(object, names[i + 2], value);  // it is there: the caller looked
+    if (std::string why = take_conversation(value, names[i + 2], prompts[i], turns[i + 1]); !why.empty()) return why;
+  }
+  if (std::string why = compare_prompts(names[2], prompts[0].texts, names[3], prompts[1].texts); !why.empty())
+    return why;
+  turns[0] = std::move(prompts[0]);
+  return "";
+}
+
+/** A row that can't be read, for predictions, which every row is owed: its values as they are written. */
+void take_as_written(dom::object object, const detail::ColumnNames& names, std::array<Turns, 3>& turns) {
+  for (size_t i = 0; i < 3; ++i) {
+    turns[i] = Turns();
+    turns[i].texts.push_back(text_of_key(object, names[i + 1]));
+  }
 }
 
 /** The text of the last value of a key in an object that is known to be valid JSON, or "" where the key is written with
@@ -111,48 +167,6 @@ std::string take_id(dom::element id, std::string_view line, std::string_view key
   return raw.empty() ? simdjson::minify(id) : std::string(raw);
 }
 
-/** A copy with what Python writes and JSON parsers refuse: NaN and infinities become null, and integers beyond 64 bits texts.
- * False when there are none. */
-bool replace_unknown_numbers(std::string_view json, std::string& out) {
-  constexpr size_t kDigits = 19;  // as many as 2^63 - 1 has
-  bool any = false, in_string = false;
-  out.clear();
-  for (size_t i = 0; i < json.size();) {
-    const std::string_view rest = json.substr(i);
-    if (!in_string) {
-      size_t skip = 0;
-      for (std::string_view word : {"NaN", "-Infinity", "Infinity"})
-        if (rest.starts_with(word)) skip = word.size();
-      const size_t number = skip > 0 ? 0 : std::min(rest.find_first_not_of("+-.0123456789eE"), rest.size());
-      const std::string_view text = rest.substr(0, number);
-      const bool large = text.size() >= kDigits && text.find_first_of(".eE") == std::string_view::npos;
-      if (skip > 0) out += "null";
-      if (large) out += fmt::format("\"{}\"", text);
-      if (!large) out += text;
-      any = any || skip > 0 || large;
-      i += std::max(skip, number);
-      if (skip + number > 0) continue;
-    }
-    if (in_string && json[i] == '\\' && i + 1 < json.size())
-      out.push_back(json[i++]);
-    else if (json[i] == '"')
-      in_string = !in_string;
-    out.push_back(json[i++]);
-  }
-  return any;
-}
-
-/** Parses the text of an object; `scratch` holds it where replace_unknown_numbers() was needed. */
-simdjson::error_code read_object(dom::parser& parser, std::string_view& text, std::string& scratch, dom::object& out) {
-  dom::element root;
-  simdjson::error_code error = parser.parse(text.data(), text.size()).get(root);
-  if (error && replace_unknown_numbers(text, scratch)) {
-    text = scratch;
-    error = parser.parse(text.data(), text.size()).get(root);
-  }
-  return error ? error : root.get(out);
-}
-
 }  // namespace
 
 std::string json_excerpt(std::string_view line) {
@@ -162,13 +176,10 @@ std::string json_excerpt(std::string_view line) {
 }
 
 std::optional<std::vector<std::string>> json_keys(std::string_view line) {
-  std::string valid, repaired, scratch;
-  append_lossy(valid, line);
-  if (replace_lone_surrogates(valid, repaired) > 0) valid = repaired;
-  dom::parser parser;
+  LenientJson json;
+  dom::element root;
   dom::object object;
-  std::string_view text = valid;
-  if (read_object(parser, text, scratch, object)) return std::nullopt;
+  if (json.parse(line, root) || root.get(object)) return std::nullopt;
   std::vector<std::string> keys;
   for (auto field : object) keys.emplace_back(field.key);
   return keys;
@@ -179,21 +190,16 @@ JsonRowParser::JsonRowParser(std::string path, const ReadOptions& options, detai
 
 void JsonRowParser::parse(const RawRow& raw, ParsedRow& out) const {
   auto count = [&](Oddity oddity, int64_t n) { out.occurrences[static_cast<size_t>(oddity)] += n; };
-  thread_local dom::parser parser;
-  std::string valid, repaired;
-  std::string_view line = raw.line;
-  if (!is_valid_utf8(line)) {
-    count(Oddity::kInvalidUtf8, append_lossy(valid, line));
-    line = valid;
-  }
-  if (int64_t replaced = replace_lone_surrogates(line, repaired); replaced > 0) {
-    count(Oddity::kLoneSurrogate, replaced);
-    line = repaired;
-  }
+  thread_local LenientJson json;
   out.row.source_row = raw.row;
+  dom::element root;
   dom::object object;
-  std::string scratch;
-  if (auto error = read_object(parser, line, scratch, object)) {
+  simdjson::error_code error = json.parse(raw.line, root);
+  if (!error) error = root.get(object);
+  count(Oddity::kInvalidUtf8, json.invalid_utf8());
+  count(Oddity::kLoneSurrogate, json.lone_surrogates());
+  const std::string_view line = json.text();
+  if (error) {
     out.broken = fmt::format("{}: row {}: expected a JSON object on each line, found {}: {}", path_, raw.row,
                              json_excerpt(line), simdjson::error_message(error));
     return;
@@ -224,6 +230,10 @@ void JsonRowParser::parse_object(dom::object object, std::string_view line, Pars
   std::array<Turns, 3> turns;
   if (format == Format::kChosen || format == Format::kHelpSteer3 || format == Format::kScored) {
     out.not_json = take_conversations(object, names_, turns);
+    if (!out.not_json.empty()) take_as_written(object, names_, turns);
+  } else if (format == Format::kConversations) {
+    out.not_json = take_two_conversations(object, names_, turns);
+    if (!out.not_json.empty()) take_as_written(object, names_, turns);
   } else {
     const Cells cells = string_cells(object, names_, options_.cells);
     for (size_t i = 0; i < 3; ++i) {

@@ -20,8 +20,9 @@ namespace {
 OpenParquetFile load_module(const std::string& file) {
   const auto path = own_library("gavel_parquet.so");
   const std::string or_convert = fmt::format(
-      "or convert the file: python3 -c \"import pandas; pandas.read_parquet('{}').to_csv('{}', index=False)\"", file,
-      fs::path(file).replace_extension(".csv").string());
+      "or convert the file: python3 -c \"import pandas; pandas.read_parquet('{}').to_json('{}', orient='records', "
+      "lines=True)\"",
+      file, fs::path(file).replace_extension(".jsonl").string());
   if (!path) fail("{}: this build reads no Parquet: call `make parquet` in Gavel's folder, once, {}", file, or_convert);
   if (const fs::path packages = cache_folder("packages"); !packages.empty()) {
     std::error_code ignored;
@@ -40,17 +41,34 @@ OpenParquetFile load_module(const std::string& file) {
   return reinterpret_cast<OpenParquetFile>(symbol);
 }
 
+/** Arrow's messages lack the file's name. */
+template <class Action>
+void name_in_errors(const std::string& path, Action&& action) {
+  try {
+    action();
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    fail("{}: can't be read as Parquet: {}", path, error.what());
+  }
+}
+
+std::unique_ptr<ParquetFile> open_parquet(const std::string& path) {
+  std::unique_ptr<ParquetFile> file;
+  name_in_errors(path, [&] { file.reset(load_module(path)(path.c_str())); });
+  return file;
+}
+
 class ParquetRows final : public RowSource {
  public:
   ParquetRows(std::shared_ptr<const MappedFile> file, const ReadOptions& options)
-      : path_(file->path().string()), options_(options), size_(file->bytes().size()) {
-    guard([&] { file_.reset(load_module(path_)(path_.c_str())); });
+      : path_(file->path().string()), options_(options), size_(file->bytes().size()), file_(open_parquet(path_)) {
     std::vector<std::string> header = file_->columns(), wanted;
     const detail::ColumnNames names = detail::column_names(options, header);
     auto index = detail::find_columns(path_, names, options, header);
     for (size_t c = 0; c < kNumColumns; ++c)
       if (index[c] >= 0) wanted.push_back(names[c]);
-    guard([&] { file_->select(wanted); });
+    name_in_errors(path_, [&] { file_->select(wanted); });
     has_labels_ = options.format == Format::kChosen || detail::labels_found(index);
     parser_.emplace(path_, options, names, has_labels_);
   }
@@ -58,7 +76,7 @@ class ParquetRows final : public RowSource {
   bool next_rows(size_t bytes, std::vector<RawRow>& rows) override {
     lines_.clear();
     bool any = false;
-    guard([&] { any = file_->next_rows(bytes, lines_); });
+    name_in_errors(path_, [&] { any = file_->next_rows(bytes, lines_); });
     std::string_view rest = lines_;
     while (!rest.empty()) {
       size_t end = rest.find('\n');
@@ -80,18 +98,6 @@ class ParquetRows final : public RowSource {
   void release() override {}
 
  private:
-  /** Arrow's messages lack the file's name. */
-  template <class Action>
-  void guard(Action&& action) {
-    try {
-      action();
-    } catch (const Error&) {
-      throw;
-    } catch (const std::exception& error) {
-      fail("{}: can't be read as Parquet: {}", path_, error.what());
-    }
-  }
-
   std::string path_;
   ReadOptions options_;
   size_t size_ = 0;
@@ -106,6 +112,10 @@ class ParquetRows final : public RowSource {
 
 std::unique_ptr<RowSource> open_parquet_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options) {
   return std::make_unique<ParquetRows>(std::move(file), options);
+}
+
+std::vector<std::string> parquet_columns(std::shared_ptr<const MappedFile> file) {
+  return open_parquet(file->path().string())->columns();
 }
 
 }  // namespace gavel

@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "rows/csv.h"
+#include "files/csv.h"
 
 namespace gavel {
 
@@ -29,6 +29,11 @@ Columns standard_columns(Format format) {
     columns.response_a = "response";
     columns.response_b = "";
     columns.winner = "score";
+  } else if (format == Format::kConversations) {
+    columns.prompt = "";
+    columns.response_a = "conversation_a";
+    columns.response_b = "conversation_b";
+    columns.winner = "winner";
   } else if (format == Format::kChosen) {
     columns.response_a = "chosen";
     columns.response_b = "rejected";

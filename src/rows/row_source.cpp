@@ -5,6 +5,39 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "rows/layouts.h"
+
+namespace gavel {
+
+std::unique_ptr<RowSource> open_rows(const std::filesystem::path& path, const ReadOptions& options) {
+  return open_rows(open_table(path), options);
+}
+
+std::unique_ptr<RowSource> open_rows(const TableFile& table, const ReadOptions& options) {
+  switch (table.kind) {
+    case TableKind::kParquet:
+      return open_parquet_rows(table.file, options);
+    case TableKind::kJson:
+      return open_jsonl_rows(table.file, options);
+    case TableKind::kCsv:
+      break;
+  }
+  return open_csv_rows(table.file, options);
+}
+
+std::vector<std::string> columns_of(const TableFile& table) {
+  switch (table.kind) {
+    case TableKind::kParquet:
+      return parquet_columns(table.file);
+    case TableKind::kJson:
+      return jsonl_columns(table.file);
+    case TableKind::kCsv:
+      break;
+  }
+  return csv_columns(table.file);
+}
+
+}  // namespace gavel
 
 namespace gavel::detail {
 
@@ -20,7 +53,10 @@ ColumnNames column_names(const ReadOptions& options, const std::vector<std::stri
       c.winner = "ranks";
     }
   }
-  if (c.prompt.empty() || c.response_a.empty() || (c.response_b.empty() && options.format != Format::kScored))
+  const bool conversations = options.format == Format::kConversations;
+  if (conversations && !there("id") && there("question_id")) c.id = "question_id";
+  if ((c.prompt.empty() && !conversations) || c.response_a.empty() ||
+      (c.response_b.empty() && options.format != Format::kScored))
     fail("columns: prompt, response_a and response_b must all be named for the format 'generic'");
   bool some = !c.label_a.empty() || !c.label_b.empty() || !c.label_tie.empty();
   bool all = !c.label_a.empty() && !c.label_b.empty() && !c.label_tie.empty();
@@ -100,24 +136,6 @@ void check_size(const std::string& path, int64_t row, const std::string& column,
       "{}: row {}: {}expected at most {} bytes (data.max_cell_bytes), found {}: cut it, leave the row out, or set "
       "data.max_cell_bytes higher",
       path, row, column.empty() ? "" : fmt::format("column '{}': ", column), options.max_cell_bytes, size);
-}
-
-std::string format_hint(const std::vector<std::string>& header) {
-  auto has_all = [&](std::initializer_list<std::string_view> names) {
-    return std::all_of(names.begin(), names.end(),
-                       [&](auto name) { return std::find(header.begin(), header.end(), name) != header.end(); });
-  };
-  if (has_all({"prompt", "response_a", "response_b", "winner"})) return "the columns are those of data.format: wsdm";
-  if (has_all({"prompt", "response_a", "response_b", "winner_model_a", "winner_model_b", "winner_tie"}))
-    return "the columns are those of data.format: lmsys";
-  if (has_all({"chosen", "rejected"})) return "the columns are those of data.format: chosen";
-  if (header.size() == 1)
-    for (std::string_view name : {"data", "rows", "records", "examples", "items", "train"})
-      if (header[0] == name)
-        return fmt::format("the rows seem to be in '{0}': write each as a line of its own (jq -c '.{0}[]' FILE > NEW)",
-                           name);
-  return "check data.format, or name the columns: data.format=generic data.columns.prompt=… data.columns.response_a=… "
-         "data.columns.response_b=… data.columns.winner=…";
 }
 
 bool labels_found(const ColumnIndex& index) {

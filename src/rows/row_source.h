@@ -5,7 +5,8 @@
 #include <vector>
 
 #include "base/file.h"
-#include "rows/csv.h"
+#include "files/csv.h"
+#include "files/open_table.h"
 #include "rows/preferences.h"
 
 namespace gavel {
@@ -74,11 +75,21 @@ class RowSource {
   virtual void release() = 0;
 };
 
-// Each throws Error for a column that is missing or named twice.
+/** Opens a file of rows (files/open_table.h). Throws Error as that does, and for a column that is missing or named twice. */
+std::unique_ptr<RowSource> open_rows(const std::filesystem::path& path, const ReadOptions& options);
+std::unique_ptr<RowSource> open_rows(const TableFile& table, const ReadOptions& options);
+/** The names of the columns: the header, the keys of the first row. */
+std::vector<std::string> columns_of(const TableFile& table);
+
+// What it opens, by the kind of the file.
 std::unique_ptr<RowSource> open_csv_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options);
 std::unique_ptr<RowSource> open_jsonl_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options);
 /** Throws Error with what to do where the program was built without Apache Arrow. */
 std::unique_ptr<RowSource> open_parquet_rows(std::shared_ptr<const MappedFile> file, const ReadOptions& options);
+
+std::vector<std::string> csv_columns(std::shared_ptr<const MappedFile> file);
+std::vector<std::string> jsonl_columns(std::shared_ptr<const MappedFile> file);
+std::vector<std::string> parquet_columns(std::shared_ptr<const MappedFile> file);
 
 namespace detail {
 
@@ -95,8 +106,6 @@ using ColumnIndex = std::array<std::ptrdiff_t, kNumColumns>;
  * and label columns that are there in part or, with Purpose::kTrain, not at all. */
 ColumnIndex find_columns(const std::string& path, const ColumnNames& names, const ReadOptions& options,
                          const std::vector<std::string>& header);
-/** What to do about a column that is not in `header`: the format that has such columns, if one has. */
-std::string format_hint(const std::vector<std::string>& header);
 /** The first of many names, for messages: a file may have millions. */
 std::string list_names(const std::vector<std::string>& names);
 

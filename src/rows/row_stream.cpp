@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
-#include "rows/open_file.h"
+#include "rows/row_source.h"
 
 namespace gavel {
 
@@ -39,7 +39,6 @@ struct RowStream::State {
   std::shared_ptr<RepeatFinder> repeats;
   std::vector<RawRow> raw;
   std::vector<ParsedRow> parsed;
-  std::string not_json;  // why the first cell that is no list is none
 
   /** True when the row stays. */
   bool clean(ParsedRow& row) {
@@ -79,7 +78,7 @@ struct RowStream::State {
     }
     report.rows_kept += keep;
     if (!row.unknown_label.empty()) report.count_unknown_label(row.unknown_label);
-    if (not_json.empty()) not_json = row.not_json;
+    if (!row.not_json.empty()) report.add_unreadable(row.row.source_row, row.not_json);
     return keep;
   }
 
@@ -110,8 +109,8 @@ struct RowStream::State {
   /** What to do about the oddities that rows are dropped for. */
   std::string advice() const {
     std::string out;
-    if (report[Oddity::kNotJson].dropped > 0)
-      out += fmt::format("  the first cell: {}\n  if cells are plain text, set data.cells: text\n", not_json);
+    const bool cells = options.format == Format::kLmsys || options.format == Format::kGeneric;
+    if (report[Oddity::kNotJson].dropped > 0 && cells) out += "  if cells are plain text, set data.cells: text\n";
     if (report[Oddity::kBadLabel].dropped > 0)
       out += "  a winner of the file's own spelling can be named (data.spellings.a, .b and .tie)\n";
     return out + "  to go on without these rows, set data.max_dropped";
@@ -132,7 +131,7 @@ RowStream::RowStream(const std::filesystem::path& path, const ReadOptions& optio
   state_->repeats = repeats ? std::move(repeats) : std::make_shared<RepeatFinder>();
   // These files hold plain text; read as JSON no row would be left.
   if (options.format != Format::kLmsys && options.format != Format::kGeneric) state_->options.cells = Cells::kText;
-  state_->source = detail::open_rows(path, state_->options);
+  state_->source = open_rows(path, state_->options);
 }
 
 RowStream::~RowStream() = default;

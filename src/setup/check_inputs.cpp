@@ -5,10 +5,13 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/log.h"
+#include "files/open_table.h"
 #include "io/model_files.h"
 #include "io/model_path.h"
 #include "rows/row_stream.h"
 #include "setup/data_files.h"
+#include "setup/layout_recipe.h"
 #include "setup/open_device.h"
 #include "setup/open_model.h"
 
@@ -28,10 +31,12 @@ void check_model(const Recipe& recipe) {
 
 /** Opening shows missing columns; a packed file would have to be unpacked for it. */
 void check_data(const DataSource& source) {
-  if (source.path.extension() == ".gz")
+  if (is_packed_name(source.path)) {
     MappedFile::open(source.path);
-  else
-    RowStream(source.path, source.read);
+    return;
+  }
+  RowStream(source.path, source.read);
+  if (const std::string doubt = doubt_about_layout(source.path, source.read); !doubt.empty()) spdlog::warn("{}", doubt);
 }
 
 void check_there(const std::string& path) {
@@ -58,7 +63,9 @@ void check_inputs(const Recipe& recipe) {
   std::vector<TrainFile> files;
   look("data.train", [&] { files = train_files(recipe, Purpose::kTrain); });
   for (const TrainFile& file : files) look("data.train", [&] { check_data(file.source); });
-  if (const auto valid = valid_file(recipe, Purpose::kTrain)) look("data.valid", [&] { check_data(*valid); });
+  look("data.valid", [&] {
+    for (const DataSource& source : valid_files(recipe, Purpose::kTrain)) check_data(source);
+  });
   look("data.exclude", [&] {
     for (const DataSource& source : excluded_files(recipe)) check_data(source);
   });

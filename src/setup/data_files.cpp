@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "files/open_table.h"
 #include "rows/row_stream.h"
 #include "setup/run_options.h"
 
@@ -16,11 +17,56 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/** The files that a pattern matches, in the order of their names; a file's own path is itself. */
+/** What a folder has, as its names are ordered; folders in it have a / at the end. */
+struct FolderContent {
+  std::vector<fs::path> files;
+  std::vector<std::string> skipped;
+};
+
+bool is_data_name(const fs::path& path) {
+  // What `datasets` keeps beside its data.
+  for (const char* name : {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"})
+    if (path.filename() == name) return false;
+  const std::string extension = table_extension(path);
+  for (const char* known : {".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet"})
+    if (extension == known) return !path.filename().string().starts_with('.');
+  return false;
+}
+
+FolderContent content_of(const std::string& key, const fs::path& folder) {
+  FolderContent out;
+  try {
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      const std::string name = entry.path().filename().string();
+      if (entry.is_regular_file() && is_data_name(entry.path()))
+        out.files.push_back(entry.path());
+      else
+        out.skipped.push_back(entry.is_directory() ? name + "/" : name);
+    }
+  } catch (const fs::filesystem_error& error) {
+    fail("{}: {}: can't be read: {}", key, folder.string(), error.code().message());
+  }
+  std::sort(out.files.begin(), out.files.end());
+  std::sort(out.skipped.begin(), out.skipped.end());
+  return out;
+}
+
+std::string list_first(const std::vector<std::string>& names) {
+  constexpr size_t kMostNames = 8;
+  return fmt::format("{}{}", fmt::join(names.begin(), names.begin() + std::min(names.size(), kMostNames), ", "),
+                     names.size() > kMostNames ? fmt::format(" and {} more", names.size() - kMostNames) : "");
+}
+
+/** The data files in a folder, those that a pattern matches, in the order of their names; a file's own path is itself. */
 std::vector<fs::path> matching_files(const std::string& key, const std::string& path) {
   std::error_code ignored;
-  if (fs::is_directory(path, ignored))
-    fail("{}: {} is a folder: name the files in it, such as {}", key, path, (fs::path(path) / "*.parquet").string());
+  if (fs::is_directory(path, ignored)) {
+    FolderContent content = content_of(key, path);
+    if (content.files.empty())
+      fail("{}: {} is a folder without data: expected files named .csv, .tsv, .jsonl, .ndjson, .json or .parquet{}",
+           key, path, content.skipped.empty() ? "; it is empty" : ", found " + list_first(content.skipped));
+    return std::move(content.files);
+  }
   if (path.find_first_of("*?[") == std::string::npos || fs::exists(path, ignored)) return {path};
   glob_t found{};
   const int status = ::glob(path.c_str(), 0, nullptr, &found);
@@ -29,6 +75,12 @@ std::vector<fs::path> matching_files(const std::string& key, const std::string& 
   std::erase_if(files, [&](const fs::path& file) { return fs::is_directory(file, ignored); });
   if (files.empty()) fail("{}: no file matches {}", key, path);
   return files;
+}
+
+/** data.valid as a list. */
+DataFiles valid_list(const Recipe& recipe) {
+  const auto* path = std::get_if<std::string>(&recipe.data.valid);
+  return path == nullptr ? DataFiles() : DataFiles(*path);
 }
 
 /** Calls take(file, path) for every file of a list. */
@@ -72,10 +124,32 @@ std::vector<DataSource> excluded_files(const Recipe& recipe) {
   return files;
 }
 
-std::optional<DataSource> valid_file(const Recipe& recipe, Purpose purpose) {
-  const auto* file = std::get_if<std::string>(&recipe.data.valid);
-  if (file == nullptr) return std::nullopt;
-  return DataSource{*file, read_options(recipe, purpose)};
+std::vector<DataSource> valid_files(const Recipe& recipe, Purpose purpose) {
+  std::vector<DataSource> files;
+  each_file("data.valid", valid_list(recipe),
+            [&](const DataFile&, const fs::path& path) { files.push_back({path, read_options(recipe, purpose)}); });
+  return files;
+}
+
+std::vector<std::string> describe_folders(const Recipe& recipe) {
+  std::vector<std::string> lines;
+  auto add = [&](const std::string& key, const DataFiles& list) {
+    for (const DataFile& file : list.files) {
+      std::error_code ignored;
+      if (!fs::is_directory(file.path, ignored)) continue;
+      const FolderContent content = content_of(key, file.path);
+      std::vector<std::string> names;
+      for (const fs::path& path : content.files) names.push_back(path.filename().string());
+      std::string line = fmt::format("{}: {}: {} file{}: {}", key, file.path, names.size(),
+                                     names.size() == 1 ? "" : "s", list_first(names));
+      if (!content.skipped.empty()) line += fmt::format("; skipped: {}", list_first(content.skipped));
+      lines.push_back(std::move(line));
+    }
+  };
+  add("data.train", recipe.data.train);
+  add("data.valid", valid_list(recipe));
+  if (recipe.data.exclude) add("data.exclude", *recipe.data.exclude);
+  return lines;
 }
 
 bool is_train_file(const Recipe& recipe, const fs::path& path) {
@@ -114,7 +188,7 @@ std::vector<std::pair<std::string, fs::path>> data_paths(const Recipe& recipe) {
       paths.emplace_back(files.size() == 1 ? key : fmt::format("{}/{}", key, i + 1), files[i]);
   };
   add("data.train", recipe.data.train);
-  if (const auto* valid = std::get_if<std::string>(&recipe.data.valid)) paths.emplace_back("data.valid", *valid);
+  add("data.valid", valid_list(recipe));
   if (recipe.data.exclude) add("data.exclude", *recipe.data.exclude);
   return paths;
 }

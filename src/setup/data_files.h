@@ -16,13 +16,15 @@ struct TrainFile {
   std::optional<int64_t> rows;
 };
 
-/** The files of data.train, patterns replaced by what they match. Throws Error for a pattern without a file, a folder, and a
- * file that is there twice. */
+/** The files of data.train, patterns and folders replaced by what they match and hold. Throws Error for a pattern without a
+ * file, a folder without one, and a file that is there twice. */
 std::vector<TrainFile> train_files(const Recipe& recipe, Purpose purpose);
 /** Those of data.exclude, to be read for their prompts. */
 std::vector<DataSource> excluded_files(const Recipe& recipe);
-/** The file of data.valid, if it is one. */
-std::optional<DataSource> valid_file(const Recipe& recipe, Purpose purpose);
+/** The files of data.valid; none where it is a share. */
+std::vector<DataSource> valid_files(const Recipe& recipe, Purpose purpose);
+/** A line for every folder among these: its files, and what was skipped. */
+std::vector<std::string> describe_folders(const Recipe& recipe);
 
 /** Whether all files of data.train are there. */
 bool train_files_exist(const Recipe& recipe);

@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "data/load_dataset.h"
 #include "data/statistics.h"
@@ -42,8 +43,10 @@ CleaningReport total(const std::vector<CleaningReport>& reports) {
   CleaningReport out = reports.front();
   for (size_t i = 1; i < reports.size(); ++i) out.add(reports[i]);
   // Of several files a row's number says little.
-  if (reports.size() > 1)
+  if (reports.size() > 1) {
     for (auto& entry : out.entries) entry.first_rows.clear();
+    out.unreadable.clear();
+  }
   return out;
 }
 
@@ -112,7 +115,8 @@ RunDataLoader::RunDataLoader(const Recipe& recipe, const Tokenizer& tokenizer, P
   auto check = [this](const DataSource& source) { total_bytes_ += RowStream(source.path, source.read).bytes(); };
   for (const TrainFile& file : train_files(recipe, purpose)) check(file.source);
   for (const DataSource& source : excluded_files(recipe)) check(source);
-  if (auto valid = valid_file(recipe, purpose)) check(*valid);
+  for (const DataSource& source : valid_files(recipe, purpose)) check(source);
+  for (const std::string& line : describe_folders(recipe)) spdlog::info("{}", line);
   result_ = std::async(std::launch::async, [this, recipe, purpose, group, options = tokenize_options(recipe, tokenizer),
                                             encoder = make_encoder(tokenizer)] {
     RunData data = load(recipe, purpose, options, encoder, group);
@@ -191,9 +195,9 @@ RunData RunDataLoader::load(const Recipe& recipe, Purpose purpose, TokenizeOptio
   data.dataset = data.dataset.with_file_weights(file_weights);
   RunData out{.train = {data.dataset, {}}, .train_report = total(data.reports), .from_cache = data.from_cache};
   std::optional<LoadedDataset> valid;
-  if (auto source = valid_file(recipe, purpose); source && !recipe.data.folds) {
+  if (const std::vector<DataSource> held = valid_files(recipe, purpose); !held.empty() && !recipe.data.folds) {
     options.with_swapped = both_texts;
-    valid = read(std::span(&*source, 1));
+    valid = read(held);
   }
   const std::vector<int64_t> rows = usable_rows(recipe, files, data, valid ? &*valid : nullptr, out);
   std::vector<RowKey> keys;

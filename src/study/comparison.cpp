@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "files/csv.h"
 #include "report/html_page.h"
 #include "report/svg.h"
 #include "report/table.h"
-#include "rows/csv.h"
 
 namespace gavel {
 

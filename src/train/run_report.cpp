@@ -37,10 +37,8 @@ std::string excerpt(const std::vector<std::string>& turns) {
 /** The files that validation rows are of, whose rows are counted on from one to the next; none where they are too large to be
  * searched for the sake of a page. */
 std::vector<DataSource> validation_sources(const Recipe& recipe) {
-  std::vector<DataSource> sources;
-  if (auto valid = valid_file(recipe, Purpose::kTrain))
-    sources.push_back(*valid);
-  else
+  std::vector<DataSource> sources = valid_files(recipe, Purpose::kTrain);
+  if (sources.empty())
     for (const TrainFile& file : train_files(recipe, Purpose::kTrain)) sources.push_back(file.source);
   uintmax_t bytes = 0;
   for (const DataSource& source : sources) bytes += fs::file_size(source.path);

@@ -5,9 +5,9 @@
 #include <set>
 
 #include "cli_fixture.h"
+#include "files/csv.h"
 #include "io/safetensors.h"
 #include "report/metrics.h"
-#include "rows/csv.h"
 #include "rows/preferences.h"
 #include "train/checkpoint.h"
 

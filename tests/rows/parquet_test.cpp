@@ -23,7 +23,7 @@ TEST(Parquet, ABuildWithoutArrowSaysWhatToDo) {
   if (has_module()) GTEST_SKIP() << "this build reads Parquet";
   std::string why = error_of([] { read_preferences(sample(), {}); });
   EXPECT_THAT(why, HasSubstr("make parquet"));
-  EXPECT_THAT(why, HasSubstr("pairs.csv"));
+  EXPECT_THAT(why, HasSubstr("pairs.jsonl"));
 }
 
 TEST(Parquet, ListsTextsNumbersAndNulls) {

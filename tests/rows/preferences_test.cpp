@@ -251,10 +251,9 @@ TEST(Ranked, WhatIsNoRankingIsNamed) {
   auto error = [&](const std::string& row) {
     return error_of([&] { read_preferences(folder.write("a.jsonl", "{\"prompt\": \"p\", " + row + "}\n"), options); });
   };
-  EXPECT_THAT(
-      error(R"("responses": ["a", "b"], "scores": [1])"),
-      HasSubstr("a.jsonl: row 1 (id 1): cells that are no JSON list of strings: key 'scores': expected a list of 2 "
-                "numbers, one for each answer"));
+  EXPECT_THAT(error(R"("responses": ["a", "b"], "scores": [1])"),
+              HasSubstr("a.jsonl: row 1 (id 1): cells that can't be read as turns: key 'scores': expected a list of 2 "
+                        "numbers, one for each answer"));
   EXPECT_THAT(error(R"("responses": ["a"], "scores": [1])"), HasSubstr("expected 2 to 32 answers, found 1"));
   EXPECT_THAT(error(R"("responses": "a", "scores": [1])"), HasSubstr("key 'responses': expected a list of answers"));
   EXPECT_THAT(error(R"("responses": ["a", "b"], "scores": [1, null])"), HasSubstr("missing or impossible labels"));

@@ -102,7 +102,40 @@ TEST_F(RunDataTest, AListOfFilesIsReadAsOne) {
   EXPECT_THAT(load_error({"data.train=[" + first + ", " + file("*in.csv").string() + "]"}),
               HasSubstr("is in the list twice"));
   EXPECT_THAT(load_error({"data.train=" + file("none-*.csv").string()}), HasSubstr("no file matches"));
-  EXPECT_THAT(load_error({"data.train=" + file("").string()}), HasSubstr("is a folder"));
+}
+
+TEST_F(RunDataTest, AFolderIsItsDataFilesByName) {
+  const auto folder = file("votes");
+  std::filesystem::create_directories(folder / "more");
+  EXPECT_THAT(load_error({"data.train=" + folder.string()}), HasSubstr("is a folder without data"));
+  EXPECT_THAT(load_error({"data.train=" + folder.string()}), HasSubstr("found more/"));
+  const std::vector<PreferenceRow> rows = read_preferences(file("train.csv"), {}).rows;
+  write_lmsys_csv(folder / "b.csv", {rows.begin(), rows.begin() + 70});
+  write_lmsys_csv(folder / "a.csv", {rows.begin() + 70, rows.begin() + 100});
+  write_file(folder / "README.md", "votes");
+  write_file(folder / "dataset_info.json", "{}");
+  write_file(folder / ".hidden.csv", "x");
+  std::filesystem::create_directories(file("held"));
+  write_lmsys_csv(file("held") / "v1.csv", {rows.begin() + 100, rows.begin() + 108});
+  write_lmsys_csv(file("held") / "v2.csv", {rows.begin() + 108, rows.begin() + 120});
+  const std::vector<std::string> settings = {"data.train=" + folder.string(), "data.valid=" + file("held").string()};
+  RunData data = load(settings);
+  ASSERT_EQ(data.files.size(), 2u);
+  EXPECT_EQ(data.files[0].path, folder / "a.csv");
+  EXPECT_EQ(data.files[0].rows, 30);
+  EXPECT_EQ(data.files[1].path, folder / "b.csv");
+  EXPECT_EQ(data.train.tokens.num_rows(), 100);
+  ASSERT_TRUE(data.valid);
+  EXPECT_EQ(data.valid->tokens.num_rows(), 20);
+  EXPECT_EQ(data.valid->tokens.source_row(19), 20);
+  EXPECT_GE(load({"data.exclude=" + file("held").string(), "data.valid=0"}).excluded_rows, 20);
+  EXPECT_THAT(load_error({"data.train=[" + folder.string() + ", " + (folder / "a.csv").string() + "]"}),
+              HasSubstr("is in the list twice"));
+  EXPECT_THAT(load_error({"data.valid=" + file("votes/more").string()}), HasSubstr("it is empty"));
+  EXPECT_THAT(describe_folders(recipe(settings)),
+              testing::ElementsAre(HasSubstr("votes: 2 files: a.csv, b.csv; skipped: .hidden.csv, README.md, "
+                                             "dataset_info.json, more/"),
+                                   HasSubstr("held: 2 files: v1.csv, v2.csv")));
 }
 
 TEST_F(RunDataTest, PromptsOfOtherFilesAreKeptOut) {

@@ -1,4 +1,4 @@
-#include "rows/csv.h"
+#include "files/csv.h"
 
 #include <algorithm>
 #include <array>
