@@ -103,7 +103,8 @@ void add_data_command(CLI::App& app) {
   auto* command = app.add_subcommand("data", "Look at preference data, or make a sample of it");
   command->require_subcommand(0, 1);
   auto options = std::make_shared<DataOptions>();
-  command->add_option("file", options->file, "CSV, JSONL or Parquet file of judged pairs, a folder of them, or a recipe (YAML)");
+  command->add_option("file", options->file,
+                      "CSV, JSONL or Parquet file of judged pairs, a folder of them, or a recipe (YAML)");
   command->add_option("settings", options->settings, "section.key=value, such as data.max_length=2048 data.cells=text");
   command->add_option("--recipe", options->recipe, "Recipe whose settings hold for the file");
   command->add_option("--model", options->model, "Model whose tokenizer is used, without a recipe");
