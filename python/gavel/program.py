@@ -12,6 +12,7 @@ import subprocess
 import threading
 import weakref
 from collections import deque
+from importlib import metadata
 from typing import Deque, Iterator, Optional, Sequence
 
 _ADDRESS = re.compile(r"listening on (http://[^ /]+)/")
@@ -34,7 +35,13 @@ def _is_program(path: pathlib.Path) -> bool:
 
 
 def _candidates() -> Iterator[pathlib.Path]:
-    yield pathlib.Path(__file__).resolve().parent / "bin" / "gavel"
+    try:
+        # Where pip put the wheel's program: its environment need not be on PATH.
+        for file in metadata.files("gavel-judge") or ():
+            if file.name == "gavel" and file.parent.name in ("bin", "scripts"):
+                yield pathlib.Path(str(file.locate())).resolve()
+    except metadata.PackageNotFoundError:
+        pass  # run from a clone
     for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
         found = shutil.which("gavel", path=folder) if folder else None
         if found:
@@ -42,8 +49,8 @@ def _candidates() -> Iterator[pathlib.Path]:
 
 
 def find_program() -> str:
-    """The path of the program: the variable GAVEL_PROGRAM where it is set, else the one in this package (gavel/bin/gavel), else the
-    first on PATH. Raises ProgramNotFound."""
+    """The path of the program: the variable GAVEL_PROGRAM where it is set, else the one that was installed with this
+    package, else the first on PATH. Raises ProgramNotFound."""
     named = os.environ.get("GAVEL_PROGRAM")
     if named:
         if not _is_program(pathlib.Path(named)):
@@ -53,7 +60,7 @@ def find_program() -> str:
         if _is_program(path):
             return str(path)
     raise ProgramNotFound(
-        "the program gavel is neither in this package nor on PATH; build it (make build) and set GAVEL_PROGRAM to its path"
+        "the program gavel was not installed with this package and is not on PATH; build it (make build) and set GAVEL_PROGRAM to its path"
     )
 
 
