@@ -173,7 +173,11 @@ def main():
     given = parser.parse_args()
     build, out = given.build.resolve(), given.out.resolve()
     version = re.search(r"^gavel (\S+)", run(build / "gavel", "--version"))[1]
-    # The commit's time, in whole days from 1980 on, as zip files can say it.
+    tags = [tag for tag in run("git", "-C", ROOT, "tag", "--points-at", "HEAD").split() if re.match(r"v\d", tag)]
+    if tags and f"v{version}" not in tags:
+        sys.exit(f"make_dist: the commit is tagged {tags[0]}, but the program calls itself {version}: mend VERSION in "
+                 "CMakeLists.txt, or the tag")
+    # The commit's time: all files have it.
     time = int(os.environ.get("SOURCE_DATE_EPOCH") or run("git", "-C", ROOT, "log", "-1", "--format=%ct"))
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gavel-dist-") as scratch:
