@@ -39,7 +39,9 @@ class Root:
             shutil.copy(os.environ["PIP_CERT"], self.folder / "srv" / "certificates")
             keep.append("PIP_CERT=/srv/certificates")
         # /proc and /dev belong to namespaces of this call and are gone with it.
-        inside = (f"mount -t proc proc {self.folder}/proc && mount --rbind /dev {self.folder}/dev && "
+        # Without a network there is still 127.0.0.1, for the service that the client starts.
+        inside = (("" if network else "ip link set lo up && ") +
+                  f"mount -t proc proc {self.folder}/proc && mount --rbind /dev {self.folder}/dev && "
                   f"exec env -i HOME=/root PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin LANG=C.UTF-8 "
                   f"{shlex.join(keep)} chroot {self.folder} sh -c {shlex.quote(command)}")
         words = ["unshare", "--mount", "--pid", "--fork"] + ([] if network else ["--net"]) + ["sh", "-c", inside]
@@ -59,8 +61,8 @@ def base_root(roots, suite):
     return base
 
 
-def last_lines(text, count):
-    return "\n".join("    " + line for line in text.strip().splitlines()[-count:])
+def verdict_of(text):
+    return next(line for line in text.splitlines() if line.startswith("verdict"))
 
 
 def try_tarball(base, folder, tarball):
@@ -71,7 +73,7 @@ def try_tarball(base, folder, tarball):
     root.run("unpacked", f"cd /srv && tar xzf {tarball.name}", network=False)
     # demo: the sample, 60 steps of training, one pair.
     out, _ = root.run("gavel demo, offline", f"mkdir /srv/work && cd /srv/work && /srv/{top}/bin/gavel demo", network=False)
-    say(last_lines(out, 4))
+    say("  " + verdict_of(out))
     shutil.rmtree(root.folder)
 
 
@@ -83,8 +85,11 @@ def try_wheel(base, folder, wheel):
     _, install = root.run("pip install", f"pip install --break-system-packages --no-index /srv/{wheel.name}", network=False)
     root.run("gavel doctor --fetch smollm2", "gavel doctor --fetch smollm2")
     out, demo = root.run("gavel demo, offline", "mkdir /srv/work && cd /srv/work && gavel demo", network=False)
-    say(last_lines(out, 4))
+    say("  " + verdict_of(out))
     say(f"  from the wheel to the first judged pair: {install + demo:.0f} s without the model's download")
+    client = 'from gavel import Judge\nwith Judge("runs/demo") as judge: print(judge.judge("2 + 2?", "4", "5").verdict)'
+    out, _ = root.run("Python's client, offline", f"cd /srv/work && python3 -c {shlex.quote(client)}", network=False)
+    say("  it says " + out.strip().splitlines()[-1])
     root.run("pip uninstall", "pip uninstall -y --break-system-packages gavel-judge && ! command -v gavel", network=False)
     shutil.rmtree(root.folder)
 
