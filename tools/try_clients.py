@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Asks `gavel serve` through the client libraries of the services whose forms it speaks: openai (/v1/models), cohere (/v1/rerank),
-huggingface_hub (text-embeddings-inference's /predict), requests (/v1/classify of vLLM and SGLang, /get_reward of RL trainers), and
-Gavel's own. Each has to take the answer for its own service's.
+requests (/v1/classify of vLLM and SGLang, /predict of text-embeddings-inference, /get_reward of RL trainers), and Gavel's own. Each
+has to take the answer for its own service's.
 
-Python with openai, cohere, huggingface_hub and requests; they are no part of Gavel.
+Python with openai, cohere and requests; they are no part of Gavel.
 usage: try_clients.py --judge FOLDER --reward FOLDER   (the program is found as python/gavel finds it)
 """
 import argparse
@@ -12,7 +12,6 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "python"))
 import cohere
-import huggingface_hub
 import openai
 import requests
 
@@ -43,9 +42,9 @@ def try_judge(service, pair_text):
     answer = requests.post(service.url + "/v1/classify", json={"model": "judge", "input": [pair_text]}, headers=headers).json()
     yield check("requests, /v1/classify", answer["data"][0]["label"] in ("A", "B", "tie") and
                 abs(sum(answer["data"][0]["probs"]) - 1) < 1e-3 and answer["usage"]["prompt_tokens"] > 0, answer)
-    client = huggingface_hub.InferenceClient(service.url + "/predict", token=service.token)
-    labels = client.text_classification(pair_text)
-    yield check("huggingface_hub, /predict", {label.label for label in labels} == {"A", "B", "tie"}, labels)
+    # huggingface_hub's client expects what its own service gives, a list in a list; text-embeddings-inference gives a list.
+    labels = requests.post(service.url + "/predict", json={"inputs": pair_text}, headers=headers).json()
+    yield check("requests, /predict", {label["label"] for label in labels} == {"A", "B", "tie"}, labels)
 
 
 def try_reward(service):
