@@ -35,7 +35,7 @@ class Plugin {
  public:
   /** Loads `name_or_path`: a path to a shared library (anything with a '/' or ending in ".so"), or one of the names
    * cpu, cuda, tpu. For a name it takes the file that the environment variable GAVEL_PJRT_<NAME> names; if that is not
-   * set, it looks in the package folder that tools/fetch_packages.py fills, then in the folders of PYTHONPATH. The same
+   * set, it looks beside an installed program, in the package folder that tools/fetch_packages.py fills, then in the folders of PYTHONPATH. The same
    * file is loaded once; later calls return the same object. Throws Error that lists what was tried, names a library
    * that is missing, or says why the file is not a plugin. */
   static std::shared_ptr<const Plugin> load(const std::string& name_or_path);
