@@ -75,7 +75,7 @@ int run_cli(int argc, const char* const* argv_given, const BuildInfo& build) {
   std::vector<const char*> words;
   for (const std::string& argument : arguments) words.push_back(argument.c_str());
   const char* const* argv = words.data();
-  CLI::App app("Gavel trains a Llama-family model to judge which of two chatbot answers a person prefers, and judges.",
+  CLI::App app("Gavel trains a language model to judge which of two chatbot answers a person prefers, and judges.",
                "gavel");
   app.require_subcommand(1);
   app.set_version_flag(
