@@ -25,11 +25,6 @@ struct CurlDeleter {
   void operator()(curl_slist* list) const { curl_slist_free_all(list); }
 };
 
-void start_curl() {
-  static const CURLcode kStarted = curl_global_init(CURL_GLOBAL_DEFAULT);
-  if (kStarted != CURLE_OK) fail("libcurl can't be started: {}", curl_easy_strerror(kStarted));
-}
-
 size_t take_bytes(char* bytes, size_t size, size_t count, void* into) {
   auto& body = *static_cast<std::string*>(into);
   if (body.size() + size * count > kMostAnswerBytes) return 0;  // ends the transfer
@@ -172,7 +167,6 @@ class ChatClient {
 
 std::vector<ChatReply> ask_chat(const ChatEndpoint& endpoint, std::span<const std::string> prompts,
                                 const std::function<void(size_t)>& done) {
-  start_curl();
   std::vector<ChatReply> replies(prompts.size());
   std::atomic<size_t> next{0};
   std::atomic<bool> stop{false};

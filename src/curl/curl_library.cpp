@@ -20,6 +20,10 @@ void* function(const char* name) {
           "libcurl is needed to ask the network, and is not installed ({}): install it (on Debian: apt-get install "
           "libcurl4)",
           ::dlerror());
+    // Once for the process, and here, where only one thread can be: libcurl's own count of it is not safe with threads everywhere.
+    constexpr long kAll = 3;  // CURL_GLOBAL_ALL, which is CURL_GLOBAL_DEFAULT
+    auto* const start = reinterpret_cast<int (*)(long)>(::dlsym(opened, "curl_global_init"));
+    if (start == nullptr || start(kAll) != 0) fail("libcurl.so.4 can't be started");
     return opened;
   }();
   void* found = ::dlsym(library, name);
@@ -43,9 +47,6 @@ using gavel::call;
 // wanted here: handles and lists are pointers, options and codes are ints.
 extern "C" {
 
-int curl_global_init(long flags) {
-  return call<int>("curl_global_init", flags);
-}
 void* curl_easy_init() {
   return call<void*>("curl_easy_init");
 }

@@ -107,9 +107,7 @@ struct HubTransfer::Reception {
 };
 
 HubTransfer::HubTransfer(const HubSettings& settings) : settings_(settings), handle_(std::make_unique<Handle>()) {
-  // Once for the process; libcurl's own count of it is not safe with threads everywhere.
-  static const CURLcode ready = ::curl_global_init(CURL_GLOBAL_DEFAULT);
-  handle_->curl = ready == CURLE_OK ? ::curl_easy_init() : nullptr;
+  handle_->curl = ::curl_easy_init();
   if (handle_->curl == nullptr) fail("hub: libcurl can't be used");
 }
 
