@@ -1,5 +1,6 @@
 // gavel_parquet.so: Parquet files through Apache Arrow.
 #include <arrow/api.h>
+#include <arrow/memory_pool.h>
 #include <arrow/util/float16.h>
 #include <fmt/format.h>
 #include <parquet/arrow/reader.h>
@@ -166,10 +167,13 @@ void append_json(const arrow::Array& array, int64_t i, std::string& out) {
 
 class ArrowFile final : public ParquetFile {
  public:
-  explicit ArrowFile(const char* path) {
+  ArrowFile(const char* path, size_t memory) : pool_(arrow::default_memory_pool(), static_cast<int64_t>(memory)) {
     parquet::arrow::FileReaderBuilder builder;
+    parquet::ReaderProperties pages(&pool_);
+    pages.enable_buffered_stream();  // else a column's whole chunk is read before its first page
     // Not mapped: a file that is cut short while it is read is then an error of Arrow's.
-    check(builder.OpenFile(path, /*memory_map=*/false));
+    check(builder.OpenFile(path, /*memory_map=*/false, pages));
+    builder.memory_pool(&pool_);
     parquet::ArrowReaderProperties properties;
     properties.set_batch_size(kRowsAtOnce);
     builder.properties(properties);
@@ -194,8 +198,15 @@ class ArrowFile final : public ParquetFile {
     while (lines.size() < bytes) {
       if (batch_ == nullptr || row_ == batch_->num_rows()) {
         row_ = 0;
-        check(batches_->ReadNext(&batch_));
+        const arrow::Status read = batches_->ReadNext(&batch_);
+        if (read.IsOutOfMemory())
+          throw std::runtime_error(
+              fmt::format("row {} or the next ones: more of the file has to be in memory at once than is allowed ({}): "
+                          "write it anew with smaller cells and pages, or set data.max_cell_bytes higher",
+                          rows_ + 1, read.message()));
+        check(read);
         if (batch_ == nullptr) return any;
+        rows_ += batch_->num_rows();
         continue;
       }
       append_row(lines);
@@ -217,16 +228,19 @@ class ArrowFile final : public ParquetFile {
     ++row_;
   }
 
+  arrow::CappedMemoryPool pool_;  // outlives what it gave memory to
   std::unique_ptr<parquet::arrow::FileReader> reader_;
   std::shared_ptr<arrow::Schema> schema_;
   std::shared_ptr<arrow::RecordBatchReader> batches_;
   std::shared_ptr<arrow::RecordBatch> batch_;
-  int64_t row_ = 0;
+  int64_t row_ = 0;   // of the batch
+  int64_t rows_ = 0;  // of the file, up to the batch's end
 };
 
 }  // namespace
 }  // namespace gavel
 
-extern "C" __attribute__((visibility("default"))) gavel::ParquetFile* gavel_open_parquet(const char* path) {
-  return new gavel::ArrowFile(path);
+extern "C" __attribute__((visibility("default"))) gavel::ParquetFile* gavel_open_parquet(const char* path,
+                                                                                         size_t memory) {
+  return new gavel::ArrowFile(path, memory);
 }

@@ -20,7 +20,8 @@ class ParquetFile {
   virtual bool next_rows(size_t bytes, std::string& lines) = 0;
 };
 
-/** The one function that the shared library exports, under the name "gavel_open_parquet". */
-using OpenParquetFile = ParquetFile* (*)(const char* path);
+/** The one function that the shared library exports, under the name "gavel_open_parquet". Reading that would need more than
+ * `memory` bytes at once (beyond the rows it gives) is an error. */
+using OpenParquetFile = ParquetFile* (*)(const char* path, size_t memory);
 
 }  // namespace gavel

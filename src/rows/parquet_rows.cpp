@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/own_files.h"
+#include "rows/choices.h"
 #include "rows/json_row.h"
 #include "rows/parquet_file.h"
 
@@ -53,16 +54,21 @@ void name_in_errors(const std::string& path, Action&& action) {
   }
 }
 
-std::unique_ptr<ParquetFile> open_parquet(const std::string& path) {
+std::unique_ptr<ParquetFile> open_parquet(const std::string& path, int64_t max_cell_bytes = kMostCellBytes) {
+  // Some cells of the size that is allowed, packed and unpacked, and the usual pages of all columns.
+  const size_t memory = (size_t{1} << 30) + 8 * static_cast<size_t>(max_cell_bytes);
   std::unique_ptr<ParquetFile> file;
-  name_in_errors(path, [&] { file.reset(load_module(path)(path.c_str())); });
+  name_in_errors(path, [&] { file.reset(load_module(path)(path.c_str(), memory)); });
   return file;
 }
 
 class ParquetRows final : public RowSource {
  public:
   ParquetRows(std::shared_ptr<const MappedFile> file, const ReadOptions& options)
-      : path_(file->path().string()), options_(options), size_(file->bytes().size()), file_(open_parquet(path_)) {
+      : path_(file->path().string()),
+        options_(options),
+        size_(file->bytes().size()),
+        file_(open_parquet(path_, options.max_cell_bytes)) {
     std::vector<std::string> header = file_->columns(), wanted;
     const detail::ColumnNames names = detail::column_names(options, header);
     auto index = detail::find_columns(path_, names, options, header);
