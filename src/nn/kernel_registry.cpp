@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "nn/cpu_kernels.h"
+#include "nn/cudnn_attention.h"
 
 namespace gavel {
 
@@ -12,7 +13,7 @@ std::vector<Value> KernelDefinition::call(const KernelAttributes& attributes, co
   std::vector<TensorType> types;
   for (const Value& operand : operands) types.push_back(operand.type());
   Kernel kernel{target,    attributes, {}, flops != nullptr ? flops(attributes, types) : 0, first_output_target,
-                dimensions};
+                dimensions, write};
   if (gradient != nullptr)
     kernel.gradient = [rule = gradient, attributes](const GradientContext& context) {
       return rule(attributes, context);
@@ -32,7 +33,7 @@ const KernelDefinition& KernelSet::definition(std::string_view target) const {
 }
 
 const std::vector<const KernelSet*>& kernel_registry() {
-  static const std::vector<const KernelSet*> all = {&cpu_kernels()};
+  static const std::vector<const KernelSet*> all = {&cpu_kernels(), &cuda_kernels()};
   return all;
 }
 

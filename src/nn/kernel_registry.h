@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -11,13 +12,14 @@
 namespace gavel {
 
 /** All that a program's graph has to know of one custom call, in one place: its name, how it is split over a mesh, its work
- * and its gradient. The function behind the name is registered with the plugin (ffi/handlers.h). */
+ * and its gradient. The function behind the name is registered with the plugin (ffi/handlers.h), or the compiler's own. */
 struct KernelDefinition {
   std::string target;
   KernelDimensions dimensions;
   /** As Op::flops, of such a call; nullptr for kernels without matrix products. */
   double (*flops)(const KernelAttributes& attributes, const std::vector<TensorType>& operands) = nullptr;
-  /** As Op::gradient, given the call's own attributes; nullptr for kernels that are a gradient themselves. */
+  /** As Op::gradient, given the call's own attributes; nullptr for kernels that are a gradient themselves, or whose results
+   * are joined by what has the gradient. */
   std::vector<Value> (*gradient)(const KernelAttributes& attributes, const GradientContext& context) = nullptr;
   /** As Kernel::first_output_target. */
   std::string first_output_target = {};
@@ -25,6 +27,8 @@ struct KernelDefinition {
    * products they make of each pair of a query and a key that it sees. 0: the work is what `flops` says, whatever the
    * values. */
   int products_per_seen_pair = 0;
+  /** As Kernel::write. */
+  KernelWriter write = {};
 
   /** The outputs of a call, which have the types `outputs`. */
   std::vector<Value> call(const KernelAttributes& attributes, const std::vector<Value>& operands,
@@ -36,9 +40,9 @@ template <class Call>
 struct KernelFor {
   std::string_view target;
   /** Whether it can compute this very call, on this mesh. */
-  bool (*accepts)(const Call& call, const Mesh& mesh);
+  std::function<bool(const Call& call, const Mesh& mesh)> accepts;
   /** The call's result. */
-  Value (*build)(const Call& call);
+  std::function<Value(const Call& call)> build;
 };
 
 /** The kernels of one platform: of those in `layers` for a kind of call, the first that accepts a call is taken. */

@@ -61,6 +61,10 @@ struct AttentionRule {
   /** Segments are numbered as base/segments.h says, and a query also sees the keys of its segment's prefix. A window must
    * then be as long as the texts are at most, since it counts places. */
   bool prefixes = false;
+  /** Every sequence is one text, with padding behind it alone: causality says all of what a query of the text sees. */
+  bool one_text = false;
+  /** Gradients must be the same to the bit each time that they are computed. */
+  bool deterministic = false;
 };
 
 /** Causal grouped-query attention. q [B, S, H, D], k and v [B, S, Hkv, D], Hkv divides H → [B, S, H, D] in q's dtype. A
