@@ -31,9 +31,9 @@ struct ScanResult {
  * the length.
  *
  * `stacked` inputs are [length, …]. The gradient is another scan in the opposite order. For it the forward loop also
- * keeps the carries that entered each iteration (nothing else), from which the backward body computes the iteration
- * again, so that memory does not grow with what a body computes (Chen et al., "Training Deep Nets with Sublinear Memory
- * Cost", 2016). Throws when a stacked input has another length, or the body's carries differ in type from those that came
+ * keeps the carries that entered each iteration, from which the backward body computes the iteration again, so that memory
+ * does not grow with what a body computes (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016); beside them
+ * it keeps what keep() marks in the body (keep.h) and nothing else. Throws when a stacked input has another length, or the body's carries differ in type from those that came
  * in. */
 ScanResult scan(Graph& graph, int64_t length, const std::vector<Value>& carries, const std::vector<Value>& stacked,
                 const std::vector<Value>& constants, const std::function<ScanOutput(const ScanInput&)>& body,
