@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Asks cuDNN whether it has a plan for the attention of each family (src/nn/cudnn_attention.h), on GPUs that are not there:
-forward, backward, and backward with the deterministic algorithm, causal and with a mask beside it. Nothing is computed.
-usage: cudnn_check.py [--gpu NAME]... [--batch N] [--length N] [--limits]
+forward, backward, and backward with the deterministic algorithm, causal and with a mask beside it. Nothing is computed. Fails
+where cuDNN has no plan for what Gavel would call.
+usage: cudnn_check.py [--gpu NAME]... [--batch N] [--length N] [--limits] [--workspace]
   --limits: what cuDNN refuses or takes at the borders of what Gavel accepts, instead of the families.
+  --workspace: builds each plan and prints the memory that it takes, a second and more for each.
 needs: pip install nvidia-cudnn-cu13 nvidia-cudnn-frontend; a C compiler
 
 cuDNN plans for the device that it is told of, so that only the driver's library is missing: one of functions that say "no
@@ -25,8 +27,12 @@ GPUS = {
     "A100": (80, 108, 163 << 10, 32, 2048, 85 * 10**9, 40 << 20, 1410000),
     "RTX 4090": (89, 128, 99 << 10, 24, 1536, 25 * 10**9, 72 << 20, 2520000),
     "H100": (90, 132, 227 << 10, 32, 2048, 85 * 10**9, 50 << 20, 1980000),
+    "B200": (100, 148, 227 << 10, 32, 2048, 180 * 10**9, 126 << 20, 1965000),
     "RTX 5090": (120, 170, 99 << 10, 24, 1536, 34 * 10**9, 96 << 20, 2407000),
 }
+# Features of a head, at the most, for which Gavel calls cuDNN (cuda_kernels in src/nn/cudnn_attention.cpp).
+LARGEST_HEAD_DIM = {"H100": 256}
+OTHER_LARGEST_HEAD_DIM = 128
 # Query heads, key-value heads, head_dim of the models that use them.
 FAMILIES = [
     ("Llama 3 8B, Mistral 7B, Qwen3 8B", 32, 8, 128),
@@ -101,8 +107,8 @@ def device(cudnn, name):
 class Attention:
     """The graph that XLA's compiler makes of one of Gavel's calls."""
 
-    def __init__(self, cudnn, gpu, shape, dtype="bf16", masked=False):
-        self.cudnn, self.gpu, self.masked = cudnn, gpu, masked
+    def __init__(self, cudnn, gpu, shape, dtype="bf16", masked=False, build=False):
+        self.cudnn, self.gpu, self.masked, self.build = cudnn, gpu, masked, build
         self.b, self.s, self.h, self.kv, self.d = shape
         types = cudnn.data_type
         self.narrow = {"bf16": types.BFLOAT16, "f16": types.HALF, "f32": types.FLOAT}[dtype]
@@ -118,7 +124,7 @@ class Attention:
 
     def graph(self):
         wide = self.cudnn.data_type.FLOAT
-        graph = self.cudnn.pygraph(io_data_type=self.narrow, intermediate_data_type=wide, compute_data_type=wide,
+        graph = self.cudnn._compiled_module.backend_graph(io_data_type=self.narrow, intermediate_data_type=wide, compute_data_type=wide,
                                    device_property=device(self.cudnn, self.gpu), sm_version=GPUS[self.gpu][0])
         inputs = {"q": self.rows(graph, "q", self.h), "k": self.rows(graph, "k", self.kv),
                   "v": self.rows(graph, "v", self.kv), "attn_scale": self.d**-0.5, "use_causal_mask": True}
@@ -133,7 +139,7 @@ class Attention:
         o, sums = graph.sdpa(generate_stats=True, **inputs)
         self.describe(o, self.h)
         sums.set_output(True).set_data_type(self.cudnn.data_type.FLOAT)
-        return plan(self.cudnn, graph)
+        return self.plan(graph)
 
     def backward(self, deterministic=False):
         graph, inputs = self.graph()
@@ -143,48 +149,49 @@ class Attention:
                                         use_deterministic_algorithm=deterministic, **inputs)
         for value, heads in zip(gradients, (self.h, self.kv, self.kv)):
             self.describe(value, heads)
-        return plan(self.cudnn, graph)
+        return self.plan(graph)
 
-
-def plan(cudnn, graph):
-    """Bytes of its workspace. Throws what cuDNN throws when it has no plan."""
-    graph.validate()
-    graph.build_operation_graph()
-    graph.create_execution_plans([cudnn.heur_mode.A])
-    graph.check_support()
-    graph.build_plans()
-    return graph.get_workspace_size()
+    def plan(self, graph):
+        """What is said of the plan. Throws what cuDNN throws when it has none."""
+        graph.validate()
+        graph.build_operation_graph()
+        graph.create_execution_plans([self.cudnn.heur_mode.A])
+        graph.check_support()
+        if not self.build:
+            return "yes"
+        graph.build_plans()
+        return f"{graph.get_workspace_size() / 1e6:.0f} MB"
 
 
 def answer(ask, *arguments):
+    """What is said, and whether there is a plan."""
     try:
-        size = ask(*arguments)
+        return ask(*arguments), True
     except Exception as error:  # of several types, without one of their own
-        text = str(error).strip().replace("\n", " ")
-        return "refused: " + text[:110], False
-    return f"{size / 1e6:.0f} MB", True
+        reason = str(error).strip().replace("\n", " ").split("backend declined: ")[-1]
+        return "no: " + reason[:60], False
 
 
-def ask_families(cudnn, gpus, batch, length):
-    refused = 0
-    print("\nWorkspace of each plan\n")
-    print("| GPU | model | heads | key-value heads | head_dim | mask | forward | backward | deterministic |")
+def ask_families(cudnn, gpus, batch, length, build):
+    asked = refused = 0
+    print("\n| GPU | model | heads | key-value heads | head_dim | mask | forward | backward | deterministic |")
     print("|---|---|---|---|---|---|---|---|---|")
     for gpu in gpus:
         for model, h, kv, d in FAMILIES:
             for masked in (False, True):
-                call = Attention(cudnn, gpu, (batch, length, h, kv, d), masked=masked)
+                call = Attention(cudnn, gpu, (batch, length, h, kv, d), masked=masked, build=build)
                 answers = [answer(call.forward), answer(call.backward), answer(call.backward, True)]
-                refused += sum(not ok for _, ok in answers)
+                if d <= LARGEST_HEAD_DIM.get(gpu, OTHER_LARGEST_HEAD_DIM):
+                    asked += len(answers)
+                    refused += sum(not ok for _, ok in answers)
                 texts = " | ".join(text for text, _ in answers)
                 print(f"| {gpu} | {model} | {h} | {kv} | {d} | {'causal + mask' if masked else 'causal'} | {texts} |",
                       flush=True)
-    asked = len(gpus) * len(FAMILIES) * 2 * 3
-    print(f"\n{asked - refused} of {asked} plans are there")
+    print(f"\nOf what Gavel calls, {asked - refused} of {asked} plans are there")
     return refused
 
 
-def ask_limits(cudnn, gpus, batch, length):
+def ask_limits(cudnn, gpus, batch, length, build):
     print("\n| GPU | case | forward | backward | deterministic |\n|---|---|---|---|---|")
     plain = (batch, length, 32, 8, 128)
     cases = [("float16", plain, "f16", False), ("float16 + mask", plain, "f16", True), ("float32", plain, "f32", False)]
@@ -196,7 +203,7 @@ def ask_limits(cudnn, gpus, batch, length):
     cases += [("one row", (1, length, 32, 8, 128), "bf16", False), ("7 key-value heads", (batch, length, 32, 7, 128), "bf16", False)]
     for gpu in gpus:
         for name, shape, dtype, masked in cases:
-            call = Attention(cudnn, gpu, shape, dtype, masked)
+            call = Attention(cudnn, gpu, shape, dtype, masked, build)
             texts = [answer(call.forward)[0], answer(call.backward)[0], answer(call.backward, True)[0]]
             print(f"| {gpu} | {name} | " + " | ".join(texts) + " |", flush=True)
     return 0
@@ -210,13 +217,14 @@ def main():
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--length", type=int, default=1024)
     parser.add_argument("--limits", action="store_true")
+    parser.add_argument("--workspace", action="store_true")
     options = parser.parse_args()
     ctypes.CDLL("libcuda.so.1", mode=ctypes.RTLD_GLOBAL)
     import cudnn
 
     ask = ask_limits if options.limits else ask_families
     print(f"cuDNN {cudnn.backend_version()}, {options.batch} rows of {options.length} tokens")
-    sys.exit(ask(cudnn, options.gpu or list(GPUS), options.batch, options.length) > 0)
+    sys.exit(ask(cudnn, options.gpu or list(GPUS), options.batch, options.length, options.workspace) > 0)
 
 
 main()

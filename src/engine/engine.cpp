@@ -223,7 +223,9 @@ const EngineProgram& Engine::compiled(const std::string& key, Make make) {
   // On the CPU the temporaries are this process's memory, kept when freed. The compiler must not come on top of them, nor
   // stay beside them, nor each program (one for every length of batch) have a block of its own size.
   if (traits_.is_host) release_freed_memory();
-  auto result = pjrt::compile_cached(devices_.client(), text.text, devices_.compile_options(), {cache_}, text.name);
+  pjrt::CompileOptions compile = devices_.compile_options();
+  compile.overrides.merge(traits_.compile_overrides(options_.model.deterministic));
+  auto result = pjrt::compile_cached(devices_.client(), text.text, compile, {cache_}, text.name);
   if (traits_.is_host) {
     const int64_t temporaries = result.executable.memory().temporaries;
     if (temporaries > largest_temporaries_)

@@ -105,8 +105,12 @@ class BlockBuilder {
   const Rotary& rotary() const { return shared_.rotaries.at(attention_.rope); }
   /** Where texts share prefixes, no window leaves any of them out (step_options), so there is none. */
   AttentionRule rule() const {
-    return {attention_.scale, options_.prefixes ? std::nullopt : attention_.sliding_window,
-            attention_.logit_softcapping, options_.prefixes};
+    return {attention_.scale,
+            options_.prefixes ? std::nullopt : attention_.sliding_window,
+            attention_.logit_softcapping,
+            options_.prefixes,
+            options_.one_text,
+            options_.deterministic};
   }
 
   Value norm(const Value& x, const TensorSpec& weight) const {

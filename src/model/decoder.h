@@ -30,6 +30,10 @@ struct ModelOptions {
   bool dropout = false;  // LoRA dropout is in the graph (training)
   /** Texts that begin alike may hold their beginning once (base/segments.h). */
   bool prefixes = false;
+  /** No batch has several texts in one sequence. */
+  bool one_text = false;
+  /** Gradients are the same to the bit at each run, which costs time and memory where kernels have a faster form. */
+  bool deterministic = false;
   Placement placement;  // on a mesh; the default is one device
 };
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "graph/custom_gradient.h"
 #include "graph/ops.h"
 #include "graph/printer.h"
 #include "nn/attention_rule.h"
@@ -15,7 +14,6 @@ namespace {
 
 using Types = std::vector<TensorType>;
 
-constexpr int64_t kLargestHeadDim = 256, kHeadDimMultiple = 8;
 /** Operands of a call without a mask. */
 constexpr size_t kForwardOperands = 3, kBackwardOperands = 6;
 
@@ -71,8 +69,9 @@ std::string config_text(const KernelAttributes& attributes, const TensorType& q,
 /** What a plan of the gradient takes beside its operands, at the most that cuDNN 9.28 answered for GPUs of capability 8.0 to
  * 12.0 (tools/cudnn_check.py). A compiler that has the GPU puts in the plan's own number; one that has not counts this. */
 int64_t backward_workspace(const KernelAttributes& attributes, const TensorType& q) {
-  const int64_t rows = q.shape[0] * q.shape[1] * q.shape[2], wide = 4 * rows * q.shape[3];
-  return 3 * wide + 4 * rows + (is_set(attributes, "deterministic") ? 0 : 0);
+  const int64_t length = q.shape[1], rows = q.shape[0] * length * q.shape[2], features = q.shape[3];
+  const int64_t wide = 3 * features + 1, in_order = features + (length + 1) / 2 + 1;
+  return 4 * rows * (is_set(attributes, "deterministic") ? std::max(wide, in_order) : wide);
 }
 
 /** [B, S, heads, D] as cuDNN gives it: the dimensions in its order, the elements in memory in that of the type. */
@@ -118,10 +117,14 @@ std::vector<std::string> write_call(Printer& printer, const std::string& target,
 }
 
 std::vector<std::string> write_forward(Printer& printer, const KernelCall& call) {
+  // Without a gradient the sums are not asked for.
   const bool masked = call.operands.size() > kForwardOperands;
-  return write_call(printer, masked ? "__cudnn$fmhaScaleBiasSoftmax" : "__cudnn$fmhaSoftmax",
-                    config_text(call.attributes, call.operands[0], false), call.names, call.operands, {call.results[0]},
-                    {call.results[1]}, 0);
+  std::vector<std::string> names =
+      write_call(printer, masked ? "__cudnn$fmhaScaleBiasSoftmax" : "__cudnn$fmhaSoftmax",
+                 config_text(call.attributes, call.operands[0], false), call.names, call.operands, {call.results[0]},
+                 call.used[1] ? Types{call.results[1]} : Types(), 0);
+  names.resize(call.results.size());
+  return names;
 }
 
 std::vector<std::string> write_backward(Printer& printer, const KernelCall& call) {
@@ -171,65 +174,74 @@ Value mask_of(const AttentionCall& call) {
   return reshape(select(seen, full(graph, type, shape, 0), full(graph, type, shape, masked_score(type))), {b, 1, s, s});
 }
 
-bool has_form(const AttentionCall& call, const std::vector<DType>& types) {
+bool accepts(const AttentionCall& call, const AttentionWriters& writers) {
   const Value &q = call.q, &k = call.k;
-  return std::find(types.begin(), types.end(), q.dtype()) != types.end() && q.rank() == 4 && k.type() == call.v.type() &&
-         k.dtype() == q.dtype() && q.dim(2) % k.dim(2) == 0 && q.dim(3) % kHeadDimMultiple == 0 &&
-         q.dim(3) <= kLargestHeadDim && !call.rule.logit_softcapping;
+  const auto& types = writers.types;
+  return std::find(types.begin(), types.end(), q.dtype()) != types.end() && k.type() == call.v.type() &&
+         k.dtype() == q.dtype() && q.dim(1) > 1 && q.dim(2) % k.dim(2) == 0 &&
+         q.dim(3) % writers.head_dim_multiple == 0 && q.dim(3) <= writers.largest_head_dim &&
+         !call.rule.logit_softcapping;
 }
 
-Value attention(const AttentionCall& call, const KernelDefinition& forward, const KernelDefinition& backward) {
+Value attention(const AttentionCall& call, const KernelDefinition& forward) {
   const Value &q = call.q, mask = mask_of(call);
   KernelAttributes attributes = {{"scale", call.rule.scale}};
   if (call.rule.deterministic) attributes.emplace_back("deterministic", true);
   std::vector<Value> operands = {q, call.k, call.v};
   if (mask) operands.push_back(mask);
-  const std::vector<Value> given =
-      forward.call(attributes, operands, {q.type(), {DType::kF32, {q.dim(0), q.dim(2), q.dim(1)}}});
-  // The forward call has no gradient rule: what is joined of its results has one, and takes them as they are.
-  enum { kQ, kK, kV, kO, kSums, kMask };
-  std::vector<Value> joined = {q, call.k, call.v, given[0], given[1]};
-  if (mask) joined.push_back(mask);
-  auto rule = [attributes, backward](const GradientContext& context) {
-    const auto& in = context.inputs;
-    std::vector<Value> to = {in[kQ], in[kK], in[kV], in[kSums], context.output_gradients[0], in[kO]};
-    if (in.size() > kMask) to.push_back(in[kMask]);
-    auto found = backward.call(attributes, to, {in[kQ].type(), in[kK].type(), in[kV].type()});
-    found.resize(in.size());
-    return found;
-  };
-  return with_gradient(
-      forward.target + "_joined", joined, [](const std::vector<Value>& in) { return std::vector<Value>{in[kO]}; },
-      rule)[0];
+  return forward.call(attributes, operands, {q.type(), {DType::kF32, {q.dim(0), q.dim(2), q.dim(1)}}})[0];
+}
+
+std::vector<Value> attention_gradient(const KernelDefinition& backward, const KernelAttributes& attributes,
+                                      const GradientContext& context) {
+  enum { kQ, kK, kV, kMask };
+  enum { kO, kSums };
+  const auto& in = context.inputs;
+  std::vector<Value> operands = {in[kQ], in[kK], in[kV], context.outputs[kSums], context.output_gradients[kO],
+                                 context.outputs[kO]};
+  if (in.size() > kMask) operands.push_back(in[kMask]);
+  auto found = backward.call(attributes, operands, {in[kQ].type(), in[kK].type(), in[kV].type()});
+  found.resize(in.size());
+  return found;
 }
 
 }  // namespace
 
-AttentionWriters cudnn_calls() {
-  return {write_forward, write_backward, {DType::kBF16, DType::kF16}};
+AttentionWriters cudnn_calls(int least_capability, int64_t largest_head_dim) {
+  constexpr int64_t kHeadDimMultiple = 8;
+  return {write_forward,    write_backward,   {DType::kBF16, DType::kF16},
+          kHeadDimMultiple, largest_head_dim, least_capability};
 }
 
 KernelSet attention_kernels(std::string_view platform, const AttentionWriters& writers) {
   KernelSet set;
   set.platform = platform;
+  set.least_capability = writers.least_capability;
   KernelDefinition forward{"cudnn_attention", {{"t.h.", "t.h.", "t.h.", "t..."}, {"t.h.", "th."}}, forward_flops},
       backward{"cudnn_attention_grad",
                {{"t.h.", "t.h.", "t.h.", "th.", "t.h.", "t.h.", "t..."}, {"t.h.", "t.h.", "t.h."}},
                backward_flops};
-  forward.write = writers.forward;
   backward.write = writers.backward;
+  forward.write = writers.forward;
+  forward.gradient = [backward](const KernelAttributes& attributes, const GradientContext& context) {
+    return attention_gradient(backward, attributes, context);
+  };
   set.definitions = {forward, backward};
   std::get<std::vector<KernelFor<AttentionCall>>>(set.layers)
       .push_back(
           {"cudnn_attention",
-           [types = writers.types](const AttentionCall& call, const Mesh&) { return has_form(call, types); },
-           [forward, backward](const AttentionCall& call) { return attention(call, forward, backward); }});
+           [writers](const AttentionCall& call, const Mesh&) { return accepts(call, writers); },
+           [forward](const AttentionCall& call) { return attention(call, forward); }});
   return set;
 }
 
-const KernelSet& cuda_kernels() {
-  static const KernelSet set = attention_kernels("cuda", cudnn_calls());
-  return set;
+const std::vector<const KernelSet*>& cuda_kernels() {
+  // As cuDNN 9.28 answers (tools/cudnn_check.py --limits): heads of more than 128 features have a gradient on Hopper alone.
+  static const KernelSet ampere = attention_kernels("cuda", cudnn_calls(80, 128)),
+                         hopper = attention_kernels("cuda", cudnn_calls(90, 256)),
+                         blackwell = attention_kernels("cuda", cudnn_calls(100, 128));
+  static const std::vector<const KernelSet*> all = {&ampere, &hopper, &blackwell};
+  return all;
 }
 
 }  // namespace gavel

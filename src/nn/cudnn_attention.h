@@ -1,4 +1,7 @@
 #pragma once
+#include <cstdint>
+#include <vector>
+
 #include "nn/kernel_registry.h"
 
 namespace gavel {
@@ -10,19 +13,22 @@ namespace gavel {
  * dtype, is added to them; it may be left out. Sums are the logarithms of the sums of exponentials. */
 struct AttentionWriters {
   KernelWriter forward, backward;
-  /** Of q, k and v, what can be computed in. */
+  /** What is computed: types of q, k and v, and heads of how many features. */
   std::vector<DType> types;
+  int64_t head_dim_multiple = 1, largest_head_dim = INT64_MAX;
+  /** As KernelSet::least_capability. */
+  int least_capability = 0;
 };
 
-/** The custom calls that XLA's compiler for NVIDIA's GPUs makes graphs of cuDNN of, for GPUs of compute capability 8.0 and
- * above. */
-AttentionWriters cudnn_calls();
+/** The custom calls that XLA's compiler for NVIDIA's GPUs makes graphs of cuDNN of: bf16 and f16, a multiple of 8 features. */
+AttentionWriters cudnn_calls(int least_capability, int64_t largest_head_dim);
 
-/** A set whose only kernel is attention: the forward call, the backward call as its gradient, and what joins them, so that a
- * gradient reads the forward call's results and does not compute it again. */
+/** A set whose only kernel is attention: the forward call, with the backward call as its gradient, which reads what the forward
+ * call gave. */
 KernelSet attention_kernels(std::string_view platform, const AttentionWriters& writers);
 
-/** attention_kernels of cudnn_calls(). */
-const KernelSet& cuda_kernels();
+/** attention_kernels of cudnn_calls for what cuDNN has plans for, forward and backward, by compute capability: one set for
+ * each range of them, rising. */
+const std::vector<const KernelSet*>& cuda_kernels();
 
 }  // namespace gavel

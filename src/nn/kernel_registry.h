@@ -18,9 +18,8 @@ struct KernelDefinition {
   KernelDimensions dimensions;
   /** As Op::flops, of such a call; nullptr for kernels without matrix products. */
   double (*flops)(const KernelAttributes& attributes, const std::vector<TensorType>& operands) = nullptr;
-  /** As Op::gradient, given the call's own attributes; nullptr for kernels that are a gradient themselves, or whose results
-   * are joined by what has the gradient. */
-  std::vector<Value> (*gradient)(const KernelAttributes& attributes, const GradientContext& context) = nullptr;
+  /** As Op::gradient, given the call's own attributes; none for kernels that are a gradient themselves. */
+  std::function<std::vector<Value>(const KernelAttributes& attributes, const GradientContext& context)> gradient = {};
   /** As Kernel::first_output_target. */
   std::string first_output_target = {};
   /** For attention kernels, which skip keys that a query does not see, so that their work depends on the segments: how many
@@ -48,6 +47,8 @@ struct KernelFor {
 /** The kernels of one platform: of those in `layers` for a kind of call, the first that accepts a call is taken. */
 struct KernelSet {
   std::string_view platform;
+  /** Of NVIDIA's GPUs: the lowest compute capability, times ten, that they are for. */
+  int least_capability = 0;
   std::vector<KernelDefinition> definitions;
   std::tuple<std::vector<KernelFor<LinearCall>>, std::vector<KernelFor<AdaptedLinearCall>>,
              std::vector<KernelFor<NormCall>>, std::vector<KernelFor<RotaryCall>>,
@@ -66,8 +67,9 @@ class Kernels {
  public:
   Kernels() = default;
   explicit Kernels(const KernelSet& set) : set_(&set) {}
-  /** Those of "cpu", "cuda", …; plain StableHLO where none are registered. */
-  static Kernels of_platform(std::string_view platform);
+  /** Those of "cpu", "cuda" (whose devices have a compute capability, times ten), …; plain StableHLO where none are
+   * registered. */
+  static Kernels of_platform(std::string_view platform, int capability = 0);
 
   bool operator==(const Kernels&) const = default;
   bool plain() const { return set_ == nullptr; }
@@ -91,7 +93,7 @@ class Kernels {
   const KernelSet* set_ = nullptr;
 };
 
-/** The sets of all platforms that have kernels. */
+/** The sets of all platforms that have kernels; CUDA has several, by least_capability. */
 const std::vector<const KernelSet*>& kernel_registry();
 
 }  // namespace gavel

@@ -147,6 +147,7 @@ struct Recipe {
     int64_t seed = 2024;
     Layers layers = Layers::kAuto;
     Kernels kernels = Kernels::kAuto;
+    bool deterministic = false;
     int64_t log_every = 200;
     std::optional<double> max_loss;
     bool skip_nonfinite = false;

@@ -185,6 +185,8 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
   options.model.num_labels = options.task->num_labels();
   options.model.learns_tie = options.task->learns_tie();
   options.model.prefixes = shares_prefixes(recipe, &spec);
+  options.model.one_text = recipe.data.batching != Batching::kPacked;
+  options.model.deterministic = recipe.train.deterministic;
   options.model.dtype = recipe.model.dtype;
   options.model.kernels = kernels_of(recipe, device);
   switch (recipe.model.compute_dtype) {

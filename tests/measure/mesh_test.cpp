@@ -10,6 +10,7 @@
 #include "measure/parity.h"
 #include "model/adapter.h"
 #include "nn/cpu_kernels.h"
+#include "nn/plain_attention.h"
 #include "setup/random_rows.h"
 #include "setup/test_support.h"
 #include "spec/family.h"
@@ -66,9 +67,11 @@ TEST_P(MeshParity, SharedGoldensOnEveryMeshThatDividesTheBatch) {
 INSTANTIATE_TEST_SUITE_P(Forms, MeshParity,
                          testing::Values(MeshCase{Kernels(), LayerForm::kScan},
                                          MeshCase{Kernels(cpu_kernels()), LayerForm::kScan},
-                                         MeshCase{Kernels(cpu_kernels()), LayerForm::kUnrolled}),
+                                         MeshCase{Kernels(cpu_kernels()), LayerForm::kUnrolled},
+                                         MeshCase{Kernels(plain_attention_kernels()), LayerForm::kScan}),
                          [](const auto& info) {
-                           return std::string(info.param.kernels.plain() ? "Plain" : "Cpu") +
+                           const Kernels& kernels = info.param.kernels;
+                           return std::string(kernels.plain() ? "Plain" : kernels.name() == "cpu" ? "Cpu" : "Cudnn") +
                                   (info.param.form == LayerForm::kScan ? "Scan" : "Unrolled");
                          });
 
@@ -170,11 +173,12 @@ void expect_same(const Result& one, const Result& many, const std::string& what)
 TEST(MeshTraining, EqualsOneDeviceWithDropoutPackingAndAccumulation) {
   const Mesh mesh{2, 2, 2};
   for (auto [kernels, batching] :
-       {std::pair(Kernels(), Batching::kPacked), std::pair(Kernels(cpu_kernels()), Batching::kPadded)}) {
+       {std::pair(Kernels(), Batching::kPacked), std::pair(Kernels(cpu_kernels()), Batching::kPadded),
+        std::pair(Kernels(plain_attention_kernels()), Batching::kPacked)}) {
     StepOptions step = small_options(kernels, LayerForm::kScan, 0.2);
     // Six rows a micro-batch: filled up to eight sequences, and a number of pairs that no mesh divides.
     Result one = train(step, {}, {}, batching, 6, 2);
-    expect_same(one, train(step, mesh, {}, batching, 6, 2), kernels.plain() ? "plain, packed" : "cpu, padded");
+    expect_same(one, train(step, mesh, {}, batching, 6, 2), fmt::format("{} {}", kernels.name(), batching == Batching::kPacked ? "packed" : "padded"));
   }
 }
 

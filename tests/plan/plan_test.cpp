@@ -11,9 +11,13 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "engine/programs.h"
 #include "pjrt/topology.h"
 #include "plan/gpus.h"
+#include "plan/hlo_stats.h"
 #include "plan/ticker.h"
+#include "setup/run_options.h"
+#include "spec/family.h"
 
 namespace gavel {
 namespace {
@@ -261,6 +265,33 @@ TEST(Plan, CompilesForAbsentGpu) {
   EXPECT_TRUE(plan.fits) << plan.refusal;
   EXPECT_NEAR(plan.bounds.compute, plan.flops_per_step / 8.1e12, 1e-9);
   EXPECT_THAT(plan.notes, testing::Contains(HasSubstr("no bfloat16 products")));
+}
+
+/** An H100's program of the step, as far as a compiler without the GPU goes: cuDNN's calls are in it, and what is given heads
+ * first is read without being moved. */
+TEST(Plan, AnH100sProgramCallsCudnnAndMovesNothingForIt) {
+  if (!has_compiler("cuda")) GTEST_SKIP() << "the CUDA plugin was not fetched (gavel doctor --fetch cuda)";
+  const Target target = find_target("h100");
+  const auto topology = pjrt::Topology::create(pjrt::Plugin::load("cuda"), "", target.options);
+  const DeviceTraits device = device_traits("cuda", false, target.compute_capability);
+  for (const char* batching : {"padded", "packed"}) {
+    for (bool deterministic : {false, true}) {
+      const Recipe recipe = recipe_with({"train.layers=scan", fmt::format("data.batching={}", batching),
+                                         fmt::format("train.deterministic={}", deterministic)});
+      const StepOptions step = step_options(recipe, decoder_spec(built_in_shape("smollm2-135m")), device);
+      const ProgramText text = gradients_program(step, {2, 64, 2});
+      pjrt::CompileOptions options;
+      options.overrides = device.compile_overrides(deterministic);
+      const auto program = topology.compile(text.text, options, text.name).optimized();
+      ASSERT_TRUE(program.has_value());
+      const std::string name = batching == std::string("packed") ? "__cudnn$fmhaScaleBiasSoftmax" : "__cudnn$fmhaSoftmax";
+      for (const std::string& call : {name, name + "Backward"}) {
+        const auto readers = readers_of_calls(program->code, call);
+        EXPECT_GE(readers.contains("bitcast") ? readers.at("bitcast") : 0, 1) << call << " " << batching;
+        for (const char* opcode : {"transpose", "copy"}) EXPECT_FALSE(readers.contains(opcode)) << call << " " << opcode;
+      }
+    }
+  }
 }
 
 TEST(Targets, TheCudaPluginTakesEachDescription) {
