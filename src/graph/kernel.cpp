@@ -30,7 +30,8 @@ class KernelOp : public Op {
     for (const Value& input : context.node.inputs) inputs.push_back(input.type());
     if (printer.mesh() != nullptr) return print_partitioned(printer, context, inputs);
     const auto& outputs = context.node.outputs;
-    if (kernel_.write) return kernel_.write(printer, {kernel_.attributes, context.inputs, inputs, outputs, context.used});
+    if (kernel_.write)
+      return kernel_.write(printer, {kernel_.attributes, context.inputs, inputs, outputs, context.used});
     bool others = std::find(context.used.begin() + 1, context.used.end(), true) != context.used.end();
     if (others || kernel_.first_output_target.empty())
       return print_call(printer, kernel_.target, context.inputs, inputs, outputs);

@@ -32,9 +32,9 @@ bool is_set(const KernelAttributes& attributes, std::string_view name) {
 /** xla.DotDimensionNumbers of batch and contracting dimensions. */
 std::string dot_text(std::string_view name, const char* lhs_contract, const char* rhs_contract, const char* lhs_batch,
                      const char* rhs_batch) {
-  return fmt::format(
-      R"("{}": {{"lhs_contracting_dimensions": ["{}"], "rhs_contracting_dimensions": ["{}"], "lhs_batch_dimensions": ["0", "{}"], "rhs_batch_dimensions": ["0", "{}"]}})",
-      name, lhs_contract, rhs_contract, lhs_batch, rhs_batch);
+  return fmt::format(R"("{}": {{"lhs_contracting_dimensions": ["{}"], "rhs_contracting_dimensions": ["{}"], )"
+                     R"("lhs_batch_dimensions": ["0", "{}"], "rhs_batch_dimensions": ["0", "{}"]}})",
+                     name, lhs_contract, rhs_contract, lhs_batch, rhs_batch);
 }
 
 /** xla.gpu.GpuBackendConfig in JSON, in which 64-bit integers are texts. It tells the compiler which dimensions of q, k and v
@@ -49,25 +49,28 @@ std::string config_text(const KernelAttributes& attributes, const TensorType& q,
                : fmt::format("{}, {}", dot_text("bmm1_dot_dimension_numbers", "3", "3", "2", "2"),
                              dot_text("bmm2_dot_dimension_numbers", "3", "1", "1", "2"));
   const std::string scores = fmt::format(
-      R"({{"element_type": "{}", "dimensions": ["{}", "{}", "{}", "{}"], "tuple_shapes": [], "layout": {{"dim_level_types": [], "dim_unique": [], "dim_ordered": [], "minor_to_major": ["3", "2", "1", "0"], "tiles": [], "element_size_in_bits": "0", "memory_space": "0", "index_primitive_type": "PRIMITIVE_TYPE_INVALID", "pointer_primitive_type": "PRIMITIVE_TYPE_INVALID", "dynamic_shape_metadata_prefix_bytes": "0"}}, "is_dynamic_dimension": [false, false, false, false]}})",
+      R"({{"element_type": "{}", "dimensions": ["{}", "{}", "{}", "{}"], "tuple_shapes": [], )"
+      R"("layout": {{"dim_level_types": [], "dim_unique": [], "dim_ordered": [], )"
+      R"("minor_to_major": ["3", "2", "1", "0"], "tiles": [], "element_size_in_bits": "0", "memory_space": "0", )"
+      R"("index_primitive_type": "PRIMITIVE_TYPE_INVALID", "pointer_primitive_type": "PRIMITIVE_TYPE_INVALID", )"
+      R"("dynamic_shape_metadata_prefix_bytes": "0"}}, "is_dynamic_dimension": [false, false, false, false]}})",
       q.dtype == DType::kBF16 ? "BF16" : "F16", q.shape[0], q.shape[2], q.shape[1], q.shape[1]);
-  const std::string attention = fmt::format(
-      R"({{"algorithm": {{"algo_id": "0", "math_type": "TENSOR_OP_MATH", "tuning_knobs": {{"17": "1", "24": "0"}}, "is_cudnn_frontend": true, "workspace_size": "0"}}, "fmha_scale": {}, "dropout_rate": 0.0, "intermediate_tensor_shape": {}, "seed": "42", "is_flash_attention": true, "mask_type": "CAUSAL", "force_deterministic": {}, "sliding_window_length": 0, "max_seg_per_batch": 1, "is_paged_attention": false, {}}})",
-      number_of(attributes, "scale"), scores, is_set(attributes, "deterministic"), products);
   const std::string json = fmt::format(
-      R"({{"operation_queue_id": "0", "wait_on_operation_queues": [], "cudnn_fmha_backend_config": {}}})", attention);
+      R"({{"operation_queue_id": "0", "wait_on_operation_queues": [], "cudnn_fmha_backend_config": {{)"
+      R"("algorithm": {{"algo_id": "0", "math_type": "TENSOR_OP_MATH", "tuning_knobs": {{"17": "1", "24": "0"}}, )"
+      R"("is_cudnn_frontend": true, "workspace_size": "0"}}, "fmha_scale": {}, "dropout_rate": 0.0, )"
+      R"("intermediate_tensor_shape": {}, "seed": "42", "is_flash_attention": true, "mask_type": "CAUSAL", )"
+      R"("force_deterministic": {}, "sliding_window_length": 0, "max_seg_per_batch": 1, )"
+      R"("is_paged_attention": false, {}}}}})",
+      number_of(attributes, "scale"), scores, is_set(attributes, "deterministic"), products);
   std::string text;
-  for (char c : json) {
-    if (c == '"')
-      text += "\\22";
-    else
-      text += c;
-  }
+  for (char c : json) text += c == '"' ? std::string("\\22") : std::string(1, c);
   return text;
 }
 
-/** What a plan of the gradient takes beside its operands, at the most that cuDNN 9.28 answered for GPUs of capability 8.0 to
- * 12.0 (tools/cudnn_check.py). A compiler that has the GPU puts in the plan's own number; one that has not counts this. */
+/** Bytes that a plan of the gradient takes beside its operands, as cuDNN 9.28 answered for GPUs of capability 8.0 to 12.0, the
+ * one that takes most (tools/cudnn_check.py --workspace; in order: for rows of 1,000 tokens and more). A compiler that has the
+ * GPU puts in the plan's own number; one that has not counts this. */
 int64_t backward_workspace(const KernelAttributes& attributes, const TensorType& q) {
   const int64_t length = q.shape[1], rows = q.shape[0] * length * q.shape[2], features = q.shape[3];
   const int64_t wide = 3 * features + 1, in_order = features + (length + 1) / 2 + 1;
@@ -167,7 +170,8 @@ Value mask_of(const AttentionCall& call) {
   if (rule.one_text && !windowed) return {};
   const Shape shape = {b, s, s};
   Graph& graph = call.q.graph();
-  Value seen = segments_meet(broadcast(call.segment_ids, shape, {0, 1}), broadcast(call.segment_ids, shape, {0, 2}), rule);
+  Value seen =
+      segments_meet(broadcast(call.segment_ids, shape, {0, 1}), broadcast(call.segment_ids, shape, {0, 2}), rule);
   if (windowed)
     seen = within_window(seen, iota(graph, DType::kI32, shape, 2), iota(graph, DType::kI32, shape, 1), rule);
   const DType type = call.q.dtype();
@@ -197,8 +201,8 @@ std::vector<Value> attention_gradient(const KernelDefinition& backward, const Ke
   enum { kQ, kK, kV, kMask };
   enum { kO, kSums };
   const auto& in = context.inputs;
-  std::vector<Value> operands = {in[kQ], in[kK], in[kV], context.outputs[kSums], context.output_gradients[kO],
-                                 context.outputs[kO]};
+  std::vector<Value> operands = {
+      in[kQ], in[kK], in[kV], context.outputs[kSums], context.output_gradients[kO], context.outputs[kO]};
   if (in.size() > kMask) operands.push_back(in[kMask]);
   auto found = backward.call(attributes, operands, {in[kQ].type(), in[kK].type(), in[kV].type()});
   found.resize(in.size());
@@ -228,10 +232,9 @@ KernelSet attention_kernels(std::string_view platform, const AttentionWriters& w
   };
   set.definitions = {forward, backward};
   std::get<std::vector<KernelFor<AttentionCall>>>(set.layers)
-      .push_back(
-          {"cudnn_attention",
-           [writers](const AttentionCall& call, const Mesh&) { return accepts(call, writers); },
-           [forward](const AttentionCall& call) { return attention(call, forward); }});
+      .push_back({"cudnn_attention",
+                  [writers](const AttentionCall& call, const Mesh&) { return accepts(call, writers); },
+                  [forward](const AttentionCall& call) { return attention(call, forward); }});
   return set;
 }
 

@@ -12,7 +12,7 @@ std::vector<Value> KernelDefinition::call(const KernelAttributes& attributes, co
                                           std::vector<TensorType> outputs) const {
   std::vector<TensorType> types;
   for (const Value& operand : operands) types.push_back(operand.type());
-  Kernel kernel{target,    attributes, {}, flops != nullptr ? flops(attributes, types) : 0, first_output_target,
+  Kernel kernel{target,     attributes, {}, flops != nullptr ? flops(attributes, types) : 0, first_output_target,
                 dimensions, write};
   if (gradient)
     kernel.gradient = [rule = gradient, attributes](const GradientContext& context) {

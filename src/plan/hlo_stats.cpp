@@ -137,8 +137,8 @@ struct Instruction {
   std::vector<uint64_t> operands, called;
   std::optional<int64_t> group;  // devices of a group; none: all are one
   std::string_view backend_config;
-  std::string_view target;    // of a custom call
-  uint64_t parameter = 0;     // its number, of a parameter
+  std::string_view target;  // of a custom call
+  uint64_t parameter = 0;   // its number, of a parameter
 };
 
 using Computation = std::vector<Instruction>;

@@ -71,7 +71,9 @@ INSTANTIATE_TEST_SUITE_P(Forms, MeshParity,
                                          MeshCase{Kernels(plain_attention_kernels()), LayerForm::kScan}),
                          [](const auto& info) {
                            const Kernels& kernels = info.param.kernels;
-                           return std::string(kernels.plain() ? "Plain" : kernels.name() == "cpu" ? "Cpu" : "Cudnn") +
+                           return std::string(kernels.plain()           ? "Plain"
+                                              : kernels.name() == "cpu" ? "Cpu"
+                                                                        : "Cudnn") +
                                   (info.param.form == LayerForm::kScan ? "Scan" : "Unrolled");
                          });
 
@@ -178,7 +180,8 @@ TEST(MeshTraining, EqualsOneDeviceWithDropoutPackingAndAccumulation) {
     StepOptions step = small_options(kernels, LayerForm::kScan, 0.2);
     // Six rows a micro-batch: filled up to eight sequences, and a number of pairs that no mesh divides.
     Result one = train(step, {}, {}, batching, 6, 2);
-    expect_same(one, train(step, mesh, {}, batching, 6, 2), fmt::format("{} {}", kernels.name(), batching == Batching::kPacked ? "packed" : "padded"));
+    expect_same(one, train(step, mesh, {}, batching, 6, 2),
+                fmt::format("{} {}", kernels.name(), batching == Batching::kPacked ? "packed" : "padded"));
   }
 }
 

@@ -87,7 +87,8 @@ TEST_P(GoldenParity, AllSharedGoldensOfFamiliesInBothForms) {
   expect_parity_of_all(shared_folder() / "goldens_families", GetParam());
 }
 
-INSTANTIATE_TEST_SUITE_P(Kernels, GoldenParity, testing::Values(Kernels(), Kernels(cpu_kernels()), Kernels(plain_attention_kernels())),
+INSTANTIATE_TEST_SUITE_P(Kernels, GoldenParity,
+                         testing::Values(Kernels(), Kernels(cpu_kernels()), Kernels(plain_attention_kernels())),
                          [](const auto& info) {
                            return info.param.plain() ? "Plain" : info.param.name() == "cpu" ? "Cpu" : "Cudnn";
                          });

@@ -84,7 +84,8 @@ TEST(CudnnAttention, ForwardIsAskedForSumsOnlyWhereAGradientReadsThem) {
   const std::string alone = line_of(program.forward(), "__cudnn$fmhaSoftmax");
   EXPECT_THAT(alone, HasSubstr("(tensor<4x128x8x64xbf16>, tensor<4x128x2x64xbf16>, tensor<4x128x2x64xbf16>) -> "
                                "(tensor<4x8x128x64xbf16>, tensor<0xui8>)"));
-  EXPECT_THAT(alone, HasSubstr("result_layouts = [dense<[3, 1, 2, 0]> : tensor<4xindex>, dense<[0]> : tensor<1xindex>]"));
+  EXPECT_THAT(alone,
+              HasSubstr("result_layouts = [dense<[3, 1, 2, 0]> : tensor<4xindex>, dense<[0]> : tensor<1xindex>]"));
   EXPECT_THAT(line_of(program.with_gradient(), "__cudnn$fmhaSoftmax"),
               HasSubstr("-> (tensor<4x8x128x64xbf16>, tensor<4x8x128xf32>, tensor<0xui8>)"));
 }
@@ -102,8 +103,8 @@ TEST(CudnnAttention, WhatIsGivenHeadsFirstLiesInMemoryAsTokensDo) {
   EXPECT_THAT(line, HasSubstr("result_layouts = [dense<[3, 1, 2, 0]> : tensor<4xindex>, dense<[3, 1, 2, 0]> : "
                               "tensor<4xindex>, dense<[3, 1, 2, 0]> : tensor<4xindex>, dense<[0]> : tensor<1xindex>]"));
   EXPECT_THAT(line, HasSubstr("-> (tensor<4x8x128x64xbf16>, tensor<4x2x128x64xbf16>, tensor<4x2x128x64xbf16>, "));
-  for (const char* type : {"(tensor<4x8x128x64xbf16>) -> tensor<4x128x8x64xbf16>",
-                           "(tensor<4x2x128x64xbf16>) -> tensor<4x128x2x64xbf16>"})
+  for (const char* type :
+       {"(tensor<4x8x128x64xbf16>) -> tensor<4x128x8x64xbf16>", "(tensor<4x2x128x64xbf16>) -> tensor<4x128x2x64xbf16>"})
     EXPECT_THAT(text, HasSubstr(std::string("dims = [0, 2, 1, 3] : ") + type));
 }
 
@@ -127,8 +128,8 @@ TEST(CudnnAttention, TheConfigSaysWhatIsMultipliedWithWhat) {
         .dump();
   };
   // Of q, k, v [B, S, H, D] and the scores [B, H, S, S].
-  EXPECT_EQ(product(forward, "bmm1"), R"([["3"],["3"],["0","2"],["0","2"]])");            // q k^T
-  EXPECT_EQ(product(forward, "bmm2"), R"([["3"],["1"],["0","1"],["0","2"]])");            // p v
+  EXPECT_EQ(product(forward, "bmm1"), R"([["3"],["3"],["0","2"],["0","2"]])");              // q k^T
+  EXPECT_EQ(product(forward, "bmm2"), R"([["3"],["1"],["0","1"],["0","2"]])");              // p v
   EXPECT_EQ(product(backward, "bmm1_grad_gemm1"), R"([["2"],["1"],["0","1"],["0","2"]])");  // ds^T q
   EXPECT_EQ(product(backward, "bmm1_grad_gemm2"), R"([["3"],["1"],["0","1"],["0","2"]])");  // ds k
   EXPECT_EQ(product(backward, "bmm2_grad_gemm1"), R"([["2"],["1"],["0","1"],["0","2"]])");  // p^T do

@@ -102,8 +102,8 @@ inline std::vector<std::string> write_plain_backward(Printer& printer, const Ker
 }
 
 inline const KernelSet& plain_attention_kernels() {
-  static const KernelSet set = attention_kernels(
-      "cudnn", {write_plain_forward, write_plain_backward, {DType::kF32, DType::kBF16, DType::kF16}});
+  static const KernelSet set =
+      attention_kernels("cudnn", {write_plain_forward, write_plain_backward, {DType::kF32, DType::kBF16, DType::kF16}});
   return set;
 }
 

@@ -284,11 +284,13 @@ TEST(Plan, AnH100sProgramCallsCudnnAndMovesNothingForIt) {
       options.overrides = device.compile_overrides(deterministic);
       const auto program = topology.compile(text.text, options, text.name).optimized();
       ASSERT_TRUE(program.has_value());
-      const std::string name = batching == std::string("packed") ? "__cudnn$fmhaScaleBiasSoftmax" : "__cudnn$fmhaSoftmax";
+      const std::string name =
+          batching == std::string("packed") ? "__cudnn$fmhaScaleBiasSoftmax" : "__cudnn$fmhaSoftmax";
       for (const std::string& call : {name, name + "Backward"}) {
         const auto readers = readers_of_calls(program->code, call);
         EXPECT_GE(readers.contains("bitcast") ? readers.at("bitcast") : 0, 1) << call << " " << batching;
-        for (const char* opcode : {"transpose", "copy"}) EXPECT_FALSE(readers.contains(opcode)) << call << " " << opcode;
+        for (const char* opcode : {"transpose", "copy"})
+          EXPECT_FALSE(readers.contains(opcode)) << call << " " << opcode;
       }
     }
   }
