@@ -14,7 +14,7 @@ namespace gavel {
 using KernelAttributes = std::vector<std::pair<std::string, std::variant<double, int32_t, bool>>>;
 
 /** One call of a kernel as it stands in a program: on one device's part where a mesh cuts it. */
-struct KernelCall {
+struct PrintedCall {
   const KernelAttributes& attributes;
   const std::vector<std::string>& names;  // of the operands
   const std::vector<TensorType>& operands;
@@ -24,7 +24,7 @@ struct KernelCall {
 };
 
 /** Writes a call and returns the names of its results, "" for one left out. */
-using KernelWriter = std::function<std::vector<std::string>(Printer& printer, const KernelCall& call)>;
+using KernelWriter = std::function<std::vector<std::string>(Printer& printer, const PrintedCall& call)>;
 
 /** Row-major layouts, which kernels take for granted: "[dense<[1, 0]> : tensor<2xindex>, …]". Without them the compiler
  * may hand over what lies transposed in memory, as it does after gathering along the last dimension. */

@@ -119,7 +119,7 @@ std::vector<std::string> write_call(Printer& printer, const std::string& target,
   return given;
 }
 
-std::vector<std::string> write_forward(Printer& printer, const KernelCall& call) {
+std::vector<std::string> write_forward(Printer& printer, const PrintedCall& call) {
   // Without a gradient the sums are not asked for.
   const bool masked = call.operands.size() > kForwardOperands;
   std::vector<std::string> names =
@@ -130,7 +130,7 @@ std::vector<std::string> write_forward(Printer& printer, const KernelCall& call)
   return names;
 }
 
-std::vector<std::string> write_backward(Printer& printer, const KernelCall& call) {
+std::vector<std::string> write_backward(Printer& printer, const PrintedCall& call) {
   // XLA's order: q, k, v, sums, do, mask, o.
   std::vector<std::string> names = call.names;
   Types operands = call.operands;

@@ -106,10 +106,11 @@ Client::~Client() {
 
 int capability_of(std::string_view text) {
   int major = 0, minor = 0;
-  const char *end = text.data() + text.size(), *dot = std::from_chars(text.data(), end, major).ptr;
-  if (dot == end || *dot != '.' || std::from_chars(dot + 1, end, minor).ec != std::errc() || major < 0 || major > 999 ||
-      minor < 0 || minor > 9)
-    return 0;
+  const char* end = text.data() + text.size();
+  const auto [dot, error] = std::from_chars(text.data(), end, major);
+  if (error != std::errc() || dot == end || *dot != '.') return 0;
+  const auto [rest, minor_error] = std::from_chars(dot + 1, end, minor);
+  if (minor_error != std::errc() || rest != end || major < 0 || major > 999 || minor < 0 || minor > 9) return 0;
   return 10 * major + minor;
 }
 

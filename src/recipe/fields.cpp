@@ -404,8 +404,8 @@ void add_train(std::vector<Field>& fields) {
       "auto = the device's own kernels where there are any; plain = StableHLO alone"));
   fields.push_back(field(
       "train.deterministic", [](auto& r) -> auto& { return r.train.deterministic; },
-      "the same bits at each run on NVIDIA's GPUs too (other devices give them anyway); costs attention's "
-      "gradient more time and 1 to 5 times its memory, and products that XLA would write itself"));
+      "the same bits at each run on NVIDIA's GPUs too (other devices give them anyway); slower: attention's gradient "
+      "takes 2 to 5 times its workspace at 1,024 tokens and more beyond, and XLA writes no products of its own"));
   fields.push_back(field("train.max_loss", [](auto& r) -> auto& { return r.train.max_loss; },
                          "a step whose loss is above this counts as not finite; null = no limit",
                          {.limits = above(0), .free = true}));

@@ -8,7 +8,9 @@
 
 #include "emit/module.h"
 #include "graph/gradients.h"
+#include "graph/keep.h"
 #include "graph/ops.h"
+#include "graph/scan.h"
 #include "nn/layers.h"
 
 namespace gavel {
@@ -174,6 +176,30 @@ TEST(CudnnAttention, DeterminismIsInTheConfigAndTakesItsWorkspace) {
   constexpr int64_t kRows = 1024 * 8;
   EXPECT_THAT(one, HasSubstr(fmt::format("tensor<{}xui8>)", 4 * kRows * (3 * 64 + 1))));
   EXPECT_THAT(other, HasSubstr(fmt::format("tensor<{}xui8>)", 4 * kRows * (64 + 512 + 1))));
+}
+
+TEST(CudnnAttention, AScansGradientReadsWhatIsKeptOfItInsteadOfCallingItAgain) {
+  for (bool kept : {false, true}) {
+    Graph graph;
+    Value x = graph.parameter(DType::kBF16, {4, 128, 8, 64}, "x"),
+          segments = graph.parameter(DType::kI32, {4, 128}, "segments");
+    auto body = [&](const ScanInput& in) {
+      const Value& q = in.carries.front();
+      const AttentionCall call{q, q, q, in.constants.front(), {.scale = 0.125, .one_text = true}};
+      const Value o = Kernels::of_platform("cuda", 90).try_call(call, {});
+      return ScanOutput{{kept ? keep(o) : o}, {}};
+    };
+    const Value last = scan(graph, 3, {x}, {}, {segments}, body).carries.front();
+    const Value loss = reduce_sum(convert(last, DType::kF32), {0, 1, 2, 3});
+    const std::string text = emit_module(graph, gradients(loss, {&x, 1}));
+    auto calls = [&](const std::string& target) {
+      size_t count = 0;
+      for (size_t at = 0; (at = text.find("@" + target + "(", at)) != std::string::npos; ++at) ++count;
+      return count;
+    };
+    EXPECT_EQ(calls("__cudnn$fmhaSoftmax"), kept ? 1 : 2);
+    EXPECT_EQ(calls("__cudnn$fmhaSoftmaxBackward"), 1);
+  }
 }
 
 TEST(CudnnAttention, OnAMeshEachDeviceCallsItForItsRowsAndHeads) {

@@ -46,7 +46,7 @@ inline Value along_keys(const Value& of_rows, const Shape& scores) {
   return broadcast(of_rows, scores, {0, 1, 2});
 }
 
-inline double scale_of(const KernelCall& call) {
+inline double scale_of(const PrintedCall& call) {
   for (const auto& [name, value] : call.attributes)
     if (name == "scale") return std::get<double>(value);
   fail("the call has no scale");
@@ -54,7 +54,7 @@ inline double scale_of(const KernelCall& call) {
 
 /** Writes a graph of the call's operands; `build` gives the results. */
 template <class Build>
-std::vector<std::string> write_graph(Printer& printer, const KernelCall& call, Build build) {
+std::vector<std::string> write_graph(Printer& printer, const PrintedCall& call, Build build) {
   ++plain_attention_calls();
   Graph graph;
   std::vector<Value> in;
@@ -66,7 +66,7 @@ std::vector<std::string> write_graph(Printer& printer, const KernelCall& call, B
   return printer.print_nodes(graph, out, call.names);
 }
 
-inline std::vector<std::string> write_plain_forward(Printer& printer, const KernelCall& call) {
+inline std::vector<std::string> write_plain_forward(Printer& printer, const PrintedCall& call) {
   return write_graph(printer, call, [&](const std::vector<Value>& in) {
     const Value& q = in[0];
     Value scores = plain_scores(q, repeat_heads(in[1], q.dim(2)), in.size() > 3 ? in[3] : Value(), scale_of(call));
@@ -78,7 +78,7 @@ inline std::vector<std::string> write_plain_forward(Printer& printer, const Kern
   });
 }
 
-inline std::vector<std::string> write_plain_backward(Printer& printer, const KernelCall& call) {
+inline std::vector<std::string> write_plain_backward(Printer& printer, const PrintedCall& call) {
   return write_graph(printer, call, [&](const std::vector<Value>& in) {
     const Value &q = in[0], &sums = in[3], &dout = in[4], &o = in[5];
     const int64_t b = q.dim(0), s = q.dim(1), h = q.dim(2), d = q.dim(3), kv = in[1].dim(2);
