@@ -75,13 +75,13 @@ class Compiler {
     return client_ ? device_traits(*client_) : device_traits(target_.plugin, true, target_.compute_capability);
   }
 
-  /** Calls read(program) once it is compiled. Throws PjrtError when the compiler refuses. */
+  /** Calls read(program) once it is compiled. Throws PjrtError when the compiler refuses. Without the option of deterministic
+   * runs: a compiler without the GPU then finds no form for products. What they cost in memory stands in the text. */
   template <class Read>
-  void compile(const ProgramText& text, bool deterministic, Read read) const {
+  void compile(const ProgramText& text, Read read) const {
     const Ticker ticker(say_, fmt::format("compiling for {}", target_.name), say_every_seconds_);
     pjrt::CompileOptions options;
     options.num_partitions = target_.devices;
-    options.overrides = traits().compile_overrides(deterministic);
     if (client_) {
       pjrt::Executable executable = client_->compile(text.text, options, text.name);
       read(executable.program());
@@ -149,7 +149,7 @@ void compile_step(const Compiler& compiler, const StepOptions& step, const Batch
   auto start = std::chrono::steady_clock::now();
   auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
   try {
-    compiler.compile(text, step.model.deterministic, [&](const pjrt::Program& program) {
+    compiler.compile(text, [&](const pjrt::Program& program) {
       plan.compile_seconds = seconds();
       pjrt::MemoryStats memory = program.memory();
       DeviceBytes& bytes = plan.per_device;
