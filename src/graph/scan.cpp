@@ -60,6 +60,14 @@ class ScanOp : public Op {
     count_flops(node, used, count);
     return total(count);
   }
+  double kept_bytes(const Node& node, const std::vector<bool>& used) const {
+    double bytes = 0;
+    for (size_t i = first_kept(); i < node.outputs.size(); ++i)
+      if (used[i])
+        bytes += static_cast<double>(num_elements(node.outputs[i].shape)) *
+                 static_cast<double>(byte_size(node.outputs[i].dtype));
+    return bytes;
+  }
   void count_flops(const Node&, const std::vector<bool>& used, FlopCount& count) const override {
     std::vector<Value> roots = body_->carries;
     for (size_t i = 0; i < body_->stacked.size(); ++i)
@@ -158,7 +166,13 @@ std::vector<Value> ScanOp::gradient(const GradientContext& context) const {
 
   std::vector<Value> gradients(inputs.size());
   for (size_t i = 0; i < float_carries.size(); ++i) gradients[float_carries[i]] = result.carries[i];
-  for (size_t i = 0; i < needed_slices.size(); ++i) gradients[carries_ + needed_slices[i]] = result.stacked[i];
+  for (size_t i = 0; i < needed_slices.size(); ++i) {
+    const Value& whole = inputs[carries_ + needed_slices[i]];
+    std::vector<int64_t> low(static_cast<size_t>(whole.rank()), 0), high = low;
+    high[0] = whole.dim(0) - length_;
+    // Rows that the loop left out get none.
+    gradients[carries_ + needed_slices[i]] = high[0] == 0 ? result.stacked[i] : pad(result.stacked[i], low, high);
+  }
   for (size_t i = 0; i < needed_constants.size(); ++i)
     gradients[carries_ + slices_ + needed_constants[i]] = result.carries[float_carries.size() + i];
   return gradients;
@@ -331,7 +345,7 @@ ScanResult scan(Graph& graph, int64_t length, const std::vector<Value>& carries,
   if (length < 1) fail("scan: length {}", length);
   auto made = std::make_shared<Body>();
   for (const Value& value : stacked)
-    if (value.rank() < 1 || value.dim(0) != length)
+    if (value.rank() < 1 || value.dim(0) < length)
       fail("scan: a stacked input is {}, the length is {}", to_string(value.type()), length);
   const ScanInput input = declare_inputs(made->graph, carries, stacked, constants);
   ScanOutput output = body(input);
@@ -359,6 +373,15 @@ ScanResult scan(Graph& graph, int64_t length, const std::vector<Value>& carries,
   auto at = [&](size_t i) { return outputs.begin() + static_cast<std::ptrdiff_t>(i); };
   size_t results = output.stacked.size();
   return {{outputs.begin(), at(carries.size())}, {at(carries.size()), at(carries.size() + results)}};
+}
+
+double kept_bytes(const Graph& graph, std::span<const Value> roots) {
+  const auto used = graph.used_outputs(roots);
+  double bytes = 0;
+  for (int32_t id = 0; id < graph.size(); ++id)
+    if (const auto* loop = dynamic_cast<const ScanOp*>(graph.node(id).op.get()))
+      bytes += loop->kept_bytes(graph.node(id), used[static_cast<size_t>(id)]);
+  return bytes;
 }
 
 }  // namespace gavel

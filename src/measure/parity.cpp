@@ -107,7 +107,7 @@ bool ParityReport::passed() const {
 }
 
 ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels, std::shared_ptr<pjrt::Client> client,
-                        const fs::path& compile_cache, const Mesh& mesh) {
+                        const fs::path& compile_cache, const Mesh& mesh, Recompute recompute) {
   auto files = ModelFiles::open(folder);
   nlohmann::json recipe;
   fs::path recipe_path = folder / "recipe.json";
@@ -138,6 +138,7 @@ ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels,
   LoadedAdapterWeights adapter = read_adapter(peft, files.spec(), options.model.num_labels, &files);
   options.model.lora = adapter.config.lora;
   options.model.form = form;
+  options.model.recompute = recompute;
   options.model.kernels = kernels;
   options.model.one_text = pads_at_the_end(*batches);
   options.model.placement = Placement(mesh, {}, files.spec());

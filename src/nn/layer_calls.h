@@ -24,13 +24,16 @@ struct LinearCall {
   const LinearSpec& spec;
 };
 
-/** The linear plus its adapter, scaling * (dropout(x) A^T) B^T (Hu et al., "LoRA", 2021). */
+/** The linear plus its adapter, scaling * (dropout(x) A^T) B^T (Hu et al., "LoRA", 2021). The products are of x's type with
+ * sums in float32, as the adapter's gradients are. */
 struct AdaptedLinearCall {
   LinearCall linear;
   Value lora_a;  // float32 [r, in]
   Value lora_b;  // float32 [out, r]
   double scaling = 1;
   Dropout dropout;
+  /** Its products are marked with keep() (graph/keep.h). */
+  bool keeps_products = false;
 };
 
 /** The adapted linear with the length of each row of W + scaling * B A replaced by its magnitude: y = magnitude / length *

@@ -399,6 +399,10 @@ void add_train(std::vector<Field>& fields) {
       "train.layers", [](auto& r) -> auto& { return r.train.layers; },
       "one layer's program run over stacked weights, or each layer written out; auto = what "
       "suits model and device"));
+  fields.push_back(field("train.recompute", [](auto& r) -> auto& { return r.train.recompute; },
+                         "with layers in a scan, what its gradient computes again of each: all; attention = all but "
+                         "attention; none = no linear; auto = on accelerators the least that fits the memory",
+                         {.synonyms = {"gradient_checkpointing", "activation_checkpointing", "remat"}}));
   fields.push_back(field(
       "train.kernels", [](auto& r) -> auto& { return r.train.kernels; },
       "auto = the device's own kernels where there are any; plain = StableHLO alone"));

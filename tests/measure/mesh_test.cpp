@@ -77,6 +77,17 @@ INSTANTIATE_TEST_SUITE_P(Forms, MeshParity,
                                   (info.param.form == LayerForm::kScan ? "Scan" : "Unrolled");
                          });
 
+TEST(MeshParityOfScans, WhatAScanKeepsIsSplitToo) {
+  const fs::path folder = shared_folder() / "goldens" / "mesh_b8_h8";
+  if (!fs::exists(folder)) GTEST_SKIP() << "no folder " << folder;
+  for (Kernels kernels : {Kernels(), Kernels(cpu_kernels())})
+    for (Recompute recompute : {Recompute::kAttention, Recompute::kNone}) {
+      ParityReport report =
+          run_parity(folder, LayerForm::kScan, kernels, eight_devices(), test_compile_cache(), {2, 2, 2}, recompute);
+      EXPECT_TRUE(report.passed()) << kernels.name() << "\n" << format_parity(report);
+    }
+}
+
 /** Families differ in what a block is made of, which all meshes split by the same rules: one mesh is enough. */
 void expect_parity_of_families(const MeshCase& which) {
   fs::path folder = shared_folder() / "goldens_families";

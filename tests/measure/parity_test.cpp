@@ -21,16 +21,26 @@ bool has_soft_cap(const fs::path& folder) {
   return read_text(folder / "config.json").find("attn_logit_softcapping") != std::string::npos;
 }
 
+/** Layers written out, and in a scan that computes all again or nothing; half of it on our own golden alone. */
 void expect_parity(const fs::path& folder, Kernels kernels) {
-  for (LayerForm form : {LayerForm::kUnrolled, LayerForm::kScan}) {
+  struct Form {
+    LayerForm form;
+    Recompute recompute;
+    const char* name;
+  };
+  std::vector<Form> forms = {{LayerForm::kUnrolled, Recompute::kAll, "unrolled"},
+                             {LayerForm::kScan, Recompute::kAll, "scan"},
+                             {LayerForm::kScan, Recompute::kNone, "scan, nothing computed again"}};
+  if (folder == own_golden()) forms.push_back({LayerForm::kScan, Recompute::kAttention, "scan, attention kept"});
+  for (const Form& each : forms) {
     const int calls = plain_attention_calls();
-    ParityReport report = run_parity(folder, form, kernels, test_client(), test_compile_cache());
+    ParityReport report =
+        run_parity(folder, each.form, kernels, test_client(), test_compile_cache(), {}, each.recompute);
     if (kernels == Kernels(plain_attention_kernels()) && !has_soft_cap(folder)) {
       EXPECT_GE(plain_attention_calls(), calls + 2) << folder.filename() << ": another attention was compared";
     }
     EXPECT_EQ(report.quantities.size(), 4u);
-    EXPECT_TRUE(report.passed()) << folder.filename() << (form == LayerForm::kScan ? " scan\n" : " unrolled\n")
-                                 << format_parity(report);
+    EXPECT_TRUE(report.passed()) << folder.filename() << " " << each.name << "\n" << format_parity(report);
   }
 }
 

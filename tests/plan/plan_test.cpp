@@ -188,6 +188,26 @@ TEST(Plan, AFrozenHeadTakesMemoryAndIsNotCountedAsTrained) {
   EXPECT_EQ(plan.per_device.weights, 2.0 * static_cast<double>(plan.parameters - kAdapters - kHead));
 }
 
+TEST(Plan, TellsWhatAScanKeepsAndWhatThatSpares) {
+  const std::string golden = std::string("model.path=") + GAVEL_SOURCE_DIR + "/tests/train/golden";
+  auto plan_of = [&](const std::string& recompute) {
+    return make_plan(recipe_with({golden, "train.batch_size=2", "data.max_length=16", "train.layers=scan",
+                                  "train.recompute=" + recompute, "lora.r=4"}),
+                     {.target = "cpu"});
+  };
+  const Plan all = plan_of("auto"), none = plan_of("none");
+  EXPECT_EQ(all.recompute, Recompute::kAll) << "what the CPU did before";
+  EXPECT_THAT(format_plan(all), HasSubstr("recompute            all: each layer backward, from what entered it\n"));
+  EXPECT_THAT(format_plan(none), HasSubstr("recompute            none: "));
+  EXPECT_GT(none.kept_bytes, 0);
+  EXPECT_NEAR(none.spared_flops, all.flops_per_step - none.flops_per_step, 1);
+  EXPECT_GT(none.spared_flops, 0);
+  auto json = nlohmann::json::parse(plan_json(none));
+  EXPECT_EQ(json["recompute"]["what"], "none");
+  EXPECT_EQ(json["recompute"]["chosen"], false);
+  EXPECT_EQ(json["recompute"]["kept_bytes"], none.kept_bytes);
+}
+
 TEST(Plan, ARewardsRowIsTwoTexts) {
   Plan plan = make_plan(recipe_with({"model.path=smollm2-135m", "task=reward", "train.batch_size=2",
                                      "data.max_length=16", "train.layers=scan", "lora.r=4"}),

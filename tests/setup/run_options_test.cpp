@@ -82,6 +82,22 @@ TEST(RunOptions, WhatAttentionMayTakeForGrantedArrives) {
   EXPECT_TRUE(step_options(recipe, spec, DeviceTraits()).model.deterministic);
 }
 
+TEST(RunOptions, WhatIsComputedAgainIsChosenOnAcceleratorsAlone) {
+  const DecoderSpec spec = decoder_spec(built_in_shape("smollm2-135m"));
+  Recipe recipe;
+  const StepOptions host = step_options(recipe, spec, device_traits("cpu", false));
+  EXPECT_FALSE(host.chooses_recompute);
+  EXPECT_EQ(host.model.form, LayerForm::kUnrolled);
+  EXPECT_TRUE(step_options(recipe, spec, device_traits("tpu", false)).chooses_recompute);
+  recipe.train.recompute = Recipe::Recompute::kAttention;
+  for (const char* platform : {"cpu", "tpu"}) {
+    const StepOptions asked = step_options(recipe, spec, device_traits(platform, false));
+    EXPECT_FALSE(asked.chooses_recompute);
+    EXPECT_EQ(asked.model.form, LayerForm::kScan) << "written-out layers compute nothing again";
+    EXPECT_EQ(asked.model.recompute, Recompute::kAttention);
+  }
+}
+
 TEST(RunOptions, RatesAndLayersArrive) {
   const DecoderSpec spec = decoder_spec(built_in_shape("smollm2-135m"));
   Recipe recipe;
