@@ -1,5 +1,6 @@
 #pragma once
 #include <cstddef>
+#include <string>
 #include <string_view>
 
 #include "base/dtype.h"
@@ -20,14 +21,18 @@ struct DeviceTraits {
   Kernels kernels;
   /** LayerForm::kUnrolled is faster than kScan for models that are small enough to be compiled so. */
   bool unrolls_small_models = false;
+  /** The compiler's option for programs that give the same bits at each run; "" where all do. */
+  std::string deterministic_option;
 
   /** The type in which matrix products are fastest with the kernels `chosen`: `kernels`, or plain StableHLO. */
   DType fastest_compute_dtype(const Kernels& chosen) const;
+  /** What a program is compiled with beside the devices' own options (pjrt::CompileOptions::overrides). */
+  pjrt::Options compile_overrides(bool deterministic) const;
 };
 
 /** The traits of a platform by name ("cpu", "cuda", "tpu"). `takes_kernels`: its plugin can call our kernels (XLA
- * FFI). */
-DeviceTraits device_traits(std::string_view platform, bool takes_kernels);
+ * FFI); what CUDA devices call is the compiler's own, and depends on their compute capability (times ten). */
+DeviceTraits device_traits(std::string_view platform, bool takes_kernels, int capability = 0);
 DeviceTraits device_traits(const pjrt::Client& client);
 
 }  // namespace gavel

@@ -7,8 +7,10 @@
 #include <numbers>
 #include <thread>
 
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "engine/recompute.h"
 #include "pjrt/compile_cache.h"
 
 namespace gavel {
@@ -215,15 +217,13 @@ TrainedState Engine::state() {
   return {trainable_to_host(trainable_), trainable_to_host(m_), trainable_to_host(v_)};
 }
 
-template <class Make>
-const EngineProgram& Engine::compiled(const std::string& key, Make make) {
-  auto found = programs_.find(key);
-  if (found != programs_.end()) return found->second;
-  ProgramText text = make();
+EngineProgram Engine::compile(ProgramText text) {
   // On the CPU the temporaries are this process's memory, kept when freed. The compiler must not come on top of them, nor
   // stay beside them, nor each program (one for every length of batch) have a block of its own size.
   if (traits_.is_host) release_freed_memory();
-  auto result = pjrt::compile_cached(devices_.client(), text.text, devices_.compile_options(), {cache_}, text.name);
+  pjrt::CompileOptions compile = devices_.compile_options();
+  compile.overrides.merge(traits_.compile_overrides(options_.model.deterministic));
+  auto result = pjrt::compile_cached(devices_.client(), text.text, compile, {cache_}, text.name);
   if (traits_.is_host) {
     const int64_t temporaries = result.executable.memory().temporaries;
     if (temporaries > largest_temporaries_)
@@ -233,10 +233,53 @@ const EngineProgram& Engine::compiled(const std::string& key, Make make) {
     largest_temporaries_ = std::max(largest_temporaries_, temporaries);
     release_freed_memory_but_reserve(static_cast<size_t>(largest_temporaries_) * devices_.size());
   }
-  return programs_
-      .emplace(key,
-               EngineProgram{std::move(result.executable), std::move(text.flops_by_op), result.hit, result.seconds})
-      .first->second;
+  return {std::move(result.executable), std::move(text.flops_by_op), result.hit, result.seconds};
+}
+
+template <class Make>
+const EngineProgram& Engine::compiled(const std::string& key, Make make) {
+  auto found = programs_.find(key);
+  if (found != programs_.end()) return found->second;
+  return programs_.emplace(key, compile(make())).first->second;
+}
+
+template <class Make>
+const EngineProgram& Engine::compiled_step(const std::string& key, const StepOptions& options, double waiting,
+                                           Make make) {
+  if (auto found = programs_.find(key); found != programs_.end()) return found->second;
+  const int64_t limit = devices_.client().memory(devices_.client().devices().front()).limit;
+  const std::vector<Recompute> candidates = recompute_candidates(options);
+  for (Recompute recompute : candidates) {
+    const bool last = recompute == candidates.back();
+    StepOptions tried = options;
+    tried.model.recompute = recompute;
+    const ProgramText text = make(tried);
+    try {
+      EngineProgram program = compile(text);
+      if (!last && limit > 0 &&
+          bytes_needed(program.executable.memory(), waiting) > kShareToPlan * static_cast<double>(limit))
+        continue;
+      if ((options.chooses_recompute || recompute != Recompute::kAll) && told_recompute_ != recompute &&
+          options.model.form == LayerForm::kScan) {
+        told_recompute_ = recompute;
+        tried.model.recompute = Recompute::kAll;
+        spdlog::info("{}", describe_recompute(recompute, options.chooses_recompute, text, make(tried)));
+      }
+      return programs_.emplace(key, std::move(program)).first->second;
+    } catch (const pjrt::PjrtError& error) {
+      if (last || !is_out_of_memory(error.what())) throw;
+    }
+  }
+  fail("engine: no program for {}", key);
+}
+
+double Engine::optimizer_bytes() const {
+  double bytes = 0;
+  for (size_t i = 0; i < trained_.size(); ++i)
+    bytes +=
+        2 * sizeof(float) *
+        static_cast<double>(num_elements(shard_of(devices_.mesh(), trainable_axes_[i], trained_[i].shape, 0).shape));
+  return bytes;
 }
 
 const EngineProgram& Engine::train_program(const BatchShape& shape) {
@@ -244,8 +287,8 @@ const EngineProgram& Engine::train_program(const BatchShape& shape) {
 }
 
 const EngineProgram& Engine::train_program(const BatchShape& shape, bool head_only) {
-  return compiled(key_of(head_only ? "train-head" : "train", shape),
-                  [&] { return train_step_program(head_only ? head_only_options_ : options_, shape); });
+  return compiled_step(key_of(head_only ? "train-head" : "train", shape), head_only ? head_only_options_ : options_, 0,
+                       [&](const StepOptions& options) { return train_step_program(options, shape); });
 }
 
 const EngineProgram& Engine::evaluation_program(const BatchShape& shape) {
@@ -319,14 +362,16 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
   }
 
   const size_t count = trainable_.size();
-  Arrays gradients;
-  for (size_t i = 0; i < count; ++i)
-    gradients.push_back(devices_.to_devices(HostTensor(DType::kF32, trained_[i].shape), trainable_axes_[i]));
-  ShardedArray sums = devices_.to_devices(HostTensor(DType::kF32, {static_cast<int64_t>(Stat::kCount)}));
+  auto none_yet = execute(compiled("zeros", [&] { return zeros_program(options_); }), {});
+  size_t next = 0;
+  Arrays gradients = take_outputs(none_yet, next, count);
+  ShardedArray sums = std::move(none_yet[next]);
   for (const Batch& micro : micro_batches) {
     BatchShape shape = shape_of(micro);
-    const EngineProgram& accumulate = compiled(key_of(head_only ? "accumulate-head" : "accumulate", shape),
-                                               [&] { return accumulate_program(options, shape); });
+    // The optimizer's state waits beside the program.
+    const EngineProgram& accumulate =
+        compiled_step(key_of(head_only ? "accumulate-head" : "accumulate", shape), options, optimizer_bytes(),
+                      [&](const StepOptions& tried) { return accumulate_program(tried, shape); });
     Arrays batch = upload(micro, key, true);
     Arguments arguments;
     for (const auto* group : {&frozen_, &trainable_, &gradients}) append(arguments, *group);

@@ -115,6 +115,13 @@ class Engine {
   void warn_if_weights_are_large() const;
   template <class Make>
   const EngineProgram& compiled(const std::string& key, Make make);
+  /** make(options) of a program with a gradient, with what it computes again chosen where the options say so. `waiting`: bytes that
+   * lie on a device beside the program's arguments. */
+  template <class Make>
+  const EngineProgram& compiled_step(const std::string& key, const StepOptions& options, double waiting, Make make);
+  EngineProgram compile(ProgramText text);
+  /** Bytes of AdamW's state on a device. */
+  double optimizer_bytes() const;
   /** One frozen parameter on the devices; read(layer) gives its tensors, in turn when it is stacked. */
   ShardedArray place_frozen(const FrozenParameter& parameter, const std::function<HostTensor(size_t layer)>& read);
   ShardedArray upload_scalars(const StepScalars& scalars) const;
@@ -137,7 +144,8 @@ class Engine {
   Arrays frozen_, trainable_, m_, v_;
   ShardedArray stats_;  // of the last step
   std::map<std::string, EngineProgram> programs_;
-  int64_t largest_temporaries_ = 0;  // bytes on a device, of the programs so far
+  std::optional<Recompute> told_recompute_;  // what was last logged
+  int64_t largest_temporaries_ = 0;          // bytes on a device, of the programs so far
   // Of the last program sent: what was allocated before it, if that can be known, and the bytes of its temporaries.
   std::optional<size_t> allocated_before_;
   size_t sent_temporaries_ = 0;

@@ -4,6 +4,7 @@
 
 #include "graph/gradients.h"
 #include "graph/ops.h"
+#include "graph/scan.h"
 #include "task/outcomes.h"
 
 namespace gavel {
@@ -44,6 +45,15 @@ class ProgramBuilder {
       values.push_back(graph_.parameter(DType::kF32, p.shape, prefix + p.name));
     declared(trainable_axes(options_.model));
     return values;
+  }
+
+  /** The gradients and sums that accumulation starts from. */
+  std::vector<Value> no_gradients() {
+    std::vector<Value> zeros;
+    for (const TrainableParameter& p : trainable_layout(options_.model).parameters)
+      zeros.push_back(full(graph_, DType::kF32, p.shape, 0));
+    zeros.push_back(full(graph_, DType::kF32, {static_cast<int64_t>(Stat::kCount)}, 0));
+    return zeros;
   }
 
   Value declare_scalars() { return declare_vector("scalars", static_cast<int64_t>(StepScalar::kCount)); }
@@ -108,7 +118,13 @@ class ProgramBuilder {
     const Mesh& mesh = options_.model.placement.mesh();
     if (options_.model.placement.split()) module.sharding = ModuleSharding{mesh, axes_, results};
     FlopCount flops = graph_.count_flops(outputs);
-    return {name, emit_module(graph_, outputs, module), total(flops), std::move(flops), axes_, std::move(results)};
+    return {name,
+            emit_module(graph_, outputs, module),
+            total(flops),
+            std::move(flops),
+            kept_bytes(graph_, outputs),
+            axes_,
+            std::move(results)};
   }
 
  private:
@@ -309,6 +325,11 @@ ProgramText gradients_program(const StepOptions& options, const BatchShape& shap
   std::vector<Value> outputs = gradients;
   outputs.push_back(logits);
   return builder.finish(sized("gradients", shape), outputs, {}, 1);
+}
+
+ProgramText zeros_program(const StepOptions& options) {
+  ProgramBuilder builder(options);
+  return builder.finish("zeros", builder.no_gradients(), {}, 1);
 }
 
 ProgramText gather_program(const StepOptions& options) {

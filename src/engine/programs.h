@@ -18,6 +18,7 @@ struct ProgramText {
   std::string text;
   double flops = 0;  // of its matrix products
   FlopCount flops_by_op;
+  double kept_bytes = 0;  // of activations that a scan keeps for its gradient (Recompute), over all devices
   /** How each argument and result is split over the mesh. */
   std::vector<DimensionAxes> arguments, results;
 };
@@ -62,6 +63,8 @@ struct StepOptions {
    * bad step changes nothing; with skip_nonfinite = false neither do all that follow it. */
   double max_loss = 0;
   bool skip_nonfinite = false;
+  /** ModelOptions::recompute is chosen for each program that has a gradient, by the device's memory (engine/recompute.h). */
+  bool chooses_recompute = false;
 };
 
 /** Outputs of an auxiliary head: with one text a row it tells both answers' classes, with two that of the text's answer. */
@@ -77,6 +80,7 @@ std::vector<BatchArgument> batch_arguments(const StepOptions& options, const Bat
 //   apply:       m…, v…, gradients…, previous, sums, scalars       → trainable…, m…, v…, STATS (no frozen arguments)
 //   evaluate:    BATCH                                             → logits, losses f32 [rows]
 //   gradients:   scalars, BATCH                                    → gradients…, logits
+//   zeros:       (none)                                            → gradients…, sums, all of them zero
 //   gather:      (neither frozen arguments nor others)             → trainable…, whole on each device
 // BATCH: input_ids, positions, segment_ids, dropout_rows i32 [batch, length], last_index i32 [rows * texts of a row],
 // labels f32 [rows, targets], weights f32 [rows], of a task with margins those f32 [rows], with an auxiliary head (not in
@@ -90,6 +94,7 @@ ProgramText accumulate_program(const StepOptions& options, const BatchShape& sha
 ProgramText apply_program(const StepOptions& options);
 ProgramText evaluate_program(const StepOptions& options, const BatchShape& shape);
 ProgramText gradients_program(const StepOptions& options, const BatchShape& shape);
+ProgramText zeros_program(const StepOptions& options);
 ProgramText gather_program(const StepOptions& options);
 
 }  // namespace gavel

@@ -16,18 +16,6 @@ std::string attribute_text(const std::variant<double, int32_t, bool>& value) {
   return std::get<bool>(value) ? "true" : "false";
 }
 
-/** Row-major layouts, which the kernels take for granted: "[dense<[1, 0]> : tensor<2xindex>, …]". Without them the compiler
- * may hand over what lies transposed in memory, as it does after gathering along the last dimension. */
-std::string layouts_text(const std::vector<TensorType>& types) {
-  std::vector<std::string> parts;
-  for (const TensorType& type : types) {
-    std::vector<int64_t> order;
-    for (size_t d = type.shape.size(); d-- > 0;) order.push_back(static_cast<int64_t>(d));
-    parts.push_back(fmt::format("dense<{}> : tensor<{}xindex>", order.empty() ? "" : int_list(order), order.size()));
-  }
-  return fmt::format("[{}]", fmt::join(parts, ", "));
-}
-
 class KernelOp : public Op {
  public:
   explicit KernelOp(Kernel kernel) : kernel_(std::move(kernel)) {}
@@ -42,6 +30,8 @@ class KernelOp : public Op {
     for (const Value& input : context.node.inputs) inputs.push_back(input.type());
     if (printer.mesh() != nullptr) return print_partitioned(printer, context, inputs);
     const auto& outputs = context.node.outputs;
+    if (kernel_.write)
+      return kernel_.write(printer, {kernel_.attributes, context.inputs, inputs, outputs, context.used});
     bool others = std::find(context.used.begin() + 1, context.used.end(), true) != context.used.end();
     if (others || kernel_.first_output_target.empty())
       return print_call(printer, kernel_.target, context.inputs, inputs, outputs);
@@ -136,7 +126,10 @@ std::vector<std::string> KernelOp::print_partitioned(Printer& printer, const Pri
                fmt::join(in_shardings, ", "), fmt::join(out_shardings, ", "), fmt::join(axes, ", "),
                fmt::join(headers, ", "));
   printer.indent(1);
-  std::vector<std::string> results = print_call(printer, kernel_.target, arguments, local_inputs, local_outputs);
+  std::vector<std::string> results =
+      kernel_.write ? kernel_.write(printer, {kernel_.attributes, arguments, local_inputs, local_outputs,
+                                              std::vector<bool>(outputs.size(), true)})
+                    : print_call(printer, kernel_.target, arguments, local_inputs, local_outputs);
   for (size_t i = 0; i < results.size(); ++i) {
     if (plan.partial[i].empty()) continue;
     std::string shaped = printer.fresh();
@@ -162,6 +155,16 @@ std::vector<std::string> KernelOp::print_partitioned(Printer& printer, const Pri
 }
 
 }  // namespace
+
+std::string layouts_text(const std::vector<TensorType>& types) {
+  std::vector<std::string> parts;
+  for (const TensorType& type : types) {
+    std::vector<int64_t> order;
+    for (size_t d = type.shape.size(); d-- > 0;) order.push_back(static_cast<int64_t>(d));
+    parts.push_back(fmt::format("dense<{}> : tensor<{}xindex>", order.empty() ? "" : int_list(order), order.size()));
+  }
+  return fmt::format("[{}]", fmt::join(parts, ", "));
+}
 
 std::vector<Value> call_kernel(Kernel kernel, const std::vector<Value>& inputs, std::vector<TensorType> outputs) {
   if (inputs.empty()) fail("{}: a kernel without inputs", kernel.target);

@@ -13,8 +13,25 @@ namespace gavel {
 /** Names and values that a kernel is told besides its operands; written as f32, i32 and i1. */
 using KernelAttributes = std::vector<std::pair<std::string, std::variant<double, int32_t, bool>>>;
 
-/** A call of a function that was registered with the device's plugin under a name (a custom call of XLA FFI, api_version 4).
- */
+/** One call of a kernel as it stands in a program: on one device's part where a mesh cuts it. */
+struct PrintedCall {
+  const KernelAttributes& attributes;
+  const std::vector<std::string>& names;  // of the operands
+  const std::vector<TensorType>& operands;
+  const std::vector<TensorType>& results;
+  /** Which results anything reads; the others may be left out. */
+  const std::vector<bool>& used;
+};
+
+/** Writes a call and returns the names of its results, "" for one left out. */
+using KernelWriter = std::function<std::vector<std::string>(Printer& printer, const PrintedCall& call)>;
+
+/** Row-major layouts, which kernels take for granted: "[dense<[1, 0]> : tensor<2xindex>, …]". Without them the compiler
+ * may hand over what lies transposed in memory, as it does after gathering along the last dimension. */
+std::string layouts_text(const std::vector<TensorType>& types);
+
+/** A call of a function that was registered with the device's plugin under a name (a custom call of XLA FFI, api_version 4),
+ * or of one that the compiler knows of itself, which is written by `write`. */
 struct Kernel {
   std::string target;
   KernelAttributes attributes;
@@ -27,6 +44,8 @@ struct Kernel {
   std::string first_output_target = {};
   /** How the call is split over a mesh; a program for a mesh can't be emitted when this is not stated. */
   KernelDimensions dimensions = {};
+  /** Writes the call in its own form; empty: as a call of XLA FFI. */
+  KernelWriter write = {};
 };
 
 /** The outputs of the call, which have the types `outputs`. There must be an input. */

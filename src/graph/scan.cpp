@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include "graph/gradients.h"
+#include "graph/kept.h"
 #include "graph/ops.h"
 #include "graph/printer.h"
 
@@ -14,6 +15,14 @@ struct Body {
   Graph graph;  // parameters: index, carries, slices, constants
   std::vector<Value> carries;
   std::vector<Value> stacked;
+  std::vector<Value> kept;  // what keep() marks
+
+  /** All that the body gives. */
+  std::vector<Value> results() const {
+    std::vector<Value> all = carries;
+    all.insert(all.end(), stacked.begin(), stacked.end());
+    return all;
+  }
 };
 
 Shape with_length(int64_t length, Shape shape) {
@@ -21,8 +30,22 @@ Shape with_length(int64_t length, Shape shape) {
   return shape;
 }
 
-/** Outputs: final carries, stacked results, and the carries that entered each iteration, stacked; the last
- * are there for the gradient and left out of the text when nothing reads them. */
+/** The parameters of a body's graph, for values of these types: the index, the carries, a row of each stacked input, the
+ * constants. */
+ScanInput declare_inputs(Graph& graph, const std::vector<Value>& carries, const std::vector<Value>& stacked,
+                         const std::vector<Value>& constants) {
+  ScanInput input{graph, {}, {}, {}, {}};
+  input.index = graph.parameter(DType::kI32, {}, "index");
+  for (const Value& value : carries) input.carries.push_back(graph.parameter(value.dtype(), value.shape(), "carry"));
+  for (const Value& value : stacked)
+    input.slices.push_back(graph.parameter(value.dtype(), {value.shape().begin() + 1, value.shape().end()}, "slice"));
+  for (const Value& value : constants)
+    input.constants.push_back(graph.parameter(value.dtype(), value.shape(), "constant"));
+  return input;
+}
+
+/** Outputs: final carries, stacked results, the carries that entered each iteration, stacked, and what keep() marks, stacked;
+ * the last two are there for the gradient and left out of the text when nothing reads them. */
 class ScanOp : public Op {
  public:
   ScanOp(std::shared_ptr<const Body> body, int64_t length, bool reverse, size_t carries, size_t slices)
@@ -37,15 +60,39 @@ class ScanOp : public Op {
     count_flops(node, used, count);
     return total(count);
   }
+  double kept_bytes(const Node& node, const std::vector<bool>& used) const {
+    double bytes = 0;
+    for (size_t i = first_kept(); i < node.outputs.size(); ++i)
+      if (used[i])
+        bytes += static_cast<double>(num_elements(node.outputs[i].shape)) *
+                 static_cast<double>(byte_size(node.outputs[i].dtype));
+    return bytes;
+  }
   void count_flops(const Node&, const std::vector<bool>& used, FlopCount& count) const override {
     std::vector<Value> roots = body_->carries;
     for (size_t i = 0; i < body_->stacked.size(); ++i)
       if (used[carries_ + i]) roots.push_back(body_->stacked[i]);
+    for (size_t i = 0; i < body_->kept.size(); ++i)
+      if (used[first_kept() + i]) roots.push_back(body_->kept[i]);
     for (const auto& [name, flops] : body_->graph.count_flops(roots))
       count[name] += static_cast<double>(length_) * flops;
   }
 
  private:
+  /** The scan of the gradient where something is kept: in the opposite order, of a body that is made with the marked ops and
+   * then copied without them (kept.h), and of the stacked inputs from `first_saved` on only with those that are read. */
+  ScanResult scan_reading(Graph& graph, const std::vector<Value>& carries, const std::vector<Value>& stacked,
+                          const std::vector<Value>& constants, size_t first_saved,
+                          const std::function<ScanOutput(const ScanInput&)>& body) const;
+  /** The place among the outputs of the first that keep() marks. */
+  size_t first_kept() const { return 2 * carries_ + body_->stacked.size(); }
+  /** What the body must give for a stacked output, none for a carry that entered. */
+  Value row_of(size_t output) const {
+    const size_t results = carries_ + body_->stacked.size();
+    if (output < results) return body_->stacked[output - carries_];
+    return output < first_kept() ? Value() : body_->kept[output - first_kept()];
+  }
+
   std::shared_ptr<const Body> body_;
   int64_t length_;
   bool reverse_;
@@ -81,6 +128,8 @@ std::vector<Value> ScanOp::gradient(const GradientContext& context) const {
   for (size_t i = 0; i < carries_; ++i) stacked.push_back(context.outputs[carries_ + results + i]);
   for (size_t i = 0; i < slices_; ++i) stacked.push_back(inputs[carries_ + i]);
   for (size_t i : seeded_results) stacked.push_back(context.output_gradients[carries_ + i]);
+  const size_t kept = body_->kept.size(), first_saved = stacked.size();
+  for (size_t i = 0; i < kept; ++i) stacked.push_back(context.outputs[first_kept() + i]);
   std::vector<Value> fixed(inputs.begin() + static_cast<std::ptrdiff_t>(carries_ + slices_), inputs.end());
 
   auto backward = [&](const ScanInput& in) {
@@ -88,9 +137,8 @@ std::vector<Value> ScanOp::gradient(const GradientContext& context) const {
     arguments.insert(arguments.end(), in.slices.begin(),
                      in.slices.begin() + static_cast<std::ptrdiff_t>(carries_ + slices_));
     arguments.insert(arguments.end(), in.constants.begin(), in.constants.end());
-    std::vector<Value> roots = body_->carries;
-    roots.insert(roots.end(), body_->stacked.begin(), body_->stacked.end());
-    std::vector<Value> outputs = in.graph.inline_body(body_->graph, roots, arguments);
+    std::vector<Value> outputs = inline_saved(in.graph, body_->graph, body_->results(), arguments, body_->kept,
+                                              std::span(in.slices).subspan(first_saved));
 
     std::vector<Value> seeds(outputs.size());
     for (size_t i = 0; i < float_carries.size(); ++i) seeds[float_carries[i]] = in.carries[i];
@@ -113,14 +161,49 @@ std::vector<Value> ScanOp::gradient(const GradientContext& context) const {
       out.carries.push_back(add(in.carries[float_carries.size() + i], found[at++]));
     return out;
   };
-  ScanResult result = scan(graph, length_, start, stacked, fixed, backward, !reverse_);
+  ScanResult result = kept == 0 ? scan(graph, length_, start, stacked, fixed, backward, !reverse_)
+                                : scan_reading(graph, start, stacked, fixed, first_saved, backward);
 
   std::vector<Value> gradients(inputs.size());
   for (size_t i = 0; i < float_carries.size(); ++i) gradients[float_carries[i]] = result.carries[i];
-  for (size_t i = 0; i < needed_slices.size(); ++i) gradients[carries_ + needed_slices[i]] = result.stacked[i];
+  for (size_t i = 0; i < needed_slices.size(); ++i) {
+    const Value& whole = inputs[carries_ + needed_slices[i]];
+    std::vector<int64_t> low(static_cast<size_t>(whole.rank()), 0), high = low;
+    high[0] = whole.dim(0) - length_;
+    // Rows that the loop left out get none.
+    gradients[carries_ + needed_slices[i]] = high[0] == 0 ? result.stacked[i] : pad(result.stacked[i], low, high);
+  }
   for (size_t i = 0; i < needed_constants.size(); ++i)
     gradients[carries_ + slices_ + needed_constants[i]] = result.carries[float_carries.size() + i];
   return gradients;
+}
+
+ScanResult ScanOp::scan_reading(Graph& graph, const std::vector<Value>& carries, const std::vector<Value>& stacked,
+                                const std::vector<Value>& constants, size_t first_saved,
+                                const std::function<ScanOutput(const ScanInput&)>& body) const {
+  Graph whole;
+  const ScanInput all = declare_inputs(whole, carries, stacked, constants);
+  const ScanOutput wanted = body(all);
+  std::vector<Value> roots = wanted.carries;
+  roots.insert(roots.end(), wanted.stacked.begin(), wanted.stacked.end());
+  const std::vector<bool> read = read_parameters(whole, roots);
+  const size_t first_slice = 1 + carries.size();
+  auto is_there = [&](size_t slice) { return slice < first_saved || read[first_slice + slice]; };
+
+  std::vector<Value> needed;
+  for (size_t i = 0; i < stacked.size(); ++i)
+    if (is_there(i)) needed.push_back(stacked[i]);
+  auto reading = [&](const ScanInput& in) {
+    std::vector<Value> arguments = {in.index};
+    arguments.insert(arguments.end(), in.carries.begin(), in.carries.end());
+    size_t next = 0;
+    for (size_t i = 0; i < stacked.size(); ++i) arguments.push_back(is_there(i) ? in.slices[next++] : Value());
+    arguments.insert(arguments.end(), in.constants.begin(), in.constants.end());
+    std::vector<Value> found = inline_read(in.graph, whole, roots, arguments);
+    const auto middle = found.begin() + static_cast<std::ptrdiff_t>(carries.size());
+    return ScanOutput{{found.begin(), middle}, {middle, found.end()}};
+  };
+  return scan(graph, length_, carries, needed, constants, reading, !reverse_);
 }
 
 std::vector<std::string> ScanOp::print(Printer& printer, const PrintContext& context) const {
@@ -194,12 +277,10 @@ std::vector<std::string> ScanOp::print(Printer& printer, const PrintContext& con
       return type_list(operands);
     };
 
-    auto used_slices = body_->graph.used_outputs([&] {
-      std::vector<Value> roots = body_->carries;
-      for (size_t i : kept)
-        if (i < carries_ + results) roots.push_back(body_->stacked[i - carries_]);
-      return roots;
-    }());
+    std::vector<Value> roots = body_->carries;
+    for (size_t i : kept)
+      if (Value row = row_of(i)) roots.push_back(row);
+    auto used_slices = body_->graph.used_outputs(roots);
     std::vector<std::string> arguments = {index};
     for (size_t i = 0; i < carries_; ++i) arguments.push_back(names[1 + i]);
     for (size_t i = 0; i < slices_; ++i) {
@@ -221,9 +302,6 @@ std::vector<std::string> ScanOp::print(Printer& printer, const PrintContext& con
     }
     for (size_t i = carries_ + slices_; i < context.inputs.size(); ++i) arguments.push_back(context.inputs[i]);
 
-    std::vector<Value> roots = body_->carries;
-    for (size_t i : kept)
-      if (i < carries_ + results) roots.push_back(body_->stacked[i - carries_]);
     std::vector<std::string> values = printer.print_nodes(body_->graph, roots, arguments);
 
     std::string one = printer.fresh();
@@ -232,8 +310,7 @@ std::vector<std::string> ScanOp::print(Printer& printer, const PrintContext& con
     for (size_t i = 0; i < carries_; ++i) next.push_back(values[i]);
     size_t result = carries_;
     for (size_t k = 0; k < kept.size(); ++k) {
-      bool is_entry = kept[k] >= carries_ + results;
-      std::string row = is_entry ? names[1 + kept[k] - carries_ - results] : values[result++];
+      std::string row = row_of(kept[k]) ? values[result++] : names[1 + kept[k] - carries_ - results];
       const TensorType& whole = node.outputs[kept[k]];
       TensorType flat{whole.dtype, Shape(whole.shape.begin() + 1, whole.shape.end())};
       TensorType part = whole;
@@ -267,19 +344,10 @@ ScanResult scan(Graph& graph, int64_t length, const std::vector<Value>& carries,
                 bool reverse) {
   if (length < 1) fail("scan: length {}", length);
   auto made = std::make_shared<Body>();
-  ScanInput input{made->graph, {}, {}, {}, {}};
-  input.index = made->graph.parameter(DType::kI32, {}, "index");
-  for (const Value& value : carries)
-    input.carries.push_back(made->graph.parameter(value.dtype(), value.shape(), "carry"));
-  for (const Value& value : stacked) {
-    if (value.rank() < 1 || value.dim(0) != length)
+  for (const Value& value : stacked)
+    if (value.rank() < 1 || value.dim(0) < length)
       fail("scan: a stacked input is {}, the length is {}", to_string(value.type()), length);
-    Shape row(value.shape().begin() + 1, value.shape().end());
-    input.slices.push_back(made->graph.parameter(value.dtype(), std::move(row), "slice"));
-  }
-  for (const Value& value : constants)
-    input.constants.push_back(made->graph.parameter(value.dtype(), value.shape(), "constant"));
-
+  const ScanInput input = declare_inputs(made->graph, carries, stacked, constants);
   ScanOutput output = body(input);
   if (output.carries.size() != carries.size())
     fail("scan: {} carries go in, {} come out", carries.size(), output.carries.size());
@@ -294,6 +362,8 @@ ScanResult scan(Graph& graph, int64_t length, const std::vector<Value>& carries,
   for (const Value& value : carries) types.push_back({value.dtype(), with_length(length, value.shape())});
   made->carries = output.carries;
   made->stacked = output.stacked;
+  made->kept = kept_values(made->graph, made->results());
+  for (const Value& value : made->kept) types.push_back({value.dtype(), with_length(length, value.shape())});
 
   std::vector<Value> inputs = carries;
   inputs.insert(inputs.end(), stacked.begin(), stacked.end());
@@ -303,6 +373,15 @@ ScanResult scan(Graph& graph, int64_t length, const std::vector<Value>& carries,
   auto at = [&](size_t i) { return outputs.begin() + static_cast<std::ptrdiff_t>(i); };
   size_t results = output.stacked.size();
   return {{outputs.begin(), at(carries.size())}, {at(carries.size()), at(carries.size() + results)}};
+}
+
+double kept_bytes(const Graph& graph, std::span<const Value> roots) {
+  const auto used = graph.used_outputs(roots);
+  double bytes = 0;
+  for (int32_t id = 0; id < graph.size(); ++id)
+    if (const auto* loop = dynamic_cast<const ScanOp*>(graph.node(id).op.get()))
+      bytes += loop->kept_bytes(graph.node(id), used[static_cast<size_t>(id)]);
+  return bytes;
 }
 
 }  // namespace gavel

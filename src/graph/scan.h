@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "graph/graph.h"
@@ -30,13 +31,16 @@ struct ScanResult {
 /** A loop over the rows of stacked inputs, from the last row to the first with `reverse`: one body in the program, whatever
  * the length.
  *
- * `stacked` inputs are [length, …]. The gradient is another scan in the opposite order. For it the forward loop also
- * keeps the carries that entered each iteration (nothing else), from which the backward body computes the iteration
- * again, so that memory does not grow with what a body computes (Chen et al., "Training Deep Nets with Sublinear Memory
- * Cost", 2016). Throws when a stacked input has another length, or the body's carries differ in type from those that came
+ * `stacked` inputs are [length, …], or longer: rows behind the first `length` are left out. The gradient is another scan in the opposite order. For it the forward loop also
+ * keeps the carries that entered each iteration, from which the backward body computes the iteration again, so that memory
+ * does not grow with what a body computes (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016); beside them
+ * it keeps what keep() marks in the body (keep.h) and nothing else. Throws when a stacked input is shorter, or the body's carries differ in type from those that came
  * in. */
 ScanResult scan(Graph& graph, int64_t length, const std::vector<Value>& carries, const std::vector<Value>& stacked,
                 const std::vector<Value>& constants, const std::function<ScanOutput(const ScanInput&)>& body,
                 bool reverse = false);
+
+/** Bytes of what the scans among the nodes that `roots` need stack because keep() marks it (keep.h). */
+double kept_bytes(const Graph& graph, std::span<const Value> roots);
 
 }  // namespace gavel

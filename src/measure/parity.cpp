@@ -88,6 +88,16 @@ Batch golden_batch(const SafetensorsFile& file, size_t step, int32_t pad_id, int
   return batch;
 }
 
+/** Whether padding stands behind the texts alone. */
+bool pads_at_the_end(const SafetensorsFile& file) {
+  const HostTensor mask = file.tensor("attention_mask");
+  const auto values = mask.as<int32_t>();
+  const auto length = static_cast<size_t>(mask.shape().back());
+  for (size_t i = 1; i < values.size(); ++i)
+    if (i % length != 0 && values[i] > values[i - 1]) return false;
+  return true;
+}
+
 }  // namespace
 
 bool ParityReport::passed() const {
@@ -97,7 +107,7 @@ bool ParityReport::passed() const {
 }
 
 ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels, std::shared_ptr<pjrt::Client> client,
-                        const fs::path& compile_cache, const Mesh& mesh) {
+                        const fs::path& compile_cache, const Mesh& mesh, Recompute recompute) {
   auto files = ModelFiles::open(folder);
   nlohmann::json recipe;
   fs::path recipe_path = folder / "recipe.json";
@@ -128,7 +138,9 @@ ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels,
   LoadedAdapterWeights adapter = read_adapter(peft, files.spec(), options.model.num_labels, &files);
   options.model.lora = adapter.config.lora;
   options.model.form = form;
+  options.model.recompute = recompute;
   options.model.kernels = kernels;
+  options.model.one_text = pads_at_the_end(*batches);
   options.model.placement = Placement(mesh, {}, files.spec());
 
   Engine engine(std::move(client), options, compile_cache);

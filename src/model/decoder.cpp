@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "graph/keep.h"
 #include "graph/ops.h"
 #include "graph/scan.h"
 #include "nn/attention.h"
@@ -50,14 +51,16 @@ struct Shared {
 
 class BlockBuilder {
  public:
+  /** `recompute`: of the scan in whose body the block is; kAll outside of one. */
   BlockBuilder(const ModelOptions& options, const BlockSpec& block, const Shared& shared, const BlockValues& values,
-               const Value& layer)
+               const Value& layer, Recompute recompute = Recompute::kAll)
       : options_(options),
         block_(block),
         attention_(block.attention),
         shared_(shared),
         values_(values),
         layer_(layer),
+        recompute_(recompute),
         layers_(options.kernels, options.placement) {}
 
   /** x [T, hidden] → [T, hidden]. */
@@ -69,12 +72,13 @@ class BlockBuilder {
     auto heads = [&](const LinearSpec& spec, int64_t count) {
       return place.heads(reshape(linear(normed, spec, hash), {b, s, count, attention_.head_dim}));
     };
-    Value q = heads(attention_.q_proj, attention_.num_attention_heads);
-    Value k = heads(attention_.k_proj, attention_.num_key_value_heads);
-    Value v = heads(attention_.v_proj, attention_.num_key_value_heads);
-    Value turned_k = layers_.rotary({norm_if_any(k, attention_.k_norm), rotary()});
-    Value turned_q = layers_.rotary({norm_if_any(q, attention_.q_norm), rotary()});
-    Value o = layers_.attention(AttentionCall{turned_q, turned_k, v, shared_.segment_ids, rule()});
+    // Kept before their norms too, whose gradient reads it; what nothing reads of all this is not stored (keep.h).
+    Value q = for_attention(heads(attention_.q_proj, attention_.num_attention_heads));
+    Value k = for_attention(heads(attention_.k_proj, attention_.num_key_value_heads));
+    Value v = for_attention(heads(attention_.v_proj, attention_.num_key_value_heads));
+    Value turned_k = for_attention(layers_.rotary({norm_if_any(k, attention_.k_norm), rotary()}));
+    Value turned_q = for_attention(layers_.rotary({norm_if_any(q, attention_.q_norm), rotary()}));
+    Value o = for_attention(layers_.attention(AttentionCall{turned_q, turned_k, v, shared_.segment_ids, rule()}));
     return rest(x, reshape(o, {b * s, attention_.query_features()}), hash);
   }
 
@@ -102,11 +106,18 @@ class BlockBuilder {
  private:
   int64_t sequences() const { return shared_.segment_ids.dim(0); }
   int64_t length() const { return shared_.segment_ids.dim(1); }
+  /** What a gradient reads that does not compute attention again, or no product at all. */
+  Value for_attention(const Value& value) const { return recompute_ == Recompute::kAll ? value : keep(value); }
+  Value for_products(const Value& value) const { return recompute_ == Recompute::kNone ? keep(value) : value; }
   const Rotary& rotary() const { return shared_.rotaries.at(attention_.rope); }
   /** Where texts share prefixes, no window leaves any of them out (step_options), so there is none. */
   AttentionRule rule() const {
-    return {attention_.scale, options_.prefixes ? std::nullopt : attention_.sliding_window,
-            attention_.logit_softcapping, options_.prefixes};
+    return {attention_.scale,
+            options_.prefixes ? std::nullopt : attention_.sliding_window,
+            attention_.logit_softcapping,
+            options_.prefixes,
+            options_.one_text,
+            options_.deterministic};
   }
 
   Value norm(const Value& x, const TensorSpec& weight) const {
@@ -119,13 +130,14 @@ class BlockBuilder {
 
   /** After attention: output projection and the feed-forward block, with their residuals. */
   Value rest(const Value& x, const Value& attended, const Value& hash) const {
-    Value middle = add(x, norm_if_any(linear(attended, attention_.o_proj, hash), block_.attention_output_norm));
+    Value middle =
+        for_products(add(x, norm_if_any(linear(attended, attention_.o_proj, hash), block_.attention_output_norm)));
     const FeedForwardSpec& mlp = block_.feed_forward;
     auto weight = [&](const LinearSpec& spec) { return values_.of(spec.weight); };
     if (Value whole = layers_.feed_forward({middle, values_.of(block_.feed_forward_norm), options_.spec.norm,
                                             weight(mlp.gate_proj), weight(mlp.up_proj), weight(mlp.down_proj),
                                             mlp.activation, bare_feed_forward()}))
-      return whole;
+      return for_products(whole);
     Value normed = norm(middle, block_.feed_forward_norm);
     Value gate = linear(normed, mlp.gate_proj, hash), up = linear(normed, mlp.up_proj, hash);
     Value gated = layers_.gated({gate, up, mlp.activation});
@@ -142,9 +154,10 @@ class BlockBuilder {
   Value linear(const Value& x, const LinearSpec& spec, const Value& hash) const {
     LinearCall call{x, values_.of(spec.weight), spec.has_bias() ? values_.of(spec.bias.front()) : Value(), spec};
     const BlockValues::Adapter* adapter = values_.adapter(spec);
-    if (adapter == nullptr) return layers_.linear(call);
+    if (adapter == nullptr) return for_products(layers_.linear(call));
     Dropout dropout{options_.lora.lora_dropout, hash, shared_.dropout_key, layer_, place_of(spec)};
-    const AdaptedLinearCall adapted{call, adapter->a, adapter->b, options_.lora.scaling(), dropout};
+    const AdaptedLinearCall adapted{
+        call, adapter->a, adapter->b, options_.lora.scaling(), dropout, recompute_ == Recompute::kNone};
     return adapter->magnitude ? layers_.linear(DecomposedLinearCall{adapted, adapter->magnitude})
                               : layers_.linear(adapted);
   }
@@ -165,6 +178,7 @@ class BlockBuilder {
   const Shared& shared_;
   const BlockValues& values_;
   const Value& layer_;
+  Recompute recompute_;
   Layers layers_;
 };
 
@@ -234,14 +248,30 @@ class DecoderBuilder {
     }
   }
 
-  /** A loop whose body is one layer, or one period of layers of several kinds; what is left of a last period comes behind
-   * the loop. */
+  /** A loop whose body is one layer, or one period of layers of several kinds. The last layer, which computes little more than
+   * the pooled tokens, comes behind the loop, and so does what is before it of its period. */
   Value scanned(Value x, const Value& last_index) {
     const auto period = static_cast<int64_t>(spec_.blocks.size());
-    const int64_t rounds = spec_.num_hidden_layers / period, looped = rounds * period;
+    const int64_t rounds = (spec_.num_hidden_layers - 1) / period;
+    std::vector<Value> stacks = stacked_values();
+    if (rounds > 0) x = looped(x, stacks, rounds, period);
     const Placement& place = options_.placement;
-    std::vector<Value> stacks = stacked_values(), stacked, constants = {shared_.segment_ids};
-    for (const Value& stack : stacks) stacked.push_back(in_periods(stack, rounds, period));
+    for (int64_t number = rounds * period;; ++number) {
+      std::vector<Value> values;
+      for (const Value& stack : stacks) values.push_back(row(stack, number));
+      const BlockSpec& block = spec_.block(number);
+      const BlockValues named = block_values(block, values);
+      const Value place_of_layer = full(x.graph(), DType::kI32, {}, static_cast<double>(number));
+      const BlockBuilder builder(options_, block, shared_, named, place_of_layer);
+      if (number + 1 == spec_.num_hidden_layers) return place.whole(builder.pooled_tokens(place.tokens(x), last_index));
+      x = place.tokens(builder.all_tokens(place.tokens(x)));
+    }
+  }
+
+  Value looped(const Value& x, const std::vector<Value>& stacks, int64_t rounds, int64_t period) {
+    const Placement& place = options_.placement;
+    std::vector<Value> stacked, constants = {shared_.segment_ids};
+    for (const Value& stack : stacks) stacked.push_back(in_periods(stack, period));
     for (const Rotary& rotary : shared_.rotaries) {
       constants.push_back(rotary.cos);
       constants.push_back(rotary.sin);
@@ -254,7 +284,8 @@ class DecoderBuilder {
     auto layer = [&](const Value& carried, const BlockSpec& block, const std::vector<Value>& values,
                      const Shared& shared, const Value& number) {
       BlockValues named = block_values(block, values);
-      return place.tokens(BlockBuilder(options_, block, shared, named, number).all_tokens(place.tokens(carried)));
+      const BlockBuilder builder(options_, block, shared, named, number, options_.recompute);
+      return place.tokens(builder.all_tokens(place.tokens(carried)));
     };
     auto body = [&](const ScanInput& in) {
       // In the order in which they were put in.
@@ -280,14 +311,7 @@ class DecoderBuilder {
       }
       return ScanOutput{{carried}, {}};
     };
-    x = scan(x.graph(), rounds, {x}, stacked, constants, body).carries.front();
-    for (int64_t number = looped; number < spec_.num_hidden_layers; ++number) {
-      std::vector<Value> values;
-      for (const Value& stack : stacks) values.push_back(row(stack, number));
-      Value place_of_layer = full(x.graph(), DType::kI32, {}, static_cast<double>(number));
-      x = layer(x, spec_.block(number), values, shared_, place_of_layer);
-    }
-    return place.whole(take(place.tokens(x), last_index));
+    return scan(x.graph(), rounds, {x}, stacked, constants, body).carries.front();
   }
 
   /** The layers' tensors and adapters, each [layers, …]. */
@@ -317,13 +341,14 @@ class DecoderBuilder {
     return reshape(slice_dim(stack, 0, number, number + 1), {stack.shape().begin() + 1, stack.shape().end()});
   }
 
-  /** The first rounds * period rows of a stack, as [rounds, period, …]; with a period of 1 the stack itself. */
-  static Value in_periods(const Value& stack, int64_t rounds, int64_t period) {
+  /** A stack as [rounds, period, …], without what its length leaves of a last period; with a period of 1 the stack itself. */
+  static Value in_periods(const Value& stack, int64_t period) {
     if (period == 1) return stack;
+    const int64_t rounds = stack.dim(0) / period;
     Shape shape = stack.shape();
     shape.front() = period;
     shape.insert(shape.begin(), rounds);
-    return reshape(slice_dim(stack, 0, 0, rounds * period), shape);
+    return reshape(rounds * period == stack.dim(0) ? stack : slice_dim(stack, 0, 0, rounds * period), shape);
   }
 
   const ModelOptions& options_;

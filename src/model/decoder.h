@@ -15,6 +15,13 @@ enum class LayerForm {
   kUnrolled,  // every layer written out; activations are kept
 };
 
+/** What the gradient of a scan computes again of each layer. What it need not is kept in memory from the forward pass on. */
+enum class Recompute {
+  kAll,        // the whole layer; kept is what enters it
+  kAttention,  // all but attention and what it reads: rotated queries and keys, values, what it gives
+  kNone,       // norms, gates and what attention does of itself: no linear is computed twice
+};
+
 struct ModelOptions {
   DecoderSpec spec;
   LoraConfig lora;
@@ -26,10 +33,15 @@ struct ModelOptions {
   DType dtype = DType::kF32;          // how base weights are held
   DType compute_dtype = DType::kF32;  // of hidden states and matrix products
   LayerForm form = LayerForm::kUnrolled;
-  Kernels kernels;       // what layers may be computed by; the default is plain StableHLO
-  bool dropout = false;  // LoRA dropout is in the graph (training)
+  Recompute recompute = Recompute::kAll;  // layers that are written out keep everything anyway
+  Kernels kernels;                        // what layers may be computed by; the default is plain StableHLO
+  bool dropout = false;                   // LoRA dropout is in the graph (training)
   /** Texts that begin alike may hold their beginning once (base/segments.h). */
   bool prefixes = false;
+  /** No batch has several texts in one sequence. */
+  bool one_text = false;
+  /** Gradients are the same to the bit at each run, which costs time and memory where kernels have a faster form. */
+  bool deterministic = false;
   Placement placement;  // on a mesh; the default is one device
 };
 
@@ -72,8 +84,7 @@ struct HeadValues {
 /** Logits of the family's …ForSequenceClassification: layers, then for each row's pooled token
  * the final norm and the head. `frozen` and `trainable` are the program's values in the order of
  * frozen_parameters and trainable_layout. `dropout_key` is a ui32 scalar that differs from step to step;
- * none without dropout. In the unrolled form the last layer computes only keys and values for all tokens, the
- * rest for pooled ones. */
+ * none without dropout. The last layer computes only keys and values for all tokens, the rest for pooled ones. */
 HeadValues build_heads(const ModelOptions& options, const std::vector<Value>& frozen,
                        const std::vector<Value>& trainable, const BatchValues& batch, const Value& dropout_key);
 

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "nn/cpu_kernels.h"
+#include "nn/cudnn_attention.h"
 
 namespace gavel {
 
@@ -11,9 +12,9 @@ std::vector<Value> KernelDefinition::call(const KernelAttributes& attributes, co
                                           std::vector<TensorType> outputs) const {
   std::vector<TensorType> types;
   for (const Value& operand : operands) types.push_back(operand.type());
-  Kernel kernel{target,    attributes, {}, flops != nullptr ? flops(attributes, types) : 0, first_output_target,
-                dimensions};
-  if (gradient != nullptr)
+  Kernel kernel{target,     attributes, {}, flops != nullptr ? flops(attributes, types) : 0, first_output_target,
+                dimensions, write};
+  if (gradient)
     kernel.gradient = [rule = gradient, attributes](const GradientContext& context) {
       return rule(attributes, context);
     };
@@ -32,14 +33,21 @@ const KernelDefinition& KernelSet::definition(std::string_view target) const {
 }
 
 const std::vector<const KernelSet*>& kernel_registry() {
-  static const std::vector<const KernelSet*> all = {&cpu_kernels()};
+  static const std::vector<const KernelSet*> all = [] {
+    std::vector<const KernelSet*> sets = {&cpu_kernels()};
+    sets.insert(sets.end(), cuda_kernels().begin(), cuda_kernels().end());
+    return sets;
+  }();
   return all;
 }
 
-Kernels Kernels::of_platform(std::string_view platform) {
+Kernels Kernels::of_platform(std::string_view platform, int capability) {
+  const KernelSet* found = nullptr;
   for (const KernelSet* set : kernel_registry())
-    if (set->platform == platform) return Kernels(*set);
-  return {};
+    if (set->platform == platform && capability >= set->least_capability &&
+        (found == nullptr || found->least_capability < set->least_capability))
+      found = set;
+  return found == nullptr ? Kernels() : Kernels(*found);
 }
 
 bool Kernels::skip_unseen_keys() const {

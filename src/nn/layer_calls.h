@@ -24,13 +24,16 @@ struct LinearCall {
   const LinearSpec& spec;
 };
 
-/** The linear plus its adapter, scaling * (dropout(x) A^T) B^T (Hu et al., "LoRA", 2021). */
+/** The linear plus its adapter, scaling * (dropout(x) A^T) B^T (Hu et al., "LoRA", 2021). The products are of x's type with
+ * sums in float32, as the adapter's gradients are. */
 struct AdaptedLinearCall {
   LinearCall linear;
   Value lora_a;  // float32 [r, in]
   Value lora_b;  // float32 [out, r]
   double scaling = 1;
   Dropout dropout;
+  /** Its products are marked with keep() (graph/keep.h). */
+  bool keeps_products = false;
 };
 
 /** The adapted linear with the length of each row of W + scaling * B A replaced by its magnitude: y = magnitude / length *
@@ -61,6 +64,10 @@ struct AttentionRule {
   /** Segments are numbered as base/segments.h says, and a query also sees the keys of its segment's prefix. A window must
    * then be as long as the texts are at most, since it counts places. */
   bool prefixes = false;
+  /** Every sequence is one text, with padding behind it alone: causality says all of what a query of the text sees. */
+  bool one_text = false;
+  /** Gradients must be the same to the bit each time that they are computed. */
+  bool deterministic = false;
 };
 
 /** Causal grouped-query attention. q [B, S, H, D], k and v [B, S, Hkv, D], Hkv divides H → [B, S, H, D] in q's dtype. A

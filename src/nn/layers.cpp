@@ -1,5 +1,7 @@
 #include "nn/layers.h"
 
+#include "graph/custom_gradient.h"
+#include "graph/keep.h"
 #include "graph/ops.h"
 #include "nn/attention.h"
 
@@ -13,13 +15,47 @@ Value Layers::linear(const LinearCall& call) const {
   return y;
 }
 
+namespace {
+
+/** scaling * (x A^T) B^T, with A and B rounded to the type of x [T, in] and sums in float32. The scaling is a factor of the
+ * narrow product, which is rounded once, with it. Gradients of A and B are sums in float32 too, and never rounded. */
+Value narrow_branch(const Value& x, const Value& lora_a, const Value& lora_b, double scaling, bool keeps) {
+  auto forward = [scaling](const std::vector<Value>& in) {
+    const DType type = in[0].dtype();
+    Value narrow = dot(in[0], convert(in[1], type), {.lhs_contract = {1}, .rhs_contract = {1}}, DType::kF32);
+    narrow = convert(mul(narrow, scaling), type);
+    return std::vector{matmul_nt(narrow, convert(in[2], type)), narrow};
+  };
+  auto gradient = [scaling](const GradientContext& context) {
+    const Value &x = context.inputs[0], &a = context.inputs[1], &b = context.inputs[2], &narrow = context.outputs[1];
+    const Value& dy = context.output_gradients[0];
+    Value dnarrow = dot(dy, convert(b, x.dtype()), {.lhs_contract = {1}, .rhs_contract = {0}}, DType::kF32);
+    dnarrow = convert(mul(dnarrow, scaling), x.dtype());
+    const DotDimensions over_tokens{.lhs_contract = {0}, .rhs_contract = {0}};
+    std::vector<Value> found(3);
+    if (context.needed[0]) found[0] = dot(dnarrow, convert(a, x.dtype()), {.lhs_contract = {1}, .rhs_contract = {0}});
+    if (context.needed[1]) found[1] = dot(dnarrow, x, over_tokens, DType::kF32);
+    if (context.needed[2]) found[2] = dot(dy, narrow, over_tokens, DType::kF32);
+    return found;
+  };
+  Value branch = with_gradient("adapter", {x, lora_a, lora_b}, forward, gradient)[0];
+  return keeps ? keep(branch) : branch;
+}
+
+}  // namespace
+
 Value Layers::linear(const AdaptedLinearCall& call) const {
-  if (Value found = try_kernel(call)) return found;
+  auto kept = [&](const Value& value) { return call.keeps_products ? keep(value) : value; };
+  if (Value found = try_kernel(call)) return kept(found);
   // The base's part is plain StableHLO too: what no kernel takes whole is not taken in pieces.
   Value y = Layers({}, placement_).linear(call.linear);
-  Value branch = matmul_nt(call.dropout(convert(call.linear.x, DType::kF32)), call.lora_a);
-  branch = matmul_nt(branch, call.lora_b);
-  return add(y, convert(mul(branch, call.scaling), y.dtype()));
+  const Value wide = convert(call.linear.x, DType::kF32), dropped = call.dropout(wide);
+  if (y.dtype() != wide_type(y.dtype())) {
+    const Value x = dropped == wide ? call.linear.x : convert(dropped, y.dtype());
+    return kept(add(y, narrow_branch(x, call.lora_a, call.lora_b, call.scaling, call.keeps_products)));
+  }
+  Value branch = matmul_nt(kept(matmul_nt(dropped, call.lora_a)), call.lora_b);
+  return kept(add(y, convert(mul(branch, call.scaling), y.dtype())));
 }
 
 namespace {

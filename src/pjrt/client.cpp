@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
 #include <fstream>
 
@@ -103,6 +104,16 @@ Client::~Client() {
   call_quietly(*plugin_, &PJRT_Api::PJRT_Client_Destroy, args);
 }
 
+int capability_of(std::string_view text) {
+  int major = 0, minor = 0;
+  const char* end = text.data() + text.size();
+  const auto [dot, error] = std::from_chars(text.data(), end, major);
+  if (error != std::errc() || dot == end || *dot != '.') return 0;
+  const auto [rest, minor_error] = std::from_chars(dot + 1, end, minor);
+  if (minor_error != std::errc() || rest != end || major < 0 || major > 999 || minor < 0 || minor > 9) return 0;
+  return 10 * major + minor;
+}
+
 Device Client::describe(PJRT_Device* handle) const {
   Device device;
   device.handle = handle;
@@ -126,6 +137,14 @@ Device Client::describe(PJRT_Device* handle) const {
   text.device_description = of;
   call(*plugin_, &PJRT_Api::PJRT_DeviceDescription_ToString, text, "reading a device's description");
   device.description.assign(text.to_string, text.to_string_size);
+  auto attributes = make_args<PJRT_DeviceDescription_Attributes_Args>();
+  attributes.device_description = of;
+  call(*plugin_, &PJRT_Api::PJRT_DeviceDescription_Attributes, attributes, "reading a device's attributes");
+  for (size_t i = 0; i < attributes.num_attributes; ++i) {
+    const PJRT_NamedValue& one = attributes.attributes[i];
+    if (one.type == PJRT_NamedValue_kString && std::string_view(one.name, one.name_size) == "compute_capability")
+      device.compute_capability = capability_of({one.string_value, one.value_size});
+  }
   auto local = make_args<PJRT_Device_LocalHardwareId_Args>();
   local.device = handle;
   call(*plugin_, &PJRT_Api::PJRT_Device_LocalHardwareId, local, "reading a device's local id");

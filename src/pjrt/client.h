@@ -23,7 +23,12 @@ struct Device {
   int process_index = 0;
   std::string kind;         // "cpu", "NVIDIA H100 80GB HBM3", …
   std::string description;  // as the plugin prints it
+  /** Of NVIDIA's GPUs, times ten: 90 for "9.0"; 0 for other devices. */
+  int compute_capability = 0;
 };
+
+/** Device::compute_capability of a GPU's attribute: "9.0" → 90; 0 for a text of another form. */
+int capability_of(std::string_view text);
 
 /** Memory of one device in bytes; -1 where the plugin does not say. */
 struct DeviceMemory {

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "engine/recompute.h"
 #include "plan/plan.h"
 #include "report/table.h"
 
@@ -15,6 +16,16 @@ std::string gigabytes(double bytes) {
 std::string duration(double seconds) {
   if (seconds >= 3600) return fmt::format("{:.1f} h", seconds / 3600);
   return seconds >= 1 ? fmt::format("{:.2f} s", seconds) : fmt::format("{:.1f} ms", seconds * 1e3);
+}
+
+/** What the scan's gradient computes again, what is kept in place of that, and what it spares. */
+std::string recompute_text(const Plan& plan) {
+  const std::string name =
+      fmt::format("{}{}", recompute_name(plan.recompute), plan.chose_recompute ? " (auto: the least that fits)" : "");
+  if (plan.recompute == Recompute::kAll) return name + ": each layer backward, from what entered it";
+  return fmt::format("{}: {} of activations kept{}, which spares {:.3g} TFLOP an optimizer step ({:.0f} %)", name,
+                     gigabytes(plan.kept_bytes), plan.target.devices > 1 ? " over all devices" : "",
+                     plan.spared_flops / 1e12, 100 * plan.spared_flops / (plan.flops_per_step + plan.spared_flops));
 }
 
 /** The share of the peak that a good run reaches; what is told beside the bound. */
@@ -89,7 +100,8 @@ std::string format_plan(const Plan& plan) {
   line("target               {}: {} x {}, mesh {} (dp x fsdp x mp)", plan.target.name, plan.target.devices,
        plan.target.device_name, to_string(plan.mesh));
   line("model                {}: {} parameters, {} trained, layers {}", plan.model, format_count(plan.parameters),
-       format_count(plan.trained), plan.scan ? "as a scan, computed again backward" : "unrolled, activations kept");
+       format_count(plan.trained), plan.scan ? "as a scan" : "unrolled, activations kept");
+  if (plan.scan) line("recompute            {}", recompute_text(plan));
   line("step                 {} x {} tokens{}", plan.shape.sequences, plan.shape.length,
        plan.accumulation > 1 ? fmt::format(", {} times", plan.accumulation) : "");
   line("compiled             {} in {:.1f} s; never run", plan.compiled ? "yes" : "refused", plan.compile_seconds);
@@ -146,6 +158,11 @@ std::string plan_json(const Plan& plan) {
   json["batch"] = {
       {"sequences", plan.shape.sequences}, {"length", plan.shape.length}, {"gradient_accumulation", plan.accumulation}};
   json["layers"] = plan.scan ? "scan" : "unrolled";
+  if (plan.scan)
+    json["recompute"] = {{"what", recompute_name(plan.recompute)},
+                         {"chosen", plan.chose_recompute},
+                         {"kept_bytes", plan.kept_bytes},
+                         {"spared_flops_per_step", plan.spared_flops}};
   json["compiled"] = plan.compiled;
   if (!plan.compiled) json["refusal"] = plan.refusal;
   json["fits"] = plan.fits;

@@ -137,6 +137,8 @@ struct Instruction {
   std::vector<uint64_t> operands, called;
   std::optional<int64_t> group;  // devices of a group; none: all are one
   std::string_view backend_config;
+  std::string_view target;  // of a custom call
+  uint64_t parameter = 0;   // its number, of a parameter
 };
 
 using Computation = std::vector<Instruction>;
@@ -182,6 +184,12 @@ Instruction parse_instruction(std::string_view bytes) {
         break;
       case 3:
         instruction.shape = parse_shape(field->bytes);
+        break;
+      case 9:
+        instruction.parameter = field->integer;
+        break;
+      case 28:
+        instruction.target = field->bytes;
         break;
       case 26:
         instruction.channel = field->integer;
@@ -310,9 +318,8 @@ class Counter {
   std::set<std::pair<int, uint64_t>> seen_;  // loop and channel
 };
 
-}  // namespace
-
-Collectives count_collectives(std::string_view proto, int64_t unknown_trips, int64_t devices) {
+/** Of an xla.HloModuleProto, or of what is around one. */
+Module read_module(std::string_view proto) {
   Module module = parse_module(proto);
   if (module.computations.empty()) {
     // HloProto and HloModuleProtoWithConfig hold the module in field 1.
@@ -322,6 +329,45 @@ Collectives count_collectives(std::string_view proto, int64_t unknown_trips, int
   }
   if (module.computations.empty()) fail("optimised program: no computation in it");
   if (!module.computations.contains(module.entry)) module.entry = module.computations.rbegin()->first;
+  return module;
+}
+
+/** Counts what reads an instruction's result. What only chooses from a tuple, and what stands for an operand within a fusion,
+ * is looked through. */
+void count_readers(const Module& module, const Computation& computation, uint64_t id,
+                   std::map<std::string, int64_t>& counts, int depth = 0) {
+  if (depth > 64) return;
+  for (const Instruction& reader : computation)
+    for (size_t i = 0; i < reader.operands.size(); ++i) {
+      if (reader.operands[i] != id) continue;
+      if (reader.opcode == "get-tuple-element") {
+        count_readers(module, computation, reader.id, counts, depth + 1);
+      } else if (reader.opcode == "fusion" && !reader.called.empty()) {
+        auto fused = module.computations.find(reader.called.front());
+        if (fused == module.computations.end()) continue;
+        for (const Instruction& inner : fused->second)
+          if (inner.opcode == "parameter" && inner.parameter == i)
+            count_readers(module, fused->second, inner.id, counts, depth + 1);
+      } else {
+        ++counts[std::string(reader.opcode)];
+      }
+    }
+}
+
+}  // namespace
+
+std::map<std::string, int64_t> readers_of_calls(std::string_view proto, std::string_view target) {
+  const Module module = read_module(proto);
+  std::map<std::string, int64_t> counts;
+  for (const auto& [id, computation] : module.computations)
+    for (const Instruction& instruction : computation)
+      if (instruction.opcode == "custom-call" && instruction.target == target)
+        count_readers(module, computation, instruction.id, counts);
+  return counts;
+}
+
+Collectives count_collectives(std::string_view proto, int64_t unknown_trips, int64_t devices) {
+  const Module module = read_module(proto);
   Counter counter(module, unknown_trips, devices);
   counter.visit(module.entry, 1);
   return counter.result;

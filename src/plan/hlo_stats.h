@@ -25,4 +25,8 @@ struct Collectives {
  * these. */
 Collectives count_collectives(std::string_view proto, int64_t unknown_trips, int64_t devices);
 
+/** What reads the arrays that the calls of this custom-call target give, also within fusions: how many instructions of each
+ * opcode. One that moves nothing in memory is a "bitcast". Throws as count_collectives. */
+std::map<std::string, int64_t> readers_of_calls(std::string_view proto, std::string_view target);
+
 }  // namespace gavel

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "data/statistics.h"
 #include "engine/engine.h"
+#include "engine/recompute.h"
 #include "io/model_path.h"
 #include "pjrt/topology.h"
 #include "plan/ticker.h"
@@ -71,9 +72,12 @@ class Compiler {
       fail("target {}: the plugin describes {} devices, expected {}", target.name, devices, target.devices);
   }
 
-  DeviceTraits traits() const { return client_ ? device_traits(*client_) : device_traits(target_.plugin, true); }
+  DeviceTraits traits() const {
+    return client_ ? device_traits(*client_) : device_traits(target_.plugin, true, target_.compute_capability);
+  }
 
-  /** Calls read(program) once it is compiled. Throws PjrtError when the compiler refuses. */
+  /** Calls read(program) once it is compiled. Throws PjrtError when the compiler refuses. Without the option of deterministic
+   * runs: a compiler without the GPU then finds no form for products. What they cost in memory stands in the text. */
   template <class Read>
   void compile(const ProgramText& text, Read read) const {
     const Ticker ticker(say_, fmt::format("compiling for {}", target_.name), say_every_seconds_);
@@ -126,20 +130,28 @@ void count_arguments(const StepOptions& step, const BatchShape& shape, DeviceByt
   bytes.batch = 4 * (4 * static_cast<double>(tokens) + static_cast<double>(shape.rows * numbers_of_row) + 5);
 }
 
-/** The compiler's word for "more than the device has". */
-bool is_out_of_memory(const std::string& text) {
-  return text.find("RESOURCE_EXHAUSTED") != std::string::npos || text.find("Ran out of memory") != std::string::npos ||
-         text.find("xceed") != std::string::npos;
-}
+/** Of a device's memory, the share that a step may need whose recomputing is chosen: less than Engine takes, which knows how
+ * much of the memory the plugin has. */
+constexpr double kShareOfCapacity = 0.85;
 
-/** Compiles the step and fills in the memory of the plan. */
-void compile_step(const Compiler& compiler, const StepOptions& step, const BatchShape& shape, int64_t accumulation,
-                  Plan& plan) {
-  ProgramText text = accumulation > 1 ? accumulate_program(step, shape) : train_step_program(step, shape);
+/** Compiles a step and fills in the memory of the plan. */
+void compile_one(const Compiler& compiler, const StepOptions& step, const BatchShape& shape, int64_t accumulation,
+                 Plan& plan) {
+  auto program = [&](Recompute recompute) {
+    StepOptions with = step;
+    with.model.recompute = recompute;
+    return accumulation > 1 ? accumulate_program(with, shape) : train_step_program(with, shape);
+  };
+  const ProgramText text = program(step.model.recompute);
+  const auto repeats = static_cast<double>(accumulation);
   plan.shape = shape;
   plan.accumulation = accumulation;
-  plan.flops_per_step = text.flops * static_cast<double>(accumulation);
+  plan.flops_per_step = text.flops * repeats;
   plan.scan = step.model.form == LayerForm::kScan;
+  plan.recompute = step.model.recompute;
+  plan.chose_recompute = step.chooses_recompute;
+  plan.kept_bytes = text.kept_bytes;
+  plan.spared_flops = plan.scan ? program(Recompute::kAll).flops * repeats - plan.flops_per_step : 0;
   plan.per_device = {};
   plan.per_device.capacity = plan.target.capacity_bytes;
   count_arguments(step, shape, plan.per_device);
@@ -154,8 +166,7 @@ void compile_step(const Compiler& compiler, const StepOptions& step, const Batch
       bytes.code = static_cast<double>(memory.generated_code);
       // While micro-batches add up their gradients, the optimizer's state waits beside the program.
       double waiting = accumulation > 1 ? bytes.optimizer : 0;
-      bytes.total = static_cast<double>(memory.arguments + memory.outputs - memory.aliased) + bytes.temporaries +
-                    bytes.code + waiting;
+      bytes.total = bytes_needed(memory, waiting);
       plan.compiled = true;
       plan.fits = bytes.total <= bytes.capacity;
       if (auto optimized = program.optimized(); optimized && optimized->format.starts_with("hlo")) {
@@ -175,6 +186,25 @@ void compile_step(const Compiler& compiler, const StepOptions& step, const Batch
   }
 }
 
+/** The same of the step that computes least again among those that fit, where that is to be chosen. */
+void compile_step(const Compiler& compiler, const StepOptions& step, const BatchShape& shape, int64_t accumulation,
+                  const Say& say, Plan& plan) {
+  double seconds = 0;
+  for (Recompute recompute : recompute_candidates(step)) {
+    StepOptions tried = step;
+    tried.model.recompute = recompute;
+    compile_one(compiler, tried, shape, accumulation, plan);
+    seconds += plan.compile_seconds;
+    if (!step.chooses_recompute || recompute == Recompute::kAll) break;
+    if (plan.compiled && plan.per_device.total <= kShareOfCapacity * plan.per_device.capacity) break;
+    say(fmt::format(
+        "train.recompute={} needs {}; trying what keeps less", recompute_name(recompute),
+        plan.compiled ? fmt::format("{:.1f} of {:.1f} GB", plan.per_device.total / 1e9, plan.per_device.capacity / 1e9)
+                      : "more than there is"));
+  }
+  plan.compile_seconds = seconds;
+}
+
 /** Least time of an optimizer step, by the target's peak figures. */
 void bound_time(const StepOptions& step, Plan& plan) {
   const ModelOptions& model = step.model;
@@ -184,9 +214,8 @@ void bound_time(const StepOptions& step, Plan& plan) {
   for (const FrozenParameter& p : frozen_parameters(model))
     if (p.tensor.in_layers())
       layers += static_cast<double>(num_elements(p.shape)) * static_cast<double>(byte_size(p.dtype));
-  // Each device reads its mp share of every layer forward and backward; a scan computes the layer again in
-  // between.
-  double passes = plan.scan ? 3 : 2;
+  // Each device reads its mp share of every layer forward and backward; a scan that computes the layer again does in between.
+  double passes = plan.scan && plan.recompute != Recompute::kNone ? 3 : 2;
   double gathered = layers / static_cast<double>(model.placement.mesh().mp);
   plan.bytes_per_step = repeats * passes * gathered + 4 * plan.per_device.optimizer;
   const Target& target = plan.target;
@@ -257,7 +286,7 @@ void find_remedies(const Recipe& recipe, const DecoderSpec& spec, const Compiler
     say(fmt::format("it does not fit; trying {}", text));
     Plan other = plan;
     StepOptions step = plan_options(changed, spec, mesh, compiler);
-    compile_step(compiler, step, micro_batch(changed, step, mesh, rows), accumulation, other);
+    compile_step(compiler, step, micro_batch(changed, step, mesh, rows), accumulation, say, other);
     if (other.fits)
       plan.remedies.push_back(fmt::format("{}: {:.2f} GB per device, which fits", text, other.per_device.total / 1e9));
     return other.fits;
@@ -266,9 +295,10 @@ void find_remedies(const Recipe& recipe, const DecoderSpec& spec, const Compiler
   Mesh mesh = plan.mesh;
   int64_t rows = recipe.train.batch_size;
   std::string text;
-  if (!plan.scan) {
+  if (!plan.scan || plan.recompute != Recompute::kAll) {
+    text = plan.scan ? "train.recompute=all" : "train.layers=scan";
     changed.train.layers = Recipe::Layers::kScan;
-    text = "train.layers=scan";
+    changed.train.recompute = plan.scan ? Recipe::Recompute::kAll : Recipe::Recompute::kAuto;
     if (attempt(text, changed, mesh, rows, plan.accumulation)) return;
   }
   if (mesh.dp > 1) {
@@ -340,7 +370,7 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options) {
   plan.parameters += plan.trained;
 
   say(fmt::format("compiling a step of {} x {} tokens, which can take minutes", shape.sequences, shape.length));
-  compile_step(compiler, step, shape, recipe.train.gradient_accumulation, plan);
+  compile_step(compiler, step, shape, recipe.train.gradient_accumulation, say, plan);
   StepOptions kept = step;
   kept.model.form = LayerForm::kUnrolled;
   plan.useful_flops = train_step_program(kept, shape).flops * static_cast<double>(plan.accumulation);

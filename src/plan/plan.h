@@ -48,6 +48,10 @@ struct Plan {
   BatchShape shape;  // of a micro-batch
   int64_t accumulation = 1;
   bool scan = false;
+  Recompute recompute = Recompute::kAll;  // of a scan
+  bool chose_recompute = false;           // by the memory, as train.recompute: auto does on accelerators
+  double kept_bytes = 0;                  // of activations that the scan keeps, over all devices
+  double spared_flops = 0;                // of an optimizer step, that are not computed again because of them
 
   bool compiled = false;  // else `refusal` is the compiler's text: what it asks for is more than the device has
   std::string refusal;

@@ -100,6 +100,7 @@ Target find_target(const std::string& name, int64_t cpu_devices) {
       target.link_bandwidth = count > 1 ? gpu.link : 0;
       target.link_name = gpu.link_name;
       target.sums_in_switch = gpu.sums_in_switch;
+      target.compute_capability = 10 * gpu.major + gpu.minor;
       return target;
     }
   for (const TpuGeneration& tpu : generations())

@@ -24,6 +24,7 @@ struct Target {
   double link_bandwidth = 0;  // bytes per second that the device with the fewest links takes in from others
   std::string link_name;      // "2 links of 50 GB/s"
   bool sums_in_switch = false;
+  int compute_capability = 0;  // of a GPU, times ten
 
   /** Products a second of a program that computes in `type`: what has no bfloat16 computes them in float32. */
   double peak_flops(DType type) const { return type == DType::kBF16 && bf16_flops > 0 ? bf16_flops : f32_flops; }

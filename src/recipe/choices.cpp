@@ -93,6 +93,12 @@ const Choices<Recipe::Layers>& choices_of(Recipe::Layers) {
   static const Choices<Recipe::Layers> table = {{kAuto, "auto"}, {kScan, "scan"}, {kUnrolled, "unrolled"}};
   return table;
 }
+const Choices<Recipe::Recompute>& choices_of(Recipe::Recompute) {
+  using enum Recipe::Recompute;
+  static const Choices<Recipe::Recompute> table = {
+      {kAuto, "auto"}, {kAll, "all"}, {kAttention, "attention"}, {kNone, "none"}};
+  return table;
+}
 const Choices<Recipe::Resume>& choices_of(Recipe::Resume) {
   using enum Recipe::Resume;
   static const Choices<Recipe::Resume> table = {{kNever, "never"}, {kAuto, "auto"}};
@@ -135,6 +141,7 @@ template std::string_view choice_name(Recipe::Head);
 template std::string_view choice_name(Recipe::Schedule);
 template std::string_view choice_name(Recipe::Layers);
 template std::string_view choice_name(Recipe::Kernels);
+template std::string_view choice_name(Recipe::Recompute);
 template std::string_view choice_name(Recipe::Resume);
 
 }  // namespace gavel

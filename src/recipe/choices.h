@@ -28,6 +28,7 @@ const Choices<Recipe::Head>& choices_of(Recipe::Head);
 const Choices<Recipe::Schedule>& choices_of(Recipe::Schedule);
 const Choices<Recipe::Kernels>& choices_of(Recipe::Kernels);
 const Choices<Recipe::Layers>& choices_of(Recipe::Layers);
+const Choices<Recipe::Recompute>& choices_of(Recipe::Recompute);
 const Choices<Recipe::Resume>& choices_of(Recipe::Resume);
 
 }  // namespace gavel::detail

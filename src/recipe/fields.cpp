@@ -399,9 +399,17 @@ void add_train(std::vector<Field>& fields) {
       "train.layers", [](auto& r) -> auto& { return r.train.layers; },
       "one layer's program run over stacked weights, or each layer written out; auto = what "
       "suits model and device"));
+  fields.push_back(field("train.recompute", [](auto& r) -> auto& { return r.train.recompute; },
+                         "with layers in a scan, what its gradient computes again of each: all; attention = all but "
+                         "attention; none = no linear; auto = on accelerators the least that fits the memory",
+                         {.synonyms = {"gradient_checkpointing", "activation_checkpointing", "remat"}}));
   fields.push_back(field(
       "train.kernels", [](auto& r) -> auto& { return r.train.kernels; },
       "auto = the device's own kernels where there are any; plain = StableHLO alone"));
+  fields.push_back(field(
+      "train.deterministic", [](auto& r) -> auto& { return r.train.deterministic; },
+      "the same bits at each run on NVIDIA's GPUs too (other devices give them anyway); slower: attention's gradient "
+      "takes 2 to 5 times its workspace at 1,024 tokens and more beyond, and XLA writes no products of its own"));
   fields.push_back(field("train.max_loss", [](auto& r) -> auto& { return r.train.max_loss; },
                          "a step whose loss is above this counts as not finite; null = no limit",
                          {.limits = above(0), .free = true}));

@@ -345,6 +345,13 @@ class Parser {
       problem(place("train.head_learning_rate"), "train.head_learning_rate",
               "needs a train.learning_rate above 0; to train the head alone set train.head_only_steps to the run's "
               "steps");
+    const bool recomputes =
+        train.recompute == Recipe::Recompute::kAll || train.recompute == Recipe::Recompute::kAttention;
+    if (recomputes && train.layers == Recipe::Layers::kUnrolled)
+      problem(place("train.recompute", "train.layers"), "train.recompute",
+              fmt::format("is of layers in a scan; those of train.layers: unrolled keep all that their gradients read: "
+                          "expected auto or none, or train.layers: scan; found {}",
+                          choice_name(train.recompute)));
     if (recipe_.lora.layers_to_transform && recipe_.lora.use_dora)
       problem(place("lora.layers_to_transform"), "lora.layers_to_transform",
               "is not for lora.use_dora: true, which trains magnitudes in all layers");

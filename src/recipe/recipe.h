@@ -28,6 +28,8 @@ struct Recipe {
   enum class Head : uint8_t { kAuto, kBase, kFresh, kShares, kLabels };
   enum class Schedule : uint8_t { kCosine, kLinear, kConstant };
   enum class Layers : uint8_t { kAuto, kScan, kUnrolled };
+  /** What the gradient of a scan computes again. */
+  enum class Recompute : uint8_t { kAuto, kAll, kAttention, kNone };
   enum class Kernels : uint8_t { kAuto, kPlain };
   enum class Resume : uint8_t { kNever, kAuto };
 
@@ -146,7 +148,9 @@ struct Recipe {
     double auxiliary_weight = 0.1;
     int64_t seed = 2024;
     Layers layers = Layers::kAuto;
+    Recompute recompute = Recompute::kAuto;
     Kernels kernels = Kernels::kAuto;
+    bool deterministic = false;
     int64_t log_every = 200;
     std::optional<double> max_loss;
     bool skip_nonfinite = false;

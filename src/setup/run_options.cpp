@@ -185,6 +185,8 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
   options.model.num_labels = options.task->num_labels();
   options.model.learns_tie = options.task->learns_tie();
   options.model.prefixes = shares_prefixes(recipe, &spec);
+  options.model.one_text = recipe.data.batching != Batching::kPacked;
+  options.model.deterministic = recipe.train.deterministic;
   options.model.dtype = recipe.model.dtype;
   options.model.kernels = kernels_of(recipe, device);
   switch (recipe.model.compute_dtype) {
@@ -209,8 +211,27 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
     case Recipe::Layers::kUnrolled:
       options.model.form = LayerForm::kUnrolled;
       break;
-    case Recipe::Layers::kAuto:
-      options.model.form = device.unrolls_small_models && small ? LayerForm::kUnrolled : LayerForm::kScan;
+    case Recipe::Layers::kAuto: {
+      // Who wants layers computed again wants a scan.
+      const bool recomputes =
+          recipe.train.recompute == Recipe::Recompute::kAll || recipe.train.recompute == Recipe::Recompute::kAttention;
+      options.model.form =
+          device.unrolls_small_models && small && !recomputes ? LayerForm::kUnrolled : LayerForm::kScan;
+      break;
+    }
+  }
+  switch (recipe.train.recompute) {
+    case Recipe::Recompute::kAuto:
+      // This machine's memory is for others too, and a scan is what large models take here to save it.
+      options.chooses_recompute = !device.is_host && options.model.form == LayerForm::kScan;
+      break;
+    case Recipe::Recompute::kAll:
+      break;
+    case Recipe::Recompute::kAttention:
+      options.model.recompute = Recompute::kAttention;
+      break;
+    case Recipe::Recompute::kNone:
+      options.model.recompute = Recompute::kNone;
       break;
   }
   options.adam = {recipe.train.adam_beta1, recipe.train.adam_beta2, recipe.train.adam_epsilon,

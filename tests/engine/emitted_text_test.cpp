@@ -70,6 +70,7 @@ std::map<std::string, std::string> emitted_texts() {
           add_batch(name + " packed", step, mesh.devices() == 1 ? BatchShape{1, 64, 5} : BatchShape{8, 16, 12});
           texts[name + " apply"] = apply_program(step).text;
           texts[name + " gather"] = gather_program(step).text;
+          texts[name + " zeros"] = zeros_program(step).text;
         }
   // Longer than plain attention holds scores of at once.
   for (LayerForm form : {LayerForm::kScan, LayerForm::kUnrolled}) {

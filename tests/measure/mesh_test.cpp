@@ -10,6 +10,7 @@
 #include "measure/parity.h"
 #include "model/adapter.h"
 #include "nn/cpu_kernels.h"
+#include "nn/plain_attention.h"
 #include "setup/random_rows.h"
 #include "setup/test_support.h"
 #include "spec/family.h"
@@ -66,11 +67,26 @@ TEST_P(MeshParity, SharedGoldensOnEveryMeshThatDividesTheBatch) {
 INSTANTIATE_TEST_SUITE_P(Forms, MeshParity,
                          testing::Values(MeshCase{Kernels(), LayerForm::kScan},
                                          MeshCase{Kernels(cpu_kernels()), LayerForm::kScan},
-                                         MeshCase{Kernels(cpu_kernels()), LayerForm::kUnrolled}),
+                                         MeshCase{Kernels(cpu_kernels()), LayerForm::kUnrolled},
+                                         MeshCase{Kernels(plain_attention_kernels()), LayerForm::kScan}),
                          [](const auto& info) {
-                           return std::string(info.param.kernels.plain() ? "Plain" : "Cpu") +
+                           const Kernels& kernels = info.param.kernels;
+                           return std::string(kernels.plain()           ? "Plain"
+                                              : kernels.name() == "cpu" ? "Cpu"
+                                                                        : "Cudnn") +
                                   (info.param.form == LayerForm::kScan ? "Scan" : "Unrolled");
                          });
+
+TEST(MeshParityOfScans, WhatAScanKeepsIsSplitToo) {
+  const fs::path folder = shared_folder() / "goldens" / "mesh_b8_h8";
+  if (!fs::exists(folder)) GTEST_SKIP() << "no folder " << folder;
+  for (Kernels kernels : {Kernels(), Kernels(cpu_kernels())})
+    for (Recompute recompute : {Recompute::kAttention, Recompute::kNone}) {
+      ParityReport report =
+          run_parity(folder, LayerForm::kScan, kernels, eight_devices(), test_compile_cache(), {2, 2, 2}, recompute);
+      EXPECT_TRUE(report.passed()) << kernels.name() << "\n" << format_parity(report);
+    }
+}
 
 /** Families differ in what a block is made of, which all meshes split by the same rules: one mesh is enough. */
 void expect_parity_of_families(const MeshCase& which) {
@@ -170,11 +186,13 @@ void expect_same(const Result& one, const Result& many, const std::string& what)
 TEST(MeshTraining, EqualsOneDeviceWithDropoutPackingAndAccumulation) {
   const Mesh mesh{2, 2, 2};
   for (auto [kernels, batching] :
-       {std::pair(Kernels(), Batching::kPacked), std::pair(Kernels(cpu_kernels()), Batching::kPadded)}) {
+       {std::pair(Kernels(), Batching::kPacked), std::pair(Kernels(cpu_kernels()), Batching::kPadded),
+        std::pair(Kernels(plain_attention_kernels()), Batching::kPacked)}) {
     StepOptions step = small_options(kernels, LayerForm::kScan, 0.2);
     // Six rows a micro-batch: filled up to eight sequences, and a number of pairs that no mesh divides.
     Result one = train(step, {}, {}, batching, 6, 2);
-    expect_same(one, train(step, mesh, {}, batching, 6, 2), kernels.plain() ? "plain, packed" : "cpu, padded");
+    expect_same(one, train(step, mesh, {}, batching, 6, 2),
+                fmt::format("{} {}", kernels.name(), batching == Batching::kPacked ? "packed" : "padded"));
   }
 }
 

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "io/safetensors.h"
 #include "nn/cpu_kernels.h"
+#include "nn/plain_attention.h"
 #include "setup/test_support.h"
 
 namespace gavel {
@@ -16,16 +17,34 @@ fs::path own_golden() {
   return fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden";
 }
 
+bool has_soft_cap(const fs::path& folder) {
+  return read_text(folder / "config.json").find("attn_logit_softcapping") != std::string::npos;
+}
+
+/** Layers written out, and in a scan that computes all again or nothing; half of it on our own golden alone. */
 void expect_parity(const fs::path& folder, Kernels kernels) {
-  for (LayerForm form : {LayerForm::kUnrolled, LayerForm::kScan}) {
-    ParityReport report = run_parity(folder, form, kernels, test_client(), test_compile_cache());
+  struct Form {
+    LayerForm form;
+    Recompute recompute;
+    const char* name;
+  };
+  std::vector<Form> forms = {{LayerForm::kUnrolled, Recompute::kAll, "unrolled"},
+                             {LayerForm::kScan, Recompute::kAll, "scan"},
+                             {LayerForm::kScan, Recompute::kNone, "scan, nothing computed again"}};
+  if (folder == own_golden()) forms.push_back({LayerForm::kScan, Recompute::kAttention, "scan, attention kept"});
+  for (const Form& each : forms) {
+    const int calls = plain_attention_calls();
+    ParityReport report =
+        run_parity(folder, each.form, kernels, test_client(), test_compile_cache(), {}, each.recompute);
+    if (kernels == Kernels(plain_attention_kernels()) && !has_soft_cap(folder)) {
+      EXPECT_GE(plain_attention_calls(), calls + 2) << folder.filename() << ": another attention was compared";
+    }
     EXPECT_EQ(report.quantities.size(), 4u);
-    EXPECT_TRUE(report.passed()) << folder.filename() << (form == LayerForm::kScan ? " scan\n" : " unrolled\n")
-                                 << format_parity(report);
+    EXPECT_TRUE(report.passed()) << folder.filename() << " " << each.name << "\n" << format_parity(report);
   }
 }
 
-/** Plain StableHLO, and the CPU kernels. */
+/** Plain StableHLO, the CPU kernels, and CUDA's attention with its calls written out. */
 class GoldenParity : public testing::TestWithParam<Kernels> {};
 
 TEST_P(GoldenParity, OwnGoldenInBothForms) {
@@ -78,8 +97,11 @@ TEST_P(GoldenParity, AllSharedGoldensOfFamiliesInBothForms) {
   expect_parity_of_all(shared_folder() / "goldens_families", GetParam());
 }
 
-INSTANTIATE_TEST_SUITE_P(Kernels, GoldenParity, testing::Values(Kernels(), Kernels(cpu_kernels())),
-                         [](const auto& info) { return info.param.plain() ? "Plain" : "Cpu"; });
+INSTANTIATE_TEST_SUITE_P(Kernels, GoldenParity,
+                         testing::Values(Kernels(), Kernels(cpu_kernels()), Kernels(plain_attention_kernels())),
+                         [](const auto& info) {
+                           return info.param.plain() ? "Plain" : info.param.name() == "cpu" ? "Cpu" : "Cudnn";
+                         });
 
 /** The own golden with `tensor` of expected.safetensors moved by `shift`. */
 fs::path shifted_golden(const fs::path& scratch, const std::string& tensor, float shift) {

@@ -18,6 +18,7 @@
 #include "nn/attention.h"
 #include "nn/cpu_kernels.h"
 #include "nn/layers.h"
+#include "nn/plain_attention.h"
 #include "pjrt/client.h"
 #include "spec/family.h"
 
@@ -233,9 +234,14 @@ void make_call(Comparison& c, int, const ByKernel<RotaryCall>& build) {
   c.compare(build(call), composed().rotary(call));
 }
 
-/** Plain, with a window, with a soft cap that bends most scores, as Gemma 2 has it, and with prefixes. */
-const AttentionRule kRules[] = {
-    {0.4, {}, {}}, {0.4, 3, {}}, {0.4, {}, 0.25}, {0.4, 5, 50}, {.scale = 0.4, .prefixes = true}};
+/** Plain, with a window, with a soft cap that bends most scores, as Gemma 2 has it, with prefixes, and of one text a sequence. */
+const AttentionRule kRules[] = {{0.4, {}, {}},
+                                {0.4, 3, {}},
+                                {0.4, {}, 0.25},
+                                {0.4, 5, 50},
+                                {.scale = 0.4, .prefixes = true},
+                                {.scale = 0.4, .one_text = true},
+                                {.scale = 0.4, .sliding_window = 3, .one_text = true, .deterministic = true}};
 
 /** Segments with prefixes, padding at the end of each sequence: a prefix and two texts behind it, a text of its own, a prefix
  * that all of one text is. */
@@ -250,6 +256,14 @@ Value prefix_segments(Comparison& c, int64_t sequences, int64_t length) {
   return c.integers(ids, {sequences, length});
 }
 
+/** One text in each sequence, with padding behind it. */
+Value one_text_segments(Comparison& c) {
+  const Sizes& s = c.sizes();
+  std::vector<int32_t> ids;
+  for (int64_t i = 0; i < s.tokens(); ++i) ids.push_back(i % s.length + 3 < s.length ? 1 : 0);
+  return c.integers(ids, {s.sequences, s.length});
+}
+
 template <>
 int variants<AttentionCall>() {
   return std::size(kRules);
@@ -260,7 +274,10 @@ void make_call(Comparison& c, int variant, const ByKernel<AttentionCall>& build)
   Value q = c.numbers({s.sequences, s.length, s.heads, s.head_dim}, true), k = c.numbers(keys, true),
         v = c.numbers(keys, true);
   const AttentionRule& rule = kRules[variant];
-  const AttentionCall call{q, k, v, rule.prefixes ? prefix_segments(c, s.sequences, s.length) : c.segments(), rule};
+  const Value segments = rule.prefixes   ? prefix_segments(c, s.sequences, s.length)
+                         : rule.one_text ? one_text_segments(c)
+                                         : c.segments();
+  const AttentionCall call{q, k, v, segments, rule};
   // What is said of padding does not matter, and differs.
   Value real = compare(Compare::kNe, call.segment_ids, full_like(call.segment_ids, 0));
   auto masked = [&](const Value& o) { return select(broadcast(real, o.shape(), {0, 1}), o, full_like(o, 0)); };
@@ -271,7 +288,7 @@ template <>
 int variants<PooledAttentionCall>() {
   return 3;
 }
-/** The first and the last two of the rules. */
+/** Three of the rules. */
 void make_call(Comparison& c, int variant, const ByKernel<PooledAttentionCall>& build) {
   const Sizes& s = c.sizes();
   const Shape keys = {1, s.tokens(), s.key_heads, s.head_dim};
@@ -339,19 +356,28 @@ void add_cases(const KernelSet& set, const char* call_name, std::vector<KernelCa
                      [&set, variant](Comparison& c) { make_call(c, variant, ByKernel<Call>{Kernels(set)}); }});
 }
 
-std::vector<KernelCase> all_cases() {
+std::vector<KernelCase> cases_of_cpu() {
   std::vector<KernelCase> cases;
-  for (const KernelSet* set : kernel_registry()) {
-    add_cases<LinearCall>(*set, "linear", cases);
-    add_cases<AdaptedLinearCall>(*set, "adapted_linear", cases);
-    add_cases<NormCall>(*set, "norm", cases);
-    add_cases<RotaryCall>(*set, "rotary", cases);
-    add_cases<AttentionCall>(*set, "attention", cases);
-    add_cases<PooledAttentionCall>(*set, "pooled_attention", cases);
-    add_cases<GatedCall>(*set, "gated", cases);
-    add_cases<FeedForwardCall>(*set, "feed_forward", cases);
-  }
+  const KernelSet& set = cpu_kernels();
+  add_cases<LinearCall>(set, "linear", cases);
+  add_cases<AdaptedLinearCall>(set, "adapted_linear", cases);
+  add_cases<NormCall>(set, "norm", cases);
+  add_cases<RotaryCall>(set, "rotary", cases);
+  add_cases<AttentionCall>(set, "attention", cases);
+  add_cases<PooledAttentionCall>(set, "pooled_attention", cases);
+  add_cases<GatedCall>(set, "gated", cases);
+  add_cases<FeedForwardCall>(set, "feed_forward", cases);
   static_assert(std::tuple_size_v<decltype(KernelSet::layers)> == 8, "each kind of call has its cases here");
+  return cases;
+}
+
+/** Those of CUDA's devices are run with their calls written out: the graph around a call is compared, not cuDNN. */
+std::vector<KernelCase> all_cases() {
+  std::vector<KernelCase> cases = cases_of_cpu(), others;
+  add_cases<AttentionCall>(plain_attention_kernels(), "attention", others);
+  for (size_t i = 0; i < others.size(); ++i) {
+    if (!kRules[i].logit_softcapping) cases.push_back(others[i]);  // those are not accepted: cudnn_attention_test.cpp
+  }
   return cases;
 }
 
@@ -395,17 +421,16 @@ INSTANTIATE_TEST_SUITE_P(All, RegisteredKernel, testing::ValuesIn(all_cases()),
 
 TEST(KernelRegistry, EveryKernelIsCompared) {
   std::string texts;
-  for (const KernelCase& one : all_cases()) {
+  for (const KernelCase& one : cases_of_cpu()) {
     Comparison comparison(kEven, DType::kF32);
     one.make(comparison);
     texts += comparison.text();
   }
-  for (const KernelSet* set : kernel_registry())
-    for (const KernelDefinition& kernel : set->definitions) {
-      const std::string& called = kernel.first_output_target.empty() ? kernel.target : kernel.first_output_target;
-      EXPECT_NE(texts.find("@" + kernel.target + "("), std::string::npos) << kernel.target;
-      EXPECT_NE(texts.find("@" + called + "("), std::string::npos) << called;
-    }
+  for (const KernelDefinition& kernel : cpu_kernels().definitions) {
+    const std::string& called = kernel.first_output_target.empty() ? kernel.target : kernel.first_output_target;
+    EXPECT_NE(texts.find("@" + kernel.target + "("), std::string::npos) << kernel.target;
+    EXPECT_NE(texts.find("@" + called + "("), std::string::npos) << called;
+  }
 }
 
 TEST(KernelRegistry, TargetsAreExactlyTheFunctionsOfTheKernels) {
@@ -469,7 +494,10 @@ TEST_P(DecomposedLinear, IsPeftsFormula) {
 INSTANTIATE_TEST_SUITE_P(All, DecomposedLinear, testing::Combine(testing::Bool(), testing::Bool()));
 
 TEST(KernelRegistry, APlatformWithoutKernelsIsPlain) {
-  EXPECT_TRUE(Kernels::of_platform("cuda").plain());
+  EXPECT_TRUE(Kernels::of_platform("tpu").plain());
+  // cuDNN's attention begins with Ampere.
+  EXPECT_TRUE(Kernels::of_platform("cuda", 75).plain());
+  EXPECT_EQ(Kernels::of_platform("cuda", 80).name(), "cuda");
   EXPECT_EQ(Kernels::of_platform("cpu").name(), "cpu");
   EXPECT_EQ(Kernels().name(), "plain");
   EXPECT_THROW(cpu_kernels().definition("gavel_unknown"), Error);

@@ -1,6 +1,7 @@
 #include "pjrt/plugin.h"
 
 #include "base/scoped_variable.h"
+#include "pjrt/client.h"
 #include "pjrt/compile_options.h"
 #include "pjrt/ffi.h"
 #include "pjrt_test_util.h"
@@ -22,6 +23,13 @@ TEST(Plugin, LoadsOnceAndTellsItsVersion) {
   EXPECT_THAT(plugin->fingerprint(),
               AllOf(HasSubstr(fmt::format("api 0.{}", plugin->api_minor())), HasSubstr("xla_version=")));
   EXPECT_TRUE(has_ffi(*plugin));
+}
+
+TEST(Client, AComputeCapabilityIsReadOrNotKnown) {
+  EXPECT_EQ(capability_of("9.0"), 90);
+  EXPECT_EQ(capability_of("12.1"), 121);
+  for (const char* text : {"", "9", "9.", ".9", "a.0", "9.x", "9.10", "-8.0", "99999999999.0"})
+    EXPECT_EQ(capability_of(text), 0) << text;
 }
 
 TEST(Plugin, UnknownNameSuggestsTheNearest) {

@@ -134,6 +134,24 @@ TEST(HloStats, ATransferInSeveralFusionsIsOne) {
   EXPECT_EQ(found.bytes.at("all-gather"), 10 * (64 + 64) + 10 * (64 + 4 + 4));
 }
 
+TEST(HloStats, ReadersOfACallAreSeenThroughTuplesAndFusions) {
+  const std::string shape = array(kBF16, {8});
+  // Parameter 1 of the fusion is what the call gave.
+  std::string fused =
+      computation(2, {instruction("parameter", shape, 21), instruction("parameter", shape, 22) + number(9, 1),
+                      instruction("transpose", shape, 23, {22}), instruction("negate", shape, 24, {21})});
+  std::string entry =
+      computation(1, {instruction("custom-call", tuple({shape, shape}), 11) + text(28, "one"),
+                      instruction("custom-call", shape, 12) + text(28, "other"),
+                      instruction("get-tuple-element", shape, 13, {11}), instruction("bitcast", shape, 14, {13}),
+                      instruction("fusion", shape, 15, {12, 13}, {2}), instruction("copy", shape, 16, {14})});
+  const std::string module = text(1, "module") + text(3, fused) + text(3, entry) + number(6, 1);
+  using Counts = std::map<std::string, int64_t>;
+  EXPECT_EQ(readers_of_calls(module, "one"), (Counts{{"bitcast", 1}, {"transpose", 1}}));
+  EXPECT_EQ(readers_of_calls(module, "other"), (Counts{{"negate", 1}}));
+  EXPECT_EQ(readers_of_calls(module, "neither"), Counts());
+}
+
 TEST(HloStats, WhatIsNoProgramIsRefused) {
   EXPECT_THROW(count_collectives("", 1, 1), Error);
   EXPECT_THROW(count_collectives("\xff\xff\xff", 1, 1), Error);

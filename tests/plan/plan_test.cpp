@@ -11,9 +11,13 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "engine/programs.h"
 #include "pjrt/topology.h"
 #include "plan/gpus.h"
+#include "plan/hlo_stats.h"
 #include "plan/ticker.h"
+#include "setup/run_options.h"
+#include "spec/family.h"
 
 namespace gavel {
 namespace {
@@ -184,6 +188,26 @@ TEST(Plan, AFrozenHeadTakesMemoryAndIsNotCountedAsTrained) {
   EXPECT_EQ(plan.per_device.weights, 2.0 * static_cast<double>(plan.parameters - kAdapters - kHead));
 }
 
+TEST(Plan, TellsWhatAScanKeepsAndWhatThatSpares) {
+  const std::string golden = std::string("model.path=") + GAVEL_SOURCE_DIR + "/tests/train/golden";
+  auto plan_of = [&](const std::string& recompute) {
+    return make_plan(recipe_with({golden, "train.batch_size=2", "data.max_length=16", "train.layers=scan",
+                                  "train.recompute=" + recompute, "lora.r=4"}),
+                     {.target = "cpu"});
+  };
+  const Plan all = plan_of("auto"), none = plan_of("none");
+  EXPECT_EQ(all.recompute, Recompute::kAll) << "what the CPU did before";
+  EXPECT_THAT(format_plan(all), HasSubstr("recompute            all: each layer backward, from what entered it\n"));
+  EXPECT_THAT(format_plan(none), HasSubstr("recompute            none: "));
+  EXPECT_GT(none.kept_bytes, 0);
+  EXPECT_NEAR(none.spared_flops, all.flops_per_step - none.flops_per_step, 1);
+  EXPECT_GT(none.spared_flops, 0);
+  auto json = nlohmann::json::parse(plan_json(none));
+  EXPECT_EQ(json["recompute"]["what"], "none");
+  EXPECT_EQ(json["recompute"]["chosen"], false);
+  EXPECT_EQ(json["recompute"]["kept_bytes"], none.kept_bytes);
+}
+
 TEST(Plan, ARewardsRowIsTwoTexts) {
   Plan plan = make_plan(recipe_with({"model.path=smollm2-135m", "task=reward", "train.batch_size=2",
                                      "data.max_length=16", "train.layers=scan", "lora.r=4"}),
@@ -261,6 +285,31 @@ TEST(Plan, CompilesForAbsentGpu) {
   EXPECT_TRUE(plan.fits) << plan.refusal;
   EXPECT_NEAR(plan.bounds.compute, plan.flops_per_step / 8.1e12, 1e-9);
   EXPECT_THAT(plan.notes, testing::Contains(HasSubstr("no bfloat16 products")));
+}
+
+/** An H100's program of the step, as far as a compiler without the GPU goes: cuDNN's calls are in it, and what is given heads
+ * first is read without being moved. */
+TEST(Plan, AnH100sProgramCallsCudnnAndMovesNothingForIt) {
+  if (!has_compiler("cuda")) GTEST_SKIP() << "the CUDA plugin was not fetched (gavel doctor --fetch cuda)";
+  const Target target = find_target("h100");
+  const auto topology = pjrt::Topology::create(pjrt::Plugin::load("cuda"), "", target.options);
+  const DeviceTraits device = device_traits("cuda", false, target.compute_capability);
+  for (const auto& [batching, forward] :
+       {std::pair("padded", "__cudnn$fmhaSoftmax"), std::pair("packed", "__cudnn$fmhaScaleBiasSoftmax")}) {
+    const Recipe recipe =
+        recipe_with({"model.path=smollm2-135m", "train.layers=scan", fmt::format("data.batching={}", batching)});
+    const StepOptions step = step_options(recipe, decoder_spec(built_in_shape("smollm2-135m")), device);
+    const ProgramText text = gradients_program(step, {2, 64, 2});
+    const auto program = topology.compile(text.text, {}, text.name).optimized();
+    ASSERT_TRUE(program.has_value());
+    for (const std::string& call : {std::string(forward), forward + std::string("Backward")}) {
+      const auto readers = readers_of_calls(program->code, call);
+      std::string all;
+      for (const auto& [opcode, count] : readers) all += fmt::format(" {} {}", count, opcode);
+      EXPECT_TRUE(readers.contains("bitcast")) << call << ":" << all;
+      for (const char* moving : {"transpose", "copy"}) EXPECT_FALSE(readers.contains(moving)) << call << ":" << all;
+    }
+  }
 }
 
 TEST(Targets, TheCudaPluginTakesEachDescription) {

@@ -104,6 +104,14 @@ output: runs/a
   EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe);
 }
 
+TEST(Recipe, WhatWrittenOutLayersWouldComputeAgainIsRefused) {
+  EXPECT_THAT(error_of(with_required("train: {layers: unrolled, recompute: attention}")),
+              testing::AllOf(HasSubstr("train.recompute"), HasSubstr("or train.layers: scan; found attention")));
+  EXPECT_EQ(parse_recipe(with_required("train: {layers: unrolled, recompute: none}"), "r").train.recompute,
+            Recipe::Recompute::kNone);
+  EXPECT_EQ(parse_recipe(with_required("train: {recompute: all}"), "r").train.recompute, Recipe::Recompute::kAll);
+}
+
 TEST(Recipe, LayersAreNumbersAndRanges) {
   auto layers = [](const std::string& text) {
     return parse_recipe(with_required("lora: {layers_to_transform: " + text + "}"), "r").lora.layers_to_transform;

@@ -68,6 +68,36 @@ TEST(RunOptions, WhatIsReadBesideVotesArrivesInTrainingAlone) {
   EXPECT_EQ(step.model.auxiliary_outputs, 0) << "only the data tell";
 }
 
+TEST(RunOptions, WhatAttentionMayTakeForGrantedArrives) {
+  const DecoderSpec spec = decoder_spec(built_in_shape("smollm2-135m"));
+  Recipe recipe;
+  recipe.train.kernels = Recipe::Kernels::kPlain;
+  for (const auto& [batching, one_text] :
+       {std::pair(Batching::kPadded, true), std::pair(Batching::kBucketed, true), std::pair(Batching::kPacked, false)}) {
+    recipe.data.batching = batching;
+    EXPECT_EQ(step_options(recipe, spec, DeviceTraits()).model.one_text, one_text);
+  }
+  EXPECT_FALSE(step_options(recipe, spec, DeviceTraits()).model.deterministic);
+  recipe.train.deterministic = true;
+  EXPECT_TRUE(step_options(recipe, spec, DeviceTraits()).model.deterministic);
+}
+
+TEST(RunOptions, WhatIsComputedAgainIsChosenOnAcceleratorsAlone) {
+  const DecoderSpec spec = decoder_spec(built_in_shape("smollm2-135m"));
+  Recipe recipe;
+  const StepOptions host = step_options(recipe, spec, device_traits("cpu", false));
+  EXPECT_FALSE(host.chooses_recompute);
+  EXPECT_EQ(host.model.form, LayerForm::kUnrolled);
+  EXPECT_TRUE(step_options(recipe, spec, device_traits("tpu", false)).chooses_recompute);
+  recipe.train.recompute = Recipe::Recompute::kAttention;
+  for (const char* platform : {"cpu", "tpu"}) {
+    const StepOptions asked = step_options(recipe, spec, device_traits(platform, false));
+    EXPECT_FALSE(asked.chooses_recompute);
+    EXPECT_EQ(asked.model.form, LayerForm::kScan) << "written-out layers compute nothing again";
+    EXPECT_EQ(asked.model.recompute, Recompute::kAttention);
+  }
+}
+
 TEST(RunOptions, RatesAndLayersArrive) {
   const DecoderSpec spec = decoder_spec(built_in_shape("smollm2-135m"));
   Recipe recipe;
