@@ -17,6 +17,7 @@
 #include "cli/commands.h"
 #include "io/model_files.h"
 #include "io/model_path.h"
+#include "pjrt/platform_options.h"
 #include "plan/targets.h"
 #include "setup/open_device.h"
 
@@ -89,7 +90,7 @@ std::string examine(const std::string& name) {
   std::string text = fmt::format("PJRT {}.{}, {}", plugin->api_major(), plugin->api_minor(), plugin->path().string());
   if (!missing.empty())
     return fmt::format("plugin ok, {}; `gavel plan` compiles for it all the same\n      {}", missing, text);
-  auto client = pjrt::Client::create(plugin);
+  auto client = pjrt::Client::create(plugin, pjrt::client_options(name, pjrt::ClientUse::kLook));
   std::string devices = fmt::format("{} device(s) {}", client->devices().size(), client->device(0).kind);
   pjrt::DeviceMemory memory = client->memory(client->device(0));
   if (memory.limit > 0) devices += fmt::format(", {:.1f} GB each", static_cast<double>(memory.limit) / 1e9);

@@ -134,10 +134,10 @@ void add_plan_command(CLI::App& app) {
       ->required();
   command->add_option("settings", *overrides, "section.key=value, over the recipe's own");
   command
-      ->add_option(
-          "--target", *target,
-          "cpu; a100-40, a100-80, h100, h200, l4, l40s, rtx4090 or t4, with xN for several; tpu-v3-8, tpu-v4-N, "
-          "tpu-v5e-N, tpu-v5p-N, tpu-v6e-N (N as in Google's names)")
+      ->add_option("--target", *target,
+                   "cpu; a100-40, a100-80, h100, h200, l4, l40s, rtx4090, rtx5090 or t4, with xN for several; "
+                   "tpu-v3-8, tpu-v4-N, "
+                   "tpu-v5e-N, tpu-v5p-N, tpu-v6e-N (N as in Google's names)")
       ->capture_default_str();
   command->add_flag("--json", *json, "Print JSON");
   command->add_flag("--no-remedies", *brief, "Do not look for what would make it fit");

@@ -202,7 +202,7 @@ BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
   RunData data = RunDataLoader(recipe, base.tokenizer).get();
   std::shared_ptr<pjrt::Client> client = open_device(recipe);
   const DeviceTraits traits = device_traits(*client);
-  BatchOptions batch = batch_options(recipe, traits, mesh_of(recipe, *client), &base.spec);
+  BatchOptions batch = batch_options(recipe, traits, mesh_of(recipe, base.spec, *client).mesh, &base.spec);
   batch.drop_last = false;
   if (options.predict) batch = judging_options(batch);
   Batcher batcher(data.train.tokens, batch);

@@ -12,6 +12,7 @@
 #include "engine/device_traits.h"
 #include "ffi/handlers.h"
 #include "nn/cpu_kernels.h"
+#include "pjrt/platform_options.h"
 
 namespace gavel {
 
@@ -95,7 +96,7 @@ void OpeningLimit::watch(const std::string& device, std::chrono::milliseconds li
 }
 
 std::shared_ptr<pjrt::Client> make_client(const std::string& device, int64_t cpu_devices, const ProcessGroup& group) {
-  pjrt::Options options;
+  pjrt::Options options = pjrt::client_options(device);
   if (device == "cpu") {
     if (group.count > 1)
       fail(
@@ -132,11 +133,6 @@ ProcessGroup processes_of(const ProcessGroup& launched, const pjrt::Client& clie
   for (const pjrt::Device& device : client.global_devices())
     group.count = std::max(group.count, device.process_index + 1);
   return group;
-}
-
-Mesh mesh_of(const Recipe& recipe, const pjrt::Client& client) {
-  return resolve_mesh({recipe.mesh.dp, recipe.mesh.fsdp, recipe.mesh.mp},
-                      static_cast<int64_t>(client.global_devices().size()));
 }
 
 std::filesystem::path compile_cache_folder() {
