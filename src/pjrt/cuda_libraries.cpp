@@ -5,6 +5,7 @@
 #include <link.h>
 #include <sys/stat.h>
 
+#include <charconv>
 #include <fstream>
 
 namespace gavel::pjrt {
@@ -97,6 +98,26 @@ std::string driver_version() {
         return word;
   }
   return "";
+}
+
+std::string cuda_advice(const fs::path& plugin) {
+  std::string missing;
+  for (const CudaLibrary& library : cuda_libraries(plugin))
+    if (library.path.empty() && library.name != "libcuda.so.1")
+      missing += fmt::format("{}{}", missing.empty() ? "" : ", ", library.name);
+  std::string advice;
+  if (!missing.empty())
+    advice = fmt::format(
+        "not found: {}: gavel doctor --fetch cuda brings them, or put their folders in LD_LIBRARY_PATH", missing);
+  const std::string driver = driver_version();
+  const std::string_view needed = needed_driver(plugin);
+  int found = 0, least = 0;
+  std::from_chars(driver.data(), driver.data() + driver.size(), found);
+  std::from_chars(needed.data(), needed.data() + needed.size(), least);
+  if (found > 0 && found < least)
+    advice += fmt::format("{}NVIDIA's driver here is {}, the plugin needs {} or newer", advice.empty() ? "" : "; ",
+                          driver, needed);
+  return advice;
 }
 
 std::string cuda_fingerprint(const fs::path& plugin) {

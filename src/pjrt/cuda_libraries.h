@@ -26,6 +26,9 @@ std::string_view needed_driver(const std::filesystem::path& plugin);
 /** The version of the loaded driver ("580.65.06"); empty when there is none, or it does not say (WSL). */
 std::string driver_version();
 
+/** What keeps the plugin from its GPUs, and what to do, by what is found here; empty when nothing is missing. */
+std::string cuda_advice(const std::filesystem::path& plugin);
+
 /** A line per library that a compiled program depends on, the driver too: its file, size and time. For keys of caches. */
 std::string cuda_fingerprint(const std::filesystem::path& plugin);
 
