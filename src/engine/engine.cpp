@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/parallel.h"
 #include "base/random.h"
 #include "engine/recompute.h"
 #include "pjrt/compile_cache.h"
@@ -157,11 +158,19 @@ void Engine::random_frozen(uint64_t seed) {
     const Shape& shape = parameter.tensor.shape;
     auto count = static_cast<size_t>(num_elements(shape));
     frozen_.push_back(place_frozen(parameter, [&](size_t layer) {
-      HostTensor value(DType::kF32, shape);
-      auto numbers = value.as_mutable<float>();
-      for (size_t i = 0; i < count; ++i)
-        numbers[i] = is_norm ? one : static_cast<float>(width * (random_uniform(stream, layer * count + i) - 0.5));
-      return value.to(parameter.dtype);
+      HostTensor value(parameter.dtype, shape);
+      auto* const bytes = static_cast<char*>(value.mutable_data());
+      // Each number is a function of its place, so that the threads' pieces are those of one thread.
+      parallel_for(count, size_t{1} << 18, 0, [&](size_t begin, size_t end) {
+        HostTensor piece(DType::kF32, {static_cast<int64_t>(end - begin)});
+        auto numbers = piece.as_mutable<float>();
+        for (size_t i = begin; i < end; ++i)
+          numbers[i - begin] =
+              is_norm ? one : static_cast<float>(width * (random_uniform(stream, layer * count + i) - 0.5));
+        const HostTensor converted = piece.to(parameter.dtype);
+        std::memcpy(bytes + begin * byte_size(parameter.dtype), converted.data(), converted.bytes());
+      });
+      return value;
     }));
   }
 }

@@ -76,8 +76,9 @@ std::vector<BatchShape> bench_shapes(const Batcher& batcher, int64_t steps) {
 /** One timed pass over the batches, with as many steps in flight as in training. */
 class Bench {
  public:
-  Bench(const Recipe& recipe, const BenchOptions& options, Engine& engine, const Batcher& batcher)
-      : recipe_(recipe), options_(options), engine_(engine), batcher_(batcher) {}
+  /** `called`: when the measuring program was started, by steady_seconds(). */
+  Bench(const Recipe& recipe, const BenchOptions& options, Engine& engine, const Batcher& batcher, double called)
+      : recipe_(recipe), options_(options), engine_(engine), batcher_(batcher), called_(called) {}
 
   void run(BenchResult& result);
 
@@ -96,6 +97,7 @@ class Bench {
   const BenchOptions& options_;
   Engine& engine_;
   const Batcher& batcher_;
+  double called_;
   std::deque<Sent> sent_;
   std::string losses_;
   double loss_sum_ = 0, loss_weight_ = 0, began_ = 0;
@@ -163,6 +165,7 @@ void Bench::receive(BenchResult& result) {
   if (sent.step == 0) {
     // The first step also warms the caches up: time starts behind it.
     began_ = steady_seconds();
+    result.first_step_seconds = began_ - called_;
     take_kernel_times();
   } else {
     ++result.steps;
@@ -195,6 +198,7 @@ void Bench::run(BenchResult& result) {
 }  // namespace
 
 BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
+  const double called = steady_seconds();
   Recipe recipe = with_adapter_settings(given);
   recipe.data.valid = 0.0;
   fetch_base_model(recipe);
@@ -202,13 +206,14 @@ BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
   RunData data = RunDataLoader(recipe, base.tokenizer).get();
   std::shared_ptr<pjrt::Client> client = open_device(recipe);
   const DeviceTraits traits = device_traits(*client);
-  BatchOptions batch = batch_options(recipe, traits, mesh_of(recipe, *client), &base.spec);
+  BatchOptions batch = batch_options(recipe, traits, mesh_of(recipe, base.spec, *client).mesh, &base.spec);
   batch.drop_last = false;
   if (options.predict) batch = judging_options(batch);
   Batcher batcher(data.train.tokens, batch);
 
   Engine engine(client, step_options(recipe, base.spec, *client), compile_cache_folder());
   load_weights(engine, recipe, base);
+  const double weights = steady_seconds() - called;
   const StepOptions& step = engine.options();
   engine.set_trainable(initial_trainable(recipe, step, base));
 
@@ -230,7 +235,11 @@ BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
   spdlog::info("{} programs ready after {} ({} from the cache); running", result.programs,
                format_duration(result.compile_seconds), result.programs_from_cache);
   set_kernel_profiling(true);
-  Bench(recipe, options, engine, batcher).run(result);
+  Bench(recipe, options, engine, batcher, called).run(result);
+  result.weights_seconds = weights;
+  const pjrt::DeviceMemory memory = client->memory(client->device(0));
+  result.device_peak_memory = memory.peak;
+  result.device_memory_limit = memory.limit;
   set_kernel_profiling(false);
   for (const auto& [target, time] : take_kernel_times()) {
     // A variant counts with the op that calls it.
@@ -264,6 +273,10 @@ std::string BenchResult::to_json() const {
     out["share_of_limit"] = flops / seconds / product_limit;
   }
   out["peak_memory_bytes"] = peak_memory;
+  if (device_peak_memory >= 0) out["device_peak_memory_bytes"] = device_peak_memory;
+  if (device_memory_limit >= 0) out["device_memory_limit_bytes"] = device_memory_limit;
+  out["weights_seconds"] = weights_seconds;
+  out["first_step_seconds"] = first_step_seconds;
   out["compile_seconds"] = compile_seconds;
   out["programs"] = programs;
   out["programs_from_cache"] = programs_from_cache;
@@ -288,6 +301,8 @@ std::string BenchResult::to_text() const {
   if (product_limit > 0)
     text +=
         fmt::format(", {:.1f} % of this machine's {:.1f}", 100 * flops / seconds / product_limit, product_limit * 1e-9);
+  if (device_peak_memory > 0)
+    text += fmt::format("\n  peak memory of the device {}", format_bytes(static_cast<uint64_t>(device_peak_memory)));
   text += fmt::format("\n  peak memory {}, {} programs compiled in {} ({} from the cache), mean loss {:.4f}\n",
                       format_bytes(peak_memory), programs, format_duration(compile_seconds), programs_from_cache,
                       mean_loss);

@@ -35,6 +35,10 @@ struct BenchResult {
   double compile_seconds = 0;
   int64_t programs = 0, programs_from_cache = 0;
   uint64_t peak_memory = 0;  // bytes, of the process
+  /** Of the first device, as its plugin counts them; -1: it does not. */
+  int64_t device_peak_memory = -1, device_memory_limit = -1;
+  /** From the call until the base weights are on the devices, and until the first step is done: what a start takes. */
+  double weights_seconds = 0, first_step_seconds = 0;
   double mean_loss = 0;
 
   struct Kernel {

@@ -19,7 +19,9 @@ namespace {
 constexpr double kLogitsTolerance = 1e-5;    // absolute
 constexpr double kGradientTolerance = 2e-5;  // relative
 constexpr double kFinalTolerance = 1e-6;     // absolute
-constexpr size_t kLabelsDimension = 2;       // of labels [steps, batch, labels]
+// With products of bfloat16, whose numbers have eight bits.
+constexpr double kNarrowLogitsTolerance = 0.1, kNarrowGradientTolerance = 0.25;
+constexpr size_t kLabelsDimension = 2;  // of labels [steps, batch, labels]
 
 void compare_values(Difference& difference, std::string_view name, std::span<const float> found,
                     std::span<const float> expected) {
@@ -107,7 +109,7 @@ bool ParityReport::passed() const {
 }
 
 ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels, std::shared_ptr<pjrt::Client> client,
-                        const fs::path& compile_cache, const Mesh& mesh, Recompute recompute) {
+                        const fs::path& compile_cache, const Mesh& mesh, Recompute recompute, DType compute) {
   auto files = ModelFiles::open(folder);
   nlohmann::json recipe;
   fs::path recipe_path = folder / "recipe.json";
@@ -141,6 +143,7 @@ ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels,
   options.model.recompute = recompute;
   options.model.kernels = kernels;
   options.model.one_text = pads_at_the_end(*batches);
+  options.model.compute_dtype = compute;
   options.model.placement = Placement(mesh, {}, files.spec());
 
   Engine engine(std::move(client), options, compile_cache);
@@ -186,10 +189,14 @@ ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels,
   }
   compare_trainable("final", engine.trainable());
 
+  const bool narrow = compute == DType::kBF16;
   for (const char* name : {"logits", "loss"})
-    report.quantities[name].within = report.quantities[name].max_abs <= kLogitsTolerance;
-  report.quantities["grad"].within = report.quantities["grad"].max_rel <= kGradientTolerance;
-  report.quantities["final"].within = report.quantities["final"].max_abs <= kFinalTolerance;
+    report.quantities[name].within =
+        report.quantities[name].max_abs <= (narrow ? kNarrowLogitsTolerance : kLogitsTolerance);
+  report.quantities["grad"].within =
+      report.quantities["grad"].max_rel <= (narrow ? kNarrowGradientTolerance : kGradientTolerance);
+  // AdamW's first steps are as long for a gradient that rounding made as for any other.
+  report.quantities["final"].within = narrow || report.quantities["final"].max_abs <= kFinalTolerance;
   return report;
 }
 

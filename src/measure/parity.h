@@ -29,11 +29,13 @@ struct ParityReport {
  * and model.safetensors (frozen base), adapter/ (PEFT's, at step 0), batch.safetensors (input_ids, attention_mask i32
  * [steps, batch, length]; labels f32 [steps, batch, labels]), recipe.json (betas, eps, weight_decay, lr_per_step),
  * expected.safetensors (logits and loss of each step, grad.NAME of step 0, final.NAME). Tolerances: logits and losses
- * 1e-5 absolute, gradients 2e-5 relative, final weights 1e-6 absolute. The client must have the mesh's devices, and the
+ * 1e-5 absolute, gradients 2e-5 relative, final weights 1e-6 absolute. With `compute` bfloat16, products are of bfloat16, and
+ * logits and losses are held to 0.1 absolute, gradients to 0.25 relative, final weights to nothing. The client must have the mesh's devices, and the
  * batch be a multiple of mesh.batch_parts(). Throws Error when a file or tensor is missing or of another shape. */
 ParityReport run_parity(const std::filesystem::path& folder, LayerForm form, Kernels kernels,
                         std::shared_ptr<pjrt::Client> client, const std::filesystem::path& compile_cache,
-                        const Mesh& mesh = {}, Recompute recompute = Recompute::kAll);
+                        const Mesh& mesh = {}, Recompute recompute = Recompute::kAll,
+                        DType compute = DType::kF32);
 
 std::string format_parity(const ParityReport& report);
 std::string parity_json(const ParityReport& report);

@@ -7,9 +7,12 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "base/log.h"
 #include "base/random.h"
 #include "pjrt/api.h"
+#include "pjrt/cuda_libraries.h"
 #include "pjrt/key_value_callbacks.h"
+#include "pjrt/platform_options.h"
 
 namespace gavel::pjrt {
 
@@ -181,6 +184,21 @@ DeviceMemory Client::memory(const Device& device) const {
 }
 
 Executable Client::compile(std::string_view mlir, const CompileOptions& options, std::string_view name) {
+  const std::string code(mlir);
+  CompileOptions known = options;
+  for (const std::string& refused : refused_) known.preferences.erase(refused);
+  for (;;) try {
+      return compile_exactly(code, known, name);
+    } catch (const PjrtError& error) {
+      const std::string refused = drop_refused(known, error.what());
+      if (refused.empty()) throw;
+      refused_.insert(refused);
+      spdlog::warn("plugin {}: it does not know the option {}, which makes programs faster; compiling without it",
+                   plugin_->path().string(), refused);
+    }
+}
+
+Executable Client::compile_exactly(const std::string& mlir, const CompileOptions& options, std::string_view name) {
   std::string encoded = encode(options);
   std::string code(mlir);  // the field is not const
   constexpr std::string_view kFormat = "mlir";
@@ -242,8 +260,9 @@ std::string Client::fingerprint() const {
                                  platform_version_, global_devices_.size());
   for (const Device& device : devices_) text += fmt::format("\n{} {} {}", device.id, device.kind, device.process_index);
   text += fmt::format("\n{} threads", cpu_threads());
-  for (const char* variable : {"NPROC", "PJRT_NPROC", "XLA_FLAGS"})
+  for (const char* variable : {"NPROC", "PJRT_NPROC", "XLA_FLAGS", "LIBTPU_INIT_ARGS"})
     if (const char* value = std::getenv(variable)) text += fmt::format("\n{}={}", variable, value);
+  if (platform_name_ == "cuda") text += "\n" + cuda_fingerprint(plugin_->path());
   return text + "\n" + cpu_features();
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -66,7 +67,8 @@ class Client : public std::enable_shared_from_this<Client> {
   /** Fields are -1 when the plugin does not report memory. */
   DeviceMemory memory(const Device& device) const;
 
-  /** Compiles StableHLO text. `name` stands in error messages. Throws PjrtError with the compiler's text. */
+  /** Compiles StableHLO text. `name` stands in error messages. Throws PjrtError with the compiler's text. Preferences that the
+   * plugin does not know are left out, of which the first time tells a warning. */
   Executable compile(std::string_view mlir, const CompileOptions& options, std::string_view name = "program");
   /** Loads what Executable::serialize gave. `mlir` (the program's text) is used to check arguments at
    * execute; it may be empty. Throws PjrtError when the plugin refuses the bytes. */
@@ -89,6 +91,7 @@ class Client : public std::enable_shared_from_this<Client> {
  private:
   explicit Client(std::shared_ptr<const Plugin> plugin) : plugin_(std::move(plugin)) {}
   Device describe(PJRT_Device* handle) const;
+  Executable compile_exactly(const std::string& mlir, const CompileOptions& options, std::string_view name);
 
   std::shared_ptr<const Plugin> plugin_;
   std::shared_ptr<KeyValueStore> store_;
@@ -96,6 +99,7 @@ class Client : public std::enable_shared_from_this<Client> {
   std::string platform_name_;
   std::string platform_version_;
   int process_index_ = 0;
+  std::set<std::string> refused_;  // names of options that the plugin does not know
   std::vector<Device> devices_, global_devices_;
 };
 

@@ -77,10 +77,13 @@ std::string encode(const CompileOptions& options) {
     }
     build.message(9, assignment);
   }
+  if (options.device_memory > 0) build.integer(15, options.device_memory);
   build.integer(19, options.use_shardy);
 
   ProtoWriter top;  // CompileOptionsProto
   top.message(3, build);
+  for (const auto& [name, option] : options.preferences)
+    if (!options.overrides.contains(name)) top.message(7, encode_override(name, option));
   for (const auto& [name, option] : options.overrides) top.message(7, encode_override(name, option));
   return top.bytes();
 }

@@ -17,6 +17,10 @@ struct CompileOptions {
   std::vector<int64_t> device_ids;
   /** XLA debug options by field name, for example {"xla_cpu_enable_fast_math", false}. */
   Options overrides;
+  /** The same, of options that a plugin of another version may not know: one that it refuses is left out, with a warning. */
+  Options preferences;
+  /** Bytes of a device that the compiler may plan with; 0: its own idea. */
+  int64_t device_memory = 0;
 };
 
 /** xla::CompileOptionsProto in wire format (xla/pjrt/proto/compile_options.proto). Equal options give equal

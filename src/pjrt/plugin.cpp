@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cstdint>
 #include <cstdlib>
@@ -35,6 +36,9 @@ constexpr KnownPlugin kKnown[] = {
     {"tpu", "libtpu", "libtpu/libtpu.so"},
 };
 
+/** What JAX installs for the same hardware, in another file: CUDA 12's drivers are older. */
+constexpr KnownPlugin kOlder[] = {{"cuda", "jax-cuda12-pjrt", "jax_plugins/xla_cuda12/xla_cuda_plugin.so"}};
+
 // The C API up to this minor version lacks functions that Gavel can't do without.
 constexpr int kOldestMinor = 55;
 
@@ -52,6 +56,40 @@ std::string environment_name(std::string_view name) {
   std::string upper = "GAVEL_PJRT_";
   for (char c : name) upper += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return upper;
+}
+
+/** Calls use(folder) for each part of a list such as PATH; not for the folder that the program happens to be started in. */
+template <class Use>
+void for_each_folder(const char* list, Use use) {
+  std::string_view rest = list == nullptr ? "" : list;
+  while (!rest.empty()) {
+    const fs::path folder = rest.substr(0, rest.find(':'));
+    rest.remove_prefix(std::min(rest.size(), folder.native().size() + 1));
+    if (folder.is_absolute()) use(folder);
+  }
+}
+
+/** Where Python's packages lie, by the environment that is active and the python3 of PATH, without asking Python. */
+std::vector<fs::path> python_folders() {
+  std::vector<fs::path> prefixes, folders;
+  std::error_code error;
+  for (const char* name : {"VIRTUAL_ENV", "CONDA_PREFIX"})
+    for_each_folder(std::getenv(name), [&](const fs::path& prefix) { prefixes.push_back(prefix); });
+  for_each_folder(std::getenv("PATH"), [&](const fs::path& folder) {
+    if (fs::exists(folder / "python3", error)) prefixes.push_back(folder.parent_path());
+  });
+  for_each_folder(std::getenv("HOME"), [&](const fs::path& home) { prefixes.push_back(home / ".local"); });
+  for (const char* prefix : {"/usr/local", "/usr"}) prefixes.emplace_back(prefix);
+  for (const fs::path& prefix : prefixes) {
+    std::vector<fs::path> versions;
+    for (const auto& entry : fs::directory_iterator(prefix / "lib", error))
+      if (entry.path().filename().string().starts_with("python3")) versions.push_back(entry.path());
+    std::sort(versions.rbegin(), versions.rend());
+    for (const fs::path& version : versions)
+      for (const char* inside : {"site-packages", "dist-packages"})
+        if (fs::is_directory(version / inside, error)) folders.push_back(version / inside);
+  }
+  return folders;
 }
 
 bool is_path(const std::string& text) {
@@ -125,14 +163,17 @@ std::vector<fs::path> plugin_candidates(const std::string& name) {
   if (auto own = own_library("plugins/" + fs::path(known.file).filename().string())) paths.push_back(*own);
   if (const fs::path packages = cache_folder("packages"); !packages.empty())
     paths.push_back(packages / known.package / known.file);
-  if (const char* python = std::getenv("PYTHONPATH")) {
-    std::string_view rest = python;
-    while (!rest.empty()) {
-      std::string_view folder = rest.substr(0, rest.find(':'));
-      rest.remove_prefix(std::min(rest.size(), folder.size() + 1));
-      // Not from the folder that the program happens to be started in.
-      if (fs::path(folder).is_absolute()) paths.push_back(fs::path(folder) / known.file);
-    }
+  for_each_folder(std::getenv("PYTHONPATH"), [&](const fs::path& folder) { paths.push_back(folder / known.file); });
+  // Beside them lie the libraries that they load: one that is there is one that works.
+  std::error_code error;
+  for (const fs::path& folder : python_folders()) {
+    auto add = [&](const KnownPlugin& plugin) {
+      const fs::path path = folder / plugin.file;
+      if (plugin.name == name && fs::exists(path, error) && std::find(paths.begin(), paths.end(), path) == paths.end())
+        paths.push_back(path);
+    };
+    add(known);
+    for (const KnownPlugin& older : kOlder) add(older);
   }
   return paths;
 }

@@ -35,9 +35,10 @@ class Plugin {
  public:
   /** Loads `name_or_path`: a path to a shared library (anything with a '/' or ending in ".so"), or one of the names
    * cpu, cuda, tpu. For a name it takes the file that the environment variable GAVEL_PJRT_<NAME> names; if that is not
-   * set, it looks beside an installed program, in the package folder that tools/fetch_packages.py fills, then in the folders of PYTHONPATH. The same
-   * file is loaded once; later calls return the same object. Throws Error that lists what was tried, names a library
-   * that is missing, or says why the file is not a plugin. */
+   * set, it looks beside an installed program, in the package folder that tools/fetch_packages.py fills, then in the
+   * folders of PYTHONPATH and of installed Python environments (JAX's plugins). The same file is loaded once; later
+   * calls return the same object. Throws Error that lists what was tried, names a library that is missing, or says why
+   * the file is not a plugin. */
   static std::shared_ptr<const Plugin> load(const std::string& name_or_path);
 
   Plugin(const Plugin&) = delete;
@@ -66,7 +67,8 @@ class Plugin {
   Options attributes_;
 };
 
-/** The files that load(`name`) tries, in order. Throws Error for a name that is not known. */
+/** The files that load(`name`) tries, in order; of Python environments only those that are there. Throws Error for a
+ * name that is not known. */
 std::vector<std::filesystem::path> plugin_candidates(const std::string& name);
 
 }  // namespace gavel::pjrt

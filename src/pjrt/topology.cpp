@@ -1,7 +1,9 @@
 #include "pjrt/topology.h"
 
+#include "base/log.h"
 #include "pjrt/api.h"
 #include "pjrt/client.h"
+#include "pjrt/platform_options.h"
 
 namespace gavel::pjrt {
 
@@ -65,7 +67,31 @@ std::vector<std::string> Topology::devices() const {
   return devices;
 }
 
+std::string Topology::device_kind() const {
+  auto args = make_args<PJRT_TopologyDescription_GetDeviceDescriptions_Args>();
+  args.topology = handle_;
+  call(*plugin_, &PJRT_Api::PJRT_TopologyDescription_GetDeviceDescriptions, args, "listing the topology's devices");
+  if (args.num_descriptions == 0) return "";
+  auto kind = make_args<PJRT_DeviceDescription_Kind_Args>();
+  kind.device_description = args.descriptions[0];
+  call(*plugin_, &PJRT_Api::PJRT_DeviceDescription_Kind, kind, "reading a device's kind");
+  return std::string(kind.device_kind, kind.device_kind_size);
+}
+
 Program Topology::compile(std::string_view mlir, const CompileOptions& options, std::string_view name) const {
+  const std::string code(mlir);
+  CompileOptions known = options;
+  for (;;) try {
+      return compile_exactly(code, known, name);
+    } catch (const PjrtError& error) {
+      const std::string refused = drop_refused(known, error.what());
+      if (refused.empty()) throw;
+      spdlog::warn("plugin {}: it does not know the option {}, which makes programs faster; compiling without it",
+                   plugin_->path().string(), refused);
+    }
+}
+
+Program Topology::compile_exactly(const std::string& mlir, const CompileOptions& options, std::string_view name) const {
   std::string encoded = encode(options);
   std::string code(mlir);  // the field is not const
   constexpr std::string_view kFormat = "mlir";

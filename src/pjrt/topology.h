@@ -26,15 +26,19 @@ class Topology {
   Topology& operator=(Topology&& other) noexcept;
   ~Topology();
 
+  const Plugin& plugin() const { return *plugin_; }
   std::string platform_name() const;
+  /** What the first device is, such as "TPU v6 lite". */
+  std::string device_kind() const;
   /** One text per device, as the plugin prints it. */
   std::vector<std::string> devices() const;
 
   /** Compiles without a device: memory(), outputs() and serialize() work, execution does not.
-   * Throws PjrtError with the compiler's text. */
+   * Throws PjrtError with the compiler's text. Preferences that the plugin does not know are left out, with a warning. */
   Program compile(std::string_view mlir, const CompileOptions& options, std::string_view name = "program") const;
 
  private:
+  Program compile_exactly(const std::string& mlir, const CompileOptions& options, std::string_view name) const;
   Topology(std::shared_ptr<const Plugin> plugin, PJRT_TopologyDescription* handle)
       : plugin_(std::move(plugin)), handle_(handle) {}
   std::shared_ptr<const Plugin> plugin_;

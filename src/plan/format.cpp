@@ -88,6 +88,41 @@ void append_time(const Plan& plan, double tokens, std::string& out) {
          plan.collectives ? "" : ", estimated from the sharding");
 }
 
+/** What was taken for the prediction, in words. */
+std::string basis_of(const Plan& plan) {
+  const Efficiencies share;
+  std::string links = plan.target.devices > 1 ? fmt::format(", {:.0f} % of the links'", 100 * share.links) : "";
+  if (plan.prediction.by_cycles)
+    return fmt::format("the compiler's own estimate of cycles at {:.2f} GHz{}", plan.target.clock / 1e9, links);
+  return fmt::format(
+      "{:.0f} % of the products' peak, {:.0f} % of the memory's{}{}", 100 * share.products, 100 * share.memory,
+      plan.prediction.work.attention_flops > 0 ? fmt::format(", {:.0f} % in cuDNN's attention", 100 * share.attention)
+                                               : "",
+      links);
+}
+
+void append_prediction(const Plan& plan, std::string& out) {
+  const Prediction& p = plan.prediction;
+  if (p.seconds <= 0) return;
+  auto line = [&]<class... Args>(fmt::format_string<Args...> format, Args&&... args) {
+    out += fmt::format(format, std::forward<Args>(args)...) + "\n";
+  };
+  line(
+      "  prediction         {} a step, {:.0f} tokens/s, MFU {:.1f} %: a prediction from the compiled program, not "
+      "measured",
+      duration(p.seconds), plan.tokens() / p.seconds, 100 * plan.predicted_mfu());
+  line("    taken for it     {}", basis_of(plan));
+  if (!p.by_cycles)
+    line("    executed         {:.1f} TFLOP{}{}, {:.0f} GB read and written, {} kernels",
+         (p.work.flops + p.work.float32_flops + p.work.attention_flops) / 1e12,
+         p.work.float32_flops > 0 ? fmt::format(" ({:.2f} in float32)", p.work.float32_flops / 1e12) : "",
+         p.work.attention_flops > 0 ? fmt::format(" ({:.1f} in cuDNN's attention)", p.work.attention_flops / 1e12) : "",
+         p.work.bytes / 1e9, p.work.launches);
+  if (plan.target.devices > 1)
+    line("    waiting          {} of it for other devices, the rest of what is sent goes on beside the work",
+         duration(p.waiting));
+}
+
 }  // namespace
 
 std::string format_plan(const Plan& plan) {
@@ -113,7 +148,11 @@ std::string format_plan(const Plan& plan) {
   if (plan.compiled) {
     line("  temporaries        {}", gigabytes(b.temporaries));
     if (b.code > 0) line("  program            {}", gigabytes(b.code));
-    line("  total              {} of {}: {}", gigabytes(b.total), gigabytes(b.capacity),
+    line("  total              {} of {}{}: {}", gigabytes(b.total), gigabytes(b.capacity),
+         b.capacity < plan.target.capacity_bytes
+             ? fmt::format(" ({:.0f} % of its {}, GAVEL_CUDA_MEMORY_FRACTION)",
+                           100 * b.capacity / plan.target.capacity_bytes, gigabytes(plan.target.capacity_bytes))
+             : "",
          plan.fits ? "fits" : "DOES NOT FIT");
   } else {
     line("  total              more than the {} there are: DOES NOT FIT", gigabytes(b.capacity));
@@ -121,11 +160,12 @@ std::string format_plan(const Plan& plan) {
   }
   for (const std::string& remedy : plan.remedies) line("  what would fit     {}", remedy);
 
-  double tokens = static_cast<double>(plan.shape.sequences * plan.shape.length * plan.accumulation);
+  const double tokens = plan.tokens();
   out += "\none optimizer step\n";
   line("  matrix products    {:.3e} FLOPs, {:.3e} per token ({:.3e} per token without computing layers again)",
        plan.flops_per_step, plan.flops_per_step / tokens, plan.useful_flops / tokens);
   append_time(plan, tokens, out);
+  append_prediction(plan, out);
   if (plan.collectives) {
     if (plan.collectives->bytes.empty()) line("  between devices    nothing");
     for (const auto& [kind, bytes] : plan.collectives->bytes)
@@ -175,10 +215,11 @@ std::string plan_json(const Plan& plan) {
                                                              {"temporaries_bytes", b.temporaries},
                                                              {"program_bytes", b.code},
                                                              {"total_bytes", b.total},
-                                                             {"capacity_bytes", b.capacity}})
+                                                             {"capacity_bytes", b.capacity},
+                                                             {"device_bytes", plan.target.capacity_bytes}})
     json["per_device"][key] = static_cast<int64_t>(bytes);
   json["remedies"] = plan.remedies;
-  double tokens = static_cast<double>(plan.shape.sequences * plan.shape.length * plan.accumulation);
+  const double tokens = plan.tokens();
   json["flops_per_step"] = plan.flops_per_step;
   json["flops_per_token"] = plan.flops_per_step / tokens;
   json["flops_per_step_without_recompute"] = plan.useful_flops;
@@ -191,6 +232,20 @@ std::string plan_json(const Plan& plan) {
             {"decided_by", of.decided_by()}};
   };
   json["least_seconds_per_step"] = bounds(plan.bounds);
+  if (const Prediction& p = plan.prediction; p.seconds > 0) {
+    json["prediction"] = {
+        {"measured", false},           {"seconds_per_step", p.seconds},  {"tokens_per_second", tokens / p.seconds},
+        {"mfu", plan.predicted_mfu()}, {"taken_for_it", basis_of(plan)}, {"kernel_seconds", p.kernels},
+        {"waiting_seconds", p.waiting}};
+    if (!p.by_cycles)
+      json["prediction"]["executed"] = {{"flops", p.work.flops + p.work.float32_flops + p.work.attention_flops},
+                                        {"float32_flops", p.work.float32_flops},
+                                        {"attention_flops", p.work.attention_flops},
+                                        {"bytes", p.work.bytes},
+                                        {"kernels", p.work.launches}};
+  } else {
+    json["prediction"] = nullptr;
+  }
   if (plan.total_steps > 0)
     json["whole_run"] = {{"steps", plan.total_steps},
                          {"share_of_planned_tokens", plan.mean_share()},

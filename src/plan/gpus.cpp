@@ -11,12 +11,14 @@ constexpr int64_t kMiB = 1024 * 1024, kKiB = 1024;
 
 }  // namespace
 
-// Sources. Peaks (dense: half of what is printed "with sparsity"), memory bandwidth and link: NVIDIA's data sheets "A100
-// Tensor Core GPU" (SXM), "H100 Tensor Core GPU" (SXM), "H200 Tensor Core GPU" (SXM), "L4", "L40S", "T4", and the "Ada GPU
-// architecture" whitepaper for the RTX 4090 (sums in float32). f32 is without TF32, which Gavel's programs do not use. A link is
-// one direction: half of the 600 and 900 GB/s of NVLink, 32 GB/s of PCIe 4.0 x16, 16 GB/s of PCIe 3.0 x16. The memory is what CUDA
-// tells programs: XLA's descriptions of A100 and H100, PyTorch's out-of-memory messages for the others, rounded down. Cores, clock, caches and threads: the same whitepapers, and the table of compute
-// capabilities in the CUDA programming guide. The T4 multiplies no bfloat16.
+// Sources. Peaks (dense: half of what is printed "with sparsity"), memory bandwidth and link: NVIDIA's data sheets
+// "A100 Tensor Core GPU" (SXM), "H100 Tensor Core GPU" (SXM), "H200 Tensor Core GPU" (SXM), "L4", "L40S", "T4", and
+// the "Ada GPU architecture" and "RTX Blackwell GPU architecture" whitepapers for the RTX 4090 and 5090 (sums in
+// float32). f32 is without TF32, which Gavel's programs do not use. A link is one direction: half of the 600 and 900
+// GB/s of NVLink, 64, 32 and 16 GB/s of PCIe 5.0, 4.0 and 3.0 x16. The memory is what CUDA tells programs: XLA's
+// descriptions of A100 and H100, PyTorch's out-of-memory messages for the others, rounded down. Cores, clock, caches
+// and threads: the same whitepapers, and the table of compute capabilities in the CUDA programming guide. The T4
+// multiplies no bfloat16.
 const std::vector<Gpu>& gpus() {
   static const std::vector<Gpu> all = {
       {"a100-40", "NVIDIA A100-SXM4-40GB", 42331013120.0, 312 * kTera, 312 * kTera, 19.5 * kTera, 1555 * kGiga,
@@ -33,6 +35,8 @@ const std::vector<Gpu>& gpus() {
        false, 8, 9, 142, 128, 2.52, 96 * kMiB, 100 * kKiB, 99 * kKiB, 1536},
       {"rtx4090", "NVIDIA GeForce RTX 4090", 25.3e9, 165.2 * kTera, 165.2 * kTera, 82.6 * kTera, 1008 * kGiga,
        32 * kGiga, "PCIe 4.0 x16", false, 8, 9, 128, 128, 2.52, 72 * kMiB, 100 * kKiB, 99 * kKiB, 1536},
+      {"rtx5090", "NVIDIA GeForce RTX 5090", 33.6e9, 209.5 * kTera, 209.5 * kTera, 104.8 * kTera, 1792 * kGiga,
+       64 * kGiga, "PCIe 5.0 x16", false, 12, 0, 170, 128, 2.41, 96 * kMiB, 100 * kKiB, 99 * kKiB, 1536},
       {"t4", "Tesla T4", 15.6e9, 0, 65 * kTera, 8.1 * kTera, 320 * kGiga, 16 * kGiga, "PCIe 3.0 x16", false, 7, 5, 40,
        64, 1.59, 4 * kMiB, 64 * kKiB, 64 * kKiB, 1024},
   };

@@ -10,7 +10,9 @@
 #include "engine/engine.h"
 #include "engine/recompute.h"
 #include "io/model_path.h"
+#include "pjrt/platform_options.h"
 #include "pjrt/topology.h"
+#include "plan/hlo_module.h"
 #include "plan/ticker.h"
 #include "setup/data_files.h"
 #include "setup/open_device.h"
@@ -89,6 +91,7 @@ class Compiler {
     } else {
       if (target_.devices > 1)
         for (int64_t device = 0; device < target_.devices; ++device) options.device_ids.push_back(device);
+      pjrt::add_platform_options(options, *topology_, static_cast<int64_t>(target_.usable_bytes()));
       read(topology_->compile(text.text, options, text.name));
     }
   }
@@ -134,6 +137,13 @@ void count_arguments(const StepOptions& step, const BatchShape& shape, DeviceByt
  * much of the memory the plugin has. */
 constexpr double kShareOfCapacity = 0.85;
 
+WorkRates rates_of(const Target& target) {
+  const Efficiencies share;
+  const double products = target.peak_flops(DType::kBF16);
+  return {share.products * products, share.products * target.f32_flops, share.attention * products,
+          share.memory * target.bandwidth};
+}
+
 /** Compiles a step and fills in the memory of the plan. */
 void compile_one(const Compiler& compiler, const StepOptions& step, const BatchShape& shape, int64_t accumulation,
                  Plan& plan) {
@@ -153,7 +163,8 @@ void compile_one(const Compiler& compiler, const StepOptions& step, const BatchS
   plan.kept_bytes = text.kept_bytes;
   plan.spared_flops = plan.scan ? program(Recompute::kAll).flops * repeats - plan.flops_per_step : 0;
   plan.per_device = {};
-  plan.per_device.capacity = plan.target.capacity_bytes;
+  plan.prediction = {};
+  plan.per_device.capacity = plan.target.usable_bytes();
   count_arguments(step, shape, plan.per_device);
   auto start = std::chrono::steady_clock::now();
   auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
@@ -170,7 +181,11 @@ void compile_one(const Compiler& compiler, const StepOptions& step, const BatchS
       plan.compiled = true;
       plan.fits = bytes.total <= bytes.capacity;
       if (auto optimized = program.optimized(); optimized && optimized->format.starts_with("hlo")) {
-        plan.collectives = count_collectives(optimized->code, step.model.spec.num_hidden_layers, plan.target.devices);
+        const hlo::Module module = hlo::read_module(optimized->code);
+        const int64_t layers = step.model.spec.num_hidden_layers;
+        plan.prediction.work = count_work(module, rates_of(plan.target), layers);
+        plan.collectives = count_collectives(module, layers, plan.target.devices);
+        plan.collectives->waited_for *= static_cast<double>(accumulation);
         for (auto& [kind, count] : plan.collectives->bytes) count *= static_cast<double>(accumulation);
         for (auto& [kind, count] : plan.collectives->received) count *= static_cast<double>(accumulation);
         for (auto& [kind, count] : plan.collectives->calls) count *= accumulation;
@@ -237,6 +252,31 @@ void bound_time(const StepOptions& step, Plan& plan) {
   if (model.compute_dtype == DType::kBF16 && target.bf16_flops == 0 && target.f32_flops > 0)
     plan.notes.push_back(
         fmt::format("{} has no bfloat16 products: the time is that of float32 ones", target.device_name));
+}
+
+/** Expected time of an optimizer step, of the work that was counted in one run of the program and the bytes of bound_time(). */
+void predict_time(Plan& plan) {
+  Prediction& p = plan.prediction;
+  const auto repeats = static_cast<double>(plan.accumulation);
+  ExecutedWork& work = p.work;
+  for (double* count :
+       {&work.flops, &work.float32_flops, &work.attention_flops, &work.bytes, &work.seconds, &work.cycles})
+    *count *= repeats;
+  work.launches *= plan.accumulation;
+  const Target& target = plan.target;
+  p.by_cycles = target.clock > 0 && work.cycles > 0;
+  if (target.clock > 0 && !p.by_cycles) return;  // its kernels' work is not in the program's text
+  if (target.f32_flops <= 0 || work.launches == 0) return;
+  p.kernels = p.by_cycles ? work.cycles / target.clock : work.seconds;
+  double links = 0;
+  if (target.link_bandwidth > 0 && plan.collectives) {
+    const double rate = target.link_bandwidth * Efficiencies().links;
+    links = plan.received_bytes / rate;
+    p.waiting = std::min(links, plan.collectives->waited_for / rate);
+  }
+  // What is sent beside other work costs time only where it takes longer than all of that.
+  p.seconds = std::max(p.kernels + p.waiting, links);
+  p.waiting = p.seconds - p.kernels;
 }
 
 std::optional<DataPlan> plan_data(const Recipe& recipe, const ModelConfig& config, const DeviceTraits& device,
@@ -339,6 +379,11 @@ double Plan::mean_share() const {
   return data->tokens_per_epoch / static_cast<double>(data->steps_per_epoch) / planned;
 }
 
+double Plan::predicted_mfu() const {
+  const double peak = target.peak_flops(compute_dtype) * static_cast<double>(target.devices);
+  return prediction.seconds > 0 && peak > 0 ? useful_flops / peak / prediction.seconds : 0;
+}
+
 StepBounds Plan::mean_bounds() const {
   StepBounds mean = bounds;
   mean.compute *= mean_share();
@@ -352,11 +397,15 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options) {
   for (int64_t size : {recipe.mesh.dp, recipe.mesh.fsdp, recipe.mesh.mp})
     if (size > 0) cpu_devices *= size;
   plan.target = find_target(options.target, cpu_devices);
-  plan.mesh = resolve_mesh({recipe.mesh.dp, recipe.mesh.fsdp, recipe.mesh.mp}, plan.target.devices);
   ModelConfig config = plan_config(recipe, plan.model, plan.notes);
   const DecoderSpec spec = decoder_spec(config);
   say(fmt::format("{} on {}: {} x {}", plan.model, plan.target.name, plan.target.devices, plan.target.device_name));
   Compiler compiler(plan.target, say, options.say_every_seconds);
+  const ChosenMesh chosen =
+      choose_mesh(recipe, step_options(recipe, spec, compiler.traits()), plan.target.devices,
+                  plan.target.plugin == "cpu" ? 0 : static_cast<int64_t>(plan.target.usable_bytes()));
+  plan.mesh = chosen.mesh;
+  if (!chosen.note.empty()) plan.notes.push_back(chosen.note);
   StepOptions step = plan_options(recipe, spec, plan.mesh, compiler);
   for (std::string& note : placement_notes(step.model)) plan.notes.push_back(std::move(note));
   BatchShape shape = micro_batch(recipe, step, plan.mesh, recipe.train.batch_size);
@@ -375,6 +424,7 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options) {
   kept.model.form = LayerForm::kUnrolled;
   plan.useful_flops = train_step_program(kept, shape).flops * static_cast<double>(plan.accumulation);
   bound_time(step, plan);
+  predict_time(plan);
   if (!plan.fits && options.remedies) find_remedies(recipe, spec, compiler, say, plan);
 
   if (train_files_exist(recipe)) say(fmt::format("reading {}", recipe.data.train.text()));

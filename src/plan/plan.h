@@ -8,6 +8,7 @@
 
 #include "engine/programs.h"
 #include "plan/hlo_stats.h"
+#include "plan/hlo_work.h"
 #include "plan/targets.h"
 #include "recipe/recipe.h"
 #include "shard/mesh.h"
@@ -19,7 +20,7 @@ struct DeviceBytes {
   double weights = 0, trainable = 0, optimizer = 0, batch = 0;
   double temporaries = 0;  // activations and what the program gathers, by the compiler's plan
   double code = 0;
-  double total = 0, capacity = 0;
+  double total = 0, capacity = 0;  // `capacity`: what a program may take, less than the device has
 };
 
 /** Rows of the recipe's data as the run will see them. */
@@ -37,6 +38,16 @@ struct StepBounds {
   double seconds() const { return std::max({compute, memory, links}); }
   /** "matrix products", "memory" or "links": the one that decides. */
   const char* decided_by() const;
+};
+
+/** Seconds that an optimizer step is expected to take: from what the compiled program executes, at Efficiencies; on TPUs from the
+ * compiler's own estimate of cycles. Nothing of it was measured. */
+struct Prediction {
+  double seconds = 0;  // 0: none, since the target's figures or the program are not known
+  ExecutedWork work;   // of an optimizer step on one device
+  double kernels = 0;  // of the seconds what kernels take
+  double waiting = 0;  // and what others are waited for
+  bool by_cycles = false;
 };
 
 /** What a run of a recipe needs on a target. */
@@ -69,12 +80,17 @@ struct Plan {
   double estimated_gather_bytes = 0;       // by the sharding, where the plugin does not give the program
   double received_bytes = 0;               // least that a device takes in from others in an optimizer step
   StepBounds bounds;                       // of an optimizer step as planned
+  Prediction prediction;
 
   std::optional<DataPlan> data;
   int64_t total_steps = 0;  // 0: not known
 
   /** The planned step's tokens that a step of the data has on average; 1 where the data is not known. */
   double mean_share() const;
+  double tokens() const { return static_cast<double>(shape.sequences * shape.length * accumulation); }
+  /** Of the predicted time the share that the step's products without those computed again would take at the peak; 0 where there is no
+   * prediction. */
+  double predicted_mfu() const;
   /** An average step of the run: fewer tokens cost fewer products, while weights are read and gathered all the same. */
   StepBounds mean_bounds() const;
 };

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <map>
 
+#include "pjrt/platform_options.h"
 #include "plan/gpus.h"
 
 namespace gavel {
@@ -21,12 +22,14 @@ struct TpuGeneration {
   int64_t devices_per_chip;                // PJRT devices
   double capacity_bytes, bf16, bandwidth;  // of a device
   double link;                             // bytes per second that one link brings a chip
-  std::map<int64_t, std::string> shapes;   // chips → how they are wired
+  double clock;
+  std::map<int64_t, std::string> shapes;  // chips → how they are wired
 };
 
 // Sources: Google's "Cloud TPU" pages of each version (peak, memory and its bandwidth, interconnect of a chip: 1600 Gbps over
 // 4 ports of v5e, 3584 Gbps over 4 of v6e, 2400 and 4800 Gbps over 6 of v4 and v5p); for v3 Jouppi et al., "A domain-specific
-// supercomputer for training deep neural networks" (4 links of 656 Gbit/s).
+// supercomputer for training deep neural networks" (4 links of 656 Gbit/s). Clocks are the peaks divided by the matrix units'
+// products: two of 128 x 128 on a v3 core, four on a v4 or v5p core and a v5e chip, four of 256 x 256 on a v6e chip.
 const std::vector<TpuGeneration>& generations() {
   static const std::map<int64_t, std::string> flat = {{1, "1x1"},  {4, "2x2"},  {8, "2x4"},    {16, "4x4"},
                                                       {32, "4x8"}, {64, "8x8"}, {128, "8x16"}, {256, "16x16"}};
@@ -34,11 +37,11 @@ const std::vector<TpuGeneration>& generations() {
                                                       {64, "4x4x4"}, {128, "4x4x8"}, {256, "4x8x8"}, {512, "8x8x8"}};
   static const std::map<int64_t, std::string> v3 = {{4, "2x2"}, {16, "4x4"}, {64, "8x8"}, {256, "16x16"}};
   static const std::vector<TpuGeneration> all = {
-      {"v3", "TPU v3 core", 2, 2, 16 * kGiB, 61.5e12, 450e9, 82e9, v3},
-      {"v4", "TPU v4 chip", 2, 1, 32 * kGiB, 275e12, 1228e9, 50e9, cube},
-      {"v5e", "TPU v5e chip", 1, 1, 16 * kGiB, 197e12, 819e9, 50e9, flat},
-      {"v5p", "TPU v5p chip", 2, 1, 95 * kGiB, 459e12, 2765e9, 100e9, cube},
-      {"v6e", "TPU v6e chip", 1, 1, 32 * kGiB, 918e12, 1640e9, 112e9, flat},
+      {"v3", "TPU v3 core", 2, 2, 16 * kGiB, 61.5e12, 450e9, 82e9, 0.94e9, v3},
+      {"v4", "TPU v4 chip", 2, 1, 32 * kGiB, 275e12, 1228e9, 50e9, 1.05e9, cube},
+      {"v5e", "TPU v5e chip", 1, 1, 16 * kGiB, 197e12, 819e9, 50e9, 1.5e9, flat},
+      {"v5p", "TPU v5p chip", 2, 1, 95 * kGiB, 459e12, 2765e9, 100e9, 1.75e9, cube},
+      {"v6e", "TPU v6e chip", 1, 1, 32 * kGiB, 918e12, 1640e9, 112e9, 1.75e9, flat},
   };
   return all;
 }
@@ -60,6 +63,10 @@ int64_t fewest_links(const TpuGeneration& tpu, const std::string& shape) {
 }
 
 }  // namespace
+
+double Target::usable_bytes() const {
+  return plugin == "cuda" ? capacity_bytes * pjrt::cuda_memory_fraction() : capacity_bytes;
+}
 
 std::vector<std::string> target_names() {
   std::vector<std::string> names = {"cpu"};
@@ -116,6 +123,7 @@ Target find_target(const std::string& name, int64_t cpu_devices) {
       target.bf16_flops = tpu.bf16;
       target.f32_flops = tpu.bf16 / 6;  // at the highest precision, which Gavel asks for, six bfloat16 products are one
       target.bandwidth = tpu.bandwidth;
+      target.clock = tpu.clock;
       const int64_t links = fewest_links(tpu, shape);
       target.link_bandwidth = static_cast<double>(links) * tpu.link;
       target.link_name = fmt::format("{} link{} of {:.0f} GB/s", links, links == 1 ? "" : "s", tpu.link / 1e9);

@@ -23,11 +23,22 @@ struct Target {
   double bandwidth = 0;       // bytes per second between a device and its memory
   double link_bandwidth = 0;  // bytes per second that the device with the fewest links takes in from others
   std::string link_name;      // "2 links of 50 GB/s"
+  double clock = 0;           // cycles a second, of TPUs: what their compiler's estimates count in
   bool sums_in_switch = false;
   int compute_capability = 0;  // of a GPU, times ten
 
+  /** Of the memory what Gavel takes of it (pjrt::cuda_memory_fraction): what a step has to fit in. */
+  double usable_bytes() const;
   /** Products a second of a program that computes in `type`: what has no bfloat16 computes them in float32. */
   double peak_flops(DType type) const { return type == DType::kBF16 && bf16_flops > 0 ? bf16_flops : f32_flops; }
+};
+
+/** What programs commonly reach of the makers' figures, by which a time is predicted. NVIDIA's share of products is that of large
+ * products in XLA's and cuBLAS's kernels on H100; of none it was measured for Gavel's programs. */
+struct Efficiencies {
+  double products = 0.72, memory = 0.85;
+  double attention = 0.42;  // cuDNN's, of the products' peak
+  double links = 0.8;
 };
 
 /** "tpu-v3-8", "tpu-v5e-64", "h100x8", "l4" (one of them), "cpu", … As in Google's names, the number counts cores for TPU

@@ -450,8 +450,11 @@ void add_train(std::vector<Field>& fields) {
 
 void add_place(std::vector<Field>& fields) {
   Limits axis = {.min = -1, .max = kManyRows};
-  fields.push_back(field("mesh.dp", [](auto& r) -> auto& { return r.mesh.dp; },
-                         "devices that hold copies of the weights; -1 = all that the others leave", {.limits = axis}));
+  fields.push_back(field(
+      "mesh.dp", [](auto& r) -> auto& { return r.mesh.dp; },
+      "devices that hold copies of the weights; -1 = all that the others leave, with fsdp: -1 too (or `mesh: auto`) if "
+      "the weights fit a device, else fsdp gets them",
+      {.limits = axis}));
   fields.push_back(field("mesh.fsdp", [](auto& r) -> auto& { return r.mesh.fsdp; },
                          "devices over which weights and batch are split; -1 = all that the others leave",
                          {.limits = axis}));

@@ -141,6 +141,10 @@ class Parser {
       return;
     }
     std::string key = text.substr(0, equals), value = text.substr(equals + 1);
+    if (key == "mesh" && value == "auto") {
+      set_auto_mesh(at);
+      return;
+    }
     const Field* field = detail::find_field(key);
     if (!field) {
       unknown(at, key);
@@ -213,6 +217,12 @@ class Parser {
               raw.kind == RawValue::Kind::kPlain ? text + detail::missing_space_hint(raw.text) : text);
   }
 
+  /** Both axes of copies and parts get what is left: which of them all of it is chosen when the devices are known. */
+  void set_auto_mesh(const std::string& at) {
+    recipe_.mesh.dp = recipe_.mesh.fsdp = -1;
+    places_["mesh.dp"] = places_["mesh.fsdp"] = at;
+  }
+
   void read_map(const YAML::Node& node, const std::string& section, const std::string& at) {
     if (node.IsNull()) return;  // a section whose keys are all commented out
     if (!node.IsMap()) {
@@ -237,6 +247,8 @@ class Parser {
       bool dotted = entry.first.Scalar().find('.') != std::string::npos;
       if (const Field* field = detail::find_field(key); field && !dotted) {
         set(*field, raw_value(entry.second), here);
+      } else if (key == "mesh" && entry.second.IsScalar() && entry.second.Scalar() == "auto") {
+        set_auto_mesh(here);
       } else if (detail::is_section(key) && !dotted) {
         read_map(entry.second, key, here);
       } else if (dotted && field) {
@@ -448,9 +460,11 @@ class Parser {
       if (size == 0) problem(place(key), key, "expected the number of devices, or -1; found 0");
       rest += size == -1;
     }
-    if (rest > 1)
-      problem(place("mesh.dp", "mesh.mp", "mesh.fsdp"), "mesh",
-              "only one axis can be -1 (all devices that the others leave)");
+    const bool is_auto = mesh.mp != -1 && places_.contains("mesh.dp") && places_.contains("mesh.fsdp");
+    if (rest > 1 && !is_auto)
+      problem(
+          place("mesh.dp", "mesh.mp", "mesh.fsdp"), "mesh",
+          "only one axis can be -1 (all devices that the others leave), or dp and fsdp both, which is `mesh: auto`");
   }
 
   void check_evaluations() {

@@ -194,6 +194,10 @@ std::string recipe_schema() {
     section["properties"][name] = field_schema(field);
     if (field.info.required) section["required"].push_back(name);
   }
+  // The one section that a word may stand for.
+  Json& mesh = root["properties"]["mesh"];
+  mesh["type"].push_back("string");
+  mesh["pattern"] = "^auto$";
   return root.dump(2) + "\n";
 }
 

@@ -12,6 +12,8 @@
 #include "engine/device_traits.h"
 #include "ffi/handlers.h"
 #include "nn/cpu_kernels.h"
+#include "pjrt/cuda_libraries.h"
+#include "pjrt/platform_options.h"
 
 namespace gavel {
 
@@ -39,7 +41,8 @@ std::string variable(const char* name) {
 std::string missing_gpu() {
   void* driver = ::dlopen("libcuda.so.1", RTLD_LAZY);
   if (driver == nullptr)
-    return "no NVIDIA driver (libcuda.so.1) on this machine; where there is a GPU: sudo apt-get install nvidia-driver";
+    return "no NVIDIA driver (libcuda.so.1) on this machine; where there is a GPU, install version 580 "
+           "or newer (525 for a plugin of CUDA 12)";
   ::dlclose(driver);
   // WSL has its own node.
   return has_node("/dev", "nvidia") || fs::exists("/dev/dxg") ? "" : "no NVIDIA GPU on this machine (/dev/nvidia0)";
@@ -95,7 +98,7 @@ void OpeningLimit::watch(const std::string& device, std::chrono::milliseconds li
 }
 
 std::shared_ptr<pjrt::Client> make_client(const std::string& device, int64_t cpu_devices, const ProcessGroup& group) {
-  pjrt::Options options;
+  pjrt::Options options = pjrt::client_options(device);
   if (device == "cpu") {
     if (group.count > 1)
       fail(
@@ -112,7 +115,15 @@ std::shared_ptr<pjrt::Client> make_client(const std::string& device, int64_t cpu
   if (const std::string missing = missing_hardware(device); !missing.empty()) fail("device: {}: {}", device, missing);
   std::optional<OpeningLimit> limit;
   if (const auto most = opening_limit(device, group)) limit.emplace(device, *most);
-  auto client = pjrt::Client::create(pjrt::Plugin::load(device), options, group.store);
+  const auto plugin = pjrt::Plugin::load(device);
+  std::shared_ptr<pjrt::Client> client;
+  try {
+    client = pjrt::Client::create(plugin, options, group.store);
+  } catch (const pjrt::PjrtError& error) {
+    const std::string advice = device == "cuda" ? pjrt::cuda_advice(plugin->path()) : "";
+    if (advice.empty()) throw;
+    fail("{}\n{}", error.what(), advice);
+  }
   limit.reset();
   if (device_traits(*client).kernels == Kernels(cpu_kernels())) register_cpu_kernels(client->plugin());
   return client;
@@ -132,11 +143,6 @@ ProcessGroup processes_of(const ProcessGroup& launched, const pjrt::Client& clie
   for (const pjrt::Device& device : client.global_devices())
     group.count = std::max(group.count, device.process_index + 1);
   return group;
-}
-
-Mesh mesh_of(const Recipe& recipe, const pjrt::Client& client) {
-  return resolve_mesh({recipe.mesh.dp, recipe.mesh.fsdp, recipe.mesh.mp},
-                      static_cast<int64_t>(client.global_devices().size()));
 }
 
 std::filesystem::path compile_cache_folder() {

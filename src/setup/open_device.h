@@ -11,7 +11,6 @@
 #include "cluster/process_group.h"
 #include "pjrt/client.h"
 #include "recipe/recipe.h"
-#include "shard/mesh.h"
 
 namespace gavel {
 
@@ -53,9 +52,6 @@ std::shared_ptr<pjrt::Client> open_device(const Recipe& recipe, const ProcessGro
 /** The processes of a run: those that a launcher started, else those that the plugin knows of (the hosts of a TPU pod),
  * without a store. */
 ProcessGroup processes_of(const ProcessGroup& launched, const pjrt::Client& client);
-
-/** The recipe's mesh over the devices of all processes, its -1 resolved. Throws Error when it does not fit them. */
-Mesh mesh_of(const Recipe& recipe, const pjrt::Client& client);
 
 /** Where compiled programs are kept: compiled/ in Gavel's cache folder. */
 std::filesystem::path compile_cache_folder();

@@ -159,9 +159,41 @@ Placement placement_of(const Recipe& recipe, const Mesh& mesh, const DecoderSpec
   return Placement(mesh, recipe.mesh.rules ? read_rules(*recipe.mesh.rules) : std::vector<PartitionRule>(), spec);
 }
 
+ChosenMesh choose_mesh(const Recipe& recipe, const StepOptions& step, int64_t devices, int64_t memory) {
+  const Recipe::Mesh& mesh = recipe.mesh;
+  if (mesh.dp != -1 || mesh.fsdp != -1) return {resolve_mesh({mesh.dp, mesh.fsdp, mesh.mp}, devices), ""};
+  const Mesh split = resolve_mesh({1, -1, mesh.mp}, devices);
+  if (split.fsdp == 1) return {split, ""};
+  double held = 0;
+  for (const FrozenParameter& p : frozen_parameters(step.model))
+    held += static_cast<double>(num_elements(p.shape)) * static_cast<double>(byte_size(p.dtype));
+  // In float32 with both moments and a gradient.
+  for (const TrainableParameter& p : trainable_layout(step.model).parameters)
+    held += 4 * sizeof(float) * static_cast<double>(num_elements(p.shape));
+  held /= static_cast<double>(split.mp);
+  const bool copies = memory > 0 && held <= static_cast<double>(memory) / 2;
+  const Mesh chosen = copies ? Mesh{split.fsdp, 1, split.mp} : split;
+  const std::string left = memory > 0 ? fmt::format("{} than half of a device's {:.1f} GB", copies ? "less" : "more",
+                                                    static_cast<double>(memory) / 1e9)
+                                      : "an unknown share of a device's memory";
+  return {chosen,
+          fmt::format("mesh auto: {} (dp x fsdp x mp): weights and state, {:.1f} GB, take {}, so {}", to_string(chosen),
+                      held / 1e9, left, copies ? "each device has a copy" : "they are split")};
+}
+
+ChosenMesh mesh_of(const Recipe& recipe, const DecoderSpec& spec, const pjrt::Client& client) {
+  const DeviceTraits traits = device_traits(client);
+  // Virtual devices of the processor share their memory: copies gain nothing.
+  const int64_t memory = traits.is_host ? 0 : client.memory(client.device(0)).limit;
+  return choose_mesh(recipe, step_options(recipe, spec, traits), static_cast<int64_t>(client.global_devices().size()),
+                     memory);
+}
+
 StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const pjrt::Client& client) {
   StepOptions options = step_options(recipe, spec, device_traits(client));
-  options.model.placement = placement_of(recipe, mesh_of(recipe, client), spec);
+  const ChosenMesh chosen = mesh_of(recipe, spec, client);
+  if (!chosen.note.empty()) spdlog::info("{}", chosen.note);
+  options.model.placement = placement_of(recipe, chosen.mesh, spec);
   for (const std::string& note : placement_notes(options.model)) spdlog::info("{}", note);
   return options;
 }

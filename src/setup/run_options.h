@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <string>
 
 #include "data/batcher.h"
 #include "data/dataset.h"
@@ -8,6 +9,7 @@
 #include "pjrt/client.h"
 #include "recipe/recipe.h"
 #include "rows/preferences.h"
+#include "shard/mesh.h"
 #include "task/task.h"
 #include "text/tokenizer.h"
 
@@ -33,9 +35,22 @@ BatchOptions batch_options(const Recipe& recipe, const DeviceTraits& device, con
 /** How the model lies on the mesh by the recipe's rules. */
 Placement placement_of(const Recipe& recipe, const Mesh& mesh, const DecoderSpec& spec);
 
+/** A mesh, and how it came to be where the recipe leaves that open ("" where not). */
+struct ChosenMesh {
+  Mesh mesh;
+  std::string note;
+};
+
+/** The recipe's mesh over so many devices, its -1 resolved. `mesh: auto`: a copy of the weights on each device (dp), where weights, state
+ * and gradients take no more than half of `memory`, the bytes that a device has, so that as much is left for activations; else
+ * they are split (fsdp), as where memory is 0 or less: not known. `step`: of one device. Throws Error when the mesh does not fit. */
+ChosenMesh choose_mesh(const Recipe& recipe, const StepOptions& step, int64_t devices, int64_t memory);
+/** The same over the devices of all processes. */
+ChosenMesh mesh_of(const Recipe& recipe, const DecoderSpec& spec, const pjrt::Client& client);
+
 /** The training step, placed on the recipe's mesh of the client's devices, whose DeviceTraits decide what `auto` means; without
  * an auxiliary head, whose classes only the data tell.
- * Logs a line for each axis that a parameter can't be split over. */
+ * Logs a line for each axis that a parameter can't be split over, and what `mesh: auto` became. */
 StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const pjrt::Client& client);
 /** The same for a device that need not be there; the placement is that of one device. */
 StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const DeviceTraits& device);

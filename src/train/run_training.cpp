@@ -256,7 +256,7 @@ class TrainingRun {
   /** The model on its devices. */
   void make_engine(int64_t auxiliary_classes) {
     if (!client_) client_ = open_device(recipe_);
-    mesh_ = mesh_of(recipe_, *client_);
+    mesh_ = mesh_of(recipe_, base_->spec, *client_).mesh;
     StepOptions options = step_options(recipe_, base_->spec, *client_);
     options.model.auxiliary_outputs = auxiliary_outputs_of(*options.task, auxiliary_classes);
     std::string devices = mesh_.devices() == 1 ? "" : fmt::format(", mesh {} (dp x fsdp x mp)", to_string(mesh_));

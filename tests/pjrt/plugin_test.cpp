@@ -106,6 +106,15 @@ TEST(CompileOptions, EncodesTheProtocolBuffer) {
   EXPECT_EQ(encode(flag).substr(22), std::string("\x3a\x07\x0a\x01\x61\x12\x02\x10\x01"
                                                  "\x3a\x08\x0a\x01\x62\x12\x03\x0a\x01\x78",
                                                  19));
+  // 3{… 15:1000 19:1}, and a preference where nothing is laid down for the same name.
+  EXPECT_EQ(encode({.device_memory = 1000}).substr(2),
+            std::string("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x20\x01\x28\x01\x30"
+                        "\x00\x78\xe8\x07\x98\x01\x01",
+                        23));
+  EXPECT_EQ(encode({.overrides = {{"a", true}}, .preferences = {{"a", false}, {"b", "x"}}}).substr(22),
+            std::string("\x3a\x08\x0a\x01\x62\x12\x03\x0a\x01\x78"
+                        "\x3a\x07\x0a\x01\x61\x12\x02\x10\x01",
+                        19));
   two.device_ids = {1};
   EXPECT_THAT(error_of([&] { encode(two); }), HasSubstr("1 device ids for 2 partitions"));
   EXPECT_THAT(error_of([] { encode({.num_partitions = 0}); }), HasSubstr("num_partitions"));

@@ -2,55 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include <initializer_list>
-
 #include "base/error.h"
+#include "plan/hlo_builder.h"
 
 namespace gavel {
 namespace {
 
-/** Writes protocol buffers by hand: the tests are of a reader that knows no schema. */
-std::string varint(uint64_t value) {
-  std::string out;
-  for (; value >= 0x80; value >>= 7) out += static_cast<char>(value | 0x80);
-  return out + static_cast<char>(value);
-}
-std::string number(int field, uint64_t value) {
-  return varint(static_cast<uint64_t>(field) << 3) + varint(value);
-}
-std::string text(int field, const std::string& value) {
-  return varint(static_cast<uint64_t>(field) << 3 | 2) + varint(value.size()) + value;
-}
-std::string fixed(int field) {
-  return varint(static_cast<uint64_t>(field) << 3 | 1) + std::string(8, '\1');
-}
-
-constexpr uint64_t kF32 = 11, kBF16 = 16, kTuple = 13;
-std::string array(uint64_t type, std::initializer_list<uint64_t> dimensions) {
-  std::string packed;
-  for (uint64_t d : dimensions) packed += varint(d);
-  return number(2, type) + text(3, packed);
-}
-std::string tuple(std::initializer_list<std::string> parts) {
-  std::string out = number(2, kTuple);
-  for (const std::string& part : parts) out += text(4, part);
-  return out;
-}
-std::string instruction(const std::string& opcode, const std::string& shape, uint64_t id,
-                        std::initializer_list<uint64_t> operands = {}, std::initializer_list<uint64_t> called = {},
-                        const std::string& config = "") {
-  std::string out = text(1, "name") + text(2, opcode) + text(3, shape) + fixed(99) + number(35, id);
-  std::string packed;
-  for (uint64_t operand : operands) packed += varint(operand);
-  if (!packed.empty()) out += text(36, packed);
-  for (uint64_t computation : called) out += number(38, computation);
-  return config.empty() ? out : out + text(43, config);
-}
-std::string computation(uint64_t id, std::initializer_list<std::string> instructions) {
-  std::string out = text(1, "c");
-  for (const std::string& one : instructions) out += text(2, one);
-  return out + number(5, id);
-}
+using namespace hlo_builder;
 
 std::string module_text() {
   std::string body = computation(2, {
@@ -85,6 +43,8 @@ TEST(HloStats, CountsEachKindAndLoopsAsOftenAsTheyRun) {
     EXPECT_EQ(found.received.at("all-reduce"), 32 * 2 * 35);
     EXPECT_EQ(found.received.at("reduce-scatter"), 112);
     EXPECT_EQ(found.received.at("collective-permute"), 5 * 12);
+    // All but what is started and ended apart.
+    EXPECT_EQ(found.waited_for, 32 * 56 + 112 + 5 * 12);
   }
 }
 
@@ -105,6 +65,15 @@ TEST(HloStats, WhatADeviceTakesInDependsOnItsGroup) {
   // A gather's own part is known from its operand, whatever the groups are.
   EXPECT_EQ(received(instruction("all-gather", array(kF32, {8}), 12, {11}), "all-gather"), 16);
   EXPECT_EQ(received(instruction("all-to-all", array(kF32, {4}), 12, {11}) + text(49, pair), "all-to-all"), 8);
+}
+
+TEST(HloStats, AStartThatIsNoStartIsWaitedFor) {
+  for (bool sync : {false, true}) {
+    std::string entry =
+        computation(1, {instruction("all-gather-start", tuple({array(kF32, {2}), array(kF32, {16})}), 11, {}, {},
+                                    sync ? R"({"collective_backend_config":{"is_sync":true}})" : "{}")});
+    EXPECT_EQ(count_collectives(text(1, "module") + text(3, entry) + number(6, 1), 1, 8).waited_for, sync ? 56 : 0);
+  }
 }
 
 std::string on_channel(const std::string& instruction, uint64_t channel) {
@@ -132,6 +101,7 @@ TEST(HloStats, ATransferInSeveralFusionsIsOne) {
   Collectives found = count_collectives(module + number(6, 1), 1, 8);
   EXPECT_EQ(found.calls.at("all-gather"), 10 * 2 + 10 * 3);
   EXPECT_EQ(found.bytes.at("all-gather"), 10 * (64 + 64) + 10 * (64 + 4 + 4));
+  EXPECT_EQ(found.waited_for, 10 * (3.5 + 3.5));  // what fusions spread goes on beside them
 }
 
 TEST(HloStats, ReadersOfACallAreSeenThroughTuplesAndFusions) {

@@ -68,6 +68,7 @@ TEST(Targets, HaveTheFactsThatATimeIsMadeOf) {
   EXPECT_EQ(find_target("a100-80").bandwidth, 2039e9);
   EXPECT_EQ(find_target("h200x8").link_bandwidth, 450e9);
   EXPECT_EQ(find_target("rtx4090x2").link_bandwidth, 32e9);
+  EXPECT_EQ(find_target("rtx5090").peak_flops(DType::kBF16), 209.5e12);
   EXPECT_EQ(find_target("t4").peak_flops(DType::kBF16), 8.1e12);
   EXPECT_THAT(error_of([] { find_target("l40x1"); }), HasSubstr("did you mean"));
   EXPECT_THAT(std::get<std::string>(find_target("l40s").options.at("target_config")),
@@ -118,6 +119,40 @@ TEST(Plan, TheWholeRunFollowsFromTheStepWhateverDecides) {
   EXPECT_EQ(json["whole_run"]["least_seconds"], 20);
   EXPECT_EQ(json["whole_run"]["least_seconds_per_step"]["bound"], 1);
   EXPECT_EQ(json["collectives"]["received_bytes_per_device"], 410e9);
+}
+
+TEST(Plan, APredictionSaysThatItIsOne) {
+  Plan plan;
+  plan.target = find_target("h100");
+  plan.shape = {16, 1024, 16};
+  plan.compiled = plan.fits = true;
+  plan.compute_dtype = DType::kBF16;
+  plan.useful_flops = 470e12;
+  plan.per_device.capacity = plan.target.usable_bytes();
+  EXPECT_NEAR(plan.target.usable_bytes() / plan.target.capacity_bytes, 0.92, 1e-9);
+  EXPECT_EQ(find_target("tpu-v3-8").usable_bytes(), find_target("tpu-v3-8").capacity_bytes);
+  EXPECT_THAT(format_plan(plan), testing::Not(HasSubstr("prediction")));
+  EXPECT_TRUE(nlohmann::json::parse(plan_json(plan))["prediction"].is_null());
+  plan.prediction.seconds = plan.prediction.kernels = 1.28;
+  plan.prediction.work = {
+      .flops = 600e12, .float32_flops = 20e12, .attention_flops = 0, .bytes = 910e9, .launches = 5000};
+  EXPECT_THAT(
+      format_plan(plan),
+      AllOf(HasSubstr("prediction         1.28 s a step, 12800 tokens/s, MFU 37.1 %: a prediction from the compiled "
+                      "program, not "
+                      "measured\n"),
+            HasSubstr("taken for it     72 % of the products' peak, 85 % of the memory's\n"),
+            HasSubstr("executed         620.0 TFLOP (20.00 in float32), 910 GB read and written, 5000 kernels\n"),
+            HasSubstr("of 78.15 GB (92 % of its 84.94 GB, GAVEL_CUDA_MEMORY_FRACTION): fits")));
+  auto json = nlohmann::json::parse(plan_json(plan));
+  EXPECT_EQ(json["prediction"]["measured"], false);
+  EXPECT_EQ(json["prediction"]["tokens_per_second"], 12800);
+  EXPECT_NEAR(json["prediction"]["mfu"].get<double>(), 0.371, 1e-3);
+  EXPECT_EQ(json["prediction"]["executed"]["float32_flops"], 20e12);
+  plan.target = find_target("tpu-v6e-8");
+  plan.prediction.by_cycles = true;
+  EXPECT_THAT(format_plan(plan),
+              HasSubstr("taken for it     the compiler's own estimate of cycles at 1.75 GHz, 80 % of the links'\n"));
 }
 
 TEST(Plan, ALongCompilationSaysThatItGoesOn) {
@@ -273,6 +308,8 @@ TEST(Plan, CompilesForAbsentTpu) {
   EXPECT_GT(plan.bounds.compute, 0);
   EXPECT_GT(plan.bounds.memory, 0);
   EXPECT_NEAR(plan.bounds.links, plan.received_bytes / (4 * 82e9), 1e-9);
+  EXPECT_TRUE(plan.prediction.by_cycles);
+  EXPECT_GT(plan.prediction.seconds, plan.bounds.compute);
   EXPECT_GT(plan.bounds.links, 0);
 }
 
@@ -284,6 +321,12 @@ TEST(Plan, CompilesForAbsentGpu) {
                         {.target = "t4"});
   EXPECT_TRUE(plan.fits) << plan.refusal;
   EXPECT_NEAR(plan.bounds.compute, plan.flops_per_step / 8.1e12, 1e-9);
+  // All products of the text are executed, and each at no more than the peak.
+  const ExecutedWork& work = plan.prediction.work;
+  EXPECT_GT((work.flops + work.float32_flops) / plan.flops_per_step, 0.9);
+  EXPECT_LT((work.flops + work.float32_flops) / plan.flops_per_step, 1.5);
+  EXPECT_GT(plan.prediction.seconds, plan.bounds.compute);
+  EXPECT_GT(work.bytes, plan.per_device.weights);
   EXPECT_THAT(plan.notes, testing::Contains(HasSubstr("no bfloat16 products")));
 }
 

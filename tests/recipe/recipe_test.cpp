@@ -112,6 +112,18 @@ TEST(Recipe, WhatWrittenOutLayersWouldComputeAgainIsRefused) {
   EXPECT_EQ(parse_recipe(with_required("train: {recompute: all}"), "r").train.recompute, Recipe::Recompute::kAll);
 }
 
+TEST(Recipe, AMeshCanBeLeftOpen) {
+  const std::string start = "model: {path: m}\ndata: {train: a.csv}\noutput: o\n";
+  for (const Recipe& recipe :
+       {parse_recipe(start + "mesh: auto", "r.yaml"), parse_recipe(start, "r.yaml", {"mesh=auto"})}) {
+    EXPECT_EQ(recipe.mesh.dp, -1);
+    EXPECT_EQ(recipe.mesh.fsdp, -1);
+    EXPECT_EQ(recipe.mesh.mp, 1);
+    EXPECT_EQ(parse_recipe(to_yaml(recipe), "again"), recipe);
+  }
+  EXPECT_EQ(parse_recipe(start + "mesh: auto", "r.yaml", {"mesh.dp=1"}).mesh.dp, 1);
+}
+
 TEST(Recipe, LayersAreNumbersAndRanges) {
   auto layers = [](const std::string& text) {
     return parse_recipe(with_required("lora: {layers_to_transform: " + text + "}"), "r").lora.layers_to_transform;
@@ -260,7 +272,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"device", "device: cudda", {"r.yaml:3: device: expected cpu, cuda, tpu", "'cuda'?"}},
         BadCase{"device_gpu", "device: gpu", {"did you mean 'cuda'?"}},
         BadCase{"mesh_zero", "mesh: {dp: 0}", {"r.yaml:3: mesh.dp: expected the number of devices, or -1; found 0"}},
-        BadCase{"mesh_two_rests", "mesh: {dp: -1}", {"r.yaml:3: mesh: only one axis can be -1"}},
+        BadCase{"mesh_two_rests", "mesh: {dp: -1}", {"r.yaml:3: mesh: only one axis can be -1", "`mesh: auto`"}},
+        BadCase{"mesh_auto_and_mp", "mesh: {dp: -1, fsdp: -1, mp: -1}", {"r.yaml:3: mesh: only one axis can be -1"}},
+        BadCase{"mesh_word", "mesh: dp", {"r.yaml:3: mesh: expected keys with values, found dp"}},
         BadCase{"mesh_negative", "mesh: {dp: -2}", {"mesh.dp: expected an integer from -1"}},
         BadCase{"warmup_negative", "train: {warmup_steps: -1}", {"train.warmup_steps: expected an integer from 0"}},
         BadCase{"not_yaml", "train: [1, 2", {"r.yaml:", "not valid YAML"}},

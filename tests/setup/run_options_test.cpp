@@ -33,6 +33,28 @@ TEST(RunOptions, TextsLongerThanTheRopeCanTurnAreRefused) {
                {"data.max_length is 513", "the rope of models/long", "up to 512 tokens"});
 }
 
+TEST(RunOptions, AnOpenMeshHasCopiesWhereTheyFit) {
+  Recipe recipe;
+  recipe.mesh.dp = recipe.mesh.fsdp = -1;
+  recipe.lora.r = 4;
+  const StepOptions step = step_options(recipe, decoder_spec(built_in_shape("llama-3-8b")), DeviceTraits());
+  // 15 GB of weights.
+  EXPECT_EQ(choose_mesh(recipe, step, 8, 34'000'000'000).mesh, (Mesh{8, 1, 1}));
+  EXPECT_EQ(choose_mesh(recipe, step, 8, 17'000'000'000).mesh, (Mesh{1, 8, 1}));
+  EXPECT_EQ(choose_mesh(recipe, step, 8, -1).mesh, (Mesh{1, 8, 1}));
+  EXPECT_EQ(choose_mesh(recipe, step, 1, 17'000'000'000).mesh, (Mesh{1, 1, 1}));
+  EXPECT_EQ(choose_mesh(recipe, step, 1, 17'000'000'000).note, "");
+  const std::string note = choose_mesh(recipe, step, 8, 34'000'000'000).note;
+  EXPECT_TRUE(note.starts_with("mesh auto: 8x1x1 (dp x fsdp x mp): weights and state, 15.")) << note;
+  EXPECT_TRUE(note.ends_with("GB, take less than half of a device's 34.0 GB, so each device has a copy")) << note;
+  recipe.mesh.mp = 2;  // halves them
+  EXPECT_EQ(choose_mesh(recipe, step, 8, 17'000'000'000).mesh, (Mesh{4, 1, 2}));
+  recipe.mesh.fsdp = 2;
+  EXPECT_EQ(choose_mesh(recipe, step, 8, 34'000'000'000).mesh, (Mesh{2, 2, 2}));
+  recipe.mesh.fsdp = 8;
+  expect_error([&] { choose_mesh(recipe, step, 8, 0); }, {"mesh"});
+}
+
 TEST(RunOptions, AFrozenHeadIsHeldAndNothingElse) {
   const DecoderSpec spec = decoder_spec(built_in_shape("smollm2-135m"));
   for (bool freeze : {false, true}) {
