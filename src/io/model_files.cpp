@@ -399,6 +399,12 @@ void ModelFiles::release(const std::string& name) const {
     from.gguf->release(from.name);
 }
 
+std::map<std::string, TensorSpec> specs_by_name(const DecoderSpec& spec) {
+  std::map<std::string, TensorSpec> specs;
+  for (auto& tensor : spec.base_tensors()) specs[tensor.name] = std::move(tensor.spec);
+  return specs;
+}
+
 void export_folder(const ModelFiles& files, const fs::path& folder, DType dtype, std::optional<int64_t> num_labels,
                    const ExportChanges& changes) {
   ModelConfig config = files.config();

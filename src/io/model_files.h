@@ -88,6 +88,9 @@ class ModelFiles {
   std::vector<std::string> unused_, notes_;
 };
 
+/** The base's tensors, each layer's by itself, by name. */
+std::map<std::string, TensorSpec> specs_by_name(const DecoderSpec& spec);
+
 /** In what the folder that export_folder() writes differs from the base. */
 struct ExportChanges {
   /** Gives a tensor's new value, of the same shape; empty = all stay. */

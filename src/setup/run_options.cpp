@@ -185,7 +185,9 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
   options.model.num_labels = options.task->num_labels();
   options.model.learns_tie = options.task->learns_tie();
   options.model.prefixes = shares_prefixes(recipe, &spec);
-  options.model.dtype = recipe.model.dtype;
+  const BaseStorage storage = recipe.model.storage();
+  options.model.dtype = storage.dtype;
+  options.model.quantisation = storage.quantisation;
   options.model.kernels = kernels_of(recipe, device);
   switch (recipe.model.compute_dtype) {
     case Recipe::ComputeType::kBFloat16:
