@@ -13,6 +13,7 @@ A and B exchanged for the second: tests/train/golden_siamese. With QUANTISED (in
 quantising makes of its linears' weights, in groups of 64: tests/train/golden_int8, tests/train/golden_nf4.
 usage: make_golden.py FOLDER [LABELS] [FAMILY] [dora | reward | rates | siamese | int8 | nf4]
 """
+import copy
 import json
 import math
 import pathlib
@@ -48,14 +49,13 @@ config = getattr(transformers, CLASS + "Config")(
     tie_word_embeddings=False, **MORE)
 model = getattr(transformers, CLASS + "ForSequenceClassification")(config).float()
 for parameter in model.parameters():  # larger than the initialiser's, so that every part matters
-    parameter.data.normal_(0, 0.2 if QUANTISED else 0.3)
+    parameter.data.normal_(0, 0.15 if QUANTISED else 0.3)
     if QUANTISED:  # what is not quantised is held in bfloat16
         parameter.data = parameter.data.bfloat16().float()
 out.mkdir(parents=True, exist_ok=True)
 config.save_pretrained(out)
 if QUANTISED:
-    model.bfloat16().save_pretrained(out)
-    model.float()
+    copy.deepcopy(model).bfloat16().save_pretrained(out)  # a copy, since rotary frequencies would be rounded too
 else:
     model.save_pretrained(out)
 
