@@ -103,7 +103,7 @@ Batch some_batch() {
 }
 
 struct Trained {
-  HostTensor logits, before;
+  HostTensor logits;
   std::vector<HostTensor> gradients, weights;
   std::vector<double> losses;
 };
@@ -112,10 +112,8 @@ Trained trained_on(Engine& engine) {
   engine.set_trainable(some_adapters(engine.options()));
   const Batch batch = some_batch();
   Trained out;
-  out.before = engine.evaluate(batch).logits;
   std::tie(out.gradients, out.logits) = engine.gradients(batch, 11);
-  for (int64_t i = 0; i < 3; ++i)
-    out.losses.push_back(engine.train_step({&batch, 1}, i, 1e-3, 8, 11).get().loss);
+  for (int64_t i = 0; i < 3; ++i) out.losses.push_back(engine.train_step({&batch, 1}, i, 1e-3, 8, 11).get().loss);
   out.weights = engine.trainable();
   return out;
 }
@@ -138,7 +136,6 @@ double difference(const HostTensor& found, const HostTensor& wanted) {
 }
 
 void expect_alike(const Trained& found, const Trained& wanted) {
-  EXPECT_LT(difference(found.before, wanted.before), 1e-5);
   EXPECT_LT(difference(found.logits, wanted.logits), 1e-5);
   ASSERT_EQ(found.gradients.size(), wanted.gradients.size());
   for (size_t i = 0; i < wanted.gradients.size(); ++i) {
@@ -190,10 +187,9 @@ TEST(QuantisedBase, IsTheSameOnAMesh) {
     Kernels kernels;
     Mesh mesh;
   };
-  for (const auto& [how, kernels, mesh] : {OnMesh{kEach[0], Kernels(), {2, 2, 2}},
-                                           OnMesh{kEach[0], Kernels(cpu_kernels()), {2, 2, 2}},
-                                           OnMesh{kEach[1], Kernels(), {1, 1, 8}},
-                                           OnMesh{kEach[2], Kernels(cpu_kernels()), {1, 4, 2}}}) {
+  for (const auto& [how, kernels, mesh] :
+       {OnMesh{kEach[0], Kernels(), {2, 2, 2}}, OnMesh{kEach[0], Kernels(cpu_kernels()), {2, 2, 2}},
+        OnMesh{kEach[1], Kernels(), {1, 1, 8}}, OnMesh{kEach[2], Kernels(cpu_kernels()), {1, 4, 2}}}) {
     const std::string what = BaseStorage{DType::kBF16, how}.describe();
     SCOPED_TRACE(fmt::format("{} {} {}", what, kernels.name(), to_string(mesh)));
     const QuantisedBase base({DType::kBF16, how});
