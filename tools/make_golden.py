@@ -9,9 +9,11 @@ Bradley-Terry's with Davidson's ties (LABELS 3; 2: without ties, and rewards are
 parameter: tests/train/golden_reward, tests/train/golden_reward_qwen3 (2 labels). With RATES (rates) AdamW has a group of
 parameters for the head, each layer's lora_A and each layer's lora_B, two steps are the head's alone, and the lowest layer
 has no adapters: tests/train/golden_rates. With SIAMESE (siamese) two texts make a row, whose heads' numbers are added up with
-A and B exchanged for the second: tests/train/golden_siamese.
-usage: make_golden.py FOLDER [LABELS] [FAMILY] [dora | reward | rates | siamese]
+A and B exchanged for the second: tests/train/golden_siamese. With QUANTISED (int8, nf4) the model is computed with what
+quantising makes of its linears' weights, in groups of 64: tests/train/golden_int8, tests/train/golden_nf4.
+usage: make_golden.py FOLDER [LABELS] [FAMILY] [dora | reward | rates | siamese | int8 | nf4]
 """
+import copy
 import json
 import math
 import pathlib
@@ -27,6 +29,8 @@ LABELS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
 FAMILY = sys.argv[3] if len(sys.argv) > 3 else "llama"
 DORA, REWARD, RATES, SIAMESE = (sys.argv[4:] == [kind] for kind in ("dora", "reward", "rates", "siamese"))
 STEPS = 6 if REWARD or RATES else STEPS
+QUANTISED = next((kind for kind in sys.argv[4:] if kind in ("int8", "nf4")), None)
+GROUP = 64
 HEAD, LORA_B, LAYER_DECAY, HEAD_ONLY_STEPS = (3.0, 4.0, 0.5, 2) if RATES else (1.0, 1.0, 1.0, 0)
 TEXTS = 2 * BATCH if REWARD or SIAMESE else BATCH
 CENTER = 0.01 if REWARD and LABELS == 2 else 0.0
@@ -39,15 +43,46 @@ torch.manual_seed(7)
 torch.set_num_threads(1)
 
 config = getattr(transformers, CLASS + "Config")(
-    vocab_size=48, hidden_size=24, intermediate_size=40, num_attention_heads=4, num_key_value_heads=2, head_dim=6,
+    vocab_size=48, hidden_size=GROUP if QUANTISED else 24, intermediate_size=GROUP if QUANTISED else 40,
+    num_attention_heads=4, num_key_value_heads=2, head_dim=16 if QUANTISED else 6,
     num_labels=1 if REWARD else LABELS, pad_token_id=2, bos_token_id=1, eos_token_id=2, max_position_embeddings=64, rms_norm_eps=1e-5,
     tie_word_embeddings=False, **MORE)
 model = getattr(transformers, CLASS + "ForSequenceClassification")(config).float()
 for parameter in model.parameters():  # larger than the initialiser's, so that every part matters
-    parameter.data.normal_(0, 0.3)
+    parameter.data.normal_(0, 0.15 if QUANTISED else 0.3)
+    if QUANTISED:  # what is not quantised is held in bfloat16
+        parameter.data = parameter.data.bfloat16().float()
 out.mkdir(parents=True, exist_ok=True)
 config.save_pretrained(out)
-model.save_pretrained(out)
+if QUANTISED:
+    copy.deepcopy(model).bfloat16().save_pretrained(out)  # a copy, since rotary frequencies would be rounded too
+else:
+    model.save_pretrained(out)
+
+# The numbers of 4-bit NormalFloat (QLoRA, appendix E), worked out from their definition: quantiles of the normal distribution
+# from both ends to zero, over the largest.
+NORMAL, END = torch.distributions.Normal(0.0, 1.0), 0.9677083
+above = NORMAL.icdf(torch.linspace(END, 0.5, 9, dtype=torch.float64)[:-1])
+below = -NORMAL.icdf(torch.linspace(END, 0.5, 8, dtype=torch.float64)[:-1])
+NF4 = torch.cat([above, below, torch.zeros(1, dtype=torch.float64)]).sort().values
+NF4 = (NF4 / NF4.max()).float()
+
+
+def quantised(weight):
+    """The numbers that codes and scales mean, group by group."""
+    groups = weight.reshape(-1, GROUP)
+    largest = groups.abs().max(1, keepdim=True).values
+    if QUANTISED == "nf4":
+        return (NF4[(groups / largest).unsqueeze(-1).sub(NF4).abs().argmin(-1)] * largest).reshape(weight.shape)
+    scale = (largest / 127).bfloat16().float()  # the nearest, and where that is less the next above
+    scale = torch.where(scale * 127 < largest, (scale.view(torch.int32) + 0x10000).view(torch.float32), scale)
+    return (torch.round(groups / scale) * scale).reshape(weight.shape)
+
+
+if QUANTISED:
+    for name, parameter in model.named_parameters():
+        if name.endswith("_proj.weight"):
+            parameter.data = quantised(parameter.data)
 
 lora = LoraConfig(r=2, lora_alpha=6, lora_dropout=0.0, bias="none", task_type=TaskType.SEQ_CLS,
                   target_modules=["q_proj", "v_proj", "o_proj", "gate_proj", "down_proj"], use_dora=DORA,
@@ -107,6 +142,7 @@ def factor_of(name):
 (out / "recipe.json").write_text(json.dumps(
     ({"task": "reward", "center_rewards_coefficient": CENTER} if REWARD else {}) |
     ({"form": "siamese"} if SIAMESE else {}) |
+    ({"quantised": {"codes": QUANTISED, "group": GROUP}} if QUANTISED else {}) |
     ({"rates": {"head": HEAD, "lora_b": LORA_B, "layer_decay": LAYER_DECAY, "head_only_steps": HEAD_ONLY_STEPS}}
      if RATES else {}) | {"optimizer": "AdamW", "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01, "lr_per_step": rates}, indent=1))
 

@@ -39,7 +39,9 @@ void add_merge_command(CLI::App& app) {
     require_free_folder("--out", *out, *overwrite, std::vector<fs::path>{loaded.files.path()});
     if (*overwrite) remove_model_files(*out);
     // Without a recipe nothing says that the base was ever held in less than its file has.
-    const DType held = loaded.has_own_recipe ? loaded.recipe.model.dtype : DType::kF32;
+    const BaseStorage held = loaded.has_own_recipe ? loaded.recipe.model.storage() : BaseStorage{DType::kF32, {}};
+    if (held.quantisation)
+      spdlog::info("the base is taken as the adapter was trained on it: {}, dequantised", held.describe());
     merge_adapter(loaded.files, held, loaded.weights, *out, *dtype == "float32" ? DType::kF32 : DType::kBF16);
     loaded.tokenizer.save(*out);
     if (const Calibration* calibration = loaded.calibration.for_swap(0))

@@ -78,7 +78,8 @@ void add_export_command(CLI::App& app) {
   auto* command =
       app.add_subcommand("export", "Write a base model as a Hugging Face folder that PEFT opens adapters on");
   auto model = std::make_shared<std::string>(), out = std::make_shared<std::string>(),
-       dtype = std::make_shared<std::string>("float32");
+       dtype = std::make_shared<std::string>("float32"), quantised = std::make_shared<std::string>();
+  auto group_size = std::make_shared<int64_t>(64);
   auto labels = std::make_shared<std::optional<int64_t>>();
   command
       ->add_option("--model", *model,
@@ -87,6 +88,11 @@ void add_export_command(CLI::App& app) {
       ->required();
   command->add_option("--out", *out, "Folder to write")->required();
   command->add_option("--dtype", *dtype, "float32 or bfloat16")->check(CLI::IsMember({"float32", "bfloat16"}));
+  command
+      ->add_option("--quantised", *quantised,
+                   "int8 or nf4: the numbers that model.dtype of that name makes of the weights, for comparing")
+      ->check(CLI::IsMember({"int8", "nf4"}));
+  command->add_option("--group-size", *group_size, "As model.group_size, of int8")->check(CLI::IsMember({32, 64, 128}));
   command
       ->add_option("--num-labels", *labels,
                    "Labels of the classification head; default: as many as the model's own has, or 3")
@@ -99,7 +105,17 @@ void add_export_command(CLI::App& app) {
     require_free_folder("--out", *out, *overwrite, std::vector<std::filesystem::path>{files.path()});
     if (*overwrite) remove_model_files(*out);
     for (const std::string& note : files.notes()) spdlog::warn("{}: {}", *model, note);
-    export_folder(files, *out, *dtype == "float32" ? DType::kF32 : DType::kBF16, *labels);
+    ExportChanges changes;
+    const std::map<std::string, TensorSpec> specs = specs_by_name(files.spec());
+    BaseStorage storage{DType::kF32, {}};
+    if (!quantised->empty()) {
+      if (*quantised == "nf4" && *group_size != 64) fail("--group-size is of int8; blocks of nf4 are of 64");
+      storage = {DType::kBF16, Quantisation{*quantised == "int8" ? Quantisation::Codes::kInt8 : Quantisation::Codes::kNf4,
+                                            *group_size}};
+      changes.read = [&](const std::string& name) { return files.read_held(name, specs.at(name), storage); };
+      for (const std::string& note : files.notes_on(storage)) spdlog::warn("{}: {}", *model, note);
+    }
+    export_folder(files, *out, *dtype == "float32" ? DType::kF32 : DType::kBF16, *labels, changes);
     Tokenizer::load(resolve_model_path(*model, kTokenizerFiles)).save(*out);
     spdlog::info("wrote {}", *out);
   });

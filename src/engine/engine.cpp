@@ -117,13 +117,39 @@ ShardedArray Engine::place_frozen(const FrozenParameter& parameter,
   return array;
 }
 
+/** The scales of a quantised weight, which are made with its codes and placed behind them. */
+class Engine::HeldScales {
+ public:
+  /** Keeps the scales and gives the codes. */
+  HostTensor keep(QuantisedWeight weight, size_t layer) {
+    if (layer >= of_layers_.size()) of_layers_.resize(layer + 1);
+    of_layers_[layer] = std::move(weight.scales);
+    return std::move(weight.codes);
+  }
+  /** Whether the parameter is scales, those of the codes placed last; then they are placed too. */
+  bool place(const FrozenParameter& parameter, Engine& engine) {
+    if (parameter.part != HeldPart::kScales) return false;
+    engine.frozen_.push_back(engine.place_frozen(parameter, [&](size_t layer) { return of_layers_.at(layer); }));
+    of_layers_.clear();
+    return true;
+  }
+
+ private:
+  std::vector<HostTensor> of_layers_;
+};
+
 void Engine::load_frozen(const ModelFiles& files) {
   frozen_.clear();
   warn_if_weights_are_large();
+  const auto& quantisation = options_.model.quantisation;
+  HeldScales scales;
   for (const FrozenParameter& parameter : frozen_parameters(options_.model)) {
-    bool copied = parameter.stacked || devices_.size() > 1;
+    if (scales.place(parameter, *this)) continue;
+    bool copied = parameter.stacked || devices_.size() > 1 || parameter.part == HeldPart::kCodes;
     frozen_.push_back(place_frozen(parameter, [&](size_t layer) {
       if (layer > 0) files.release(parameter.sources[layer - 1]);
+      if (parameter.part == HeldPart::kCodes)
+        return scales.keep(files.read_quantised(parameter.sources[layer], *quantisation), layer);
       HostTensor tensor = files.read(parameter.sources[layer], parameter.dtype);
       if (auto at = first_not_finite(tensor))
         fail("{}: {}: element {} is not a finite number (NaN or infinity): the file is damaged, or not meant for {}",
@@ -141,7 +167,11 @@ void Engine::warn_if_weights_are_large() const {
   size_t bytes = 0;
   for (const FrozenParameter& parameter : frozen_parameters(options_.model))
     bytes += static_cast<size_t>(num_elements(parameter.shape)) * byte_size(parameter.dtype);
-  warn_if_short_of_memory(bytes, "the base weights", "take a smaller model, or model.dtype: bfloat16");
+  warn_if_short_of_memory(bytes, "the base weights",
+                          options_.model.quantisation ? "take a smaller model"
+                          : options_.model.dtype == DType::kBF16
+                              ? "take a smaller model, or model.dtype: int8, which holds it in half as much"
+                              : "take a smaller model, or model.dtype: bfloat16 or int8");
 }
 
 void Engine::random_frozen(uint64_t seed) {
@@ -150,15 +180,20 @@ void Engine::random_frozen(uint64_t seed) {
   uint64_t stream = seed;
   // A uniform of the same variance as the initialiser's normal: only the size of the numbers matters here.
   double width = options_.model.spec.initializer_range * 2 * std::numbers::sqrt3;
+  HeldScales scales;
   for (const FrozenParameter& parameter : frozen_parameters(options_.model)) {
+    if (scales.place(parameter, *this)) continue;
     // As files hold them: what norms multiply by is 1.
     const bool is_norm = parameter.tensor.role == TensorRole::kNorm;
     const auto one = static_cast<float>(1 - options_.model.spec.norm.offset);
     stream = mix64(stream);
-    const Shape& shape = parameter.tensor.shape;
+    const Shape& shape = parameter.whole;
     auto count = static_cast<size_t>(num_elements(shape));
     frozen_.push_back(place_frozen(parameter, [&](size_t layer) {
-      HostTensor value(parameter.dtype, shape);
+      // Codes are made of whole blocks of float32 numbers.
+      const bool coded = parameter.part == HeldPart::kCodes;
+      const DType dtype = coded ? DType::kF32 : parameter.dtype;
+      HostTensor value(dtype, shape);
       auto* const bytes = static_cast<char*>(value.mutable_data());
       // Each number is a function of its place, so that the threads' pieces are those of one thread.
       parallel_for(count, size_t{1} << 18, 0, [&](size_t begin, size_t end) {
@@ -167,10 +202,10 @@ void Engine::random_frozen(uint64_t seed) {
         for (size_t i = begin; i < end; ++i)
           numbers[i - begin] =
               is_norm ? one : static_cast<float>(width * (random_uniform(stream, layer * count + i) - 0.5));
-        const HostTensor converted = piece.to(parameter.dtype);
-        std::memcpy(bytes + begin * byte_size(parameter.dtype), converted.data(), converted.bytes());
+        const HostTensor converted = piece.to(dtype);
+        std::memcpy(bytes + begin * byte_size(dtype), converted.data(), converted.bytes());
       });
-      return value;
+      return coded ? scales.keep(quantise(value, *options_.model.quantisation), layer) : value;
     }));
   }
 }

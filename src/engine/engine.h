@@ -74,8 +74,8 @@ class Engine {
    * mesh does not fit the client's devices. */
   Engine(std::shared_ptr<pjrt::Client> client, StepOptions options, std::filesystem::path cache);
 
-  /** Copies the base weights to the devices, converted to options.model.dtype. One layer's tensor at a time is read
-   * from the mapped files, and its pages are given back. */
+  /** Copies the base weights to the devices, as options.model.storage() says. One layer's tensor at a time is read
+   * from the mapped files, quantised where it is to be, and its pages are given back. */
   void load_frozen(const ModelFiles& files);
   /** Random base weights, for speed runs without files: uniform with the standard deviation initializer_range; norms
    * scale by 1. */
@@ -112,6 +112,7 @@ class Engine {
 
  private:
   using Arrays = std::vector<ShardedArray>;
+  class HeldScales;
   void warn_if_weights_are_large() const;
   template <class Make>
   const EngineProgram& compiled(const std::string& key, Make make);

@@ -184,4 +184,17 @@ Compute compute_of(const FfiCall& call) {
   return static_cast<Compute>(value);
 }
 
+FrozenWeight quantised_weight(const FfiCall& call, size_t codes, size_t scales) {
+  const FfiArray &w = call.operand(codes), &s = call.operand(scales);
+  if (w.dtype != DType::kI8 && w.dtype != DType::kU8)
+    fail("operand {}: expected codes in int8 or uint8, found {}", codes, dtype_name(w.dtype));
+  if (w.shape.size() != 2 || s.shape.size() != 2 || s.shape[0] != w.shape[0] || s.shape[1] < 1)
+    fail("operands {} and {}: expected codes [N, K] and scales [N, K / group], found {} and {}", codes, scales,
+         to_string(w.shape), to_string(s.shape));
+  const int64_t in = w.shape[1] * (w.dtype == DType::kU8 ? 2 : 1);
+  if (in % s.shape[1] != 0)
+    fail("operands {} and {}: {} inputs for {} scales, which do not divide them", codes, scales, in, s.shape[1]);
+  return {{w.dtype, w.data}, {s.dtype, s.data}, in / s.shape[1]};
+}
+
 }  // namespace gavel

@@ -65,6 +65,9 @@ class FfiCall {
 /** The attribute `compute`. */
 Compute compute_of(const FfiCall& call);
 
+/** A quantised weight of operands: codes int8 [N, K] or uint8 [N, K / 2], two in a byte, and scales [N, K / group]. */
+FrozenWeight quantised_weight(const FfiCall& call, size_t codes, size_t scales);
+
 /** A custom call's name and what it runs, free of XLA's types: reads the call, runs a kernel, throws on errors. */
 struct FfiKernel {
   const char* target;
@@ -74,7 +77,7 @@ struct FfiKernel {
 /** Reads the call that XLA describes in `frame`, runs the kernel, turns what it throws into an XLA error. */
 XLA_FFI_Error* run_ffi_kernel(XLA_FFI_CallFrame* frame, const FfiKernel& kernel);
 
-inline constexpr int kLinearKernels = 6, kAttentionKernels = 2, kElementwiseKernels = 9, kMlpKernels = 3;
+inline constexpr int kLinearKernels = 12, kAttentionKernels = 2, kElementwiseKernels = 9, kMlpKernels = 6;
 // One table per source file (linear_handlers.cpp, attention_handlers.cpp, …).
 extern const FfiKernel linear_kernels[kLinearKernels];
 extern const FfiKernel attention_kernels[kAttentionKernels];

@@ -49,6 +49,11 @@ struct FfiHandler {
  * gavel_mlp_forward_only          the same                                            y                       the same
  * gavel_mlp_grad                  the same, gate, up[...,N]:T, dy[...,K]:T            dh[...,K]:T             the same
  *
+ * gavel_quantised_linear, …_linear_dx, …_linear_lora, …_linear_lora_grad, …_grad_split, …_grad_weights: as those above with
+ *   codes in place of w, int8 [N,K] or NF4 in ui8 [N,K/2], and behind them scales[N,K/group]:W
+ * gavel_quantised_mlp, …_forward_only, …_grad: as those above with codes in place of gate, up and down, and behind the codes
+ *   of down the scales of all three
+ *
  * Attributes go into backend_config; those in brackets may be left out, which means 0. scale, eps, softcap, offset: f32.
  * compute: i32, 1 = bf16, 2 = float32 (Compute in linear.h). window: i32. inverse, gelu_tanh (else SiLU): i1. What each call
  * computes is told in linear.h, attention.h, elementwise.h and mlp.h; gavel_head_norm is gavel_rms_norm under another name,

@@ -23,13 +23,18 @@ int64_t rows_of(const Shape& shape) {
 }
 
 struct Weight {
-  ConstMatrix matrix;
+  FrozenWeight matrix;
   int64_t out, in;
 };
 
-Weight weight_of(const FfiCall& call, size_t index) {
+/** Operand `index`, behind whose codes, of a quantised weight, its scales stand. */
+Weight weight_of(const FfiCall& call, size_t index, bool quantised) {
   const FfiArray& w = call.operand(index);
   if (w.shape.size() != 2) fail("operand {}: expected a weight [N, K], found {}", index, to_string(w.shape));
+  if (quantised) {
+    const FrozenWeight weight = quantised_weight(call, index, index + 1);
+    return {weight, w.shape[0], weight.group * call.operand(index + 1).shape[1]};
+  }
   return {input(w), w.shape[0], w.shape[1]};
 }
 
@@ -46,17 +51,23 @@ ConstMatrix bias_of(const FfiCall& call, size_t index, const Weight& w) {
   return input(call.operand(index, {w.out}));
 }
 
+// Of each function below there are two: for weights that are numbers, and for quantised ones, which have one operand more.
+
+template <bool kQuantised>
 void linear(const FfiCall& call) {
-  call.expect(2, 3, 1);
-  const Weight w = weight_of(call, 1);
+  constexpr size_t kMore = kQuantised ? 1 : 0;
+  call.expect(2 + kMore, 3 + kMore, 1);
+  const Weight w = weight_of(call, 1, kQuantised);
   const FfiArray& x = rows_operand(call, 0, w.in);
-  linear_forward({rows_of(x.shape), w.in, w.out}, input(x), w.matrix, bias_of(call, 2, w),
+  linear_forward({rows_of(x.shape), w.in, w.out}, input(x), w.matrix, bias_of(call, 2 + kMore, w),
                  output(call.result(0, with_last(x.shape, w.out))), compute_of(call));
 }
 
+template <bool kQuantised>
 void linear_dx(const FfiCall& call) {
-  call.expect(2, 2, 1);
-  const Weight w = weight_of(call, 1);
+  constexpr size_t kMore = kQuantised ? 1 : 0;
+  call.expect(2 + kMore, 2 + kMore, 1);
+  const Weight w = weight_of(call, 1, kQuantised);
   const FfiArray& dy = rows_operand(call, 0, w.out);
   linear_input_gradient({rows_of(dy.shape), w.in, w.out}, input(dy), w.matrix,
                         output(call.result(0, with_last(dy.shape, w.in))), compute_of(call));
@@ -71,27 +82,30 @@ Lora lora_of(const FfiCall& call, size_t index, const Weight& w) {
           call.operand(index + 1, {w.out, rank}, DType::kF32).as<const float>()};
 }
 
+template <bool kQuantised>
 void linear_lora(const FfiCall& call) {
-  call.expect(5, 6, 2);
-  const Weight w = weight_of(call, 2);
+  constexpr size_t kMore = kQuantised ? 1 : 0;
+  call.expect(5 + kMore, 6 + kMore, 2);
+  const Weight w = weight_of(call, 2, kQuantised);
   const FfiArray& x = rows_operand(call, 0, w.in);
   const FfiArray& xl = call.operand(1, x.shape, x.dtype);
-  const Lora lora = lora_of(call, 3, w);
-  linear_lora_forward({rows_of(x.shape), w.in, w.out}, input(x), input(xl), w.matrix, bias_of(call, 5, w), lora,
+  const Lora lora = lora_of(call, 3 + kMore, w);
+  linear_lora_forward({rows_of(x.shape), w.in, w.out}, input(x), input(xl), w.matrix, bias_of(call, 5 + kMore, w), lora,
                       output(call.result(0, with_last(x.shape, w.out))),
                       call.result(1, with_last(x.shape, lora.rank), DType::kF32).as<float>(), compute_of(call));
 }
 
 /** dx and dxl, as many of them as there are results before da and db. */
-template <int kInputGradients>
+template <int kInputGradients, bool kQuantised>
 void linear_lora_grad(const FfiCall& call) {
-  call.expect(6, 6, kInputGradients + 2);
-  const Weight w = weight_of(call, 2);
+  constexpr size_t kMore = kQuantised ? 1 : 0;
+  call.expect(6 + kMore, 6 + kMore, kInputGradients + 2);
+  const Weight w = weight_of(call, 2, kQuantised);
   const FfiArray& dy = rows_operand(call, 0, w.out);
   const Shape in_shape = with_last(dy.shape, w.in);
   const FfiArray& x = call.operand(1, in_shape, dy.dtype);
-  const Lora lora = lora_of(call, 4, w);
-  const FfiArray& xa = call.operand(3, with_last(dy.shape, lora.rank), DType::kF32);
+  const Lora lora = lora_of(call, 4 + kMore, w);
+  const FfiArray& xa = call.operand(3 + kMore, with_last(dy.shape, lora.rank), DType::kF32);
   LoraGradients gradients;
   if (kInputGradients > 0) gradients.dx = output(call.result(0, in_shape));
   if (kInputGradients > 1) gradients.dxl = output(call.result(1, in_shape));
@@ -104,12 +118,18 @@ void linear_lora_grad(const FfiCall& call) {
 }  // namespace
 
 const FfiKernel linear_kernels[kLinearKernels] = {
-    {"gavel_linear", linear},
-    {"gavel_linear_dx", linear_dx},
-    {"gavel_linear_lora", linear_lora},
-    {"gavel_linear_lora_grad", linear_lora_grad<1>},
-    {"gavel_linear_lora_grad_split", linear_lora_grad<2>},
-    {"gavel_linear_lora_grad_weights", linear_lora_grad<0>},
+    {"gavel_linear", linear<false>},
+    {"gavel_linear_dx", linear_dx<false>},
+    {"gavel_linear_lora", linear_lora<false>},
+    {"gavel_linear_lora_grad", linear_lora_grad<1, false>},
+    {"gavel_linear_lora_grad_split", linear_lora_grad<2, false>},
+    {"gavel_linear_lora_grad_weights", linear_lora_grad<0, false>},
+    {"gavel_quantised_linear", linear<true>},
+    {"gavel_quantised_linear_dx", linear_dx<true>},
+    {"gavel_quantised_linear_lora", linear_lora<true>},
+    {"gavel_quantised_linear_lora_grad", linear_lora_grad<1, true>},
+    {"gavel_quantised_linear_lora_grad_split", linear_lora_grad<2, true>},
+    {"gavel_quantised_linear_lora_grad_weights", linear_lora_grad<0, true>},
 };
 
 }  // namespace gavel

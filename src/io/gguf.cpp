@@ -320,6 +320,11 @@ HostTensor GgufFile::read(const std::string& name) const {
   return out;
 }
 
+std::span<const uint8_t> GgufFile::stored(const std::string& name) const {
+  const GgufTensorInfo& info = tensor(name);
+  return files_[info.part]->bytes().subspan(info.offset, info.bytes);
+}
+
 void GgufFile::release(const std::string& name) const {
   auto found = tensors_.find(name);
   if (found == tensors_.end()) return;

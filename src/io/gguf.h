@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -51,6 +52,10 @@ std::string readable_ggml_types();
  * so that results are equal bit for bit. */
 void dequantize(GgmlType type, const uint8_t* data, int64_t count, float* out);
 
+/** Takes `count` elements (whole blocks) of Q8_0 apart: a code for each, and of each block of 32 the scale that codes are
+ * multiplied by. */
+void split_q8_0(const uint8_t* data, int64_t count, int8_t* codes, float* scales);
+
 struct GgufTensorInfo {
   Shape shape;        // outermost first, as elsewhere here; the file has it the other way round
   uint32_t type = 0;  // a GgmlType where ggml_block says that it is readable
@@ -90,6 +95,8 @@ class GgufFile {
   HostTensor read(const std::string& name) const;
   /** Tells the system that the tensor's pages are not needed again soon. */
   void release(const std::string& name) const;
+  /** The tensor's bytes as they lie in the file. */
+  std::span<const uint8_t> stored(const std::string& name) const;
   /** `count` elements from element `first` on, dequantised to `out`; both must be whole blocks. */
   void read_elements(const std::string& name, int64_t first, int64_t count, float* out) const;
 

@@ -68,6 +68,31 @@ HostTensor read_gguf(const GgufFile& file, const std::string& name, const Shape&
   return out;
 }
 
+/** Whether a tensor's codes and scales are those that `how` would have. */
+bool takes_as_it_is(const GgufTensorInfo& info, const Quantisation& how) {
+  return static_cast<GgmlType>(info.type) == GgmlType::kQ8_0 && how.codes == Quantisation::Codes::kInt8 &&
+         how.group == 32;
+}
+
+/** Codes and scales of a Q8_0 matrix, its rows in Hugging Face's order. */
+QuantisedWeight split_gguf(const GgufFile& file, const std::string& name, const Shape& shape, int64_t permuted_heads) {
+  const int64_t rows = shape.at(0), columns = shape.at(1), groups = columns / 32;
+  const int64_t per_head = permuted_heads > 0 ? rows / permuted_heads : 0;
+  if (permuted_heads > 0 && (rows % permuted_heads != 0 || per_head % 2 != 0))
+    fail("{}: tensor '{}' has {} rows, which {} heads do not divide into pairs", file.path().string(), name, rows,
+         permuted_heads);
+  QuantisedWeight held{HostTensor(DType::kI8, shape), HostTensor(DType::kF32, {rows, groups})};
+  const std::span<const uint8_t> stored = file.stored(name);
+  const auto row_bytes = stored.size() / static_cast<size_t>(rows);
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t from = per_head > 0 ? permuted_row(row, per_head) : row;
+    split_q8_0(stored.data() + static_cast<size_t>(from) * row_bytes, columns,
+               held.codes.as_mutable<int8_t>().data() + row * columns,
+               held.scales.as_mutable<float>().data() + row * groups);
+  }
+  return held;
+}
+
 }  // namespace
 
 namespace {
@@ -313,6 +338,52 @@ HostTensor ModelFiles::read(const std::string& name, DType dtype) const {
   return tensor.to(dtype);
 }
 
+QuantisedWeight ModelFiles::read_quantised(const std::string& name, const Quantisation& how) const {
+  const Source& from = source(name);
+  const auto refuse = [&](const HostTensor& numbers, const char* what) {
+    if (auto at = first_not_finite(numbers))
+      fail("{}: {}: {} {} is not a finite number (NaN or infinity): the file is damaged", path_.string(), name, what,
+           *at);
+  };
+  if (from.gguf && takes_as_it_is(from.gguf->tensors().at(from.name), how)) {
+    QuantisedWeight held = split_gguf(*from.gguf, from.name, from.shape, from.permuted_heads);
+    refuse(held.scales, "the scale of group");
+    return held;
+  }
+  const HostTensor numbers = read(name, DType::kF32);
+  refuse(numbers, "element");
+  return quantise(numbers, how);
+}
+
+HostTensor ModelFiles::read_held(const std::string& name, const TensorSpec& tensor, const BaseStorage& storage) const {
+  if (!storage.quantises(tensor)) return read(name, tensor.dtype(storage.dtype));
+  return dequantise(read_quantised(name, *storage.quantisation), *storage.quantisation);
+}
+
+std::vector<std::string> ModelFiles::notes_on(const BaseStorage& storage) const {
+  std::map<std::string, int> types;  // of GGUF that are quantised anew
+  int all = 0;
+  for (const auto& tensor : spec_.base_tensors()) {
+    if (!storage.quantises(tensor.spec)) continue;
+    const Source& from = source(tensor.name);
+    if (!from.gguf) continue;
+    const GgufTensorInfo& info = from.gguf->tensors().at(from.name);
+    const auto type = static_cast<GgmlType>(info.type);
+    if (takes_as_it_is(info, *storage.quantisation) || type == GgmlType::kF32 || type == GgmlType::kF16 ||
+        type == GgmlType::kBF16)
+      continue;
+    ++types[ggml_block(info.type)->name];
+    ++all;
+  }
+  if (all == 0) return {};
+  std::vector<std::string> names;
+  for (const auto& [name, count] : types) names.push_back(name);
+  return {fmt::format("{} weights of type {} are dequantised and quantised anew to {}, which rounds them twice{}", all,
+                      fmt::join(names, ", "), storage.describe(),
+                      types.contains("Q8_0") ? "; with model.dtype=int8 and model.group_size=32 Q8_0 is taken as it is"
+                                             : "")};
+}
+
 bool ModelFiles::holds_float32() const {
   return std::ranges::any_of(spec_.base_tensors(), [&](const auto& tensor) {
     const Source& from = source(tensor.name);
@@ -326,6 +397,12 @@ void ModelFiles::release(const std::string& name) const {
     from.safetensors->release(from.name);
   else if (from.gguf)
     from.gguf->release(from.name);
+}
+
+std::map<std::string, TensorSpec> specs_by_name(const DecoderSpec& spec) {
+  std::map<std::string, TensorSpec> specs;
+  for (auto& tensor : spec.base_tensors()) specs[tensor.name] = std::move(tensor.spec);
+  return specs;
 }
 
 void export_folder(const ModelFiles& files, const fs::path& folder, DType dtype, std::optional<int64_t> num_labels,

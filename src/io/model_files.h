@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "base/tensor.h"
+#include "io/quantise.h"
+#include "spec/base_storage.h"
 #include "spec/decoder_spec.h"
 #include "spec/model_config.h"
 
@@ -35,6 +37,13 @@ class ModelFiles {
   /** The tensor as float32 or bfloat16: a view of a safetensors file that holds that type, else a converted copy.
    * GGUF's rows come back in Hugging Face's order. Throws Error when there is no such tensor. */
   HostTensor read(const std::string& name, DType dtype) const;
+  /** The weight as `how` quantises it (quantise.h), and its numbers checked to be finite. Codes and scales of a Q8_0 tensor
+   * are taken as they are where `how` is int8 in groups of 32. Throws Error as read() does, and when a number is infinite or
+   * none. */
+  QuantisedWeight read_quantised(const std::string& name, const Quantisation& how) const;
+  /** A tensor of the base as `storage` holds it, without what the form of holding adds: float32 or bfloat16 numbers, of a
+   * quantised weight the float32 numbers that its codes mean. `tensor`: what the name stands for. */
+  HostTensor read_held(const std::string& name, const TensorSpec& tensor, const BaseStorage& storage) const;
   /** Whether the file holds any of the model's tensors in float32. */
   bool holds_float32() const;
   /** Tells the system that the tensor's pages of the mapped file are not needed soon; if they are, they are read again.
@@ -46,6 +55,9 @@ class ModelFiles {
   /** Sentences for the user about what was read otherwise than one may think, or not at all: keys of the config that nobody
    * knows, biases that are not there, unused tensors. */
   std::vector<std::string> notes() const;
+  /** The same about how the linears' weights become quantised ones: from numbers that were quantised in the file already, in
+   * another way. Empty when there is nothing to say. */
+  std::vector<std::string> notes_on(const BaseStorage& storage) const;
 
  private:
   /** One tensor of either format, or neither: zeros. */
@@ -75,6 +87,9 @@ class ModelFiles {
   std::map<std::string, Source> sources_;
   std::vector<std::string> unused_, notes_;
 };
+
+/** The base's tensors, each layer's by itself, by name. */
+std::map<std::string, TensorSpec> specs_by_name(const DecoderSpec& spec);
 
 /** In what the folder that export_folder() writes differs from the base. */
 struct ExportChanges {

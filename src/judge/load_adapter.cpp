@@ -105,6 +105,22 @@ std::string find_base(const fs::path& adapter, const std::string& named) {
        adapter.string(), named);
 }
 
+/** An adapter makes up for what its base's rounding did: on a base that is held in another way it judges otherwise. The folder's
+ * recipe says how it was trained. */
+void warn_of_another_storage(const JudgeOptions& options, const Recipe& recipe, bool has_own_recipe) {
+  if (!has_own_recipe || !(is_given(options, "model.dtype=") || is_given(options, "model.group_size="))) return;
+  BaseStorage trained;
+  const BaseStorage now = recipe.model.storage();
+  try {
+    trained = load_recipe(options.adapter / "recipe.yaml").model.storage();
+  } catch (const Error&) {  // what is wrong in it the caller's settings have put right
+    return;
+  }
+  if (trained == now || (!trained.quantisation && !now.quantisation)) return;
+  spdlog::warn("{}: trained on a base held in {}, and judging on one held in {}, as you say: it judges somewhat otherwise",
+               options.adapter.string(), trained.describe(), now.describe());
+}
+
 }  // namespace
 
 void drop_if_fitted_for_another(CalibrationFile& calibration, const fs::path& folder, const CalibrationKey& now) {
@@ -162,7 +178,11 @@ LoadedAdapter load_adapter(const JudgeOptions& options) {
     recipe.data.max_length = *longest;
   }
   // Whoever trained an adapter without a recipe read the base as its file has it.
-  if (!has_own_recipe && !is_given(options, "model.dtype=") && files->holds_float32()) recipe.model.dtype = DType::kF32;
+  if (!has_own_recipe && !is_given(options, "model.dtype=") && files->holds_float32())
+    recipe.model.dtype = Recipe::BaseType::kFloat32;
+  warn_of_another_storage(options, recipe, has_own_recipe);
+  for (const std::string& note : files->notes_on(recipe.model.storage()))
+    spdlog::warn("{}: {}", recipe.model.path, note);
   // Before the tokenizer: a vocabulary that was made larger is told of by the adapter's embeddings.
   LoadedAdapterWeights weights = read_adapter(adapter, files->spec(), task_of(recipe)->num_labels(), &*files);
   if (recipe.task == Recipe::TaskKind::kReward)
@@ -182,7 +202,8 @@ void require_read_alike(const std::string& what, const fs::path& folder, const R
     const auto& [key, value] = values[i];
     const std::string& other = others.at(i).second;
     for (std::string_view reading : {"task", "judge.form", "reward.ties", "data.template", "data.max_length",
-                                     "data.truncation", "data.proportional_shares", "model.dtype", "model.num_labels"})
+                                     "data.truncation", "data.proportional_shares", "model.dtype", "model.group_size",
+                                     "model.num_labels"})
       if (key == reading && value != other)
         fail("{}: {} of {} is {}, of {} it is {}; it needs judges that read their texts in the same way", what, key,
              folder.string(), value, first_folder.string(), other);

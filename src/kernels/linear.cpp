@@ -30,14 +30,16 @@ void product(int64_t rows, int64_t k, int64_t n, ConstMatrix x, const PanelSourc
 
 }  // namespace
 
-void linear_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix w, ConstMatrix bias, Matrix y,
+void linear_forward(const LinearShape& shape, ConstMatrix x, const FrozenWeight& w, ConstMatrix bias, Matrix y,
                     Compute compute) {
-  check_linear(shape, {x.dtype, w.dtype, y.dtype});
+  check_linear(shape, {x.dtype, y.dtype});
+  check_weight(w, shape.in);
   product(shape.rows, shape.in, shape.out, x, {w, true}, bias, y, compute);
 }
 
-void linear_input_gradient(const LinearShape& shape, ConstMatrix dy, ConstMatrix w, Matrix dx, Compute compute) {
-  check_linear(shape, {dy.dtype, w.dtype, dx.dtype});
+void linear_input_gradient(const LinearShape& shape, ConstMatrix dy, const FrozenWeight& w, Matrix dx, Compute compute) {
+  check_linear(shape, {dy.dtype, dx.dtype});
+  check_weight(w, shape.in);
   product(shape.rows, shape.out, shape.in, dy, {w, false}, {}, dx, compute);
 }
 

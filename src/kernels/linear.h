@@ -25,6 +25,20 @@ struct ConstMatrix {
   ConstMatrix(Matrix m) : dtype(m.dtype), data(m.data) {}  // NOLINT: a view
 };
 
+/** A frozen weight [out, in]: numbers, or quantised, when `group` is not 0. Then `data` are codes, int8 or two of NF4 in a uint8
+ * (base/nf4.h, the first in its upper half), and scales [out, in / group] are float32 or bf16, one for each group of
+ * neighbours in a row. */
+struct FrozenWeight : ConstMatrix {
+  ConstMatrix scales;
+  int64_t group = 0;
+  FrozenWeight() = default;
+  FrozenWeight(ConstMatrix numbers) : ConstMatrix(numbers) {}   // NOLINT: numbers are a weight
+  FrozenWeight(Matrix numbers) : ConstMatrix(numbers) {}        // NOLINT
+  FrozenWeight(DType type, const void* at) : ConstMatrix(type, at) {}
+  FrozenWeight(ConstMatrix codes, ConstMatrix its_scales, int64_t its_group)
+      : ConstMatrix(codes), scales(its_scales), group(its_group) {}
+};
+
 /** A linear layer takes [rows, in] to [rows, out], a row being a token; its weight is [out, in], as Hugging Face stores
  * it. There may be no rows. */
 struct LinearShape {
@@ -34,12 +48,13 @@ struct LinearShape {
 };
 
 /** y[rows, out] = x[rows, in] w[out, in]^T + bias[out], which may be null. Each array is bf16 or float32; throws Error
- * for other types. The weight is copied into panels (panels.h) for the length of the call. */
-void linear_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix w, ConstMatrix bias, Matrix y,
+ * for other types. The weight is copied into panels (panels.h) for the length of the call: a
+ * quantised one as the numbers that its codes mean, rounded to the type of the products. */
+void linear_forward(const LinearShape& shape, ConstMatrix x, const FrozenWeight& w, ConstMatrix bias, Matrix y,
                     Compute compute);
 
 /** dx[rows, in] = dy[rows, out] w[out, in]. */
-void linear_input_gradient(const LinearShape& shape, ConstMatrix dy, ConstMatrix w, Matrix dx, Compute compute);
+void linear_input_gradient(const LinearShape& shape, ConstMatrix dy, const FrozenWeight& w, Matrix dx, Compute compute);
 
 /** A LoRA pair in float32: a[rank, in], b[out, rank]; scale = alpha / rank (or / sqrt(rank)). */
 struct Lora {
@@ -52,7 +67,7 @@ struct Lora {
 /** y = x w^T + bias + scale (xl a^T) b^T in one product, rounded once; xa[rows, rank] = xl a^T, which the
  * gradient needs. xl[rows, in] is the branch's input: x itself, or x after dropout. With bf16 compute, a, b
  * and xa enter the products rounded to bf16 (xa is returned as it was before). */
-void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl, ConstMatrix w, ConstMatrix bias,
+void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl, const FrozenWeight& w, ConstMatrix bias,
                          const Lora& lora, Matrix y, float* xa, Compute compute);
 
 /** Where the gradients of linear_lora_forward go:
@@ -68,7 +83,7 @@ struct LoraGradients {
 };
 /** From dy[rows, out], the gradient of y, and what linear_lora_forward read and wrote. da and db are summed over parts of
  * the rows at the same time, and these sums added in the order of the rows. */
-void linear_lora_gradients(const LinearShape& shape, ConstMatrix dy, ConstMatrix xl, ConstMatrix w, const float* xa,
+void linear_lora_gradients(const LinearShape& shape, ConstMatrix dy, ConstMatrix xl, const FrozenWeight& w, const float* xa,
                            const Lora& lora, const LoraGradients& gradients, Compute compute);
 
 }  // namespace gavel

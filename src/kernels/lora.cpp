@@ -76,9 +76,10 @@ struct TransposedProduct {
 
 }  // namespace
 
-void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl, ConstMatrix w, ConstMatrix bias,
-                         const Lora& lora, Matrix y, float* xa, Compute compute) {
-  check_linear(shape, {x.dtype, xl.dtype, w.dtype, y.dtype});
+void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl, const FrozenWeight& w,
+                         ConstMatrix bias, const Lora& lora, Matrix y, float* xa, Compute compute) {
+  check_linear(shape, {x.dtype, xl.dtype, y.dtype});
+  check_weight(w, shape.in);
   check_lora(lora);
   if (shape.rows == 0) return;
   const std::vector<float> bias_f32 = widened_vector(bias, shape.out);
@@ -112,9 +113,10 @@ void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl
   });
 }
 
-void linear_lora_gradients(const LinearShape& shape, ConstMatrix dy, ConstMatrix xl, ConstMatrix w, const float* xa,
-                           const Lora& lora, const LoraGradients& gradients, Compute compute) {
-  check_linear(shape, {dy.dtype, xl.dtype, w.dtype});
+void linear_lora_gradients(const LinearShape& shape, ConstMatrix dy, ConstMatrix xl, const FrozenWeight& w,
+                           const float* xa, const Lora& lora, const LoraGradients& gradients, Compute compute) {
+  check_linear(shape, {dy.dtype, xl.dtype});
+  check_weight(w, shape.in);
   check_lora(lora);
   const auto [rows, in, out] = shape;
   const DType type = product_type(compute, out);

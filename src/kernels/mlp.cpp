@@ -15,7 +15,10 @@ namespace {
 void check(const MlpShape& s, DType type, const MlpWeights& w) {
   if (s.hidden < 1 || s.intermediate < 1)
     fail("mlp: {} hidden and {} intermediate features: expected at least 1", s.hidden, s.intermediate);
-  check_linear({s.rows, s.hidden, s.intermediate}, {type, w.gate.dtype, w.up.dtype, w.down.dtype});
+  check_linear({s.rows, s.hidden, s.intermediate}, {type});
+  check_weight(w.gate, s.hidden);
+  check_weight(w.up, s.hidden);
+  check_weight(w.down, s.intermediate);
 }
 
 constexpr int64_t kRows = 96;  // that go through the block together

@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "kernels/elementwise.h"
+#include "kernels/linear.h"
 
 namespace gavel {
 
@@ -17,7 +18,7 @@ struct MlpShape {
  * intermediate], the norm's [hidden]. */
 struct MlpWeights {
   RmsNorm norm;
-  ConstMatrix gate, up, down;
+  FrozenWeight gate, up, down;
   GateFunction function = GateFunction::kSilu;
 };
 

@@ -17,6 +17,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/attention_tiles-inl.h"
+#include "kernels/dequantise-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gavel::HWY_NAMESPACE {
@@ -26,6 +27,17 @@ inline constexpr int kDots = 4;  // columns of a narrow weight at a time
 inline constexpr int64_t kWidth = kVectorsAtOnce * static_cast<int64_t>(hn::MaxLanes(FloatTag()));
 static_assert(kPanelColumns % kWidth == 0);
 inline constexpr int64_t kTileUnits = 16;  // of a panel that are packed at a time
+
+/** As copy_block, from (row, column) of a weight whose rows have `length`, which may be quantised. */
+void copy_weight(const PanelSource& b, int64_t length, int64_t row, int64_t column, DType type, void* to,
+                 int64_t to_leading, int64_t rows, int64_t columns) {
+  if (b.w.group == 0)
+    copy_block(b.w.dtype, element(b.w, row * length + column), length, type, to, to_leading, rows, columns, b.scale);
+  else if (type == DType::kBF16)
+    dequantise_block(b.w, length, row, column, rows, columns, static_cast<uint16_t*>(to), to_leading);
+  else
+    dequantise_block(b.w, length, row, column, rows, columns, static_cast<float*>(to), to_leading);
+}
 
 /** w[n, k]: rows of w become the columns of a panel. */
 void pack_transposed(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t first, int64_t last, float* to) {
@@ -37,19 +49,19 @@ void pack_transposed(DType type, int64_t k, int64_t n, const PanelSource& b, int
     float* panel = to + column * units;
     for (int64_t unit = 0; unit < units; unit += kTileUnits) {
       const int64_t some = std::min(kTileUnits, units - unit);
-      const char* from = element(b.w, column * k + unit * per);
+      const char* from = place_of(b.w, column * k + unit * per);
       const bool whole = columns == kWidth && some == kTileUnits;
       // So many rows are more streams than processors foresee, and weights come from memory.
       if (unit + 2 * kTileUnits < units) {
-        const int64_t size = static_cast<int64_t>(byte_size(b.w.dtype)), tile_bytes = kTileUnits * per * size;
-        prefetch_rows(from + 2 * tile_bytes, k * size, columns, tile_bytes);
+        const int64_t tile_bytes = bytes_of(b.w, kTileUnits * per);
+        prefetch_rows(from + 2 * tile_bytes, bytes_of(b.w, k), columns, tile_bytes);
       }
       if (whole && b.w.dtype == type && b.scale == 1) {
         transpose_units(reinterpret_cast<const float*>(from), units, kWidth, kTileUnits, panel + unit * kWidth, kWidth);
         continue;
       }
       if (!whole) std::memset(tile, 0, sizeof(tile));
-      copy_block(b.w.dtype, from, k, type, tile, kTileUnits * per, columns, some * per, b.scale);
+      copy_weight(b, k, column, unit * per, type, tile, kTileUnits * per, columns, some * per);
       transpose_units(tile, kTileUnits, kWidth, kTileUnits, turned, kWidth);
       std::memcpy(panel + unit * kWidth, turned, static_cast<size_t>(some * kWidth) * sizeof(float));
     }
@@ -64,21 +76,19 @@ void pack_rows(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t f
     const int64_t columns = std::min(kWidth, n - column);
     float* panel = to + column * units;
     for (int64_t unit = 0; unit < units; ++unit) {
-      const char* from = element(b.w, unit * per * n + column);
-      if (unit + kTileUnits < units) {
-        const int64_t size = static_cast<int64_t>(byte_size(b.w.dtype));
-        prefetch_rows(from + kTileUnits * per * n * size, n * size, per, columns * size);
-      }
+      const char* from = place_of(b.w, unit * per * n + column);
+      if (unit + kTileUnits < units)
+        prefetch_rows(from + bytes_of(b.w, kTileUnits * per * n), bytes_of(b.w, n), per, bytes_of(b.w, columns));
       float* target = panel + unit * kWidth;
       if (per == 1) {
         if (columns < kWidth) std::memset(target, 0, kWidth * sizeof(float));
-        copy_block(b.w.dtype, from, n, type, target, kWidth, 1, columns, b.scale);
+        copy_weight(b, n, unit * per, column, type, target, kWidth, 1, columns);
       } else if (columns == kWidth && b.w.dtype == type) {
         interleave_rows(reinterpret_cast<const uint16_t*>(from), reinterpret_cast<const uint16_t*>(from) + n, kWidth,
                         target);
       } else {
         if (columns < kWidth) std::memset(tile, 0, sizeof(tile));
-        copy_block(b.w.dtype, from, n, type, tile, kWidth, per, columns, b.scale);
+        copy_weight(b, n, unit * per, column, type, tile, kWidth, per, columns);
         interleave_rows(tile, tile + kWidth, kWidth, target);
       }
     }

@@ -22,9 +22,10 @@ bool packs_into_panels(DType type, int64_t k);
  * the processor's inner loop (64 columns with AVX-512, 16 with AVX2); columns past n are zeros. */
 size_t panel_bytes(DType type, int64_t k, int64_t n);
 
-/** What is packed: b[k, n] is w[k, n], or w[n, k] transposed, times scale (other than 1 only from float32). */
+/** What is packed: b[k, n] is w[k, n], or w[n, k] transposed, times scale (other than 1 only from float32). Groups of a
+ * quantised weight are along its own rows in both cases. */
 struct PanelSource {
-  ConstMatrix w;
+  FrozenWeight w;
   bool transposed = false;
   float scale = 1;
 };

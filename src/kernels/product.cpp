@@ -14,6 +14,15 @@ void check_linear(const LinearShape& shape, std::initializer_list<DType> types) 
       fail("linear: expected float32 or bfloat16 operands, found {}", dtype_name(type));
 }
 
+void check_weight(const FrozenWeight& weight, int64_t in) {
+  if (weight.group == 0) return check_linear({0, in, 1}, {weight.dtype});
+  if (weight.dtype != DType::kI8 && weight.dtype != DType::kU8)
+    fail("linear: expected codes in int8 or uint8, found {}", dtype_name(weight.dtype));
+  if (weight.group < 2 || weight.group % 2 != 0 || in % weight.group != 0)
+    fail("linear: groups of {} in rows of {}: expected an even number that divides them", weight.group, in);
+  check_linear({0, in, 1}, {weight.scales.dtype});
+}
+
 DType product_type(Compute compute, int64_t k) {
   return compute == Compute::kBF16 && k % 2 == 0 && has_native_bf16() ? DType::kBF16 : DType::kF32;
 }

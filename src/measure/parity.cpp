@@ -122,6 +122,12 @@ ParityReport run_parity(const fs::path& folder, LayerForm form, Kernels kernels,
       const nlohmann::json& differ = recipe["rates"];
       options.rates = {differ.at("head"), differ.at("lora_b"), differ.at("layer_decay"), differ.at("head_only_steps")};
     }
+    if (recipe.contains("quantised")) {
+      const nlohmann::json& held = recipe["quantised"];
+      const auto codes = held.at("codes") == "nf4" ? Quantisation::Codes::kNf4 : Quantisation::Codes::kInt8;
+      options.model.dtype = DType::kBF16;
+      options.model.quantisation = Quantisation{codes, held.at("group")};
+    }
     options.adam = {recipe.at("betas").at(0), recipe.at("betas").at(1), recipe.at("eps"), recipe.at("weight_decay")};
   } catch (const nlohmann::json::exception& error) {
     fail("{}: {}", recipe_path.string(), error.what());

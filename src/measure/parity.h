@@ -27,7 +27,8 @@ struct ParityReport {
 
 /** Trains a few steps in float32 and compares with the reference values of transformers + PEFT in a folder: config.json
  * and model.safetensors (frozen base), adapter/ (PEFT's, at step 0), batch.safetensors (input_ids, attention_mask i32
- * [steps, batch, length]; labels f32 [steps, batch, labels]), recipe.json (betas, eps, weight_decay, lr_per_step),
+ * [steps, batch, length]; labels f32 [steps, batch, labels]), recipe.json (betas, eps, weight_decay, lr_per_step;
+ * with `quantised`, codes and group, the reference computes with what quantising makes of the base),
  * expected.safetensors (logits and loss of each step, grad.NAME of step 0, final.NAME). Tolerances: logits and losses
  * 1e-5 absolute, gradients 2e-5 relative, final weights 1e-6 absolute. With `compute` bfloat16, products are of bfloat16, and
  * logits and losses are held to 0.1 absolute, gradients to 0.25 relative, final weights to nothing. The client must have the mesh's devices, and the

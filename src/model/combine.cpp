@@ -83,7 +83,7 @@ HostTensor joined(const std::vector<LoadedAdapterWeights>& adapters, size_t inde
 
 }  // namespace
 
-void merge_adapter(const ModelFiles& files, DType held, const LoadedAdapterWeights& adapter, const fs::path& folder,
+void merge_adapter(const ModelFiles& files, const BaseStorage& held, const LoadedAdapterWeights& adapter, const fs::path& folder,
                    DType dtype) {
   const std::vector<HostTensor>& values = adapter.values;
   const LoraConfig& lora = adapter.config.lora;
@@ -99,8 +99,9 @@ void merge_adapter(const ModelFiles& files, DType held, const LoadedAdapterWeigh
     for (int64_t layer = 0; layer < files.spec().num_hidden_layers; ++layer)
       updates[name_in_layer(linear.weight.name, layer)] = {&linear, static_cast<size_t>(layer)};
   ExportChanges changes;
+  const std::map<std::string, TensorSpec> specs = specs_by_name(files.spec());
   changes.read = [&](const std::string& name) {
-    HostTensor base = files.read(name, held);
+    HostTensor base = files.read_held(name, specs.at(name), held);
     auto update = updates.find(name);
     if (update == updates.end()) return base;
     const auto& [linear, layer] = update->second;

@@ -11,9 +11,9 @@ namespace gavel {
 /** Writes base + scaling * B A (with use_dora each row scaled to its magnitude), and the head as score.weight, as a
  * folder that transformers opens as the family's
  * …ForSequenceClassification with no adapter. Sums are made in float32 from the base as a judge holds it
- * (`held`: bfloat16 or float32), then written in `dtype`: with float32 the logits are the judge's own up to
- * rounding. */
-void merge_adapter(const ModelFiles& files, DType held, const LoadedAdapterWeights& adapter,
+ * (`held`; of a quantised base from the numbers that its codes mean), then written in `dtype`: with float32 the logits are
+ * the judge's own up to rounding. */
+void merge_adapter(const ModelFiles& files, const BaseStorage& held, const LoadedAdapterWeights& adapter,
                    const std::filesystem::path& folder, DType dtype);
 
 enum class AverageMethod : uint8_t {

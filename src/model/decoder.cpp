@@ -1,6 +1,7 @@
 #include "model/decoder.h"
 
 #include <map>
+#include <numeric>
 
 #include "graph/keep.h"
 #include "graph/ops.h"
@@ -25,6 +26,11 @@ class BlockValues {
     auto at = values_.find(tensor.name);
     if (at == values_.end()) fail("decoder: no tensor '{}' in the layer", tensor.name);
     return at->second;
+  }
+  /** None for a weight that is not quantised. */
+  Value scales_of(const LinearSpec& linear) const {
+    auto at = values_.find(scales_name(linear.weight.name));
+    return at == values_.end() ? Value() : at->second;
   }
   struct Adapter {
     Value a, b;
@@ -136,7 +142,8 @@ class BlockBuilder {
     auto weight = [&](const LinearSpec& spec) { return values_.of(spec.weight); };
     if (Value whole = layers_.feed_forward({middle, values_.of(block_.feed_forward_norm), options_.spec.norm,
                                             weight(mlp.gate_proj), weight(mlp.up_proj), weight(mlp.down_proj),
-                                            mlp.activation, bare_feed_forward()}))
+                                            mlp.activation, bare_feed_forward(), values_.scales_of(mlp.gate_proj),
+                                            values_.scales_of(mlp.up_proj), values_.scales_of(mlp.down_proj)}))
       return for_products(whole);
     Value normed = norm(middle, block_.feed_forward_norm);
     Value gate = linear(normed, mlp.gate_proj, hash), up = linear(normed, mlp.up_proj, hash);
@@ -152,7 +159,8 @@ class BlockBuilder {
   }
 
   Value linear(const Value& x, const LinearSpec& spec, const Value& hash) const {
-    LinearCall call{x, values_.of(spec.weight), spec.has_bias() ? values_.of(spec.bias.front()) : Value(), spec};
+    LinearCall call{x, values_.of(spec.weight), spec.has_bias() ? values_.of(spec.bias.front()) : Value(), spec,
+                    values_.scales_of(spec)};
     const BlockValues::Adapter* adapter = values_.adapter(spec);
     if (adapter == nullptr) return for_products(layers_.linear(call));
     Dropout dropout{options_.lora.lora_dropout, hash, shared_.dropout_key, layer_, place_of(spec)};
@@ -232,8 +240,8 @@ class DecoderBuilder {
     for (int64_t layer = 0;; ++layer) {
       const BlockSpec& block = spec_.block(layer);
       BlockValues values;
-      for (const TensorSpec* tensor : block.tensors())
-        values.set(*tensor, frozen_.at(name_in_layer(tensor->name, layer)));
+      for (const HeldTensor& held : held_tensors(block, options_.storage()))
+        values.set(held.spec, frozen_.at(name_in_layer(held.spec.name, layer)));
       for (const auto& adapter : layout_.adapters) {
         // Below the lowest adapted layer nothing then flows back.
         if (!options_.lora.adapts(layer)) break;
@@ -317,7 +325,8 @@ class DecoderBuilder {
   /** The layers' tensors and adapters, each [layers, …]. */
   std::vector<Value> stacked_values() const {
     std::vector<Value> stacks;
-    for (const TensorSpec* tensor : spec_.blocks.front().tensors()) stacks.push_back(frozen_.at(tensor->name));
+    for (const HeldTensor& held : held_tensors(spec_.blocks.front(), options_.storage()))
+      stacks.push_back(frozen_.at(held.spec.name));
     for (const auto& adapter : layout_.adapters)
       for (size_t part : adapter.parts()) stacks.push_back(trainable_[part]);
     return stacks;
@@ -327,7 +336,7 @@ class DecoderBuilder {
   BlockValues block_values(const BlockSpec& block, const std::vector<Value>& in_order) const {
     BlockValues values;
     auto value = in_order.begin();
-    for (const TensorSpec* tensor : block.tensors()) values.set(*tensor, *value++);
+    for (const HeldTensor& held : held_tensors(block, options_.storage())) values.set(held.spec, *value++);
     for (const auto& adapter : layout_.adapters) {
       std::vector<Value> parts;
       for (size_t i = 0; i < adapter.parts().size(); ++i) parts.push_back(*value++);
@@ -364,23 +373,28 @@ class DecoderBuilder {
 std::vector<FrozenParameter> frozen_parameters(const ModelOptions& options) {
   const DecoderSpec& spec = options.spec;
   std::vector<FrozenParameter> parameters;
-  auto add = [&](const std::string& name, const TensorSpec& tensor) {
-    parameters.push_back({name, tensor, false, tensor.shape, tensor.dtype(options.dtype), {name}});
-  };
-  add(spec.embeddings.name, spec.embeddings);
-  if (options.form == LayerForm::kScan) {
-    for (const TensorSpec* tensor : spec.blocks.front().tensors()) {
-      FrozenParameter p{tensor->name, *tensor, true, tensor->shape, tensor->dtype(options.dtype), {}};
-      p.shape.insert(p.shape.begin(), spec.num_hidden_layers);
-      for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer)
-        p.sources.push_back(name_in_layer(tensor->name, layer));
+  // All that a tensor is held as; `layers`: the numbers of those that are stacked, or that it is of; none = of no layer.
+  auto add = [&](const TensorSpec& tensor, bool stacked, const std::vector<int64_t>& layers) {
+    for (HeldTensor& held : held_as(tensor, options.storage())) {
+      const std::string name = stacked || layers.empty() ? held.spec.name : name_in_layer(held.spec.name, layers.front());
+      FrozenParameter p{name, std::move(held.spec), stacked, {}, held.dtype, {}, held.part, tensor.shape};
+      p.shape = p.tensor.shape;
+      if (stacked) p.shape.insert(p.shape.begin(), static_cast<int64_t>(layers.size()));
+      for (int64_t layer : layers) p.sources.push_back(name_in_layer(tensor.name, layer));
+      if (layers.empty()) p.sources.push_back(tensor.name);
       parameters.push_back(std::move(p));
     }
+  };
+  add(spec.embeddings, false, {});
+  if (options.form == LayerForm::kScan) {
+    std::vector<int64_t> layers(static_cast<size_t>(spec.num_hidden_layers));
+    std::iota(layers.begin(), layers.end(), 0);
+    for (const TensorSpec* tensor : spec.blocks.front().tensors()) add(*tensor, true, layers);
   } else {
     for (int64_t layer = 0; layer < spec.num_hidden_layers; ++layer)
-      for (const TensorSpec* tensor : spec.block(layer).tensors()) add(name_in_layer(tensor->name, layer), *tensor);
+      for (const TensorSpec* tensor : spec.block(layer).tensors()) add(*tensor, false, {layer});
   }
-  add(spec.final_norm.name, spec.final_norm);
+  add(spec.final_norm, false, {});
   return parameters;
 }
 

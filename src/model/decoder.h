@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -6,6 +7,7 @@
 #include "model/lora.h"
 #include "nn/kernel_registry.h"
 #include "nn/placement.h"
+#include "spec/base_storage.h"
 #include "spec/decoder_spec.h"
 
 namespace gavel {
@@ -30,7 +32,8 @@ struct ModelOptions {
   int64_t num_labels = 3;             // outputs of the head
   bool learns_tie = false;            // there is a logit of ties among what is trained
   int64_t auxiliary_outputs = 0;      // of a second head, for training alone; 0: there is none
-  DType dtype = DType::kF32;          // how base weights are held
+  DType dtype = DType::kF32;          // how base weights are held that are not quantised
+  std::optional<Quantisation> quantisation;
   DType compute_dtype = DType::kF32;  // of hidden states and matrix products
   LayerForm form = LayerForm::kUnrolled;
   Recompute recompute = Recompute::kAll;  // layers that are written out keep everything anyway
@@ -43,21 +46,31 @@ struct ModelOptions {
   /** Gradients are the same to the bit at each run, which costs time and memory where kernels have a faster form. */
   bool deterministic = false;
   Placement placement;  // on a mesh; the default is one device
+
+  BaseStorage storage() const { return {dtype, quantisation}; }
 };
 
 /** A frozen tensor of the program. */
 struct FrozenParameter {
   std::string name;   // of the argument: the Hugging Face name, with "*" for the layer when stacked
-  TensorSpec tensor;  // of one layer
+  TensorSpec tensor;  // of one layer, as it is held
   bool stacked = false;
   Shape shape;  // the tensor's, [layers, …] when stacked
   DType dtype = DType::kF32;
   /** Where the values are in the model's files; several when stacked. */
   std::vector<std::string> sources;
+  HeldPart part = HeldPart::kValues;
+  Shape whole;  // of the model's tensor that this, or with others, stands for, in one layer
+
+  /** How many of the model's numbers it stands for; scales count none. */
+  int64_t parameters() const {
+    if (part == HeldPart::kScales) return 0;
+    return num_elements(whole) * (stacked ? shape.front() : 1);
+  }
 };
 
 /** In the order of the program's arguments. Unrolled: every tensor by itself; scan: the layers' tensors
- * stacked. */
+ * stacked. The scales of a quantised weight come behind its codes. */
 std::vector<FrozenParameter> frozen_parameters(const ModelOptions& options);
 
 /** With freeze_head its head is held, with freeze_adapters all else but the head and the tie. */

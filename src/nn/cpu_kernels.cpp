@@ -1,6 +1,7 @@
 #include "nn/cpu_kernels.h"
 
 #include "graph/ops.h"
+#include "nn/cpu_quantised_kernels.h"
 
 namespace gavel {
 
@@ -310,8 +311,9 @@ KernelSet make_cpu_kernels() {
       {"gavel_mlp_grad", {{"t*.", ".", "..", "..", "..", "t*.", "t*.", "t*."}, {"t*."}}, mlp_flops},
   };
   set.layers = {
-      {{"gavel_linear", [](const LinearCall&, const Mesh&) { return true; }, linear}},
-      {{"gavel_linear_lora", [](const AdaptedLinearCall&, const Mesh&) { return true; }, adapted_linear}},
+      {{"gavel_linear", [](const LinearCall& call, const Mesh&) { return !call.scales; }, linear}},
+      {{"gavel_linear_lora", [](const AdaptedLinearCall& call, const Mesh&) { return !call.linear.scales; },
+        adapted_linear}},
       {{"gavel_rms_norm", [](const NormCall& call, const Mesh&) { return !is_of_heads(call.x); }, norm},
        {"gavel_head_norm", [](const NormCall& call, const Mesh&) { return is_of_heads(call.x); }, norm}},
       {{"gavel_rotary", [](const RotaryCall& call, const Mesh&) { return call.x.rank() == 4; }, rotary}},
@@ -323,9 +325,13 @@ KernelSet make_cpu_kernels() {
        {"gavel_geglu", [](const GatedCall& call, const Mesh&) { return call.activation == Activation::kGeluTanh; },
         gated}},
       // On a mesh its weights would be whole on every device, where single linears split them.
-      {{"gavel_mlp", [](const FeedForwardCall& call, const Mesh& mesh) { return call.bare && mesh.devices() == 1; },
+      {{"gavel_mlp",
+        [](const FeedForwardCall& call, const Mesh& mesh) {
+          return call.bare && !call.gate_scales && mesh.devices() == 1;
+        },
         mlp}},
   };
+  add_quantised_cpu_kernels(set);
   return set;
 }
 

@@ -19,9 +19,10 @@ struct Rotary {
 /** x [T, in] → [T, out]: x W^T + bias. Weight and bias are frozen: they get no gradient. */
 struct LinearCall {
   Value x;
-  Value weight;  // [out, in]
+  Value weight;  // [out, in], or codes of a quantised weight (base_storage.h)
   Value bias;    // [out], optional
   const LinearSpec& spec;
+  Value scales = {};  // [out, in / group], of a quantised weight
 };
 
 /** The linear plus its adapter, scaling * (dropout(x) A^T) B^T (Hu et al., "LoRA", 2021). The products are of x's type with
@@ -99,10 +100,11 @@ struct GatedCall {
 struct FeedForwardCall {
   Value h, norm;  // the norm's weight, [hidden]
   NormRule rule;
-  Value gate, up, down;  // weights, [out, in]
+  Value gate, up, down;  // weights, [out, in], or codes of quantised ones
   Activation activation = Activation::kSilu;
   /** Whether this is all of the block: no adapters, no biases, and no norm of what it gives. */
   bool bare = true;
+  Value gate_scales = {}, up_scales = {}, down_scales = {};  // of quantised weights
 };
 
 }  // namespace gavel

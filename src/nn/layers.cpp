@@ -4,13 +4,19 @@
 #include "graph/keep.h"
 #include "graph/ops.h"
 #include "nn/attention.h"
+#include "nn/quantised.h"
 
 namespace gavel {
 
 Value Layers::linear(const LinearCall& call) const {
   if (Value found = try_kernel(call)) return found;
   const Value& x = call.x;
-  Value y = matmul_nt(x, convert(placement_.layer_weight(call.weight, call.spec.weight), x.dtype()));
+  auto whole = [&](const Value& held) {
+    TensorSpec spec = call.spec.weight;
+    if (call.scales) spec.shape = held.shape();  // codes and scales are split like the weight, where that divides them
+    return placement_.layer_weight(held, spec);
+  };
+  Value y = matmul_nt(x, weight_numbers(whole(call.weight), call.scales ? whole(call.scales) : Value(), x.dtype()));
   if (call.bias) y = add(y, broadcast_last(convert(call.bias, y.dtype()), y.shape()));
   return y;
 }
@@ -62,7 +68,7 @@ namespace {
 
 /** The length of each row of weight + scaling * B A, float32 [out]. */
 Value row_lengths(const AdaptedLinearCall& call) {
-  Value whole = add(convert(call.linear.weight, DType::kF32),
+  Value whole = add(weight_numbers(call.linear.weight, call.linear.scales, DType::kF32),
                     mul(dot(call.lora_b, call.lora_a, {.lhs_contract = {1}, .rhs_contract = {0}}), call.scaling));
   return sqrt(reduce_sum(mul(whole, whole), {1}));
 }

@@ -413,7 +413,7 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options) {
     plan.notes.push_back(
         fmt::format("batches of {} are filled up to {} with rows of weight zero, for {} parts of the mesh",
                     recipe.train.batch_size, shape.rows, plan.mesh.batch_parts()));
-  for (const FrozenParameter& p : frozen_parameters(step.model)) plan.parameters += num_elements(p.shape);
+  for (const FrozenParameter& p : frozen_parameters(step.model)) plan.parameters += p.parameters();
   for (const TrainableParameter& p : trainable_layout(step.model).parameters)
     (p.held ? plan.parameters : plan.trained) += movable_elements(p, step.model.lora);
   plan.parameters += plan.trained;

@@ -7,8 +7,10 @@ namespace gavel {
 
 namespace detail {
 
-const Choices<DType>& choices_of(DType) {
-  static const Choices<DType> table = {{DType::kBF16, "bfloat16"}, {DType::kF32, "float32"}};
+const Choices<Recipe::BaseType>& choices_of(Recipe::BaseType) {
+  using enum Recipe::BaseType;
+  static const Choices<Recipe::BaseType> table = {
+      {kBFloat16, "bfloat16"}, {kFloat32, "float32"}, {kInt8, "int8"}, {kNf4, "nf4"}};
   return table;
 }
 const Choices<Recipe::TaskKind>& choices_of(Recipe::TaskKind) {
@@ -125,7 +127,7 @@ std::string_view choice_name(Choice choice) {
     if (value == choice) return name;
   fail("recipe: {} is not a choice of its setting", static_cast<int>(choice));
 }
-template std::string_view choice_name(DType);
+template std::string_view choice_name(Recipe::BaseType);
 template std::string_view choice_name(Recipe::TaskKind);
 template std::string_view choice_name(Recipe::JudgeForm);
 template std::string_view choice_name(Recipe::RewardTies);

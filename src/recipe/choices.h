@@ -12,7 +12,7 @@ template <class Choice>
 using Choices = std::vector<std::pair<Choice, std::string>>;
 
 // A table for each enum; the argument only selects the overload.
-const Choices<DType>& choices_of(DType);
+const Choices<Recipe::BaseType>& choices_of(Recipe::BaseType);
 const Choices<Recipe::TaskKind>& choices_of(Recipe::TaskKind);
 const Choices<Recipe::JudgeForm>& choices_of(Recipe::JudgeForm);
 const Choices<Recipe::RewardTies>& choices_of(Recipe::RewardTies);

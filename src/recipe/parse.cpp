@@ -181,6 +181,7 @@ class Parser {
     check_evaluations();
     check_task();
     check_start();
+    check_storage();
     check_rates();
     if (!problems_.empty()) throw Error(fmt::format("{}", fmt::join(problems_, "\n")));
     return std::move(recipe_);
@@ -315,6 +316,16 @@ class Parser {
             fmt::format("needs scores of answers (data.format: chosen, ranked or helpsteer3), found data.format: {}",
                         choice_name(data.format)));
     }
+  }
+
+  void check_storage() {
+    const auto& model = recipe_.model;
+    if (model.group_size != 32 && model.group_size != 64 && model.group_size != 128)
+      problem(place("model.group_size"), "model.group_size",
+              fmt::format("expected 32, 64 or 128, found {}", model.group_size));
+    else if (model.dtype == Recipe::BaseType::kNf4 && model.group_size != 64)
+      problem(place("model.group_size"), "model.group_size",
+              fmt::format("is of int8; blocks of nf4 are of 64, found {}", model.group_size));
   }
 
   /** What the head starts from, and the question that its labels answer. */
@@ -504,6 +515,20 @@ Recipe load_recipe(const std::filesystem::path& path, const std::vector<std::str
   const std::filesystem::path& found = own ? *own : path;
   auto file = MappedFile::open(found);
   return parse_recipe(file->text(), found.string(), overrides);
+}
+
+BaseStorage Recipe::Model::storage() const {
+  switch (dtype) {
+    case BaseType::kBFloat16:
+      return {DType::kBF16, {}};
+    case BaseType::kFloat32:
+      return {DType::kF32, {}};
+    case BaseType::kInt8:
+      return {DType::kBF16, Quantisation{Quantisation::Codes::kInt8, group_size}};
+    case BaseType::kNf4:
+      return {DType::kBF16, Quantisation{Quantisation::Codes::kNf4, group_size}};
+  }
+  return {};
 }
 
 int64_t warmup_steps(const Recipe& recipe, int64_t total_steps) {

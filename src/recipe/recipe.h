@@ -9,9 +9,9 @@
 #include <variant>
 #include <vector>
 
-#include "base/dtype.h"
 #include "recipe/data_files.h"
 #include "rows/choices.h"
+#include "spec/base_storage.h"
 
 namespace gavel {
 
@@ -23,6 +23,7 @@ struct Recipe {
   enum class JudgeForm : uint8_t { kJoint, kSiamese };
   enum class RewardTies : uint8_t { kDavidson, kNone };
   enum class RewardLoss : uint8_t { kPairs, kRegression, kBce };
+  enum class BaseType : uint8_t { kBFloat16, kFloat32, kInt8, kNf4 };
   enum class ComputeType : uint8_t { kAuto, kBFloat16, kFloat32 };
   /** What the head starts from; kAuto = the base's own where it has one, else kFresh. */
   enum class Head : uint8_t { kAuto, kBase, kFresh, kShares, kLabels };
@@ -52,12 +53,16 @@ struct Recipe {
   struct Model {
     std::string path;
     std::optional<std::string> tokenizer;
-    DType dtype = DType::kBF16;
+    BaseType dtype = BaseType::kBFloat16;
+    int64_t group_size = 64;
     ComputeType compute_dtype = ComputeType::kAuto;
     int64_t num_labels = 3;
     Head head = Head::kAuto;
     bool random_init = false;
     bool operator==(const Model&) const = default;
+
+    /** What `dtype` and `group_size` mean; what is not quantised is then in bfloat16. */
+    BaseStorage storage() const;
   } model;
 
   struct Lora {
@@ -187,8 +192,7 @@ struct Recipe {
 /** Whether a file is read as data.columns says. */
 bool reads_generic(const Recipe& recipe);
 
-/** A choice as the recipe spells it, such as "bucketed". Defined for Recipe's enums, those of rows/choices.h, and
- * DType. */
+/** A choice as the recipe spells it, such as "bucketed". Defined for Recipe's enums and those of rows/choices.h. */
 template <class Choice>
 std::string_view choice_name(Choice choice);
 

@@ -134,7 +134,7 @@ HostTensor base_magnitudes(const TensorSpec& weight, const StepOptions& options,
     auto target = all.as_mutable<float>().subspan(static_cast<size_t>(layer * out), static_cast<size_t>(out));
     if (base.files) {
       const HostTensor lengths =
-          row_lengths(base.files->read(name_in_layer(weight.name, layer), weight.dtype(options.model.dtype)));
+          row_lengths(base.files->read_held(name_in_layer(weight.name, layer), weight, options.model.storage()));
       std::copy_n(lengths.as<float>().begin(), target.size(), target.begin());
     } else {
       // Of random weights, which are for speed alone, about that much.

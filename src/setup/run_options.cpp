@@ -219,7 +219,9 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
   options.model.prefixes = shares_prefixes(recipe, &spec);
   options.model.one_text = recipe.data.batching != Batching::kPacked;
   options.model.deterministic = recipe.train.deterministic;
-  options.model.dtype = recipe.model.dtype;
+  const BaseStorage storage = recipe.model.storage();
+  options.model.dtype = storage.dtype;
+  options.model.quantisation = storage.quantisation;
   options.model.kernels = kernels_of(recipe, device);
   switch (recipe.model.compute_dtype) {
     case Recipe::ComputeType::kBFloat16:

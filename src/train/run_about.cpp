@@ -42,7 +42,7 @@ ParameterCounts count_parameters(const ModelOptions& model) {
   ParameterCounts counts;
   for (const TrainableParameter& parameter : trainable_layout(model).parameters)
     (parameter.held ? counts.frozen : counts.trained) += movable_elements(parameter, model.lora);
-  for (const FrozenParameter& parameter : frozen_parameters(model)) counts.frozen += num_elements(parameter.shape);
+  for (const FrozenParameter& parameter : frozen_parameters(model)) counts.frozen += parameter.parameters();
   return counts;
 }
 
@@ -86,7 +86,7 @@ Json about_run(const Recipe& recipe, const StepOptions& options, const pjrt::Cli
                   {"layers", model.spec.num_hidden_layers},
                   {"hidden_size", model.spec.hidden_size},
                   {"vocabulary", model.spec.vocab_size},
-                  {"dtype", dtype_name(model.dtype)},
+                  {"dtype", model.storage().describe()},
                   {"compute_dtype", dtype_name(model.compute_dtype)}}},
                 {"parameters", trained + frozen},
                 {"trainable_parameters", trained},

@@ -250,7 +250,8 @@ class TrainingRun {
                  spec.num_hidden_layers, spec.hidden_size, attention.num_attention_heads, attention.num_key_value_heads,
                  spec.vocab_size);
     if (base_->files)
-      for (const std::string& note : base_->files->notes()) spdlog::warn("{}: {}", recipe_.model.path, note);
+      for (const auto& notes : {base_->files->notes(), base_->files->notes_on(recipe_.model.storage())})
+        for (const std::string& note : notes) spdlog::warn("{}: {}", recipe_.model.path, note);
   }
 
   /** The model on its devices. */
@@ -261,7 +262,7 @@ class TrainingRun {
     options.model.auxiliary_outputs = auxiliary_outputs_of(*options.task, auxiliary_classes);
     std::string devices = mesh_.devices() == 1 ? "" : fmt::format(", mesh {} (dp x fsdp x mp)", to_string(mesh_));
     spdlog::info("device {} ({}){}, weights {}, computing in {}, layers {}", client_->platform_name(),
-                 client_->device(0).kind, devices, dtype_name(options.model.dtype),
+                 client_->device(0).kind, devices, options.model.storage().describe(),
                  dtype_name(options.model.compute_dtype),
                  options.model.form == LayerForm::kScan ? "as a scan" : "unrolled");
     print_lines(trainable_table(options.model));

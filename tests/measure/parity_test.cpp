@@ -65,6 +65,12 @@ TEST_P(GoldenParity, RatesThatDifferInBothForms) {
   expect_parity(fs::path(GAVEL_SOURCE_DIR) / "tests/train/golden_rates", GetParam());
 }
 
+/** Of PEFT on the numbers that int8 and NF4 make of the base, which the golden's script works out by itself. */
+TEST_P(GoldenParity, QuantisedBasesInBothForms) {
+  for (const char* name : {"golden_int8", "golden_nf4"})
+    expect_parity(fs::path(GAVEL_SOURCE_DIR) / "tests/train" / name, GetParam());
+}
+
 TEST_P(GoldenParity, RewardsInBothForms) {
   for (const char* name : {"golden_reward", "golden_reward_qwen3"})
     expect_parity(fs::path(GAVEL_SOURCE_DIR) / "tests/train" / name, GetParam());

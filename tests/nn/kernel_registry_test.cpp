@@ -19,6 +19,7 @@
 #include "nn/cpu_kernels.h"
 #include "nn/layers.h"
 #include "nn/plain_attention.h"
+#include "nn/quantised.h"
 #include "pjrt/client.h"
 #include "spec/family.h"
 
@@ -32,6 +33,13 @@ struct Sizes {
 };
 /** Odd ones, and ones that a mesh of 2 x 2 x 2 divides. */
 constexpr Sizes kOdd{3, 13, 6, 3, 10, 37, 53, 3}, kEven{4, 12, 4, 2, 8, 32, 48, 4};
+
+/** Of small groups, so that these sizes have several. */
+constexpr int64_t kGroup = 16;
+/** A size as the inputs of a quantised weight have it, and still one that a mesh of 2 x 2 x 2 divides or does not. */
+int64_t in_groups(int64_t size) {
+  return (size + kGroup - 1) / kGroup * kGroup;
+}
 
 /** A graph of one call, by a kernel and composed. */
 class Comparison {
@@ -54,6 +62,18 @@ class Comparison {
     Value value = graph_.parameter(dtype, std::move(shape), fmt::format("in{}", inputs_.size()));
     if (trained) trained_.push_back(value);
     return value;
+  }
+  /** Codes of a quantised weight [out, in] and its scales: int8 with scales in bfloat16, or two of NF4 a byte. */
+  std::pair<Value, Value> quantised(int64_t out, int64_t in, bool nf4) {
+    HostTensor codes(nf4 ? DType::kU8 : DType::kI8, {out, nf4 ? in / 2 : in});
+    auto* bytes = static_cast<uint8_t*>(codes.mutable_data());
+    for (size_t i = 0; i < codes.bytes(); ++i) {
+      const auto byte = static_cast<uint8_t>(random_bits(inputs_.size() + 1, i));
+      bytes[i] = !nf4 && byte == 0x80 ? 0 : byte;  // -128 is no code
+    }
+    inputs_.push_back(codes);
+    Value value = graph_.parameter(codes.dtype(), codes.shape(), fmt::format("in{}", inputs_.size()));
+    return {value, numbers({out, in / kGroup}, false, nf4 ? 1 : 1.0 / 127, nf4 ? DType::kF32 : DType::kBF16)};
   }
   Value integers(const std::vector<int32_t>& values, const Shape& shape) {
     inputs_.push_back(HostTensor::from(values, shape));
@@ -166,30 +186,37 @@ const LinearSpec& some_linear() {
   return spec;
 }
 
-LinearCall linear_call(Comparison& c, bool bias, bool trained) {
+enum class Weights { kNumbers, kInt8, kNf4 };
+constexpr Weights kWeights[] = {Weights::kNumbers, Weights::kInt8, Weights::kNf4};
+
+LinearCall linear_call(Comparison& c, bool bias, bool trained, Weights weights) {
   const Sizes& s = c.sizes();
-  Value x = c.numbers({s.tokens(), s.in}, trained), weight = c.numbers({s.out, s.in}, false);
-  return {x, weight, bias ? c.numbers({s.out}, false) : Value(), some_linear()};
+  const bool quantised = weights != Weights::kNumbers;
+  const int64_t in = quantised ? in_groups(s.in) : s.in;
+  Value x = c.numbers({s.tokens(), in}, trained);
+  auto [weight, scales] = quantised ? c.quantised(s.out, in, weights == Weights::kNf4)
+                                    : std::pair(c.numbers({s.out, in}, false), Value());
+  return {x, weight, bias ? c.numbers({s.out}, false) : Value(), some_linear(), scales};
 }
 
 template <>
 int variants<LinearCall>() {
-  return 2;
+  return 2 * std::size(kWeights);
 }
 void make_call(Comparison& c, int variant, const ByKernel<LinearCall>& build) {
-  const LinearCall call = linear_call(c, variant == 1, true);
+  const LinearCall call = linear_call(c, variant % 2 == 1, true, kWeights[variant / 2]);
   c.compare(build(call), composed().linear(call));
 }
 
 template <>
 int variants<AdaptedLinearCall>() {
-  return 4;
+  return 4 * std::size(kWeights);
 }
-AdaptedLinearCall adapted_call(Comparison& c, bool bias, bool trained, bool dropout) {
+AdaptedLinearCall adapted_call(Comparison& c, bool bias, bool trained, bool dropout, Weights weights) {
   const Sizes& s = c.sizes();
-  const LinearCall linear = linear_call(c, bias, trained);
+  const LinearCall linear = linear_call(c, bias, trained, weights);
   AdaptedLinearCall call{linear,
-                         c.numbers({s.rank, s.in}, true, 1, DType::kF32),
+                         c.numbers({s.rank, linear.x.dim(1)}, true, 1, DType::kF32),
                          c.numbers({s.out, s.rank}, true, 1, DType::kF32),
                          0.7,
                          {}};
@@ -205,7 +232,8 @@ AdaptedLinearCall adapted_call(Comparison& c, bool bias, bool trained, bool drop
   return call;
 }
 void make_call(Comparison& c, int variant, const ByKernel<AdaptedLinearCall>& build) {
-  const AdaptedLinearCall call = adapted_call(c, variant == 3, variant != 1, variant >= 2);
+  const int kind = variant % 4;
+  const AdaptedLinearCall call = adapted_call(c, kind == 3, kind != 1, kind >= 2, kWeights[variant / 4]);
   c.compare(build(call), composed().linear(call));
 }
 
@@ -322,20 +350,31 @@ void make_call(Comparison& c, int variant, const ByKernel<GatedCall>& build) {
 
 template <>
 int variants<FeedForwardCall>() {
-  return 2;
+  return 2 * std::size(kWeights);
 }
 /** Llama's and Gemma's. */
 void make_call(Comparison& c, int variant, const ByKernel<FeedForwardCall>& build) {
+  const Weights weights = kWeights[variant / 2];
+  const bool quantised = weights != Weights::kNumbers, gemma = variant % 2 == 1;
   const Sizes& s = c.sizes();
-  Value h = c.numbers({s.tokens(), s.in}, true), norm = c.numbers({s.in}, false),
-        gate = c.numbers({s.out, s.in}, false), up = c.numbers({s.out, s.in}, false),
-        down = c.numbers({s.in, s.out}, false, 0.3);
-  const FeedForwardCall call{h, norm, {1e-5, variant == 1 ? 1.0 : 0.0}, gate, up, down, kActivations[variant]};
+  const int64_t in = quantised ? in_groups(s.in) : s.in, wide = quantised ? in_groups(s.out) : s.out;
+  auto weight = [&](int64_t rows, int64_t columns, double scale) {
+    return quantised ? c.quantised(rows, columns, weights == Weights::kNf4)
+                     : std::pair(c.numbers({rows, columns}, false, scale), Value());
+  };
+  Value h = c.numbers({s.tokens(), in}, true), norm = c.numbers({in}, false);
+  const auto [gate, gate_scales] = weight(wide, in, 1);
+  const auto [up, up_scales] = weight(wide, in, 1);
+  const auto [down, down_scales] = weight(in, wide, 0.3);
+  FeedForwardCall call{h, norm, {1e-5, gemma ? 1.0 : 0.0}, gate, up, down, kActivations[variant % 2]};
+  call.gate_scales = gate_scales;
+  call.up_scales = up_scales;
+  call.down_scales = down_scales;
   const Layers layers = composed();
   Value normed = layers.norm({h, norm, call.rule});
-  Value gated = layers.gated({layers.linear(LinearCall{normed, gate, {}, some_linear()}),
-                              layers.linear(LinearCall{normed, up, {}, some_linear()}), call.activation});
-  c.compare(build(call), add(h, layers.linear(LinearCall{gated, down, {}, some_linear()})));
+  Value gated = layers.gated({layers.linear(LinearCall{normed, gate, {}, some_linear(), gate_scales}),
+                              layers.linear(LinearCall{normed, up, {}, some_linear(), up_scales}), call.activation});
+  c.compare(build(call), add(h, layers.linear(LinearCall{gated, down, {}, some_linear(), down_scales})));
 }
 
 // --- All kernels ----------------------------------------------------------------------------------------------------
@@ -473,10 +512,25 @@ TEST(KernelRegistry, OnlyWhatARuleHasIsWrittenAndCounted) {
 /** Without kernels and with the CPU's, without dropout and with it. */
 class DecomposedLinear : public WithCpuKernels<std::tuple<bool, bool>> {};
 
+/** A quantised weight's rows have lengths too. */
+TEST_P(DecomposedLinear, OfAQuantisedWeightIsThatOfItsNumbers) {
+  const auto [kernels, dropout] = GetParam();
+  Comparison c(kEven, DType::kF32);
+  const AdaptedLinearCall call = adapted_call(c, true, true, dropout, Weights::kInt8);
+  AdaptedLinearCall plain = call;
+  plain.linear.weight = dequantised(call.linear.weight, call.linear.scales, DType::kF32);
+  plain.linear.scales = Value();
+  const Value magnitude = c.numbers({kEven.out}, true);
+  const Layers layers(kernels ? Kernels(cpu_kernels()) : Kernels(), one_device());
+  c.compare(layers.linear(DecomposedLinearCall{call, magnitude}),
+            composed().linear(DecomposedLinearCall{plain, magnitude}));
+  c.run({});
+}
+
 TEST_P(DecomposedLinear, IsPeftsFormula) {
   const auto [kernels, dropout] = GetParam();
   Comparison c(kOdd, DType::kF32);
-  const AdaptedLinearCall call = adapted_call(c, true, true, dropout);
+  const AdaptedLinearCall call = adapted_call(c, true, true, dropout, Weights::kNumbers);
   const Value magnitude = c.numbers({kOdd.out}, true), x = call.linear.x, dropped = call.dropout(x);
   // magnitude / |W + s B A| by rows, the length a constant.
   Value sum = add(call.linear.weight, mul(matmul_nt(call.lora_b, transpose(call.lora_a, {1, 0})), call.scaling));

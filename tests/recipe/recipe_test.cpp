@@ -35,7 +35,7 @@ std::string error_of(const std::string& text, const std::vector<std::string>& ov
 TEST(Recipe, DefaultsAreThoseOfTheOrigin) {
   Recipe recipe = parse_recipe(with_required(""), "r.yaml");
   EXPECT_EQ(recipe.model.path, "m");
-  EXPECT_EQ(recipe.model.dtype, DType::kBF16);
+  EXPECT_EQ(recipe.model.storage(), (BaseStorage{DType::kBF16, {}}));
   EXPECT_EQ(recipe.model.compute_dtype, Recipe::ComputeType::kAuto);
   EXPECT_EQ(recipe.model.num_labels, 3);
   EXPECT_EQ(recipe.lora.r, 4);
@@ -54,6 +54,21 @@ TEST(Recipe, DefaultsAreThoseOfTheOrigin) {
   EXPECT_EQ(recipe.mesh.fsdp, -1);
   EXPECT_EQ(recipe.device, "cpu");
   EXPECT_EQ(recipe.output, "runs/demo");
+}
+
+TEST(Recipe, TheBaseMayBeQuantised) {
+  using Codes = Quantisation::Codes;
+  auto storage = [](const std::string& model) {
+    return parse_recipe("model: {path: m, " + model + "}\ndata: {train: t.csv}\n", "r.yaml").model.storage();
+  };
+  EXPECT_EQ(storage("dtype: int8"), (BaseStorage{DType::kBF16, Quantisation{Codes::kInt8, 64}}));
+  EXPECT_EQ(storage("dtype: int8, group_size: 128"), (BaseStorage{DType::kBF16, Quantisation{Codes::kInt8, 128}}));
+  EXPECT_EQ(storage("dtype: nf4"), (BaseStorage{DType::kBF16, Quantisation{Codes::kNf4, 64}}));
+  EXPECT_EQ(storage("dtype: bfloat16, group_size: 32"), (BaseStorage{DType::kBF16, {}}));
+  EXPECT_NE(error_of(with_required(""), {"model.group_size=48"}).find("expected 32, 64 or 128, found 48"),
+            std::string::npos);
+  EXPECT_NE(error_of(with_required(""), {"model.dtype=nf4", "model.group_size=128"}).find("blocks of nf4 are of 64"),
+            std::string::npos);
 }
 
 TEST(Recipe, ReadsEveryKindOfValue) {
@@ -84,7 +99,7 @@ output: runs/a
                                "r.yaml");
   EXPECT_EQ(recipe.model.path, "models/a b");
   EXPECT_EQ(recipe.model.tokenizer, "tok/tokenizer.json");
-  EXPECT_EQ(recipe.model.dtype, DType::kF32);
+  EXPECT_EQ(recipe.model.dtype, Recipe::BaseType::kFloat32);
   EXPECT_TRUE(recipe.model.random_init);
   EXPECT_THAT(recipe.lora.target_modules,
               ElementsAre("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"));
