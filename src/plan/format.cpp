@@ -94,11 +94,12 @@ std::string basis_of(const Plan& plan) {
   std::string links = plan.target.devices > 1 ? fmt::format(", {:.0f} % of the links'", 100 * share.links) : "";
   if (plan.prediction.by_cycles)
     return fmt::format("the compiler's own estimate of cycles at {:.2f} GHz{}", plan.target.clock / 1e9, links);
-  return fmt::format(
-      "{:.0f} % of the products' peak, {:.0f} % of the memory's{}{}", 100 * share.products, 100 * share.memory,
-      plan.prediction.work.attention_flops > 0 ? fmt::format(", {:.0f} % in cuDNN's attention", 100 * share.attention)
-                                               : "",
-      links);
+  return fmt::format("{:.0f} % of the products' peak, {:.0f} % of the memory's{}{}, at least {:.0f} us a kernel",
+                     100 * share.products, 100 * share.memory,
+                     plan.prediction.work.attention_flops > 0
+                         ? fmt::format(", {:.0f} % in cuDNN's attention", 100 * share.attention)
+                         : "",
+                     links, 1e6 * share.kernel);
 }
 
 void append_prediction(const Plan& plan, std::string& out) {

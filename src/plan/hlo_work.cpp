@@ -150,7 +150,7 @@ class WorkCounter {
     result.float32_flops += times * products.float32;
     result.attention_flops += times * products.attention;
     result.bytes += times * bytes;
-    result.seconds += times * std::max(computing, seconds(bytes, rates_.memory));
+    result.seconds += times * std::max({computing, seconds(bytes, rates_.memory), rates_.kernel});
     result.launches += static_cast<int64_t>(times);
   }
 

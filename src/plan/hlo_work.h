@@ -13,6 +13,7 @@ struct WorkRates {
   double float32 = 0;    // the same of float32
   double attention = 0;  // the same of cuDNN's attention
   double memory = 0;     // bytes
+  double kernel = 0;     // seconds that a kernel takes at the least
 };
 
 /** What one run of a compiled program does on one device, loops counted as often as they run. */

@@ -141,7 +141,7 @@ WorkRates rates_of(const Target& target) {
   const Efficiencies share;
   const double products = target.peak_flops(DType::kBF16);
   return {share.products * products, share.products * target.f32_flops, share.attention * products,
-          share.memory * target.bandwidth};
+          share.memory * target.bandwidth, share.kernel};
 }
 
 /** Compiles a step and fills in the memory of the plan. */

@@ -39,6 +39,7 @@ struct Efficiencies {
   double products = 0.72, memory = 0.85;
   double attention = 0.42;  // cuDNN's, of the products' peak
   double links = 0.8;
+  double kernel = 2e-6;  // seconds that a kernel takes at the least, its start included
 };
 
 /** "tpu-v3-8", "tpu-v5e-64", "h100x8", "l4" (one of them), "cpu", … As in Google's names, the number counts cores for TPU

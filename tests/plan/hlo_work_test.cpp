@@ -40,6 +40,8 @@ TEST(HloWork, AProductCountsByItsTypeAndReadsWhatItNeeds) {
   const ExecutedWork narrow = work(kBF16, {.products = 1e12, .float32 = 1, .attention = 1, .memory = 2});
   EXPECT_EQ(narrow.flops, kProducts);
   EXPECT_DOUBLE_EQ(narrow.seconds, narrow.bytes / 2);  // whichever takes longer
+  EXPECT_DOUBLE_EQ(work(kBF16, {.products = 1e12, .float32 = 1, .attention = 1, .memory = 1e12, .kernel = 3}).seconds,
+                   3);
 }
 
 TEST(HloWork, ALoopsFusionReadsASliceOfTheStack) {

@@ -141,7 +141,7 @@ TEST(Plan, APredictionSaysThatItIsOne) {
       AllOf(HasSubstr("prediction         1.28 s a step, 12800 tokens/s, MFU 37.1 %: a prediction from the compiled "
                       "program, not "
                       "measured\n"),
-            HasSubstr("taken for it     72 % of the products' peak, 85 % of the memory's\n"),
+            HasSubstr("taken for it     72 % of the products' peak, 85 % of the memory's, at least 2 us a kernel\n"),
             HasSubstr("executed         620.0 TFLOP (20.00 in float32), 910 GB read and written, 5000 kernels\n"),
             HasSubstr("of 78.15 GB (92 % of its 84.94 GB, GAVEL_CUDA_MEMORY_FRACTION): fits")));
   auto json = nlohmann::json::parse(plan_json(plan));
