@@ -31,8 +31,8 @@ class QuantisedJudge : public Cli {
                 "train.max_steps=2", "data.valid=0"});
   }
   std::string predict(const std::string& out, std::vector<std::string> more = {}) const {
-    std::vector<std::string> all = {"predict",          "--adapter", file("run").string(), "--data",
-                                    file("test.csv").string(), "--out", file(out).string()};
+    std::vector<std::string> all = {
+        "predict", "--adapter", file("run").string(), "--data", file("test.csv").string(), "--out", file(out).string()};
     all.insert(all.end(), more.begin(), more.end());
     testing::internal::CaptureStderr();
     EXPECT_EQ(run(all), 0);
@@ -69,16 +69,16 @@ TEST_F(QuantisedJudge, JudgesAndMergesOnWhatItWasTrainedOn) {
     EXPECT_THAT(read_text(file("run") / "recipe.yaml"), HasSubstr("dtype: " + storage));
     EXPECT_THAT(read_text(file("run") / "run.json"), HasSubstr(storage + " in groups of 64"));
     // Without a word it follows, and on the numbers that the codes mean it judges the same.
-    EXPECT_THAT(predict("own.csv", {"--restart"}), Not(HasSubstr("held in")));
+    EXPECT_THAT(predict("own.csv", {"--overwrite"}), Not(HasSubstr("held in")));
     ASSERT_EQ(run({"export", "--model", model().string(), "--out", file("numbers").string(), "--quantised", storage}),
               0);
-    const std::vector<std::string> on_numbers = {"--restart", "--model", file("numbers").string(),
+    const std::vector<std::string> on_numbers = {"--overwrite", "--model", file("numbers").string(),
                                                  "model.dtype=float32"};
-    EXPECT_THAT(predict("numbers.csv", on_numbers),
-                HasSubstr("trained on a base held in " + storage + " in groups of 64, and judging on one held in float32"));
+    EXPECT_THAT(predict("numbers.csv", on_numbers), HasSubstr("trained on a base held in " + storage +
+                                                              " in groups of 64, and judging on one held in float32"));
     EXPECT_LT(distance("own.csv", "numbers.csv"), 1e-5);
     // On the base as its file has it, it does not.
-    predict("plain.csv", {"--restart", "model.dtype=float32"});
+    predict("plain.csv", {"--overwrite", "model.dtype=float32"});
     EXPECT_GT(distance("own.csv", "plain.csv"), 1e-5);
     // What the adapter does not touch is in the merged model as the numbers are.
     ASSERT_EQ(run({"merge", "--adapter", file("run").string(), "--out", file("merged").string()}), 0);
