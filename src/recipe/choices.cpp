@@ -8,7 +8,7 @@ namespace gavel {
 namespace detail {
 
 const Choices<DType>& choices_of(DType) {
-  static const Choices<DType> table = {{DType::kBF16, "bfloat16"}, {DType::kF32, "float32"}};
+  static const Choices<DType> table = {{DType::kBF16, "bfloat16"}, {DType::kF16, "float16"}, {DType::kF32, "float32"}};
   return table;
 }
 const Choices<Recipe::TaskKind>& choices_of(Recipe::TaskKind) {
@@ -33,7 +33,8 @@ const Choices<Recipe::RewardLoss>& choices_of(Recipe::RewardLoss) {
 }
 const Choices<Recipe::ComputeType>& choices_of(Recipe::ComputeType) {
   using enum Recipe::ComputeType;
-  static const Choices<Recipe::ComputeType> table = {{kAuto, "auto"}, {kBFloat16, "bfloat16"}, {kFloat32, "float32"}};
+  static const Choices<Recipe::ComputeType> table = {
+      {kAuto, "auto"}, {kBFloat16, "bfloat16"}, {kFloat16, "float16"}, {kFloat32, "float32"}};
   return table;
 }
 const Choices<Format>& choices_of(Format) {

@@ -12,7 +12,9 @@ namespace gavel {
 namespace {
 
 Kernels kernels_of(const Recipe& recipe, const DeviceTraits& device) {
-  return recipe.train.kernels == Recipe::Kernels::kPlain ? Kernels() : device.kernels;
+  // No kernel takes float16.
+  const bool half = recipe.model.compute_dtype == Recipe::ComputeType::kFloat16 || recipe.model.dtype == DType::kF16;
+  return half || recipe.train.kernels == Recipe::Kernels::kPlain ? Kernels() : device.kernels;
 }
 
 /** In the model's own chat format: the judged text as a user's message, or conversations. */
@@ -191,6 +193,9 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
     case Recipe::ComputeType::kBFloat16:
       options.model.compute_dtype = DType::kBF16;
       break;
+    case Recipe::ComputeType::kFloat16:
+      options.model.compute_dtype = DType::kF16;
+      break;
     case Recipe::ComputeType::kFloat32:
       options.model.compute_dtype = DType::kF32;
       break;
@@ -225,6 +230,7 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
   options.max_grad_norm = recipe.train.max_grad_norm.value_or(0);
   options.max_loss = recipe.train.max_loss.value_or(0);
   options.skip_nonfinite = recipe.train.skip_nonfinite;
+  options.loss_scaling.initial = recipe.train.loss_scale;
   return options;
 }
 
