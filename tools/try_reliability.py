@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-TIMES = ("elapsed_seconds", "tokens_per_second", "real_tokens_per_second", "seconds")
+TIMES = ("elapsed_seconds", "tokens_per_second", "real_tokens_per_second", "seconds", "mfu")
 
 
 def write_model(folder):

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdlib>
 
+#include "base/half.h"
 #include "base/parallel.h"
 
 namespace gavel {
@@ -62,7 +63,9 @@ void convert_all(const void* from, void* to, size_t count, Convert convert) {
 
 template <class From, class Read>
 void convert_from(const void* from, DType dtype, void* to, size_t count, Read read) {
-  if (dtype == DType::kBF16)
+  if (dtype == DType::kF16)
+    convert_all<From, uint16_t>(from, to, count, [&](From v) { return f32_to_f16(static_cast<float>(read(v))); });
+  else if (dtype == DType::kBF16)
     convert_all<From, uint16_t>(from, to, count, [&](From v) { return f32_to_bf16(static_cast<float>(read(v))); });
   else if (dtype == DType::kF32)
     convert_all<From, float>(from, to, count, [&](From v) { return static_cast<float>(read(v)); });
@@ -74,7 +77,7 @@ void convert_from(const void* from, DType dtype, void* to, size_t count, Read re
 
 HostTensor HostTensor::to(DType dtype) const {
   if (dtype == dtype_) return *this;
-  if (!is_float(dtype_) || !is_float(dtype) || dtype == DType::kF16)
+  if (!is_float(dtype_) || !is_float(dtype))
     fail("HostTensor: no conversion from {} to {}", dtype_name(dtype_), dtype_name(dtype));
   HostTensor out(dtype, shape_);
   size_t count = static_cast<size_t>(size());

@@ -6,8 +6,9 @@
 
 namespace gavel {
 
-BatchPrefetcher::BatchPrefetcher(const Batcher& batcher, int64_t first, int64_t end, int64_t depth)
+BatchPrefetcher::BatchPrefetcher(const Batcher& batcher, int64_t first, int64_t end, int64_t depth, Spans* spans)
     : batcher_(batcher),
+      spans_(spans),
       thread_([this, first, end, depth] { work(first, end, static_cast<size_t>(std::max<int64_t>(1, depth))); }) {}
 
 BatchPrefetcher::~BatchPrefetcher() {
@@ -22,7 +23,10 @@ BatchPrefetcher::~BatchPrefetcher() {
 void BatchPrefetcher::work(int64_t first, int64_t end, size_t depth) {
   try {
     for (int64_t step = first; step < end; ++step) {
-      StepBatches batches = batcher_.step(step);
+      StepBatches batches = [&] {
+        const ScopedSpan span(spans_, "build batches");
+        return batcher_.step(step);
+      }();
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [&] { return stop_ || ready_.size() < depth; });
       if (stop_) return;

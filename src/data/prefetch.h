@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "data/batcher.h"
+#include "trace/spans.h"
 
 namespace gavel {
 
@@ -14,8 +15,8 @@ namespace gavel {
  */
 class BatchPrefetcher {
  public:
-  /** `batcher` must outlive the prefetcher. */
-  BatchPrefetcher(const Batcher& batcher, int64_t first, int64_t end, int64_t depth = 2);
+  /** `batcher` and `spans`, where the building of each step's batches is noted, must outlive the prefetcher. */
+  BatchPrefetcher(const Batcher& batcher, int64_t first, int64_t end, int64_t depth = 2, Spans* spans = nullptr);
   ~BatchPrefetcher();
   BatchPrefetcher(const BatchPrefetcher&) = delete;
   BatchPrefetcher& operator=(const BatchPrefetcher&) = delete;
@@ -27,6 +28,7 @@ class BatchPrefetcher {
   void work(int64_t first, int64_t end, size_t depth);
 
   const Batcher& batcher_;
+  Spans* const spans_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<StepBatches> ready_;

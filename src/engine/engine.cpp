@@ -55,7 +55,9 @@ PendingStats::Sums PendingStats::get() {
   HostTensor tensor = stats_->get();
   auto values = tensor.as<float>();
   auto at = [&](Stat which) { return values[static_cast<size_t>(which)]; };
-  return {at(Stat::kLossSum), at(Stat::kCorrect), at(Stat::kGradientNorm), at(Stat::kApplied) != 0};
+  const bool scaled = values.size() > static_cast<size_t>(Stat::kLossScale);
+  return {at(Stat::kLossSum),      at(Stat::kCorrect),      at(Stat::kGradientNorm),
+          at(Stat::kApplied) == 1, at(Stat::kApplied) == 2, scaled ? at(Stat::kLossScale) : 0};
 }
 
 Engine::Engine(std::shared_ptr<pjrt::Client> client, StepOptions options, std::filesystem::path cache)
@@ -151,9 +153,15 @@ void Engine::load_frozen(const ModelFiles& files) {
       if (parameter.part == HeldPart::kCodes)
         return scales.keep(files.read_quantised(parameter.sources[layer], *quantisation), layer);
       HostTensor tensor = files.read(parameter.sources[layer], parameter.dtype);
-      if (auto at = first_not_finite(tensor))
+      if (auto at = first_not_finite(tensor)) {
+        if (parameter.dtype == DType::kF16)
+          fail(
+              "{}: {}: element {} is beyond 65504, where float16 ends, or is no number at all: take model.dtype: "
+              "float32",
+              files.path().string(), parameter.sources[layer], *at);
         fail("{}: {}: element {} is not a finite number (NaN or infinity): the file is damaged, or not meant for {}",
              files.path().string(), parameter.sources[layer], *at, dtype_name(parameter.dtype));
+      }
       copied = copied || !tensor.is_view();
       return tensor;
     }));
@@ -233,8 +241,14 @@ void Engine::set_state(const TrainedState& state) {
   trainable_ = place(state.weights);
   m_ = place(state.m);
   v_ = place(state.v);
-  HostTensor stats(DType::kF32, {static_cast<int64_t>(Stat::kCount)});
-  stats.as_mutable<float>()[static_cast<size_t>(Stat::kApplied)] = 1;  // as after a good step
+  HostTensor stats(DType::kF32, {options_.stat_count()});
+  auto stat = [&](Stat which) -> float& { return stats.as_mutable<float>()[static_cast<size_t>(which)]; };
+  stat(Stat::kApplied) = 1;  // as after a good step
+  if (options_.scales_loss()) {
+    const LossScaleState scale = state.loss_scale.value_or(LossScaleState{options_.loss_scaling.initial, 0});
+    stat(Stat::kLossScale) = static_cast<float>(scale.scale);
+    stat(Stat::kGoodSteps) = static_cast<float>(scale.good_steps);
+  }
   stats_ = devices_.to_devices(stats);
 }
 
@@ -258,7 +272,12 @@ std::vector<HostTensor> Engine::trainable() {
 }
 
 TrainedState Engine::state() {
-  return {trainable_to_host(trainable_), trainable_to_host(m_), trainable_to_host(v_)};
+  TrainedState state{trainable_to_host(trainable_), trainable_to_host(m_), trainable_to_host(v_)};
+  if (!options_.scales_loss()) return state;
+  const HostTensor stats = first(stats_).to_host();
+  auto stat = [&](Stat which) { return stats.as<float>()[static_cast<size_t>(which)]; };
+  state.loss_scale = {stat(Stat::kLossScale), stat(Stat::kGoodSteps)};
+  return state;
 }
 
 EngineProgram Engine::compile(ProgramText text) {
@@ -420,6 +439,7 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
     Arguments arguments;
     for (const auto* group : {&frozen_, &trainable_, &gradients}) append(arguments, *group);
     arguments.push_back(&sums);
+    if (options.scales_loss()) arguments.push_back(&stats_);
     arguments.push_back(&scalars);
     append(arguments, batch);
     auto outputs = execute(accumulate, arguments);

@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -24,6 +25,8 @@ class PendingStats {
     double correct = 0;        // weight of rightly judged rows
     double gradient_norm = 0;  // before clipping
     bool applied = false;      // false: a bad step, see StepOptions; the state is as it was
+    bool overflowed = false;   // not applied because gradients left float16's range; nothing else is wrong
+    double loss_scale = 0;     // of the next step; 0: losses are not scaled
   };
   bool ready() const { return stats_->ready(); }
   /** Waits for the device. */
@@ -33,10 +36,17 @@ class PendingStats {
   std::unique_ptr<pjrt::HostTransfer> stats_;
 };
 
+/** The loss scale of the next step (StepOptions::loss_scaling), and how many steps it has been as it is. */
+struct LossScaleState {
+  double scale = 0, good_steps = 0;
+};
+
 /** Weights and AdamW's moments of all that is trained, on the host. Each list is in the order of trainable_layout,
  * float32. */
 struct TrainedState {
   std::vector<HostTensor> weights, m, v;
+  /** None where losses are not scaled; set_state then begins with the initial one. */
+  std::optional<LossScaleState> loss_scale = std::nullopt;
 };
 
 struct Evaluation {

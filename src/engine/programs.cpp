@@ -24,6 +24,11 @@ Value stats_of(const Value& loss_sum, const Value& correct, const Value& gradien
   return stack({loss_sum, correct, gradient_norm, applied});
 }
 
+/** The scale of a step's loss, by the STATS of the step before; none where losses are not scaled. */
+Value loss_scale(const StepOptions& options, const Value& previous) {
+  return options.scales_loss() ? element(previous, Stat::kLossScale) : Value();
+}
+
 RateTable table_of(const StepOptions& options) {
   return {options.rates, trainable_layout(options.model).parameters};
 }
@@ -52,7 +57,7 @@ class ProgramBuilder {
     std::vector<Value> zeros;
     for (const TrainableParameter& p : trainable_layout(options_.model).parameters)
       zeros.push_back(full(graph_, DType::kF32, p.shape, 0));
-    zeros.push_back(full(graph_, DType::kF32, {static_cast<int64_t>(Stat::kCount)}, 0));
+    zeros.push_back(full(graph_, DType::kF32, {options_.stat_count()}, 0));
     return zeros;
   }
 
@@ -61,7 +66,7 @@ class ProgramBuilder {
   Value declare_rates() {
     return options_.rates.alike() ? Value() : declare_vector("rates", table_of(options_).size());
   }
-  Value declare_stats(const char* name) { return declare_vector(name, static_cast<int64_t>(Stat::kCount)); }
+  Value declare_stats(const char* name) { return declare_vector(name, options_.stat_count()); }
 
   void declare_batch(const BatchShape& shape, bool training = true) {
     for (const BatchArgument& argument : batch_arguments(options_, shape, training)) {
@@ -93,19 +98,22 @@ class ProgramBuilder {
   /** Weight of rightly judged rows. */
   Value correct(const Value& logits) { return reduce_sum(mul(options_.task->hits(logits, labels_), weights_), {0}); }
 
-  /** Forward and backward: gradients of the mean loss, and its parts. */
+  /** Forward and backward: gradients of the mean loss, times `scale` where there is one, and its parts. */
   struct Backward {
     std::vector<Value> gradients;
     Value loss_sum, logits;
   };
-  Backward backward(const std::vector<Value>& trainable, const Value& scalars) {
+  Backward backward(const std::vector<Value>& trainable, const Value& scalars, const Value& scale = Value()) {
     const auto [out, auxiliary] = outputs(trainable, true);
     Value row_losses = options_.task->row_losses(out, labels_, options_.label_smoothing, margins_);
     Value loss_sum = reduce_sum(mul(row_losses, weights_), {0});
     Value goal = auxiliary ? add(loss_sum, mul(auxiliary_loss(auxiliary), options_.auxiliary_weight)) : loss_sum;
     Value mean = mul(goal, element(scalars, StepScalar::kInverseWeight));
+    if (scale) mean = mul(mean, scale);
     return {gradients_of(mean, trainable), loss_sum, out};
   }
+
+  FlopCount flops(const std::vector<Value>& outputs) const { return graph_.count_flops(outputs); }
 
   /** `groups`: how many times the outputs begin with a list like the trainable parameters; the rest is whole. */
   ProgramText finish(const std::string& name, const std::vector<Value>& outputs, std::vector<Donation> donations,
@@ -186,13 +194,33 @@ std::vector<UpdateRates> update_rates(const StepOptions& options, const Value& s
   return table_of(options).update_rates(options.adam, rates);
 }
 
+/** STATS of a step with a loss scale. `sound`: all but its gradients is as it should be. */
+Value scaled_stats(const LossScaling& scaling, const Value& loss_sum, const Value& correct, const Value& norm,
+                   const Value& sound, const Value& previous) {
+  const Value one = full_like(norm, 1), whole = convert(sound, DType::kF32);
+  const Value finite = convert(is_finite(norm), DType::kF32);
+  const Value good = mul(whole, finite), overflowed = sub(whole, good);
+  const Value steps = mul(add(element(previous, Stat::kGoodSteps), good), sub(one, overflowed));
+  const Value grown = compare(Compare::kLe, full_like(steps, static_cast<double>(scaling.interval)), steps);
+  Value scale = element(previous, Stat::kLossScale);
+  scale = select(compare(Compare::kNe, overflowed, full_like(one, 0)), mul(scale, scaling.backoff), scale);
+  scale = select(grown, mul(scale, scaling.growth), scale);
+  return stack(
+      {loss_sum, correct, norm, add(good, mul(overflowed, 2)), scale, select(grown, full_like(steps, 0), steps)});
+}
+
 /** Clips if asked, and updates what is not held, unless the step is a bad one: then the old state goes on. Returns the
  * outputs trainable…, m…, v…, STATS. */
 std::vector<Value> update(const StepOptions& options, const AdamState& state, std::vector<Value> gradients,
                           const Value& scalars, const Value& rates, const Value& loss_sum, const Value& correct,
                           const Value& previous) {
+  if (const Value scale = loss_scale(options, previous)) {
+    const Value inverse = div(full_like(scale, 1), scale);
+    for (Value& gradient : gradients) gradient = mul(gradient, broadcast_scalar(inverse, gradient.shape()));
+  }
   Value norm = global_norm(gradients);
-  Value good = bit_and(is_finite(loss_sum), is_finite(norm));
+  // With a loss scale, what is sound but for its gradients has overflowed.
+  Value good = options.scales_loss() ? is_finite(loss_sum) : bit_and(is_finite(loss_sum), is_finite(norm));
   if (options.max_loss > 0) {
     Value mean = mul(loss_sum, element(scalars, StepScalar::kInverseWeight));
     good = bit_and(good, compare(Compare::kLe, mean, full_like(mean, options.max_loss)));
@@ -200,6 +228,8 @@ std::vector<Value> update(const StepOptions& options, const AdamState& state, st
   // Without skipping, a bad step also holds back those that were sent before the host knew of it.
   if (!options.skip_nonfinite)
     good = bit_and(good, compare(Compare::kNe, element(previous, Stat::kApplied), full_like(norm, 0)));
+  const Value sound = good;
+  if (options.scales_loss()) good = bit_and(good, is_finite(norm));
   if (options.max_grad_norm > 0) gradients = clip_by_norm(gradients, norm, options.max_grad_norm);
   AdamState next = adamw_update(options.adam, state, gradients, update_rates(options, scalars, rates));
   const std::vector<TrainableParameter> parameters = trainable_layout(options.model).parameters;
@@ -212,7 +242,8 @@ std::vector<Value> update(const StepOptions& options, const AdamState& state, st
   keep(next.parameters, state.parameters);
   keep(next.m, state.m);
   keep(next.v, state.v);
-  outputs.push_back(stats_of(loss_sum, correct, norm, convert(good, DType::kF32)));
+  outputs.push_back(options.scales_loss() ? scaled_stats(options.loss_scaling, loss_sum, correct, norm, sound, previous)
+                                          : stats_of(loss_sum, correct, norm, convert(good, DType::kF32)));
   return outputs;
 }
 
@@ -266,7 +297,7 @@ ProgramText train_step_program(const StepOptions& options, const BatchShape& sha
   Value previous = builder.declare_stats("previous"), scalars = builder.declare_scalars();
   const Value rates = builder.declare_rates();
   builder.declare_batch(shape);
-  auto [gradients, loss_sum, logits] = builder.backward(state.parameters, scalars);
+  auto [gradients, loss_sum, logits] = builder.backward(state.parameters, scalars, loss_scale(options, previous));
   std::vector<Value> outputs =
       update(options, state, gradients, scalars, rates, loss_sum, builder.correct(logits), previous);
   std::vector<Value> donated = state.parameters;
@@ -276,18 +307,35 @@ ProgramText train_step_program(const StepOptions& options, const BatchShape& sha
   return builder.finish(sized("train_step", shape), outputs, donate(donated), 3);
 }
 
+FlopCount model_flops(const StepOptions& given, const BatchShape& shape) {
+  StepOptions options = given;
+  options.model.form = LayerForm::kUnrolled;  // a scan's gradient computes its layers again
+  ProgramBuilder builder(options);
+  builder.declare_frozen();
+  std::vector<Value> trainable = builder.declare_trainable("");
+  Value scalars = builder.declare_scalars();
+  builder.declare_batch(shape);
+  auto [gradients, loss_sum, logits] = builder.backward(trainable, scalars);
+  gradients.push_back(loss_sum);
+  return builder.flops(gradients);
+}
+
 ProgramText accumulate_program(const StepOptions& options, const BatchShape& shape) {
   ProgramBuilder builder(options);
   builder.declare_frozen();
   std::vector<Value> trainable = builder.declare_trainable("");
   std::vector<Value> sums = builder.declare_trainable("gradient.");
-  Value stats = builder.declare_stats("sums"), scalars = builder.declare_scalars();
+  Value stats = builder.declare_stats("sums");
+  const Value previous = options.scales_loss() ? builder.declare_stats("previous") : Value();
+  Value scalars = builder.declare_scalars();
   builder.declare_batch(shape);
-  auto [gradients, loss_sum, logits] = builder.backward(trainable, scalars);
+  auto [gradients, loss_sum, logits] = builder.backward(trainable, scalars, loss_scale(options, previous));
   std::vector<Value> outputs;
   for (size_t i = 0; i < sums.size(); ++i) outputs.push_back(add(sums[i], gradients[i]));
   Value none = full_like(loss_sum, 0);
-  append(outputs, {add(stats, stats_of(loss_sum, builder.correct(logits), none, none)), logits});
+  std::vector<Value> found = {loss_sum, builder.correct(logits)};
+  found.resize(static_cast<size_t>(options.stat_count()), none);
+  append(outputs, {add(stats, stack(found)), logits});
   return builder.finish(sized("accumulate", shape), outputs, donate(sums), 1);
 }
 

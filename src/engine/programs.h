@@ -44,8 +44,20 @@ enum class Stat : int64_t {
   kLossSum,       // weighted loss of the rows, not divided
   kCorrect,       // weight of rightly judged rows
   kGradientNorm,  // before clipping
-  kApplied,       // 1 if the step was applied, 0 if it was a bad one that left the state as it was
+  kApplied,       // 1 if the step was applied, 0 if it was a bad one that left the state as it was, 2 if it overflowed
   kCount,
+  // With a loss scale also, for the next step:
+  kLossScale = kCount,
+  kGoodSteps,  // applied since the scale was last changed
+  kScaledCount,
+};
+
+/** With float16 gradients are of the loss times a scale, which keeps small ones from vanishing. It is halved where they leave
+ * float16's range (the step "overflowed" and is left out), and grows where they did not for a while; torch.amp's defaults. */
+struct LossScaling {
+  double initial = 65536;
+  double growth = 2, backoff = 0.5;
+  int64_t interval = 2000;  // steps
 };
 
 /** What a step computes. */
@@ -65,6 +77,10 @@ struct StepOptions {
   bool skip_nonfinite = false;
   /** ModelOptions::recompute is chosen for each program that has a gradient, by the device's memory (engine/recompute.h). */
   bool chooses_recompute = false;
+  LossScaling loss_scaling;
+  bool scales_loss() const { return model.compute_dtype == DType::kF16; }
+  /** Elements of STATS. */
+  int64_t stat_count() const { return static_cast<int64_t>(scales_loss() ? Stat::kScaledCount : Stat::kCount); }
 };
 
 /** Outputs of an auxiliary head: with one text a row it tells both answers' classes, with two that of the text's answer. */
@@ -76,7 +92,7 @@ std::vector<BatchArgument> batch_arguments(const StepOptions& options, const Bat
 
 // Arguments, in this order, of every program below: frozen…, trainable…, then
 //   train_step:  m…, v…, previous, scalars, BATCH                  → trainable…, m…, v…, STATS, logits
-//   accumulate:  gradients…, sums, scalars, BATCH                  → gradients…, sums, logits
+//   accumulate:  gradients…, sums, [previous,] scalars, BATCH      → gradients…, sums, logits; previous with a loss scale
 //   apply:       m…, v…, gradients…, previous, sums, scalars       → trainable…, m…, v…, STATS (no frozen arguments)
 //   evaluate:    BATCH                                             → logits, losses f32 [rows]
 //   gradients:   scalars, BATCH                                    → gradients…, logits
@@ -90,6 +106,8 @@ std::vector<BatchArgument> batch_arguments(const StepOptions& options, const Bat
 // STATS and has its first two elements, summed over the micro-batches so far. What is written over (trainable, m, v,
 // gradients) is donated.
 ProgramText train_step_program(const StepOptions& options, const BatchShape& shape);
+/** Products of a training step by the model alone: no layer is counted twice because it is computed again for the gradient. */
+FlopCount model_flops(const StepOptions& options, const BatchShape& shape);
 ProgramText accumulate_program(const StepOptions& options, const BatchShape& shape);
 ProgramText apply_program(const StepOptions& options);
 ProgramText evaluate_program(const StepOptions& options, const BatchShape& shape);

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "base/file.h"
+#include "base/half.h"
 #include "base/json_text.h"
 #include "io/gguf.h"
 #include "io/gguf_config.h"
@@ -31,8 +32,8 @@ int64_t permuted_row(int64_t row, int64_t per_head) {
 /** Dequantises row by row to where each belongs, so that nothing but the result has the tensor's size. */
 HostTensor read_gguf(const GgufFile& file, const std::string& name, const Shape& shape, int64_t permuted_heads,
                      float offset, DType dtype) {
-  if (dtype != DType::kF32 && dtype != DType::kBF16)
-    fail("{}: tensor '{}' can be read as float32 or bfloat16, not as {}", file.path().string(), name,
+  if (dtype != DType::kF32 && dtype != DType::kBF16 && dtype != DType::kF16)
+    fail("{}: tensor '{}' can be read as float32, bfloat16 or float16, not as {}", file.path().string(), name,
          dtype_name(dtype));
   HostTensor out(dtype, shape);
   int64_t rows = shape.empty() ? 1 : shape[0], per_row = out.size() / rows;
@@ -63,7 +64,10 @@ HostTensor read_gguf(const GgufFile& file, const std::string& name, const Shape&
       for (int64_t i = 0; i < per_row; ++i) target[i] -= offset;
     if (dtype == DType::kF32) continue;
     uint16_t* rounded = out.as_mutable<uint16_t>().data() + row * per_row;
-    for (int64_t i = 0; i < per_row; ++i) rounded[i] = f32_to_bf16(scratch[static_cast<size_t>(i)]);
+    for (int64_t i = 0; i < per_row; ++i) {
+      const float value = scratch[static_cast<size_t>(i)];
+      rounded[i] = dtype == DType::kF16 ? f32_to_f16(value) : f32_to_bf16(value);
+    }
   }
   return out;
 }

@@ -15,8 +15,10 @@ namespace gavel {
 namespace {
 
 struct Profile {
-  std::atomic<bool> on{false};
+  std::atomic<bool> on{false};  // either of the two below
   std::mutex mutex;
+  bool counting = false;
+  std::shared_ptr<Spans> spans;
   std::map<std::string, KernelTime> times;
 };
 
@@ -40,24 +42,39 @@ std::map<std::string, KernelTime> take_kernel_times() {
 }
 
 void set_kernel_profiling(bool on) {
-  profile().on = on;
+  std::lock_guard lock(profile().mutex);
+  profile().counting = on;
+  profile().on = on || profile().spans;
+}
+
+void set_kernel_spans(std::shared_ptr<Spans> spans) {
+  std::lock_guard lock(profile().mutex);
+  profile().spans = std::move(spans);
+  profile().on = profile().counting || profile().spans;
 }
 
 KernelTimer::KernelTimer(const char* target) : target_(profile().on ? target : nullptr) {
-  if (target_) start_ = Clock::now();
+  if (!target_) return;
+  {
+    std::lock_guard lock(profile().mutex);
+    spans_ = profile().spans;
+  }
+  start_ = Spans::Clock::now();
 }
 
 KernelTimer::~KernelTimer() {
   if (!target_) return;
-  double seconds = seconds_since(start_);
+  const Spans::Clock::time_point end = Spans::Clock::now();
+  if (spans_) spans_->add(target_, start_, end);
   std::lock_guard lock(profile().mutex);
+  if (!profile().counting) return;
   KernelTime& time = profile().times[target_];
   ++time.calls;
-  time.seconds += seconds;
+  time.seconds += std::chrono::duration<double>(end - start_).count();
 }
 
-double measure_product_limit(DType type) {
-  if (type == DType::kBF16 && !has_native_bf16()) type = DType::kF32;
+double measure_product_limit(DType type, double seconds) {
+  if (type != DType::kBF16 || !has_native_bf16()) type = DType::kF32;
   const int64_t rows = 512, n = 1536, k = 576;
   const auto size = static_cast<int64_t>(byte_size(type));
   KernelCall call;
@@ -77,7 +94,7 @@ double measure_product_limit(DType type) {
   std::vector<char> x = fill(blocks * rows * k), w = fill(n * k), y = fill(blocks * rows * n);
   double best = 0;
   const auto start = Clock::now();
-  for (int tries = 0; tries < 200 && (tries < 5 || seconds_since(start) < 1.5); ++tries) {
+  for (int tries = 0; tries < 200 && (tries < 5 || seconds_since(start) < seconds); ++tries) {
     const auto before = Clock::now();
     call.run(blocks, [&](int64_t task, int) {
       gemm(rows, n, k, {type, x.data() + task * rows * k * size, k}, {type, w.data(), n}, type,

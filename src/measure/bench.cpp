@@ -20,44 +20,11 @@
 #include "setup/open_model.h"
 #include "setup/run_data.h"
 #include "setup/run_options.h"
+#include "setup/step_work.h"
 
 namespace gavel {
 
 namespace {
-
-/** A text's tokens, and how many of them stand with another text. */
-struct TextLength {
-  int64_t tokens = 0, prefix = 0;
-};
-
-std::vector<TextLength> text_lengths(const Batch& batch, const Batcher& batcher) {
-  const TokenizedDataset& dataset = batcher.dataset();
-  std::vector<TextLength> lengths;
-  for (size_t i = 0; i < batch.row_indices.size(); ++i) {
-    const int64_t row = batch.row_indices[i];
-    lengths.push_back({dataset.length(row, batch.swapped[i] != 0)});
-    if (batcher.options().texts_per_row == 2) lengths.push_back({dataset.length(row, true), batcher.prefix(row)});
-  }
-  return lengths;
-}
-
-/** One product of the scores that the texts' own tokens see of each other, over the model's layers. */
-double seen_pair_flops(const DecoderSpec& spec, const std::vector<TextLength>& texts) {
-  double flops = 0;
-  // The last layer's queries are the texts' last tokens alone; next to nothing.
-  for (int64_t layer = 0; layer + 1 < spec.num_hidden_layers; ++layer) {
-    const AttentionSpec& attention = spec.block(layer).attention;
-    const auto pairs_of = [&](int64_t tokens) {
-      const auto length = static_cast<double>(tokens);
-      auto window = std::min(length, static_cast<double>(attention.sliding_window.value_or(INT64_MAX)));
-      return window * (window + 1) / 2 + (length - window) * window;
-    };
-    double pairs = 0;
-    for (const TextLength& text : texts) pairs += pairs_of(text.tokens) - pairs_of(text.prefix);
-    flops += 2 * pairs * static_cast<double>(attention.query_features());
-  }
-  return flops;
-}
 
 int64_t bench_steps(const Batcher& batcher, const BenchOptions& options) {
   const int64_t all = options.epochs * batcher.steps_per_epoch();
@@ -123,11 +90,7 @@ void Bench::count(const Sent& sent, BenchResult& result) const {
     result.real_tokens += batch.num_real_tokens;
     BatchShape shape = shape_of(batch);
     const EngineProgram& program = options_.predict ? engine_.evaluation_program(shape) : engine_.train_program(shape);
-    const double of_one_product = seen_pair_flops(step.model.spec, text_lengths(batch, batcher_));
-    for (const auto& [op, stated] : program.flops) {
-      const KernelDefinition* kernel = step.model.kernels.find(op);
-      const int products = kernel == nullptr ? 0 : kernel->products_per_seen_pair;
-      const double flops = products > 0 ? products * of_one_product : stated;
+    for (const auto& [op, flops] : batch_flops(program.flops, step, batch, batcher_)) {
       result.flops += flops;
       result.kernels[op].flops += flops;
     }

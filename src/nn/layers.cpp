@@ -126,7 +126,13 @@ Value Layers::attention(const PooledAttentionCall& call) const {
 
 Value Layers::gated(const GatedCall& call) const {
   if (Value found = try_kernel(call)) return found;
-  return mul(call.activation == Activation::kSilu ? silu(call.gate) : gelu_tanh(call.gate), call.up);
+  auto gated = [&](const Value& gate, const Value& up) {
+    return mul(call.activation == Activation::kSilu ? silu(gate) : gelu_tanh(gate), up);
+  };
+  // Cubes and their gradients leave float16's range where what comes of them does not.
+  if (const DType type = call.gate.dtype(); type == DType::kF16)
+    return convert(gated(convert(call.gate, DType::kF32), convert(call.up, DType::kF32)), type);
+  return gated(call.gate, call.up);
 }
 
 }  // namespace gavel

@@ -10,7 +10,7 @@ namespace detail {
 const Choices<Recipe::BaseType>& choices_of(Recipe::BaseType) {
   using enum Recipe::BaseType;
   static const Choices<Recipe::BaseType> table = {
-      {kBFloat16, "bfloat16"}, {kFloat32, "float32"}, {kInt8, "int8"}, {kNf4, "nf4"}};
+      {kBFloat16, "bfloat16"}, {kFloat16, "float16"}, {kFloat32, "float32"}, {kInt8, "int8"}, {kNf4, "nf4"}};
   return table;
 }
 const Choices<Recipe::TaskKind>& choices_of(Recipe::TaskKind) {
@@ -35,7 +35,8 @@ const Choices<Recipe::RewardLoss>& choices_of(Recipe::RewardLoss) {
 }
 const Choices<Recipe::ComputeType>& choices_of(Recipe::ComputeType) {
   using enum Recipe::ComputeType;
-  static const Choices<Recipe::ComputeType> table = {{kAuto, "auto"}, {kBFloat16, "bfloat16"}, {kFloat32, "float32"}};
+  static const Choices<Recipe::ComputeType> table = {
+      {kAuto, "auto"}, {kBFloat16, "bfloat16"}, {kFloat16, "float16"}, {kFloat32, "float32"}};
   return table;
 }
 const Choices<Format>& choices_of(Format) {

@@ -165,7 +165,8 @@ void add_model(std::vector<Field>& fields) {
                          {.limits = between(32, 128), .synonyms = {"blocksize"}}));
   fields.push_back(field(
       "model.compute_dtype", [](auto& r) -> auto& { return r.model.compute_dtype; },
-      "what matrix products are computed in; auto = what is fastest on the device"));
+      "what matrix products are computed in; auto = what is fastest on the device; float16 = with a loss scale that "
+      "follows the gradients, for GPUs without bfloat16"));
   fields.push_back(
       field("model.num_labels", [](auto& r) -> auto& { return r.model.num_labels; },
             "outputs of the head: 3 = A wins, B wins, tie; 2 = A wins, B wins, and a tie counts half for each",
@@ -422,6 +423,11 @@ void add_train(std::vector<Field>& fields) {
   fields.push_back(field("train.skip_nonfinite", [](auto& r) -> auto& { return r.train.skip_nonfinite; },
                          "leave out a step whose loss or gradient is not finite, instead of stopping there",
                          {.synonyms = {"skip_nan", "skip_bad_steps"}, .free = true}));
+  fields.push_back(
+      field("train.loss_scale", [](auto& r) -> auto& { return r.train.loss_scale; },
+            "with model.compute_dtype: float16: what the loss is multiplied by for its gradients at first; "
+            "halved when they leave float16's range, doubled after 2000 steps without",
+            {.limits = {.min = 0, .max = 1e30, .above_min = true}, .synonyms = {"init_scale"}}));
   fields.push_back(field("train.log_every", [](auto& r) -> auto& { return r.train.log_every; },
                          "steps between log lines",
                          {.limits = between(1, kManySteps), .synonyms = {"logging_steps"}, .free = true}));
@@ -452,6 +458,12 @@ void add_train(std::vector<Field>& fields) {
                          {.synonyms = {"resume_from_checkpoint"}, .free = true}));
   fields.push_back(field("train.tensorboard", [](auto& r) -> auto& { return r.train.tensorboard; },
                          "write an event file for TensorBoard too", {.synonyms = {"report_to"}, .free = true}));
+  fields.push_back(field("train.profile.start", [](auto& r) -> auto& { return r.train.profile.start; },
+                         "with train.profile.steps: the first step that is recorded, counted from 1",
+                         {.limits = between(1, kManySteps), .free = true}));
+  fields.push_back(field("train.profile.steps", [](auto& r) -> auto& { return r.train.profile.steps; },
+                         "steps that are recorded for TensorBoard's profile plugin, what runs when: a few; 0 = none",
+                         {.limits = between(0, kManyRows), .synonyms = {"profiler"}, .free = true}));
 }
 
 void add_place(std::vector<Field>& fields) {

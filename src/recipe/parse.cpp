@@ -521,6 +521,8 @@ BaseStorage Recipe::Model::storage() const {
   switch (dtype) {
     case BaseType::kBFloat16:
       return {DType::kBF16, {}};
+    case BaseType::kFloat16:
+      return {DType::kF16, {}};
     case BaseType::kFloat32:
       return {DType::kF32, {}};
     case BaseType::kInt8:

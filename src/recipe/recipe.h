@@ -23,8 +23,8 @@ struct Recipe {
   enum class JudgeForm : uint8_t { kJoint, kSiamese };
   enum class RewardTies : uint8_t { kDavidson, kNone };
   enum class RewardLoss : uint8_t { kPairs, kRegression, kBce };
-  enum class BaseType : uint8_t { kBFloat16, kFloat32, kInt8, kNf4 };
-  enum class ComputeType : uint8_t { kAuto, kBFloat16, kFloat32 };
+  enum class BaseType : uint8_t { kBFloat16, kFloat16, kFloat32, kInt8, kNf4 };
+  enum class ComputeType : uint8_t { kAuto, kBFloat16, kFloat16, kFloat32 };
   /** What the head starts from; kAuto = the base's own where it has one, else kFresh. */
   enum class Head : uint8_t { kAuto, kBase, kFresh, kShares, kLabels };
   enum class Schedule : uint8_t { kCosine, kLinear, kConstant };
@@ -159,6 +159,7 @@ struct Recipe {
     int64_t log_every = 200;
     std::optional<double> max_loss;
     bool skip_nonfinite = false;
+    double loss_scale = 65536;
     int64_t eval_every = 0;
     bool eval_at_start = true;
     int64_t early_stopping_patience = 0;
@@ -168,6 +169,12 @@ struct Recipe {
     int64_t keep_last = 2;
     Resume resume = Resume::kNever;
     bool tensorboard = true;
+    /** Steps `start` to `start` + `steps` - 1, counted from 1, are recorded; 0 steps: none. */
+    struct Profile {
+      int64_t start = 3;
+      int64_t steps = 0;
+      bool operator==(const Profile&) const = default;
+    } profile;
     bool operator==(const Train&) const = default;
   } train;
 

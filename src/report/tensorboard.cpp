@@ -19,10 +19,12 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/protobuf.h"
 
 namespace gavel {
 
 namespace fs = std::filesystem;
+using namespace protobuf;
 
 namespace {
 
@@ -31,32 +33,8 @@ constexpr std::string_view kEventFile = "events.out.tfevents.";
 // Field numbers of event.proto and summary.proto.
 constexpr uint32_t kWallTime = 1, kStep = 2, kFileVersion = 3, kSummary = 5, kSessionLog = 7;
 constexpr uint32_t kSummaryValue = 1, kTag = 1, kSimpleValue = 2, kStatus = 1;
-constexpr uint64_t kStart = 1;  // SessionLog.START
-// Wire types of the protobuf encoding.
-constexpr uint32_t kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5;
-
+constexpr uint64_t kStart = 1;               // SessionLog.START
 constexpr size_t kHeader = 12, kFooter = 4;  // length and its checksum; checksum of the data
-
-void put_varint(std::string& to, uint64_t value) {
-  for (; value >= 0x80; value >>= 7) to += static_cast<char>(value | 0x80);
-  to += static_cast<char>(value);
-}
-
-template <class T>
-void put_raw(std::string& to, T value) {
-  static_assert(std::endian::native == std::endian::little);
-  to.append(reinterpret_cast<const char*>(&value), sizeof value);
-}
-
-void put_key(std::string& to, uint32_t field, uint32_t type) {
-  put_varint(to, field << 3 | type);
-}
-
-void put_bytes(std::string& to, uint32_t field, std::string_view bytes) {
-  put_key(to, field, kBytes);
-  put_varint(to, bytes.size());
-  to += bytes;
-}
 
 std::string event_of(double wall_time, int64_t step) {
   std::string event;
@@ -72,71 +50,6 @@ uint32_t masked_crc(std::string_view bytes) {
   uint32_t crc = crc32c({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
   return std::rotr(crc, 15) + 0xa282ead8u;
 }
-
-template <class T>
-T get_raw(std::string_view bytes, size_t at) {
-  T value;
-  std::memcpy(&value, bytes.data() + at, sizeof value);
-  return value;
-}
-
-/** Walks over the fields of a message; next() is false at its end, or where it is broken (see whole()). */
-class Fields {
- public:
-  explicit Fields(std::string_view message) : rest_(message) {}
-  bool next() {
-    if (rest_.empty()) return false;
-    uint64_t key = 0;
-    whole_ = varint(key);
-    field = static_cast<uint32_t>(key >> 3);
-    switch (key & 7) {
-      case kVarint:
-        whole_ = whole_ && varint(number);
-        break;
-      case kFixed64:
-        whole_ = whole_ && take(8);
-        break;
-      case kFixed32:
-        whole_ = whole_ && take(4);
-        break;
-      case kBytes: {
-        uint64_t size = 0;
-        whole_ = whole_ && varint(size) && take(size);
-        break;
-      }
-      default:
-        whole_ = false;
-    }
-    return whole_;
-  }
-  bool whole() const { return whole_; }
-
-  uint32_t field = 0;
-  uint64_t number = 0;     // of a varint
-  std::string_view bytes;  // of the other kinds
-
- private:
-  bool varint(uint64_t& value) {
-    value = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
-      if (rest_.empty()) return false;
-      auto byte = static_cast<uint8_t>(rest_[0]);
-      rest_.remove_prefix(1);
-      value |= uint64_t{byte & 0x7fu} << shift;
-      if (byte < 0x80) return true;
-    }
-    return false;
-  }
-  bool take(uint64_t size) {
-    if (size > rest_.size()) return false;
-    bytes = rest_.substr(0, size);
-    rest_.remove_prefix(size);
-    return true;
-  }
-
-  std::string_view rest_;
-  bool whole_ = true;
-};
 
 /** nullopt when it is no Event. */
 std::optional<TensorboardEvent> parse_event(std::string_view message) {

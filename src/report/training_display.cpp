@@ -32,12 +32,13 @@ void TrainingDisplay::log(const StepFigures& f) {
                          ? fmt::format("  {} left", format_duration(progress_->seconds_left()))
                          : "";
   std::string memory = f.memory_bytes >= 0 ? "  " + format_bytes(static_cast<uint64_t>(f.memory_bytes)) : "";
+  std::string mfu = std::isfinite(f.mfu) ? fmt::format("  MFU {:.1f} %", 100 * f.mfu) : "";
   progress_->line(fmt::format(
       "step {}/{}  mean loss {:.4f}  smoothed {:.4f}  step loss {:.4f}  accuracy {:.4f}  lr "
       "{:.3e}  grad norm {:.3f}  {}{}  "
-      "{:.0f} tokens/s  {:.0f} non-pad tokens/s{}",
+      "{:.0f} tokens/s  {:.0f} non-pad tokens/s{}{}",
       f.step, total_steps_, f.mean_loss, f.smoothed_loss, f.loss, f.accuracy, f.learning_rate, f.gradient_norm,
-      format_duration(f.elapsed_seconds), left, f.tokens_per_second, f.real_tokens_per_second, memory));
+      format_duration(f.elapsed_seconds), left, f.tokens_per_second, f.real_tokens_per_second, mfu, memory));
 }
 
 void TrainingDisplay::row(const MetricRow& row) {

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 
@@ -21,6 +22,8 @@ struct StepFigures {
   double tokens_per_second = 0;
   double real_tokens_per_second = 0;
   int64_t memory_bytes = -1;  // -1: not known
+  /** Share of the devices' peak, of the steps since the last log line; NaN: not known. */
+  double mfu = std::numeric_limits<double>::quiet_NaN();
 };
 
 /** Shows how a training run goes: text on standard error (with a bar on a terminal), or JSON lines on standard output.

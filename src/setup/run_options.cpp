@@ -12,7 +12,10 @@ namespace gavel {
 namespace {
 
 Kernels kernels_of(const Recipe& recipe, const DeviceTraits& device) {
-  return recipe.train.kernels == Recipe::Kernels::kPlain ? Kernels() : device.kernels;
+  // The processor's kernels take no float16; those of accelerators say themselves what they accept.
+  const bool half = device.is_host && (recipe.model.compute_dtype == Recipe::ComputeType::kFloat16 ||
+                                       recipe.model.dtype == Recipe::BaseType::kFloat16);
+  return half || recipe.train.kernels == Recipe::Kernels::kPlain ? Kernels() : device.kernels;
 }
 
 /** In the model's own chat format: the judged text as a user's message, or conversations. */
@@ -227,6 +230,9 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
     case Recipe::ComputeType::kBFloat16:
       options.model.compute_dtype = DType::kBF16;
       break;
+    case Recipe::ComputeType::kFloat16:
+      options.model.compute_dtype = DType::kF16;
+      break;
     case Recipe::ComputeType::kFloat32:
       options.model.compute_dtype = DType::kF32;
       break;
@@ -280,6 +286,7 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
   options.max_grad_norm = recipe.train.max_grad_norm.value_or(0);
   options.max_loss = recipe.train.max_loss.value_or(0);
   options.skip_nonfinite = recipe.train.skip_nonfinite;
+  options.loss_scaling.initial = recipe.train.loss_scale;
   return options;
 }
 

@@ -59,6 +59,8 @@ void check_files(const fs::path& folder) {
 
 constexpr const char* kAuxiliary = "auxiliary";  // in the optimizer's file, since the adapter's has no place for it
 
+constexpr const char* kLossScale = "loss_scale";  // with float16: the scale, and the steps since it was changed
+
 TrainableLayout trained_layout(const CheckpointLayout& layout) {
   return trainable_layout(layout.spec, layout.adapter.lora, layout.num_labels, layout.adapter.learns_tie,
                           layout.auxiliary_outputs);
@@ -125,6 +127,10 @@ void CheckpointStore::save(const CheckpointLayout& layout, const RunState& state
   add("m.", trained.m);
   add("v.", trained.v);
   if (layout.auxiliary_outputs > 0) tensors.emplace_back(kAuxiliary, trained.weights.back());
+  if (const auto& scale = trained.loss_scale)
+    tensors.emplace_back(
+        kLossScale,
+        HostTensor::from<float>({static_cast<float>(scale->scale), static_cast<float>(scale->good_steps)}, {2}));
   write_safetensors(folder.temporary() / kOptimizer, tensors, {});
   write_file(folder.temporary() / kState,
              Json{{"state", to_json(state)}, {"identity", to_json(identity)}}.dump(1) + "\n");
@@ -160,6 +166,15 @@ TrainedState CheckpointStore::load(const SavedRun& run, const CheckpointLayout& 
   };
   read("m.", trained.m);
   read("v.", trained.v);
+  if (file->tensors().contains(kLossScale)) {
+    const HostTensor scale = file->tensor(kLossScale);
+    const bool right = scale.dtype() == DType::kF32 && scale.shape() == Shape{2} && !first_not_finite(scale) &&
+                       scale.as<float>()[0] > 0 && scale.as<float>()[1] >= 0;
+    if (!right)
+      fail("{}: '{}' is not what it should be, a scale above 0 and a number of steps: the file is damaged",
+           (run.path / kOptimizer).string(), kLossScale);
+    trained.loss_scale = {scale.as<float>()[0], scale.as<float>()[1]};
+  }
   return trained;
 }
 

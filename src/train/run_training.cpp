@@ -17,6 +17,8 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "judge/evaluate.h"
+#include "kernels/kernel_profile.h"
+#include "plan/peaks.h"
 #include "report/loss_plot.h"
 #include "report/table.h"
 #include "setup/check_inputs.h"
@@ -348,6 +350,12 @@ class TrainingRun {
       report_->write();
       draw_loss(folder_, recipe_, validation());
     };
+    trace_.emplace(RunTrace::Options{.folder = folder_.path(),
+                                     .first = recipe_.train.profile.start,
+                                     .steps = recipe_.train.profile.steps,
+                                     .info = [&](const std::string& text) { display_.info(text); },
+                                     .warn = [&](const std::string& text) { display_.warn(text); }},
+                   client_);
     const TrainingParts parts{recipe_,
                               folder_,
                               *engine_,
@@ -358,8 +366,10 @@ class TrainingRun {
                               signals_,
                               display_,
                               *record_,
+                              *trace_,
                               [&] { return memory_in_use(*client_); },
                               draw,
+                              [&](double seconds) { return peak_flops(seconds); },
                               [&] { report_->refresh(); },
                               total_steps_,
                               group_,
@@ -372,6 +382,16 @@ class TrainingRun {
       note("failed", error.what());
       throw;
     }
+  }
+
+  /** Of all devices, see TrainingParts. The CPU's is what oneDNN's products reach, measured once a run has gone on for so
+   * long that this is no time. */
+  double peak_flops(double seconds) const {
+    constexpr double kLong = 10, kMeasuring = 0.2;
+    const DType type = engine_->options().model.compute_dtype;
+    if (!engine_->traits().is_host)
+      return static_cast<double>(mesh_.devices()) * device_peak_flops(client_->device(0).kind, type);
+    return seconds < kLong ? 0 : measure_product_limit(type, kMeasuring);
   }
 
   /** Writes what the run leaves. */
@@ -517,6 +537,7 @@ class TrainingRun {
   int64_t total_steps_ = 0;
   std::optional<RunRecord> record_;
   std::optional<ReportWriter> report_;
+  std::optional<RunTrace> trace_;
   std::optional<TrainingLoop> loop_;
 };
 

@@ -11,9 +11,9 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "data/prefetch.h"
 #include "report/table.h"
 #include "setup/data_files.h"
+#include "trace/spans.h"
 #include "train/validation_rows.h"
 
 namespace gavel {
@@ -21,6 +21,8 @@ namespace gavel {
 namespace {
 
 constexpr int64_t kMostSkippedInARow = 10;
+// Halving the first loss scale so often leaves nothing of it.
+constexpr int64_t kMostOverflowsInARow = 40;
 // A loss has exploded at so many times the smoothed loss and at least twice that of guessing (a batch of a
 // nearly perfect judge may well be ten times its mean), or at five times that of guessing, where no judge
 // belongs.
@@ -48,7 +50,8 @@ TrainingLoop::TrainingLoop(const TrainingParts& parts, RunState state)
       signal_said_(parts.group, "signal"),
       saved_said_(parts.group, "saved"),
       valid_log_loss_(std::nan("")),
-      valid_accuracy_(std::nan("")) {}
+      valid_accuracy_(std::nan("")),
+      work_(parts.engine.options(), parts.train) {}
 
 /** A forward pass before training, on a batch that training does not lose. */
 void TrainingLoop::first_look() {
@@ -73,33 +76,64 @@ void TrainingLoop::send(int64_t step, StepBatches batches) {
   double rate = scheduled_learning_rate(std::string(choice_name(train.schedule)), train.learning_rate, step,
                                         warmup_steps(p_.recipe, p_.total_steps), p_.total_steps);
   int64_t tokens = 0, real_tokens = 0;
+  double flops = 0;
   std::vector<int64_t> rows;
   for (const Batch& batch : batches.micro) {
     tokens += batch.num_tokens;
     real_tokens += batch.num_real_tokens;
+    if (peak_flops_ > 0) flops += work_.flops(batch, step);
     rows.insert(rows.end(), batch.row_indices.begin(), batch.row_indices.end());
   }
+  const ScopedSpan span(p_.trace.spans(), "send");
   PendingStats stats =
       p_.engine.train_step(batches.micro, step, rate, batches.weight, static_cast<uint64_t>(train.seed));
   sent_.push_back(
-      {step, rate, std::move(stats), batches.num_rows, batches.weight, tokens, real_tokens, std::move(rows)});
+      {step, rate, std::move(stats), batches.num_rows, batches.weight, tokens, real_tokens, std::move(rows), flops});
 }
 
 /** Takes the oldest step's result; the device is already at work on the next. */
 void TrainingLoop::receive() {
   Sent sent = std::move(sent_.front());
   sent_.pop_front();
-  PendingStats::Sums sums = sent.stats.get();
+  PendingStats::Sums sums = [&] {
+    const ScopedSpan span(p_.trace.spans(), "wait for the device");
+    return sent.stats.get();
+  }();
   double time = steady_seconds();
   state_.elapsed_seconds += time - clock_;
+  measure(sent, time - clock_);
   clock_ = time;
-  if (!sums.applied && !p_.recipe.train.skip_nonfinite) stop_at_bad_step(sent, sums);
+  if (!sums.applied && !sums.overflowed && !p_.recipe.train.skip_nonfinite) stop_at_bad_step(sent, sums);
   state_.step = sent.step + 1;
   if (sums.applied)
     take(sent, sums);
   else
     skip(sent, sums);
+  if (peak_flops_ == 0 && sent_.empty()) {
+    const double before = steady_seconds();
+    peak_flops_ = p_.peak_flops(before - began_);
+    clock_ += steady_seconds() - before;  // to find out takes no step's time
+  }
   p_.refresh();
+}
+
+/** `seconds`: that the step took. */
+void TrainingLoop::measure(const Sent& sent, double seconds) {
+  const bool known = sent.flops > 0;
+  mfu_ = known ? sent.flops / seconds / peak_flops_ : std::nan("");
+  logged_flops_ += sent.flops;
+  logged_seconds_ += known ? seconds : 0;
+}
+
+/** One round of the loop; where steps are in flight, what it waits for is an earlier step. */
+void TrainingLoop::step(int64_t step, BatchPrefetcher& batches) {
+  const ScopedSpan span(p_.trace.spans(), "step", step + 1);
+  StepBatches next = [&] {
+    const ScopedSpan waiting(p_.trace.spans(), "wait for batches");
+    return batches.next();
+  }();
+  send(step, std::move(next));
+  while (sent_.size() >= p_.engine.traits().steps_in_flight) receive();
 }
 
 void TrainingLoop::drain() {
@@ -120,13 +154,17 @@ void TrainingLoop::take(const Sent& sent, const PendingStats::Sums& sums) {
   write_train_row(sent, sums, false);
   StepFigures shown = figures(sent, sums);
   p_.display.step(shown);
-  if (state_.step % p_.recipe.train.log_every == 0 || state_.step == p_.total_steps) p_.display.log(shown);
+  if (state_.step % p_.recipe.train.log_every != 0 && state_.step != p_.total_steps) return;
+  if (logged_flops_ > 0) shown.mfu = logged_flops_ / logged_seconds_ / peak_flops_;
+  p_.display.log(shown);
+  logged_flops_ = logged_seconds_ = 0;
 }
 
 void TrainingLoop::skip(const Sent& sent, const PendingStats::Sums& sums) {
   ++state_.skipped_steps;
   ++state_.skipped_in_a_row;
   write_train_row(sent, sums, true);
+  if (sums.overflowed) return skip_overflow(sent, sums);
   p_.display.warn(fmt::format("{}; the step is left out", what_is_bad(sent, sums)));
   if (state_.skipped_in_a_row >= kMostSkippedInARow)
     fail(
@@ -135,6 +173,19 @@ void TrainingLoop::skip(const Sent& sent, const PendingStats::Sums& sums) {
         "--allow-changes "
         "and a smaller train.learning_rate or train.max_grad_norm=1",
         state_.skipped_in_a_row, store_.folder().string());
+}
+
+void TrainingLoop::skip_overflow(const Sent& sent, const PendingStats::Sums& sums) {
+  p_.display.info(
+      fmt::format("step {}: gradients leave float16's range; the step is left out, and the loss scale is now {:g}",
+                  sent.step + 1, sums.loss_scale));
+  if (state_.skipped_in_a_row >= kMostOverflowsInARow)
+    fail(
+        "{} steps in a row were left out because their gradients left float16's range, whatever the loss scale: this "
+        "run "
+        "can't go on. Train in float32 (model.compute_dtype), or bfloat16 where the device has it; or with --resume "
+        "--allow-changes and a smaller train.learning_rate",
+        state_.skipped_in_a_row);
 }
 
 void TrainingLoop::stop_at_bad_step(const Sent& sent, const PendingStats::Sums& sums) {
@@ -202,7 +253,8 @@ StepFigures TrainingLoop::figures(const Sent& sent, const PendingStats::Sums& su
           state_.elapsed_seconds,
           static_cast<double>(state_.tokens) / state_.elapsed_seconds,
           static_cast<double>(state_.real_tokens) / state_.elapsed_seconds,
-          p_.memory()};
+          p_.memory(),
+          mfu_};
 }
 
 void TrainingLoop::write_train_row(const Sent& sent, const PendingStats::Sums& sums, bool skipped) {
@@ -223,6 +275,8 @@ void TrainingLoop::write_train_row(const Sent& sent, const PendingStats::Sums& s
                    {"elapsed_seconds", f.elapsed_seconds},
                    {"tokens_per_second", f.tokens_per_second},
                    {"real_tokens_per_second", f.real_tokens_per_second}};
+  if (std::isfinite(mfu_)) row.emplace_back("mfu", mfu_);
+  if (sums.loss_scale > 0) row.emplace_back("loss_scale", sums.loss_scale);
   if (skipped) row.emplace_back("skipped", int64_t{1});
   log_.write(row);
   p_.display.row(row);
@@ -264,6 +318,7 @@ bool TrainingLoop::milestone() {
 }
 
 bool TrainingLoop::evaluate() {
+  const ScopedSpan span(p_.trace.spans(), "evaluate");
   double start = steady_seconds();
   int64_t rows = p_.valid->dataset().num_rows();
   p_.display.event("evaluation", {{"step", state_.step}, {"rows", rows}});
@@ -314,6 +369,7 @@ bool TrainingLoop::evaluate() {
 }
 
 void TrainingLoop::save(Earlier earlier) {
+  const ScopedSpan span(p_.trace.spans(), "save a checkpoint");
   restore_folder();
   p_.display.event("saving", {{"step", state_.step}});
   bool written = true;
@@ -366,6 +422,7 @@ int TrainingLoop::stop_signal() {
 
 TrainingEnd TrainingLoop::interrupted() {
   drain();
+  p_.trace.finish();
   p_.display.end();
   if (saved_step_ != state_.step) save();
   return TrainingEnd::kInterrupted;
@@ -373,22 +430,26 @@ TrainingEnd TrainingLoop::interrupted() {
 
 TrainingEnd TrainingLoop::run() {
   if (state_.step == 0) first_look();
-  clock_ = steady_seconds();
+  clock_ = began_ = steady_seconds();
   p_.display.begin(state_.step, p_.total_steps);
   // What was due when an earlier process ended, or before the first step.
   if (!milestone()) return interrupted();
   const int64_t end = std::max(state_.step, end_step());
-  BatchPrefetcher batches(p_.train, state_.step, end);
+  BatchPrefetcher batches(p_.train, state_.step, end, 2, p_.trace.spans());
   int64_t next = state_.step;
+  peak_flops_ = p_.peak_flops(0);
   clock_ = steady_seconds();
   while (next < end && !stopped_early()) {
     if (stop_signal() != 0) return interrupted();
-    send(next++, batches.next());
-    while (sent_.size() >= p_.engine.traits().steps_in_flight) receive();
-    if (!evaluates_at(next) && !saves_at(next)) continue;
-    drain();
-    if (!milestone()) return interrupted();
+    p_.trace.before(next + 1);
+    step(next++, batches);
+    if (evaluates_at(next) || saves_at(next)) {
+      drain();
+      if (!milestone()) return interrupted();
+    }
+    p_.trace.after(state_.step);
   }
+  p_.trace.finish();
   p_.display.end();
   if (state_.step >= p_.total_steps) return TrainingEnd::kFinished;
   return stopped_early() ? TrainingEnd::kStoppedEarly : TrainingEnd::kPaused;

@@ -1,17 +1,21 @@
 #pragma once
 #include <deque>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "cluster/process_group.h"
 #include "data/batcher.h"
+#include "data/prefetch.h"
 #include "engine/engine.h"
 #include "judge/evaluate.h"
 #include "recipe/recipe.h"
 #include "report/run_log.h"
 #include "report/training_display.h"
+#include "setup/run_trace.h"
+#include "setup/step_work.h"
 #include "train/checkpoint.h"
 #include "train/run_folder.h"
 #include "train/run_record.h"
@@ -31,10 +35,14 @@ struct TrainingParts {
   const StopSignals& signals;
   TrainingDisplay& display;
   RunRecord& record;
+  RunTrace& trace;
   /** Bytes in use now; -1: not known. */
   std::function<int64_t()> memory;
   /** Draws plots and reports from what is on disk; called after each evaluation. */
   std::function<void()> draw;
+  /** FLOP/s that all devices together can do at most, asked between steps, `seconds` after the first; 0: not known, or not
+   * yet. */
+  std::function<double(double seconds)> peak_flops;
   /** Brings reports up to date when it is time; called after each step. */
   std::function<void()> refresh;
   int64_t total_steps;
@@ -78,14 +86,18 @@ class TrainingLoop {
     double weight;  // of the rows
     int64_t tokens, real_tokens;
     std::vector<int64_t> row_indices;
+    double flops;  // of the model; 0: not counted
   };
 
   void first_look();
   void send(int64_t step, StepBatches batches);
   void receive();
+  void measure(const Sent& sent, double seconds);
+  void step(int64_t step, BatchPrefetcher& batches);
   void drain();
   void take(const Sent& sent, const PendingStats::Sums& sums);
   void skip(const Sent& sent, const PendingStats::Sums& sums);
+  void skip_overflow(const Sent& sent, const PendingStats::Sums& sums);
   [[noreturn]] void stop_at_bad_step(const Sent& sent, const PendingStats::Sums& sums);
   void warn_of_explosion(const Sent& sent, double loss);
   std::string what_is_bad(const Sent& sent, const PendingStats::Sums& sums) const;
@@ -121,6 +133,11 @@ class TrainingLoop {
   double valid_log_loss_, valid_accuracy_;
   double clock_ = 0;  // when elapsed_seconds was last brought up to date
   int64_t warned_step_ = -1;
+  StepWork work_;
+  double began_ = 0, peak_flops_ = 0;
+  /** Share of the peak: of the newest step, and what it is made of since the last log line. */
+  double mfu_ = std::numeric_limits<double>::quiet_NaN();
+  double logged_flops_ = 0, logged_seconds_ = 0;
 };
 
 }  // namespace gavel

@@ -1,8 +1,10 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 #include <vector>
 
+#include "base/half.h"
 #include "base/tensor.h"
 
 namespace gavel {
@@ -21,6 +23,29 @@ TEST(Convert, EveryHalfToFloat) {
     }
     EXPECT_EQ(different, 0u) << dtype_name(dtype);
   }
+}
+
+TEST(Convert, FloatToHalf) {
+  // Every half is itself again.
+  for (uint32_t half = 0; half < 0x10000; ++half) {
+    const float value = f16_to_f32(static_cast<uint16_t>(half));
+    if (std::isnan(value))
+      EXPECT_EQ(f32_to_f16(value) & 0x7e00u, 0x7e00u);
+    else
+      EXPECT_EQ(f32_to_f16(value), half);
+  }
+  // Between two neighbours the nearer is taken, and in the middle the even one.
+  for (uint16_t half = 0; half < 0x7bff; ++half) {
+    const float low = f16_to_f32(half), high = f16_to_f32(static_cast<uint16_t>(half + 1)), middle = (low + high) / 2;
+    ASSERT_EQ(f32_to_f16(middle), half % 2 == 0 ? half : half + 1) << middle;
+    ASSERT_EQ(f32_to_f16(std::nextafter(middle, 0.0f)), half) << middle;
+    ASSERT_EQ(f32_to_f16(-std::nextafter(middle, high)), (half + 1) | 0x8000) << middle;
+  }
+  // Beyond the largest there is none, where rounding would give it too.
+  EXPECT_EQ(f32_to_f16(65504), 0x7bff);
+  EXPECT_EQ(f32_to_f16(65505), 0x7c00);
+  EXPECT_EQ(f32_to_f16(-1e30f), 0xfc00);
+  EXPECT_EQ(HostTensor::from<float>({1, -2}, {2}).to(DType::kF16).as<uint16_t>()[1], 0xc000);
 }
 
 TEST(Convert, FloatToBf16AndOverDouble) {
