@@ -135,6 +135,8 @@ std::vector<GradientCase> cases() {
       {"scatter_add", {{4, 2}}, [](Values x) { return scatter_add(indices(x[0].graph(), {1, 2, 1, 0}), x[0], 3); }},
       {"scan", {{2}, {2}, {3, 2}, {2}}, [](Values x) { return scan_case(x, false); }},
       {"scan_reverse", {{2}, {2}, {3, 2}, {2}}, [](Values x) { return scan_case(x, true); }},
+      {"scan_of_a_longer_stack", {{2}, {2}, {5, 2}, {2}}, [](Values x) { return scan_case(x, false); }},
+      {"scan_reverse_of_a_longer_stack", {{2}, {2}, {5, 2}, {2}}, [](Values x) { return scan_case(x, true); }},
       {"silu", {s}, unary(silu)},
       {"softmax", {s}, unary(softmax)},
       {"log_softmax", {s}, unary(log_softmax)},
