@@ -38,6 +38,7 @@ RIGHT = [
     DATA % "" + "lora:\n",
     DATA % "" + "train: {max_steps: null, learning_rate: 0.0}\n",
     DATA % "" + "mesh: {dp: -1, fsdp: 1}\n",
+    DATA % "" + "mesh: auto\n",
 ]
 
 # (the rest of the recipe, the key that is wrong)
@@ -68,6 +69,7 @@ WRONG = [
     (DATA % "" + "train: {learning_rate: -1}\n", "train.learning_rate"),
     (DATA % "" + "train: {epochs: many}\n", "train.epochs"),
     (DATA % "" + "train: [1]\n", "train"),
+    (DATA % "" + "mesh: dp\n", "mesh"),
     (DATA % "" + "train.seed: 1\n", "train.seed"),
     (DATA % "" + "trian: {}\n", "trian"),
     (DATA % "" + "task: jugde\n", "task"),

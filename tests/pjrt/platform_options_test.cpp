@@ -113,6 +113,21 @@ TEST(CudaLibraries, AreFoundAlongTheRunPath) {
   EXPECT_TRUE(cuda_folder("/nowhere/at/all/xla_cuda_plugin.so").empty());
 }
 
+TEST(CudaLibraries, AdviceNamesWhatIsNotThere) {
+  const fs::path plugin = "/nowhere/jax_plugins/xla_cuda12/xla_cuda_plugin.so";
+  const std::string advice = cuda_advice(plugin);
+  bool all = true;
+  for (const CudaLibrary& library : cuda_libraries(plugin)) {
+    if (library.name == "libcuda.so.1") continue;  // a line of its own tells of the driver
+    EXPECT_EQ(
+        advice.find(library.name + ",") != std::string::npos || advice.find(library.name + ":") != std::string::npos,
+        library.path.empty())
+        << library.name << " in " << advice;
+    all = all && !library.path.empty();
+  }
+  EXPECT_EQ(advice.find("gavel doctor --fetch cuda") != std::string::npos, !all);
+}
+
 TEST(CudaLibraries, APluginOfAnInstalledJaxIsFound) {
   ScratchFolder scratch;
   ScopedVariable environment("VIRTUAL_ENV", scratch.path().string()), cache("XDG_CACHE_HOME", "/nowhere"),

@@ -289,7 +289,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"mesh_zero", "mesh: {dp: 0}", {"r.yaml:3: mesh.dp: expected the number of devices, or -1; found 0"}},
         BadCase{"mesh_two_rests", "mesh: {dp: -1}", {"r.yaml:3: mesh: only one axis can be -1", "`mesh: auto`"}},
         BadCase{"mesh_auto_and_mp", "mesh: {dp: -1, fsdp: -1, mp: -1}", {"r.yaml:3: mesh: only one axis can be -1"}},
-        BadCase{"mesh_word", "mesh: dp", {"r.yaml:3: mesh: expected keys with values, found dp"}},
+        BadCase{"mesh_word", "mesh: dp", {"r.yaml:3: mesh: expected keys with values, found 'dp'"}},
         BadCase{"mesh_negative", "mesh: {dp: -2}", {"mesh.dp: expected an integer from -1"}},
         BadCase{"warmup_negative", "train: {warmup_steps: -1}", {"train.warmup_steps: expected an integer from 0"}},
         BadCase{"not_yaml", "train: [1, 2", {"r.yaml:", "not valid YAML"}},
