@@ -224,6 +224,34 @@ TEST(QuantisedBase, MergesIntoItsNumbers) {
   EXPECT_LT(difference(plain.evaluate(batch).logits, wanted), 1e-5);
 }
 
+TEST(QuantisedBase, ProductsReadCodesAndCostWhatTheyDo) {
+  const BatchShape shape{1, 64, 4};
+  auto program = [&](const BaseStorage& storage, Kernels kernels) {
+    StepOptions step = step_with(storage, kernels, LayerForm::kScan, {"o_proj", "v_proj"});
+    step.model.compute_dtype = DType::kBF16;
+    return std::pair(train_step_program(step, shape), evaluate_program(step, shape).text);
+  };
+  const BaseStorage bf16{DType::kBF16, {}};
+  for (const Quantisation& how : kEach)
+    for (Kernels kernels : {Kernels(), Kernels(cpu_kernels())})
+      EXPECT_EQ(program({DType::kBF16, how}, kernels).first.flops, program(bf16, kernels).first.flops);
+
+  // The form that compilers put into one product: up_proj's codes, converted and scaled by groups in bfloat16.
+  const std::string int8 = program({DType::kBF16, kEach[0]}, {}).first.text;
+  for (const char* line : {"(tensor<128x64xi8>) -> tensor<128x64xbf16>", ": tensor<128x1x64xbf16>",
+                           "(tensor<128x1x64xbf16>) -> tensor<128x64xbf16>"})
+    EXPECT_NE(int8.find(line), std::string::npos) << line;
+  EXPECT_EQ(int8.find("tensor<128x64xf32>"), std::string::npos) << "a matrix in float32";
+  const std::string nf4 = program({DType::kBF16, kEach[2]}, {}).first.text;
+  for (const char* line : {"tensor<128x32xui8>", "stablehlo.gather", "(tensor<128x64xf32>) -> tensor<128x64xbf16>"})
+    EXPECT_NE(nf4.find(line), std::string::npos) << line;
+  const auto [train, evaluate] = program({DType::kBF16, kEach[0]}, Kernels(cpu_kernels()));
+  for (const char* kernel : {"@gavel_quantised_linear(", "@gavel_quantised_linear_dx(", "@gavel_quantised_linear_lora(",
+                             "@gavel_quantised_mlp(", "@gavel_quantised_mlp_grad("})
+    EXPECT_NE(train.text.find(kernel), std::string::npos) << kernel;
+  EXPECT_NE(evaluate.find("@gavel_quantised_mlp_forward_only("), std::string::npos);
+}
+
 TEST(QuantisedBase, TakesTheBytesThatItsTypesSay) {
   for (const auto& [how, bits] : {std::pair(Quantisation{Codes::kInt8, 64}, 8 + 16.0 / 64),
                                   std::pair(Quantisation{Codes::kInt8, 128}, 8 + 16.0 / 128),
