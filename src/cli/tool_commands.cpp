@@ -64,10 +64,9 @@ void add_parity_command(CLI::App& app) {
   command->callback([=] {
     Mesh mesh = parity_mesh(*settings);
     auto client = make_client(*device, mesh.devices());
-    ParityReport report = run_parity(*folder, *scan ? LayerForm::kScan : LayerForm::kUnrolled,
-                                     *plain ? Kernels() : device_traits(*client).kernels, client,
-                                     compile_cache_folder(), mesh, Recompute::kAll,
-                                     *narrow ? DType::kBF16 : DType::kF32);
+    ParityReport report = run_parity(
+        *folder, *scan ? LayerForm::kScan : LayerForm::kUnrolled, *plain ? Kernels() : device_traits(*client).kernels,
+        client, compile_cache_folder(), mesh, Recompute::kAll, *narrow ? DType::kBF16 : DType::kF32);
     std::string text = *json ? parity_json(report) + "\n" : format_parity(report);
     fmt::print("{}", text);
     if (!report.passed()) throw CLI::RuntimeError(1);
@@ -110,8 +109,9 @@ void add_export_command(CLI::App& app) {
     BaseStorage storage{DType::kF32, {}};
     if (!quantised->empty()) {
       if (*quantised == "nf4" && *group_size != 64) fail("--group-size is of int8; blocks of nf4 are of 64");
-      storage = {DType::kBF16, Quantisation{*quantised == "int8" ? Quantisation::Codes::kInt8 : Quantisation::Codes::kNf4,
-                                            *group_size}};
+      storage = {
+          DType::kBF16,
+          Quantisation{*quantised == "int8" ? Quantisation::Codes::kInt8 : Quantisation::Codes::kNf4, *group_size}};
       changes.read = [&](const std::string& name) { return files.read_held(name, specs.at(name), storage); };
       for (const std::string& note : files.notes_on(storage)) spdlog::warn("{}: {}", *model, note);
     }

@@ -35,8 +35,7 @@ struct ParityReport {
  * batch be a multiple of mesh.batch_parts(). Throws Error when a file or tensor is missing or of another shape. */
 ParityReport run_parity(const std::filesystem::path& folder, LayerForm form, Kernels kernels,
                         std::shared_ptr<pjrt::Client> client, const std::filesystem::path& compile_cache,
-                        const Mesh& mesh = {}, Recompute recompute = Recompute::kAll,
-                        DType compute = DType::kF32);
+                        const Mesh& mesh = {}, Recompute recompute = Recompute::kAll, DType compute = DType::kF32);
 
 std::string format_parity(const ParityReport& report);
 std::string parity_json(const ParityReport& report);

@@ -79,7 +79,7 @@ void append_time(const Plan& plan, double tokens, std::string& out) {
        b.decided_by(), std::string_view(b.decided_by()) == "memory" ? "s" : "", tokens / b.seconds());
   line("    matrix products  {} at {:.1f} TFLOP/s ({})", duration(b.compute),
        target.peak_flops(plan.compute_dtype) / 1e12,
-       target.peak_flops(plan.compute_dtype) == target.f32_flops ? "float32" : "bfloat16");
+       target.peak_flops(plan.compute_dtype) == target.f32_flops ? "float32" : dtype_name(plan.compute_dtype));
   line("    memory           {} for {} of weights and state at {:.0f} GB/s", duration(b.memory),
        gigabytes(plan.bytes_per_step), target.bandwidth / 1e9);
   if (target.devices > 1)

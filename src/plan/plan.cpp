@@ -137,9 +137,9 @@ void count_arguments(const StepOptions& step, const BatchShape& shape, DeviceByt
  * much of the memory the plugin has. */
 constexpr double kShareOfCapacity = 0.85;
 
-WorkRates rates_of(const Target& target) {
+WorkRates rates_of(const Target& target, DType compute) {
   const Efficiencies share;
-  const double products = target.peak_flops(DType::kBF16);
+  const double products = target.peak_flops(compute);
   return {share.products * products, share.products * target.f32_flops, share.attention * products,
           share.memory * target.bandwidth, share.kernel};
 }
@@ -183,7 +183,7 @@ void compile_one(const Compiler& compiler, const StepOptions& step, const BatchS
       if (auto optimized = program.optimized(); optimized && optimized->format.starts_with("hlo")) {
         const hlo::Module module = hlo::read_module(optimized->code);
         const int64_t layers = step.model.spec.num_hidden_layers;
-        plan.prediction.work = count_work(module, rates_of(plan.target), layers);
+        plan.prediction.work = count_work(module, rates_of(plan.target, step.model.compute_dtype), layers);
         plan.collectives = count_collectives(module, layers, plan.target.devices);
         plan.collectives->waited_for *= static_cast<double>(accumulation);
         for (auto& [kind, count] : plan.collectives->bytes) count *= static_cast<double>(accumulation);

@@ -64,6 +64,11 @@ int64_t fewest_links(const TpuGeneration& tpu, const std::string& shape) {
 
 }  // namespace
 
+double Target::peak_flops(DType type) const {
+  const double narrow = type == DType::kBF16 ? bf16_flops : type == DType::kF16 ? f16_flops : 0;
+  return narrow > 0 ? narrow : f32_flops;
+}
+
 double Target::usable_bytes() const {
   return plugin == "cuda" ? capacity_bytes * pjrt::cuda_memory_fraction() : capacity_bytes;
 }
@@ -102,6 +107,7 @@ Target find_target(const std::string& name, int64_t cpu_devices) {
       target.device_name = gpu.device_name;
       target.capacity_bytes = gpu.capacity_bytes;
       target.bf16_flops = gpu.bf16;
+      target.f16_flops = gpu.f16;
       target.f32_flops = gpu.f32;
       target.bandwidth = gpu.bandwidth;
       target.link_bandwidth = count > 1 ? gpu.link : 0;

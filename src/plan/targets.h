@@ -19,6 +19,7 @@ struct Target {
   std::string device_name;    // "TPU v3 core"
   double capacity_bytes = 0;  // memory of a device
   double bf16_flops = 0;      // products a second and device; 0 beside a known f32_flops: not in the hardware
+  double f16_flops = 0;       // the same of float16
   double f32_flops = 0;
   double bandwidth = 0;       // bytes per second between a device and its memory
   double link_bandwidth = 0;  // bytes per second that the device with the fewest links takes in from others
@@ -29,8 +30,8 @@ struct Target {
 
   /** Of the memory what Gavel takes of it (pjrt::cuda_memory_fraction): what a step has to fit in. */
   double usable_bytes() const;
-  /** Products a second of a program that computes in `type`: what has no bfloat16 computes them in float32. */
-  double peak_flops(DType type) const { return type == DType::kBF16 && bf16_flops > 0 ? bf16_flops : f32_flops; }
+  /** Products a second of a program that computes in `type`: what has no products of it computes them in float32. */
+  double peak_flops(DType type) const;
 };
 
 /** What programs commonly reach of the makers' figures, by which a time is predicted. NVIDIA's share of products is that of large

@@ -94,8 +94,8 @@ TEST(RunOptions, WhatAttentionMayTakeForGrantedArrives) {
   const DecoderSpec spec = decoder_spec(built_in_shape("smollm2-135m"));
   Recipe recipe;
   recipe.train.kernels = Recipe::Kernels::kPlain;
-  for (const auto& [batching, one_text] :
-       {std::pair(Batching::kPadded, true), std::pair(Batching::kBucketed, true), std::pair(Batching::kPacked, false)}) {
+  for (const auto& [batching, one_text] : {std::pair(Batching::kPadded, true), std::pair(Batching::kBucketed, true),
+                                           std::pair(Batching::kPacked, false)}) {
     recipe.data.batching = batching;
     EXPECT_EQ(step_options(recipe, spec, DeviceTraits()).model.one_text, one_text);
   }
