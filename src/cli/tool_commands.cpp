@@ -107,8 +107,9 @@ void add_export_command(CLI::App& app) {
     BaseStorage storage{DType::kF32, {}};
     if (!quantised->empty()) {
       if (*quantised == "nf4" && *group_size != 64) fail("--group-size is of int8; blocks of nf4 are of 64");
-      storage = {DType::kBF16, Quantisation{*quantised == "int8" ? Quantisation::Codes::kInt8 : Quantisation::Codes::kNf4,
-                                            *group_size}};
+      storage = {
+          DType::kBF16,
+          Quantisation{*quantised == "int8" ? Quantisation::Codes::kInt8 : Quantisation::Codes::kNf4, *group_size}};
       changes.read = [&](const std::string& name) { return files.read_held(name, specs.at(name), storage); };
       for (const std::string& note : files.notes_on(storage)) spdlog::warn("{}: {}", *model, note);
     }

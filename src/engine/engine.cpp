@@ -191,8 +191,7 @@ void Engine::random_frozen(uint64_t seed) {
       auto numbers = value.as_mutable<float>();
       for (size_t i = 0; i < count; ++i)
         numbers[i] = is_norm ? one : static_cast<float>(width * (random_uniform(stream, layer * count + i) - 0.5));
-      if (parameter.part == HeldPart::kCodes)
-        return scales.keep(quantise(value, *options_.model.quantisation), layer);
+      if (parameter.part == HeldPart::kCodes) return scales.keep(quantise(value, *options_.model.quantisation), layer);
       return value.to(parameter.dtype);
     }));
   }

@@ -218,8 +218,7 @@ std::string readable_ggml_types() {
 
 void split_q8_0(const uint8_t* data, int64_t count, int8_t* codes, float* scales) {
   const GgmlBlock block = *ggml_block(static_cast<uint32_t>(GgmlType::kQ8_0));
-  if (count % block.elements != 0)
-    fail("split_q8_0: {} elements, expected a multiple of {}", count, block.elements);
+  if (count % block.elements != 0) fail("split_q8_0: {} elements, expected a multiple of {}", count, block.elements);
   for (int64_t i = 0; i < count; i += kBlock, data += block.bytes) {
     scales[i / kBlock] = read_half(data);
     std::memcpy(codes + i, data + 2, kBlock);

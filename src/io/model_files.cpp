@@ -378,10 +378,10 @@ std::vector<std::string> ModelFiles::notes_on(const BaseStorage& storage) const 
   if (all == 0) return {};
   std::vector<std::string> names;
   for (const auto& [name, count] : types) names.push_back(name);
-  return {fmt::format("{} weights of type {} are dequantised and quantised anew to {}, which rounds them twice{}", all,
-                      fmt::join(names, ", "), storage.describe(),
-                      types.contains("Q8_0") ? "; with model.dtype=int8 and model.group_size=32 Q8_0 is taken as it is"
-                                             : "")};
+  return {fmt::format(
+      "{} weights of type {} are dequantised and quantised anew to {}, which rounds them twice{}", all,
+      fmt::join(names, ", "), storage.describe(),
+      types.contains("Q8_0") ? "; with model.dtype=int8 and model.group_size=32 Q8_0 is taken as it is" : "")};
 }
 
 bool ModelFiles::holds_float32() const {

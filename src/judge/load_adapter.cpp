@@ -117,8 +117,9 @@ void warn_of_another_storage(const JudgeOptions& options, const Recipe& recipe, 
     return;
   }
   if (trained == now || (!trained.quantisation && !now.quantisation)) return;
-  spdlog::warn("{}: trained on a base held in {}, and judging on one held in {}, as you say: it judges somewhat otherwise",
-               options.adapter.string(), trained.describe(), now.describe());
+  spdlog::warn(
+      "{}: trained on a base held in {}, and judging on one held in {}, as you say: it judges somewhat otherwise",
+      options.adapter.string(), trained.describe(), now.describe());
 }
 
 }  // namespace
@@ -201,9 +202,9 @@ void require_read_alike(const std::string& what, const fs::path& folder, const R
   for (size_t i = 0; i < values.size(); ++i) {
     const auto& [key, value] = values[i];
     const std::string& other = others.at(i).second;
-    for (std::string_view reading : {"task", "judge.form", "reward.ties", "data.template", "data.max_length",
-                                     "data.truncation", "data.proportional_shares", "model.dtype", "model.group_size",
-                                     "model.num_labels"})
+    for (std::string_view reading :
+         {"task", "judge.form", "reward.ties", "data.template", "data.max_length", "data.truncation",
+          "data.proportional_shares", "model.dtype", "model.group_size", "model.num_labels"})
       if (key == reading && value != other)
         fail("{}: {} of {} is {}, of {} it is {}; it needs judges that read their texts in the same way", what, key,
              folder.string(), value, first_folder.string(), other);

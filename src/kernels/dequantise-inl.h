@@ -59,7 +59,8 @@ void dequantise(DType codes_type, const char* from, float scale, int64_t count, 
   const auto* codes = reinterpret_cast<const uint8_t*>(from);
   HWY_ALIGN float some[hn::MaxLanes(FloatTag()) + 1];
   for (; i + lanes <= count; i += lanes) {
-    for (int64_t j = 0; j < lanes; j += 2) std::memcpy(some + j, kNf4Pairs[codes[(i + j) / 2]].data(), 2 * sizeof(float));
+    for (int64_t j = 0; j < lanes; j += 2)
+      std::memcpy(some + j, kNf4Pairs[codes[(i + j) / 2]].data(), 2 * sizeof(float));
     store_lanes(d, hn::Mul(hn::Load(d, some), factor), out + i);
   }
   for (; i < count; ++i) from_float(kNf4Pairs[codes[i / 2]][static_cast<size_t>(i % 2)] * scale, out + i);

@@ -37,7 +37,8 @@ void linear_forward(const LinearShape& shape, ConstMatrix x, const FrozenWeight&
   product(shape.rows, shape.in, shape.out, x, {w, true}, bias, y, compute);
 }
 
-void linear_input_gradient(const LinearShape& shape, ConstMatrix dy, const FrozenWeight& w, Matrix dx, Compute compute) {
+void linear_input_gradient(const LinearShape& shape, ConstMatrix dy, const FrozenWeight& w, Matrix dx,
+                           Compute compute) {
   check_linear(shape, {dy.dtype, dx.dtype});
   check_weight(w, shape.in);
   product(shape.rows, shape.out, shape.in, dy, {w, false}, {}, dx, compute);

@@ -32,8 +32,8 @@ struct FrozenWeight : ConstMatrix {
   ConstMatrix scales;
   int64_t group = 0;
   FrozenWeight() = default;
-  FrozenWeight(ConstMatrix numbers) : ConstMatrix(numbers) {}   // NOLINT: numbers are a weight
-  FrozenWeight(Matrix numbers) : ConstMatrix(numbers) {}        // NOLINT
+  FrozenWeight(ConstMatrix numbers) : ConstMatrix(numbers) {}  // NOLINT: numbers are a weight
+  FrozenWeight(Matrix numbers) : ConstMatrix(numbers) {}       // NOLINT
   FrozenWeight(DType type, const void* at) : ConstMatrix(type, at) {}
   FrozenWeight(ConstMatrix codes, ConstMatrix its_scales, int64_t its_group)
       : ConstMatrix(codes), scales(its_scales), group(its_group) {}
@@ -67,8 +67,8 @@ struct Lora {
 /** y = x w^T + bias + scale (xl a^T) b^T in one product, rounded once; xa[rows, rank] = xl a^T, which the
  * gradient needs. xl[rows, in] is the branch's input: x itself, or x after dropout. With bf16 compute, a, b
  * and xa enter the products rounded to bf16 (xa is returned as it was before). */
-void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl, const FrozenWeight& w, ConstMatrix bias,
-                         const Lora& lora, Matrix y, float* xa, Compute compute);
+void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl, const FrozenWeight& w,
+                         ConstMatrix bias, const Lora& lora, Matrix y, float* xa, Compute compute);
 
 /** Where the gradients of linear_lora_forward go:
  *   dx[rows, in]  = dy w, + scale (dy b) a when dxl is null, since then xl is x itself; null: not wanted
@@ -83,7 +83,7 @@ struct LoraGradients {
 };
 /** From dy[rows, out], the gradient of y, and what linear_lora_forward read and wrote. da and db are summed over parts of
  * the rows at the same time, and these sums added in the order of the rows. */
-void linear_lora_gradients(const LinearShape& shape, ConstMatrix dy, ConstMatrix xl, const FrozenWeight& w, const float* xa,
-                           const Lora& lora, const LoraGradients& gradients, Compute compute);
+void linear_lora_gradients(const LinearShape& shape, ConstMatrix dy, ConstMatrix xl, const FrozenWeight& w,
+                           const float* xa, const Lora& lora, const LoraGradients& gradients, Compute compute);
 
 }  // namespace gavel

@@ -83,8 +83,8 @@ HostTensor joined(const std::vector<LoadedAdapterWeights>& adapters, size_t inde
 
 }  // namespace
 
-void merge_adapter(const ModelFiles& files, const BaseStorage& held, const LoadedAdapterWeights& adapter, const fs::path& folder,
-                   DType dtype) {
+void merge_adapter(const ModelFiles& files, const BaseStorage& held, const LoadedAdapterWeights& adapter,
+                   const fs::path& folder, DType dtype) {
   const std::vector<HostTensor>& values = adapter.values;
   const LoraConfig& lora = adapter.config.lora;
   TrainableLayout layout = trainable_layout(files.spec(), lora, 1, adapter.config.learns_tie);

@@ -351,7 +351,8 @@ std::vector<FrozenParameter> frozen_parameters(const ModelOptions& options) {
   // All that a tensor is held as; `layers`: the numbers of those that are stacked, or that it is of; none = of no layer.
   auto add = [&](const TensorSpec& tensor, bool stacked, const std::vector<int64_t>& layers) {
     for (HeldTensor& held : held_as(tensor, options.storage())) {
-      const std::string name = stacked || layers.empty() ? held.spec.name : name_in_layer(held.spec.name, layers.front());
+      const std::string name =
+          stacked || layers.empty() ? held.spec.name : name_in_layer(held.spec.name, layers.front());
       FrozenParameter p{name, std::move(held.spec), stacked, {}, held.dtype, {}, held.part, tensor.shape};
       p.shape = p.tensor.shape;
       if (stacked) p.shape.insert(p.shape.begin(), static_cast<int64_t>(layers.size()));

@@ -20,12 +20,12 @@ enum class LayerForm {
 struct ModelOptions {
   DecoderSpec spec;
   LoraConfig lora;
-  bool freeze_head = false;           // the head is not trained
-  bool freeze_adapters = false;       // the adapters are not
-  int64_t num_labels = 3;             // outputs of the head
-  bool learns_tie = false;            // there is a logit of ties among what is trained
-  int64_t auxiliary_outputs = 0;      // of a second head, for training alone; 0: there is none
-  DType dtype = DType::kF32;          // how base weights are held that are not quantised
+  bool freeze_head = false;       // the head is not trained
+  bool freeze_adapters = false;   // the adapters are not
+  int64_t num_labels = 3;         // outputs of the head
+  bool learns_tie = false;        // there is a logit of ties among what is trained
+  int64_t auxiliary_outputs = 0;  // of a second head, for training alone; 0: there is none
+  DType dtype = DType::kF32;      // how base weights are held that are not quantised
   std::optional<Quantisation> quantisation;
   DType compute_dtype = DType::kF32;  // of hidden states and matrix products
   LayerForm form = LayerForm::kUnrolled;

@@ -92,8 +92,8 @@ std::vector<Value> quantised_adapted_gradient(const KernelAttributes& attributes
   enum { kX, kBranch, kCodes, kScales, kA, kB };
   enum { kY, kXA };
   const auto& in = context.inputs;
-  const std::vector<Value> operands = {
-      context.output_gradients[kY], in[kBranch], in[kCodes], in[kScales], context.outputs[kXA], in[kA], in[kB]};
+  const std::vector<Value> operands = {context.output_gradients[kY], in[kBranch], in[kCodes], in[kScales],
+                                       context.outputs[kXA],         in[kA],      in[kB]};
   std::vector<Value> result(in.size());
   auto take = [&](std::string_view target, const std::vector<size_t>& wanted) {
     Types types;

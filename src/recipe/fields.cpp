@@ -155,14 +155,16 @@ void add_model(std::vector<Field>& fields) {
   fields.push_back(field("model.tokenizer", [](auto& r) -> auto& { return r.model.tokenizer; },
                          "a tokenizer.json or its folder; null = the one beside or inside the model",
                          {.synonyms = {"tokenizer_path", "tokenizer_name"}, .path = true}));
-  fields.push_back(field("model.dtype", [](auto& r) -> auto& { return r.model.dtype; },
-                         "how the frozen base weights are held; int8 and nf4 = the linears' weights in 8 or 4 bits, all "
-                         "else in bfloat16",
-                         {.synonyms = {"torch_dtype", "bf16", "load_in_8bit", "load_in_4bit", "quantization"}}));
-  fields.push_back(field("model.group_size", [](auto& r) -> auto& { return r.model.group_size; },
-                         "of int8: how many neighbouring weights share a scale, 32, 64 or 128; 32 = the groups of GGUF's "
-                         "Q8_0, which are then taken as they are",
-                         {.limits = between(32, 128), .synonyms = {"blocksize"}}));
+  fields.push_back(
+      field("model.dtype", [](auto& r) -> auto& { return r.model.dtype; },
+            "how the frozen base weights are held; int8 and nf4 = the linears' weights in 8 or 4 bits, all "
+            "else in bfloat16",
+            {.synonyms = {"torch_dtype", "bf16", "load_in_8bit", "load_in_4bit", "quantization"}}));
+  fields.push_back(
+      field("model.group_size", [](auto& r) -> auto& { return r.model.group_size; },
+            "of int8: how many neighbouring weights share a scale, 32, 64 or 128; 32 = the groups of GGUF's "
+            "Q8_0, which are then taken as they are",
+            {.limits = between(32, 128), .synonyms = {"blocksize"}}));
   fields.push_back(field(
       "model.compute_dtype", [](auto& r) -> auto& { return r.model.compute_dtype; },
       "what matrix products are computed in; auto = what is fastest on the device"));

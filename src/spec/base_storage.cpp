@@ -23,7 +23,8 @@ std::vector<HeldTensor> held_as(const TensorSpec& tensor, const BaseStorage& sto
   const int64_t in = tensor.shape.at(1);
   if (in % how.group != 0)
     fail(
-        "model.dtype: {} in groups of {}: {} has {} inputs, which groups of {} do not divide; set model.group_size to 32 "
+        "model.dtype: {} in groups of {}: {} has {} inputs, which groups of {} do not divide; set model.group_size to "
+        "32 "
         "or 64 if that divides them, or model.dtype to bfloat16",
         codes_name(how.codes), how.group, tensor.name, in, how.group);
   TensorSpec codes = tensor, scales = tensor;

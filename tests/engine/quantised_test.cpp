@@ -188,8 +188,8 @@ TEST(QuantisedBase, IsTheSameOnAMesh) {
     Mesh mesh;
   };
   for (const auto& [how, kernels, mesh] :
-       {OnMesh{kEach[0], Kernels(cpu_kernels()), {2, 2, 2}},
-                                           OnMesh{kEach[1], Kernels(), {1, 1, 8}}, OnMesh{kEach[2], Kernels(cpu_kernels()), {1, 4, 2}}}) {
+       {OnMesh{kEach[0], Kernels(cpu_kernels()), {2, 2, 2}}, OnMesh{kEach[1], Kernels(), {1, 1, 8}},
+        OnMesh{kEach[2], Kernels(cpu_kernels()), {1, 4, 2}}}) {
     const std::string what = BaseStorage{DType::kBF16, how}.describe();
     SCOPED_TRACE(fmt::format("{} {} {}", what, kernels.name(), to_string(mesh)));
     const QuantisedBase base({DType::kBF16, how});

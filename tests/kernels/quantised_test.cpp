@@ -40,12 +40,9 @@ struct QuantisedCase {
   DType codes, scales;
   int64_t group;
 };
-const QuantisedCase kQuantisedCases[] = {{DType::kI8, DType::kBF16, 64},
-                       {DType::kI8, DType::kBF16, 128},
-                       {DType::kI8, DType::kF32, 32},
-                       {DType::kI8, DType::kF32, 6},
-                       {DType::kU8, DType::kF32, 64},
-                       {DType::kU8, DType::kBF16, 10}};
+const QuantisedCase kQuantisedCases[] = {{DType::kI8, DType::kBF16, 64}, {DType::kI8, DType::kBF16, 128},
+                                         {DType::kI8, DType::kF32, 32},  {DType::kI8, DType::kF32, 6},
+                                         {DType::kU8, DType::kF32, 64},  {DType::kU8, DType::kBF16, 10}};
 
 class QuantisedKernels : public testing::TestWithParam<std::tuple<QuantisedCase, DType, Compute>> {};
 
@@ -64,7 +61,8 @@ TEST_P(QuantisedKernels, LinearsHaveTheBitsOfTheirNumbers) {
       std::vector<Buffer> found;
       for (const FrozenWeight& weight : {w.weight, FrozenWeight(DType::kF32, w.numbers.data())}) {
         Buffer y(type, s.rows * s.out), adapted = y, dx(type, s.rows * s.in), dx_adapted = dx,
-            xa(DType::kF32, s.rows * kRank), da(DType::kF32, kRank * s.in), db(DType::kF32, s.out * kRank);
+                                        xa(DType::kF32, s.rows * kRank), da(DType::kF32, kRank * s.in),
+                                        db(DType::kF32, s.out * kRank);
         linear_forward(s, {type, x.data()}, weight, {type, bias.data()}, {type, y.data()}, compute);
         linear_input_gradient(s, {type, dy.data()}, weight, {type, dx.data()}, compute);
         linear_lora_forward(s, {type, x.data()}, {type, x.data()}, weight, {}, lora, {type, adapted.data()},
@@ -114,7 +112,8 @@ std::string quantised_case_name(const testing::TestParamInfo<QuantisedKernels::P
                      dtype_name(type), static_cast<int>(compute));
 }
 INSTANTIATE_TEST_SUITE_P(All, QuantisedKernels,
-                         testing::Combine(testing::ValuesIn(kQuantisedCases), testing::Values(DType::kF32, DType::kBF16),
+                         testing::Combine(testing::ValuesIn(kQuantisedCases),
+                                          testing::Values(DType::kF32, DType::kBF16),
                                           testing::Values(Compute::kBF16, Compute::kF32)),
                          quantised_case_name);
 
@@ -123,9 +122,8 @@ TEST(QuantisedWeights, RefuseGroupsThatDoNotFit) {
   const Buffer x = Buffer::random(DType::kF32, 64, 1);
   Buffer y(DType::kF32, 4);
   auto refused = [&](const FrozenWeight& weight, int64_t in) {
-    EXPECT_THROW(linear_forward({1, in, 4}, {DType::kF32, x.data()}, weight, {}, {DType::kF32, y.data()},
-                                Compute::kF32),
-                 Error);
+    EXPECT_THROW(
+        linear_forward({1, in, 4}, {DType::kF32, x.data()}, weight, {}, {DType::kF32, y.data()}, Compute::kF32), Error);
   };
   refused(w.weight, 48);
   refused({{DType::kF32, w.codes.data()}, {DType::kF32, w.scales.data()}, 32}, 64);

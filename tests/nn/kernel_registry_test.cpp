@@ -193,8 +193,8 @@ LinearCall linear_call(Comparison& c, bool bias, bool trained, Weights weights) 
   const bool quantised = weights != Weights::kNumbers;
   const int64_t in = quantised ? in_groups(s.in) : s.in;
   Value x = c.numbers({s.tokens(), in}, trained);
-  auto [weight, scales] = quantised ? c.quantised(s.out, in, weights == Weights::kNf4)
-                                    : std::pair(c.numbers({s.out, in}, false), Value());
+  auto [weight, scales] =
+      quantised ? c.quantised(s.out, in, weights == Weights::kNf4) : std::pair(c.numbers({s.out, in}, false), Value());
   return {x, weight, bias ? c.numbers({s.out}, false) : Value(), some_linear(), scales};
 }
 
