@@ -62,7 +62,7 @@ TEST(Ffi, EveryHandlerHasItsOwnNameAndFunction) {
     EXPECT_TRUE(names.insert(handler.target).second) << handler.target;
     EXPECT_TRUE(functions.insert(handler.handler).second) << handler.target;
   }
-  EXPECT_EQ(names.size(), 20u);
+  EXPECT_EQ(names.size(), 29u);
 }
 
 TEST(Ffi, LinearTakesABiasOrNone) {
