@@ -1,28 +1,17 @@
 #include "nn/cpu_kernels.h"
 
 #include "graph/ops.h"
+#include "nn/cpu_kernel_parts.h"
 #include "nn/cpu_quantised_kernels.h"
 
 namespace gavel {
 
+using namespace cpu_kernel_parts;
+
 namespace {
-
-using Types = std::vector<TensorType>;
-
-const KernelDefinition& kernel(std::string_view target) {
-  return cpu_kernels().definition(target);
-}
-
-/** The kernels' `compute` attribute: the type of the values is the type of the products. */
-int32_t compute_of(const Value& x) {
-  return x.dtype() == DType::kBF16 ? 1 : 2;
-}
 
 double elements(const TensorType& type) {
   return static_cast<double>(num_elements(type.shape));
-}
-double size(const TensorType& type, size_t dimension) {
-  return static_cast<double>(type.shape.at(dimension));
 }
 
 // --- Linear: x [T, in], weight [out, in] ----------------------------------------------------------------------------
@@ -54,11 +43,6 @@ Value linear(const LinearCall& call) {
 }
 
 // --- Linear with an adapter -----------------------------------------------------------------------------------------
-
-/** Of the products with A and B, forward; they are made twice more going back. */
-double rank_flops(const TensorType& a, const TensorType& b, double tokens) {
-  return 2 * size(a, 0) * (size(a, 1) + size(b, 0)) * tokens;
-}
 
 double adapted_flops(const KernelAttributes&, const Types& in) {
   enum { kX, kBranch, kWeight, kA, kB };

@@ -2,26 +2,13 @@
 // and scales behind the last of a call's weights.
 #include "nn/cpu_quantised_kernels.h"
 
-#include "nn/cpu_kernels.h"
+#include "nn/cpu_kernel_parts.h"
 
 namespace gavel {
 
+using namespace cpu_kernel_parts;
+
 namespace {
-
-using Types = std::vector<TensorType>;
-
-const KernelDefinition& quantised_kernel(std::string_view target) {
-  return cpu_kernels().definition(target);
-}
-
-/** The kernels' `compute` attribute: the type of the values is the type of the products. */
-int32_t compute_type_of(const Value& x) {
-  return x.dtype() == DType::kBF16 ? 1 : 2;
-}
-
-double count(const TensorType& type, size_t dimension) {
-  return static_cast<double>(type.shape.at(dimension));
-}
 
 /** Of a product of rows with a weight [out, in], of which codes have only the rows for certain. */
 double product_flops(double rows, double in, double out) {
@@ -32,17 +19,17 @@ double product_flops(double rows, double in, double out) {
 
 double quantised_linear_flops(const KernelAttributes&, const Types& in) {
   enum { kX, kCodes };
-  return product_flops(count(in[kX], 0), count(in[kX], 1), count(in[kCodes], 0));
+  return product_flops(size(in[kX], 0), size(in[kX], 1), size(in[kCodes], 0));
 }
 
 /** Of inputs of a weight whose type is that of its codes. */
 double inputs_of(const TensorType& codes) {
-  return count(codes, 1) * (codes.dtype == DType::kU8 ? 2 : 1);
+  return size(codes, 1) * (codes.dtype == DType::kU8 ? 2 : 1);
 }
 
 double quantised_linear_dx_flops(const KernelAttributes&, const Types& in) {
   enum { kDy, kCodes };
-  return product_flops(count(in[kDy], 0), inputs_of(in[kCodes]), count(in[kCodes], 0));
+  return product_flops(size(in[kDy], 0), inputs_of(in[kCodes]), size(in[kCodes], 0));
 }
 
 std::vector<Value> quantised_linear_gradient(const KernelAttributes& attributes, const GradientContext& context) {
@@ -50,7 +37,7 @@ std::vector<Value> quantised_linear_gradient(const KernelAttributes& attributes,
   std::vector<Value> result(context.inputs.size());
   if (!context.needed[kX]) return result;
   const auto& in = context.inputs;
-  result[kX] = quantised_kernel("gavel_quantised_linear_dx")
+  result[kX] = kernel("gavel_quantised_linear_dx")
                    .call(attributes, {context.output_gradients[0], in[kCodes], in[kScales]}, {in[kX].type()})[0];
   return result;
 }
@@ -62,25 +49,20 @@ TensorType quantised_output_of(const LinearCall& call) {
 Value quantised_linear(const LinearCall& call) {
   std::vector<Value> operands = {call.x, call.weight, call.scales};
   if (call.bias) operands.push_back(call.bias);
-  return quantised_kernel("gavel_quantised_linear")
-      .call({{"compute", compute_type_of(call.x)}}, operands, {quantised_output_of(call)})[0];
+  return kernel("gavel_quantised_linear")
+      .call({{"compute", compute_of(call.x)}}, operands, {quantised_output_of(call)})[0];
 }
 
 // --- Linear with an adapter -----------------------------------------------------------------------------------------
 
-/** Of the products with A and B, forward; they are made twice more going back. */
-double adapter_flops(const TensorType& a, const TensorType& b, double tokens) {
-  return 2 * count(a, 0) * (count(a, 1) + count(b, 0)) * tokens;
-}
-
 double quantised_adapted_flops(const KernelAttributes& attributes, const Types& in) {
   enum { kX, kBranch, kCodes, kScales, kA, kB };
-  return quantised_linear_flops(attributes, {in[kX], in[kCodes]}) + adapter_flops(in[kA], in[kB], count(in[kX], 0));
+  return quantised_linear_flops(attributes, {in[kX], in[kCodes]}) + rank_flops(in[kA], in[kB], size(in[kX], 0));
 }
 
 double quantised_adapted_weights_flops(const KernelAttributes&, const Types& in) {
   enum { kDy, kBranch, kCodes, kScales, kXA, kA, kB };
-  return 2 * adapter_flops(in[kA], in[kB], count(in[kDy], 0));
+  return 2 * rank_flops(in[kA], in[kB], size(in[kDy], 0));
 }
 
 double quantised_adapted_gradient_flops(const KernelAttributes& attributes, const Types& in) {
@@ -98,7 +80,7 @@ std::vector<Value> quantised_adapted_gradient(const KernelAttributes& attributes
   auto take = [&](std::string_view target, const std::vector<size_t>& wanted) {
     Types types;
     for (size_t input : wanted) types.push_back(in[input].type());
-    const auto found = quantised_kernel(target).call(attributes, operands, types);
+    const auto found = kernel(target).call(attributes, operands, types);
     for (size_t i = 0; i < wanted.size(); ++i) result[wanted[i]] = found[i];
   };
   if (!context.needed[kX])
@@ -115,8 +97,8 @@ Value quantised_adapted_linear(const AdaptedLinearCall& call) {
   const Value &x = linear.x, branch = call.dropout(x);
   std::vector<Value> operands = {x, branch, linear.weight, linear.scales, call.lora_a, call.lora_b};
   if (linear.bias) operands.push_back(linear.bias);
-  return quantised_kernel("gavel_quantised_linear_lora")
-      .call({{"scale", call.scaling}, {"compute", compute_type_of(x)}}, operands,
+  return kernel("gavel_quantised_linear_lora")
+      .call({{"scale", call.scaling}, {"compute", compute_of(x)}}, operands,
             {quantised_output_of(linear), {DType::kF32, {x.dim(0), call.lora_a.dim(0)}}})[0];
 }
 
@@ -124,7 +106,7 @@ Value quantised_adapted_linear(const AdaptedLinearCall& call) {
 
 double quantised_mlp_flops(const KernelAttributes&, const Types& in) {
   enum { kH, kNorm, kGate };
-  return 3 * product_flops(count(in[kH], 0), count(in[kH], 1), count(in[kGate], 0));
+  return 3 * product_flops(size(in[kH], 0), size(in[kH], 1), size(in[kGate], 0));
 }
 
 std::vector<Value> quantised_mlp_gradient(const KernelAttributes& attributes, const GradientContext& context) {
@@ -136,7 +118,7 @@ std::vector<Value> quantised_mlp_gradient(const KernelAttributes& attributes, co
   std::vector<Value> operands(in.begin(), in.end());
   for (const Value& more : {context.outputs[kGated], context.outputs[kUpped], context.output_gradients[kY]})
     operands.push_back(more);
-  result[kH] = quantised_kernel("gavel_quantised_mlp_grad").call(attributes, operands, {in[kH].type()})[0];
+  result[kH] = kernel("gavel_quantised_mlp_grad").call(attributes, operands, {in[kH].type()})[0];
   return result;
 }
 
@@ -145,9 +127,9 @@ Value quantised_mlp(const FeedForwardCall& call) {
   const TensorType wide{h.dtype(), {h.dim(0), call.gate.dim(0)}};
   KernelAttributes attributes = {{"eps", call.rule.eps}};
   if (call.rule.offset != 0) attributes.emplace_back("offset", call.rule.offset);
-  attributes.emplace_back("compute", compute_type_of(h));
+  attributes.emplace_back("compute", compute_of(h));
   if (call.activation == Activation::kGeluTanh) attributes.emplace_back("gelu_tanh", true);
-  return quantised_kernel("gavel_quantised_mlp")
+  return kernel("gavel_quantised_mlp")
       .call(attributes,
             {h, call.norm, call.gate, call.up, call.down, call.gate_scales, call.up_scales, call.down_scales},
             {h.type(), wide, wide})[0];
