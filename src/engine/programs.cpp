@@ -307,15 +307,20 @@ ProgramText train_step_program(const StepOptions& options, const BatchShape& sha
   return builder.finish(sized("train_step", shape), outputs, donate(donated), 3);
 }
 
-FlopCount model_flops(const StepOptions& given, const BatchShape& shape) {
-  StepOptions options = given;
-  options.model.form = LayerForm::kUnrolled;  // a scan's gradient computes its layers again
-  ProgramBuilder builder(options);
+/** Declares the arguments of a program that only makes gradients, and makes them. */
+static auto batch_gradients(ProgramBuilder& builder, const BatchShape& shape) {
   builder.declare_frozen();
   std::vector<Value> trainable = builder.declare_trainable("");
   Value scalars = builder.declare_scalars();
   builder.declare_batch(shape);
-  auto [gradients, loss_sum, logits] = builder.backward(trainable, scalars);
+  return builder.backward(trainable, scalars);
+}
+
+FlopCount model_flops(const StepOptions& given, const BatchShape& shape) {
+  StepOptions options = given;
+  options.model.form = LayerForm::kUnrolled;  // a scan's gradient computes its layers again
+  ProgramBuilder builder(options);
+  auto [gradients, loss_sum, logits] = batch_gradients(builder, shape);
   gradients.push_back(loss_sum);
   return builder.flops(gradients);
 }
@@ -365,11 +370,7 @@ ProgramText evaluate_program(const StepOptions& options, const BatchShape& shape
 
 ProgramText gradients_program(const StepOptions& options, const BatchShape& shape) {
   ProgramBuilder builder(options);
-  builder.declare_frozen();
-  std::vector<Value> trainable = builder.declare_trainable("");
-  Value scalars = builder.declare_scalars();
-  builder.declare_batch(shape);
-  auto [gradients, loss_sum, logits] = builder.backward(trainable, scalars);
+  auto [gradients, loss_sum, logits] = batch_gradients(builder, shape);
   std::vector<Value> outputs = gradients;
   outputs.push_back(logits);
   return builder.finish(sized("gradients", shape), outputs, {}, 1);
