@@ -10,6 +10,7 @@ Parts (all of them unless some are named):
   names      Host and Origin of others
   proxy      nginx in front, if it is there: the hidden requests again, while others ask; each gets its own answer
   stop       SIGTERM with slow clients: the time until the process ends
+  cage       requests a second with the cage and with --no-cage, both services running and asked by turns (needs wrk)
 
 Whatever comes back must be HTTP below 500 (504 and 503 aside), or a closed connection. Prints a line a case; exits with 1 if one failed.
 usage: attack_service.py --adapter runs/demo [--program build/release/gavel] [--seconds 60] [--connections 1000] [PART …]
@@ -25,6 +26,7 @@ import resource
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -434,7 +436,31 @@ def stop(options):
     check("stop before it serves", time.monotonic() - start < 2, f"{time.monotonic() - start:.2f} s, status {process.returncode}")
 
 
-PARTS = {part.__name__: part for part in (readings, names, stop, mutations, floods, proxy, crowd)}
+def cage(options):
+    if not shutil.which("wrk"):
+        return print("skipped cage: wrk is not installed")
+    script = tempfile.NamedTemporaryFile("w", suffix=".lua")
+    script.write(f"wrk.method = 'POST'; wrk.body = [[{GOOD.decode()}]]; wrk.headers['Content-Type'] = 'application/json'")
+    script.flush()
+    services = [Service(options), Service(options, ["--no-cage"])]
+    asked = [("/health", 8, []), ("/v1/judge", 4, ["-s", script.name])]
+    for path, connections, more in asked:
+        rates = [[], []]
+        for turn in range(1 + options.rounds):  # the first warms up
+            for which in (0, 1) if turn % 2 else (1, 0):
+                done = subprocess.run(["wrk", "-t1", f"-c{connections}", "-d6s", *more, f"http://127.0.0.1:{services[which].port}{path}"],
+                                      capture_output=True, text=True, check=True).stdout
+                if turn > 0:
+                    rates[which].append(float(re.search(r"Requests/sec:\s+([\d.]+)", done)[1]))
+                    check("cage", "Non-2xx" not in done, f"{path} {'without' if which else 'with'}: {rates[which][-1]:.1f} a second")
+        ratios = sorted(a / b for a, b in zip(*rates))
+        print(f"      cage: {path} with against without {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f}), "
+              f"medians {statistics.median(rates[0]):.1f} and {statistics.median(rates[1]):.1f} a second")
+    for service in services:
+        service.end()
+
+
+PARTS = {part.__name__: part for part in (readings, names, stop, mutations, floods, proxy, cage, crowd)}
 arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 arguments.add_argument("parts", nargs="*", metavar="PART")
 arguments.add_argument("--adapter", required=True)
@@ -442,6 +468,7 @@ arguments.add_argument("--program", default="build/release/gavel")
 arguments.add_argument("--seconds", type=int, default=60)
 arguments.add_argument("--connections", type=int, default=1000)
 arguments.add_argument("--requests", type=int, default=3000)
+arguments.add_argument("--rounds", type=int, default=5, help="of the part cage")
 given = arguments.parse_args()
 if unknown := set(given.parts) - set(PARTS):
     sys.exit(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")

@@ -176,6 +176,9 @@ class ArrowFile final : public ParquetFile {
     builder.memory_pool(&pool_);
     parquet::ArrowReaderProperties properties;
     properties.set_batch_size(kRowsAtOnce);
+    // Else threads of Arrow's read ahead whole columns, into memory of pool_, which they may let go of when it is gone.
+    properties.set_pre_buffer(false);
+    properties.set_use_threads(false);
     builder.properties(properties);
     check(builder.Build(&reader_));
     check(reader_->GetSchema(&schema_));
