@@ -443,12 +443,12 @@ def cage(options):
     script.write(f"wrk.method = 'POST'; wrk.body = [[{GOOD.decode()}]]; wrk.headers['Content-Type'] = 'application/json'")
     script.flush()
     services = [Service(options), Service(options, ["--no-cage"])]
-    asked = [("/health", 8, []), ("/v1/judge", 4, ["-s", script.name])]
-    for path, connections, more in asked:
+    asked = [("/health", 8, 4, []), ("/v1/judge", 4, 20, ["-s", script.name])]
+    for path, connections, seconds, more in asked:
         rates = [[], []]
         for turn in range(1 + options.rounds):  # the first warms up
             for which in (0, 1) if turn % 2 else (1, 0):
-                done = subprocess.run(["wrk", "-t1", f"-c{connections}", "-d6s", *more, f"http://127.0.0.1:{services[which].port}{path}"],
+                done = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", *more, f"http://127.0.0.1:{services[which].port}{path}"],
                                       capture_output=True, text=True, check=True).stdout
                 if turn > 0:
                     rates[which].append(float(re.search(r"Requests/sec:\s+([\d.]+)", done)[1]))

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdlib>
 #include <ctime>
@@ -26,7 +27,7 @@ namespace gavel {
 
 namespace {
 
-/** A few lengths, each about half the next: a service compiles every shape it may meet. */
+/** A few lengths, each about half the next, and a few batch sizes: a service compiles every shape it may meet. */
 JudgeShapes serving_shapes(const Recipe& recipe, int64_t batch_rows) {
   JudgeShapes shapes;
   const int64_t longest = recipe.data.max_length;
@@ -36,8 +37,13 @@ JudgeShapes serving_shapes(const Recipe& recipe, int64_t batch_rows) {
       shapes.lengths.push_back(length);
   }
   shapes.lengths.push_back(longest);
-  for (int64_t rows : {std::min<int64_t>(2, batch_rows), batch_rows})
+  // A few sizes between a pair in both orders and a full batch, since rows that are missing cost as much as those there.
+  constexpr int kSizes = 4;
+  const double steps = std::log2(std::max(1.0, static_cast<double>(batch_rows) / 2)) / (kSizes - 1);
+  for (int i = 0; i < kSizes; ++i) {
+    const auto rows = std::min(batch_rows, static_cast<int64_t>(std::lround(2 * std::exp2(i * steps))));
     if (shapes.batch_sizes.empty() || rows > shapes.batch_sizes.back()) shapes.batch_sizes.push_back(rows);
+  }
   return shapes;
 }
 

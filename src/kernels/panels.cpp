@@ -62,6 +62,10 @@ void pack_transposed(DType type, int64_t k, int64_t n, const PanelSource& b, int
       }
       if (!whole) std::memset(tile, 0, sizeof(tile));
       copy_weight(b, k, column, unit * per, type, tile, kTileUnits * per, columns, some * per);
+      if (whole) {
+        transpose_units(tile, kTileUnits, kWidth, kTileUnits, panel + unit * kWidth, kWidth);
+        continue;
+      }
       transpose_units(tile, kTileUnits, kWidth, kTileUnits, turned, kWidth);
       std::memcpy(panel + unit * kWidth, turned, static_cast<size_t>(some * kWidth) * sizeof(float));
     }
