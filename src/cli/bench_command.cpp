@@ -23,6 +23,9 @@ void add_bench_command(CLI::App& app) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
   command->add_option("--losses", options->losses,
                       "File for each step's rows and loss (and logits), a JSON line a step");
+  command->add_option(
+      "--trace", options->trace,
+      "Folder for a trace of some steps (train.profile; else steps 2 to 4), for TensorBoard's profile plugin");
   command->add_flag("--json", *json, "Figures as JSON on standard output");
   command->callback([=] {
     BenchResult result = run_bench(load_recipe(*recipe, *overrides), *options);

@@ -20,6 +20,7 @@
 #include "setup/open_model.h"
 #include "setup/run_data.h"
 #include "setup/run_options.h"
+#include "setup/run_trace.h"
 #include "setup/step_work.h"
 
 namespace gavel {
@@ -44,8 +45,9 @@ std::vector<BatchShape> bench_shapes(const Batcher& batcher, int64_t steps) {
 class Bench {
  public:
   /** `called`: when the measuring program was started, by steady_seconds(). */
-  Bench(const Recipe& recipe, const BenchOptions& options, Engine& engine, const Batcher& batcher, double called)
-      : recipe_(recipe), options_(options), engine_(engine), batcher_(batcher), called_(called) {}
+  Bench(const Recipe& recipe, const BenchOptions& options, Engine& engine, const Batcher& batcher, double called,
+        RunTrace& trace)
+      : recipe_(recipe), options_(options), engine_(engine), batcher_(batcher), called_(called), trace_(trace) {}
 
   void run(BenchResult& result);
 
@@ -65,12 +67,14 @@ class Bench {
   Engine& engine_;
   const Batcher& batcher_;
   double called_;
+  RunTrace& trace_;
   std::deque<Sent> sent_;
   std::string losses_;
   double loss_sum_ = 0, loss_weight_ = 0, began_ = 0;
 };
 
 void Bench::send(int64_t step, StepBatches batches) {
+  const ScopedSpan span(trace_.spans(), "send");
   Sent sent{step, std::move(batches), {}, {}};
   if (options_.predict) {
     for (const Batch& batch : sent.batches.micro) sent.evaluations.push_back(engine_.start_evaluation(batch));
@@ -102,6 +106,7 @@ void Bench::receive(BenchResult& result) {
   sent_.pop_front();
   double loss = 0;
   nlohmann::json rows = nlohmann::json::array(), logits = nlohmann::json::array();
+  const ScopedSpan span(trace_.spans(), "wait for the device");
   if (sent.stats) loss = sent.stats->get().loss;
   for (size_t i = 0; i < sent.batches.micro.size(); ++i) {
     const Batch& batch = sent.batches.micro[i];
@@ -144,18 +149,40 @@ void Bench::run(BenchResult& result) {
     fail("bench: {} step of {} rows; at least two are needed, since the first is not timed", steps,
          batcher_.rows_per_step());
   {
-    BatchPrefetcher batches(batcher_, 0, steps);
+    BatchPrefetcher batches(batcher_, 0, steps, 2, trace_.spans());
     Progress bar(steps, "bench");
     for (int64_t step = 0; step < steps; ++step) {
-      send(step, batches.next());
-      // The clock starts when nothing but the first step has run.
-      while (sent_.size() >= (step == 0 ? 1 : in_flight)) receive(result);
+      trace_.before(step + 1);
+      {
+        const ScopedSpan span(trace_.spans(), "step", step + 1);
+        send(step, batches.next());
+        // The clock starts when nothing but the first step has run.
+        while (sent_.size() >= (step == 0 ? 1 : in_flight)) receive(result);
+      }
+      trace_.after(step + 1 - static_cast<int64_t>(sent_.size()));
       bar.update(step + 1);
     }
     while (!sent_.empty()) receive(result);
+    trace_.finish();
   }
   result.mean_loss = loss_sum_ / loss_weight_;
   if (options_.losses) write_file(*options_.losses, losses_);
+}
+
+}  // namespace
+
+namespace {
+
+RunTrace::Options trace_options(const Recipe& recipe, const BenchOptions& options) {
+  RunTrace::Options trace{.info = [](const std::string& text) { spdlog::info("{}", text); },
+                          .warn = [](const std::string& text) { spdlog::warn("{}", text); }};
+  if (!options.trace) return trace;
+  const auto& profile = recipe.train.profile;
+  trace.folder = *options.trace;
+  // The first step is not timed, so it is not what is asked about.
+  trace.first = profile.steps > 0 ? profile.start : 2;
+  trace.steps = profile.steps > 0 ? profile.steps : 3;
+  return trace;
 }
 
 }  // namespace
@@ -198,7 +225,8 @@ BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
   spdlog::info("{} programs ready after {} ({} from the cache); running", result.programs,
                format_duration(result.compile_seconds), result.programs_from_cache);
   set_kernel_profiling(true);
-  Bench(recipe, options, engine, batcher, called).run(result);
+  RunTrace trace(trace_options(recipe, options), client);
+  Bench(recipe, options, engine, batcher, called, trace).run(result);
   result.weights_seconds = weights;
   const pjrt::DeviceMemory memory = client->memory(client->device(0));
   result.device_peak_memory = memory.peak;

@@ -19,6 +19,9 @@ struct BenchOptions {
   /** A JSON line per step: step, rows (rows of the file, as in the batch), loss (mean of the step), with `predict` also
    * logits of each row. */
   std::optional<std::filesystem::path> losses;
+  /** A folder for a trace of some timed steps, as a run's (setup/run_trace.h): those of the recipe's train.profile, else
+   * three from the second on. What it costs is in the figures. */
+  std::optional<std::filesystem::path> trace;
 };
 
 struct BenchResult {

@@ -1,4 +1,4 @@
-// Traces of runs: train.profile.
+// Traces of runs (train.profile) and of measurements (gavel bench --trace).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -108,6 +108,20 @@ TEST_F(Trace, OfAResumedRunHasTheStepsThatAreLeft) {
   ASSERT_THAT(files(), SizeIs(2));
   EXPECT_THAT(steps_of(host_plane(files()[0])), ElementsAre(3));
   EXPECT_THAT(steps_of(host_plane(files()[1])), ElementsAre(4, 5));
+}
+
+TEST_F(Trace, OfAMeasurementHasTimedStepsOfEitherKind) {
+  const std::string folder = file("run").string();
+  ASSERT_EQ(run({"bench", file("recipe.yaml").string(), "--steps", "5", "--trace", folder}), 0);
+  ASSERT_THAT(files(), SizeIs(1));
+  EXPECT_THAT(steps_of(host_plane(files()[0])), ElementsAre(2, 3, 4));
+  ASSERT_EQ(run({"bench", file("recipe.yaml").string(), "--steps", "5", "--predict", "--trace", folder,
+                 "train.profile.start=3", "train.profile.steps=1"}),
+            0);
+  ASSERT_THAT(files(), SizeIs(2));
+  const XPlane plane = host_plane(files()[1]);
+  EXPECT_THAT(steps_of(plane), ElementsAre(3));
+  EXPECT_THAT(line_with(plane, "step").names(), testing::Contains("wait for the device"));
 }
 
 TEST_F(Trace, ThatCantBeWrittenDoesNotEndTheRun) {
