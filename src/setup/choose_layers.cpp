@@ -96,9 +96,10 @@ ChosenLayers choose_layers(const Recipe& recipe, const StepOptions& step, double
 ChosenLayers choose_layers(const Recipe& recipe, const DecoderSpec& spec, const std::shared_ptr<pjrt::Client>& client,
                            int64_t auxiliary_outputs) {
   StepOptions step = step_options(recipe, spec, device_traits(*client));
+  // Devices are asked of their memory only where it decides.
+  if (!step.chooses_layers || client->global_devices().size() != client->devices().size()) return {recipe, ""};
   step.model.placement = placement_of(recipe, mesh_of(recipe, spec, *client).mesh, spec);
   step.model.auxiliary_outputs = auxiliary_outputs;
-  if (client->global_devices().size() != client->devices().size()) return {recipe, ""};
   const auto memory = static_cast<double>(client->memory(client->device(0)).limit);
   return choose_layers(recipe, step, kShareToPlan * memory,
                        [&](const StepOptions& tried, const BatchShape& shape, int64_t accumulation) {
