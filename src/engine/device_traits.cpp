@@ -19,6 +19,7 @@ DeviceTraits device_traits(std::string_view platform, bool takes_kernels, int ca
   const bool cuda = platform == "cuda";
   DeviceTraits traits;
   traits.is_host = traits.unrolls_small_models = platform == "cpu";
+  traits.unrolls_what_fits = cuda;
   if (traits.is_host) traits.steps_in_flight = 1;
   if (takes_kernels || cuda) traits.kernels = Kernels::of_platform(platform, capability);
   // It is by this option alone that XLA's compiler asks cuDNN for the gradient that adds up in one order.

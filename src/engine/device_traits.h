@@ -21,6 +21,8 @@ struct DeviceTraits {
   Kernels kernels;
   /** LayerForm::kUnrolled is faster than kScan for models that are small enough to be compiled so. */
   bool unrolls_small_models = false;
+  /** The same for all models whose activations fit the memory: what a scan keeps for its gradient, it stacks. */
+  bool unrolls_what_fits = false;
   /** The compiler's option for programs that give the same bits at each run; "" where all do. */
   std::string deterministic_option;
 

@@ -354,6 +354,23 @@ const EngineProgram& Engine::train_program(const BatchShape& shape, bool head_on
                        [&](const StepOptions& options) { return train_step_program(options, shape); });
 }
 
+const EngineProgram& Engine::accumulation_program(const BatchShape& shape, bool head_only) {
+  // The optimizer's state waits beside the program.
+  return compiled_step(key_of(head_only ? "accumulate-head" : "accumulate", shape),
+                       head_only ? head_only_options_ : options_, optimizer_bytes(),
+                       [&](const StepOptions& options) { return accumulate_program(options, shape); });
+}
+
+std::optional<double> Engine::step_bytes(const BatchShape& shape, bool accumulates) {
+  try {
+    const EngineProgram& program = accumulates ? accumulation_program(shape, false) : train_program(shape);
+    return bytes_needed(program.executable.memory(), accumulates ? optimizer_bytes() : 0);
+  } catch (const pjrt::PjrtError& error) {
+    if (!is_out_of_memory(error.what())) throw;
+    return std::nullopt;
+  }
+}
+
 const EngineProgram& Engine::evaluation_program(const BatchShape& shape) {
   return compiled(key_of("evaluate", shape), [&] { return evaluate_program(options_, shape); });
 }
@@ -430,11 +447,7 @@ PendingStats Engine::train_step(std::span<const Batch> micro_batches, int64_t st
   Arrays gradients = take_outputs(none_yet, next, count);
   ShardedArray sums = std::move(none_yet[next]);
   for (const Batch& micro : micro_batches) {
-    BatchShape shape = shape_of(micro);
-    // The optimizer's state waits beside the program.
-    const EngineProgram& accumulate =
-        compiled_step(key_of(head_only ? "accumulate-head" : "accumulate", shape), options, optimizer_bytes(),
-                      [&](const StepOptions& tried) { return accumulate_program(tried, shape); });
+    const EngineProgram& accumulate = accumulation_program(shape_of(micro), head_only);
     Arrays batch = upload(micro, key, true);
     Arguments arguments;
     for (const auto* group : {&frozen_, &trainable_, &gradients}) append(arguments, *group);

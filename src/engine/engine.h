@@ -116,6 +116,10 @@ class Engine {
   /** The programs that train_step (with one micro-batch) and start_evaluation run, compiled now if they are not yet. */
   const EngineProgram& train_program(const BatchShape& shape);
   const EngineProgram& evaluation_program(const BatchShape& shape);
+  /** Bytes that a device needs for train_step with one micro-batch of this shape, or for each of several (`accumulates`) beside what
+   * waits meanwhile, by the compiler's figure; nothing where it refuses the program, which wants more than there is. No weights need
+   * be loaded. */
+  std::optional<double> step_bytes(const BatchShape& shape, bool accumulates);
 
   const StepOptions& options() const { return options_; }
   const DeviceTraits& traits() const { return traits_; }
@@ -137,6 +141,8 @@ class Engine {
   ShardedArray place_frozen(const FrozenParameter& parameter, const std::function<HostTensor(size_t layer)>& read);
   ShardedArray upload_scalars(const StepScalars& scalars) const;
   const EngineProgram& train_program(const BatchShape& shape, bool head_only);
+  /** Of one of several micro-batches. */
+  const EngineProgram& accumulation_program(const BatchShape& shape, bool head_only);
   Arrays upload(const Batch& batch, uint32_t dropout_key, bool training) const;
   PendingStats keep_trained(Arrays& outputs);
   Arrays execute(const EngineProgram& program, const std::vector<const ShardedArray*>& arguments);

@@ -77,6 +77,9 @@ struct StepOptions {
   bool skip_nonfinite = false;
   /** ModelOptions::recompute is chosen for each program that has a gradient, by the device's memory (engine/recompute.h). */
   bool chooses_recompute = false;
+  /** ModelOptions::form is chosen by the device's memory, with the size of micro-batches, before the weights are placed
+   * (setup/choose_layers.h); until then it is a scan. */
+  bool chooses_layers = false;
   LossScaling loss_scaling;
   bool scales_loss() const { return model.compute_dtype == DType::kF16; }
   /** Elements of STATS. */

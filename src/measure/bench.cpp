@@ -16,6 +16,7 @@
 #include "kernels/thread_pool.h"
 #include "report/progress.h"
 #include "report/table.h"
+#include "setup/choose_layers.h"
 #include "setup/open_device.h"
 #include "setup/open_model.h"
 #include "setup/run_data.h"
@@ -196,6 +197,11 @@ BenchResult run_bench(const Recipe& given, const BenchOptions& options) {
   RunData data = RunDataLoader(recipe, base.tokenizer).get();
   std::shared_ptr<pjrt::Client> client = open_device(recipe);
   const DeviceTraits traits = device_traits(*client);
+  if (!options.predict) {
+    const ChosenLayers chosen = choose_layers(recipe, base.spec, client);
+    if (!chosen.note.empty()) spdlog::info("{}", chosen.note);
+    recipe = chosen.recipe;
+  }
   BatchOptions batch = batch_options(recipe, traits, mesh_of(recipe, base.spec, *client).mesh, &base.spec);
   batch.drop_last = false;
   if (options.predict) batch = judging_options(batch);

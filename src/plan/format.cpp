@@ -137,6 +137,7 @@ std::string format_plan(const Plan& plan) {
        plan.target.device_name, to_string(plan.mesh));
   line("model                {}: {} parameters, {} trained, layers {}", plan.model, format_count(plan.parameters),
        format_count(plan.trained), plan.scan ? "as a scan" : "unrolled, activations kept");
+  if (!plan.layer_choice.empty()) line("                     {}", plan.layer_choice);
   if (plan.scan) line("recompute            {}", recompute_text(plan));
   line("step                 {} x {} tokens{}", plan.shape.sequences, plan.shape.length,
        plan.accumulation > 1 ? fmt::format(", {} times", plan.accumulation) : "");
@@ -199,6 +200,7 @@ std::string plan_json(const Plan& plan) {
   json["batch"] = {
       {"sequences", plan.shape.sequences}, {"length", plan.shape.length}, {"gradient_accumulation", plan.accumulation}};
   json["layers"] = plan.scan ? "scan" : "unrolled";
+  if (!plan.layer_choice.empty()) json["layer_choice"] = plan.layer_choice;
   if (plan.scan)
     json["recompute"] = {{"what", recompute_name(plan.recompute)},
                          {"chosen", plan.chose_recompute},

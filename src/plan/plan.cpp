@@ -14,6 +14,7 @@
 #include "pjrt/topology.h"
 #include "plan/hlo_module.h"
 #include "plan/ticker.h"
+#include "setup/choose_layers.h"
 #include "setup/data_files.h"
 #include "setup/open_device.h"
 #include "setup/open_model.h"
@@ -133,9 +134,11 @@ void count_arguments(const StepOptions& step, const BatchShape& shape, DeviceByt
   bytes.batch = 4 * (4 * static_cast<double>(tokens) + static_cast<double>(shape.rows * numbers_of_row) + 5);
 }
 
-/** Of a device's memory, the share that a step may need whose recomputing is chosen: less than Engine takes, which knows how
- * much of the memory the plugin has. */
-constexpr double kShareOfCapacity = 0.85;
+/** Of a device's memory, the bytes that a step may need whose layers or recomputing are chosen: of GPUs what Engine takes, since what
+ * the plugin has is asked for; of TPUs less, since what libtpu keeps for itself is known on the device alone. */
+double bytes_to_plan(const Plan& plan) {
+  return (plan.target.plugin == "cuda" ? kShareToPlan : 0.85) * plan.target.usable_bytes();
+}
 
 WorkRates rates_of(const Target& target, DType compute) {
   const Efficiencies share;
@@ -211,13 +214,33 @@ void compile_step(const Compiler& compiler, const StepOptions& step, const Batch
     compile_one(compiler, tried, shape, accumulation, plan);
     seconds += plan.compile_seconds;
     if (!step.chooses_recompute || recompute == Recompute::kAll) break;
-    if (plan.compiled && plan.per_device.total <= kShareOfCapacity * plan.per_device.capacity) break;
+    if (plan.compiled && plan.per_device.total <= bytes_to_plan(plan)) break;
     say(fmt::format(
         "train.recompute={} needs {}; trying what keeps less", recompute_name(recompute),
         plan.compiled ? fmt::format("{:.1f} of {:.1f} GB", plan.per_device.total / 1e9, plan.per_device.capacity / 1e9)
                       : "more than there is"));
   }
   plan.compile_seconds = seconds;
+}
+
+/** The recipe's step, or the one with its layers written out where that is to be chosen and fits; gives the recipe of what was compiled. */
+Recipe compile_chosen(const Compiler& compiler, const Recipe& recipe, const StepOptions& step, const BatchShape& shape,
+                      const Say& say, Plan& plan) {
+  double seconds = 0;
+  ChosenLayers chosen = choose_layers(
+      recipe, step, bytes_to_plan(plan),
+      [&](const StepOptions& tried, const BatchShape& micro, int64_t accumulation) -> std::optional<double> {
+        say(fmt::format("train.layers=unrolled: trying micro-batches of {} x {} tokens", micro.sequences,
+                        micro.length));
+        compile_one(compiler, tried, micro, accumulation, plan);
+        seconds += plan.compile_seconds;
+        return plan.compiled ? std::optional(plan.per_device.total) : std::nullopt;
+      });
+  plan.layer_choice = chosen.note;
+  // What fits is what was compiled last.
+  if (!chosen.unrolled) compile_step(compiler, step, shape, recipe.train.gradient_accumulation, say, plan);
+  plan.compile_seconds = chosen.unrolled ? seconds : plan.compile_seconds + seconds;
+  return std::move(chosen.recipe);
 }
 
 /** Least time of an optimizer step, by the target's peak figures. */
@@ -312,12 +335,6 @@ std::optional<DataPlan> plan_data(const Recipe& recipe, const ModelConfig& confi
   }
 }
 
-/** Rows filled up to what the mesh shares a batch out over, each with the task's texts. */
-BatchShape micro_batch(const Recipe& recipe, const StepOptions& step, const Mesh& mesh, int64_t rows) {
-  const int64_t parts = mesh.batch_parts(), filled = (rows + parts - 1) / parts * parts;
-  return {filled * step.task->texts_per_row(), recipe.data.max_length, filled};
-}
-
 /** Tries what is easily changed, most harmless first, until something fits. */
 void find_remedies(const Recipe& recipe, const DecoderSpec& spec, const Compiler& compiler, const Say& say,
                    Plan& plan) {
@@ -326,7 +343,7 @@ void find_remedies(const Recipe& recipe, const DecoderSpec& spec, const Compiler
     say(fmt::format("it does not fit; trying {}", text));
     Plan other = plan;
     StepOptions step = plan_options(changed, spec, mesh, compiler);
-    compile_step(compiler, step, micro_batch(changed, step, mesh, rows), accumulation, say, other);
+    compile_step(compiler, step, largest_micro_batch(changed, step, rows), accumulation, say, other);
     if (other.fits)
       plan.remedies.push_back(fmt::format("{}: {:.2f} GB per device, which fits", text, other.per_device.total / 1e9));
     return other.fits;
@@ -408,7 +425,7 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options) {
   if (!chosen.note.empty()) plan.notes.push_back(chosen.note);
   StepOptions step = plan_options(recipe, spec, plan.mesh, compiler);
   for (std::string& note : placement_notes(step.model)) plan.notes.push_back(std::move(note));
-  BatchShape shape = micro_batch(recipe, step, plan.mesh, recipe.train.batch_size);
+  BatchShape shape = largest_micro_batch(recipe, step, recipe.train.batch_size);
   if (shape.rows != recipe.train.batch_size)
     plan.notes.push_back(
         fmt::format("batches of {} are filled up to {} with rows of weight zero, for {} parts of the mesh",
@@ -419,16 +436,16 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options) {
   plan.parameters += plan.trained;
 
   say(fmt::format("compiling a step of {} x {} tokens, which can take minutes", shape.sequences, shape.length));
-  compile_step(compiler, step, shape, recipe.train.gradient_accumulation, say, plan);
+  const Recipe settled = compile_chosen(compiler, recipe, step, shape, say, plan);
   StepOptions kept = step;
   kept.model.form = LayerForm::kUnrolled;
-  plan.useful_flops = train_step_program(kept, shape).flops * static_cast<double>(plan.accumulation);
+  plan.useful_flops = train_step_program(kept, plan.shape).flops * static_cast<double>(plan.accumulation);
   bound_time(step, plan);
   predict_time(plan);
   if (!plan.fits && options.remedies) find_remedies(recipe, spec, compiler, say, plan);
 
   if (train_files_exist(recipe)) say(fmt::format("reading {}", recipe.data.train.text()));
-  plan.data = plan_data(recipe, config, compiler.traits(), plan.mesh, plan.notes);
+  plan.data = plan_data(settled, config, compiler.traits(), plan.mesh, plan.notes);
   if (recipe.train.max_steps)
     plan.total_steps = *recipe.train.max_steps;
   else if (plan.data)

@@ -59,6 +59,7 @@ struct Plan {
   BatchShape shape;  // of a micro-batch
   int64_t accumulation = 1;
   bool scan = false;
+  std::string layer_choice;               // how train.layers: auto was settled; "" where there was nothing to choose
   Recompute recompute = Recompute::kAll;  // of a scan
   bool chose_recompute = false;           // by the memory, as train.recompute: auto does on accelerators
   double kept_bytes = 0;                  // of activations that the scan keeps, over all devices

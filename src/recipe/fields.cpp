@@ -407,7 +407,8 @@ void add_train(std::vector<Field>& fields) {
   fields.push_back(field(
       "train.layers", [](auto& r) -> auto& { return r.train.layers; },
       "one layer's program run over stacked weights, or each layer written out; auto = what "
-      "suits model and device"));
+      "suits model and device; on NVIDIA's GPUs written out where a micro-batch of the same optimizer step fits the "
+      "memory"));
   fields.push_back(field("train.recompute", [](auto& r) -> auto& { return r.train.recompute; },
                          "with layers in a scan, what its gradient computes again of each: all; attention = all but "
                          "attention; none = no linear; auto = on accelerators the least that fits the memory",

@@ -257,6 +257,10 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
           recipe.train.recompute == Recipe::Recompute::kAll || recipe.train.recompute == Recipe::Recompute::kAttention;
       options.model.form =
           device.unrolls_small_models && small && !recomputes ? LayerForm::kUnrolled : LayerForm::kScan;
+      // NF4's matrices are made anew in each iteration of a loop; written out, a compiler may keep those of all layers.
+      const bool looks_up = storage.quantisation && storage.quantisation->codes == Quantisation::Codes::kNf4;
+      options.chooses_layers =
+          device.unrolls_what_fits && recipe.train.recompute == Recipe::Recompute::kAuto && !looks_up;
       break;
     }
   }

@@ -22,6 +22,7 @@
 #include "report/loss_plot.h"
 #include "report/table.h"
 #include "setup/check_inputs.h"
+#include "setup/choose_layers.h"
 #include "setup/initial_head.h"
 #include "setup/open_device.h"
 #include "setup/open_model.h"
@@ -260,8 +261,12 @@ class TrainingRun {
   void make_engine(int64_t auxiliary_classes) {
     if (!client_) client_ = open_device(recipe_);
     mesh_ = mesh_of(recipe_, base_->spec, *client_).mesh;
-    StepOptions options = step_options(recipe_, base_->spec, *client_);
-    options.model.auxiliary_outputs = auxiliary_outputs_of(*options.task, auxiliary_classes);
+    const int64_t auxiliary = auxiliary_outputs_of(*task_of(recipe_), auxiliary_classes);
+    const ChosenLayers chosen = choose_layers(recipe_, base_->spec, client_, auxiliary);
+    if (!chosen.note.empty()) spdlog::info("{}", chosen.note);
+    settled_ = chosen.recipe;
+    StepOptions options = step_options(*settled_, base_->spec, *client_);
+    options.model.auxiliary_outputs = auxiliary;
     std::string devices = mesh_.devices() == 1 ? "" : fmt::format(", mesh {} (dp x fsdp x mp)", to_string(mesh_));
     spdlog::info("device {} ({}){}, weights {}, computing in {}, layers {}", client_->platform_name(),
                  client_->device(0).kind, devices, options.model.storage().describe(),
@@ -285,7 +290,7 @@ class TrainingRun {
     if (data.shared_prompts > 0)
       spdlog::warn("{} validation rows have a prompt that training sees too: their figures will look too good",
                    data.shared_prompts);
-    const BatchOptions options = batch_options(recipe_, engine_->traits(), mesh_, &base_->spec);
+    const BatchOptions options = batch_options(*settled_, engine_->traits(), mesh_, &base_->spec);
     train_.emplace(data.train.tokens, options);
     if (data.valid) valid_.emplace(data.valid->tokens, judging_options(options));
     spdlog::info("batching {}: {} steps of {} rows an epoch, {:.1f} % padding", choice_name(recipe_.data.batching),
@@ -530,6 +535,7 @@ class TrainingRun {
   RunIdentity identity_;
   std::optional<SavedRun> saved_;
   std::optional<BaseModel> base_;
+  std::optional<Recipe> settled_;  // what of recipe_ the devices decided is settled in it
   Mesh mesh_;
   CheckpointLayout layout_;
   std::unique_ptr<Engine> engine_;

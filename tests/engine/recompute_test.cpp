@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "engine/engine.h"
 #include "nn/cpu_kernels.h"
+#include "setup/test_support.h"
 #include "spec/family.h"
 #include "spec/mesh_llama.h"
 
@@ -101,6 +103,22 @@ TEST(Recompute, MemoryIsWhatTheCompilerSaysAndWhatWaitsBesideIt) {
   EXPECT_EQ(bytes_needed(memory, 1000), 1119);
   EXPECT_TRUE(is_out_of_memory("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"));
   EXPECT_FALSE(is_out_of_memory("INVALID_ARGUMENT: unknown op"));
+}
+
+TEST(Recompute, AStepsMemoryIsKnownBeforeWeightsAreThere) {
+  const StepOptions step = llama_step(LayerForm::kUnrolled, Recompute::kAll);
+  auto bytes_of = [&](int64_t rows, bool accumulates) {
+    return Engine(test_client(), step, test_compile_cache()).step_bytes({rows, 16, rows}, accumulates);
+  };
+  const std::optional<double> small = bytes_of(2, false), large = bytes_of(64, false), part = bytes_of(2, true);
+  ASSERT_TRUE(small && large && part);
+  double weights = 0;
+  for (const FrozenParameter& p : frozen_parameters(step.model))
+    weights += static_cast<double>(num_elements(p.shape)) * static_cast<double>(byte_size(p.dtype));
+  EXPECT_GT(*small, weights);
+  EXPECT_GT(*large, *small);
+  // Gradients that are added up, in place of what the optimizer does; its state waits beside the program.
+  EXPECT_GT(*part, weights);
 }
 
 TEST(Programs, AdaptersAreMultipliedInTheTypeOfTheBase) {

@@ -14,6 +14,7 @@
 #include "engine/programs.h"
 #include "pjrt/topology.h"
 #include "plan/gpus.h"
+#include "plan/has_compiler.h"
 #include "plan/hlo_stats.h"
 #include "plan/ticker.h"
 #include "setup/run_options.h"
@@ -273,12 +274,6 @@ TEST(Plan, OnAMeshOfVirtualDevicesCountsWhatIsSent) {
 TEST(Plan, AnUnknownModelIsAnError) {
   EXPECT_THAT(error_of([] { make_plan(recipe_with({"model.path=nowhere/at/all"}), {.target = "cpu"}); }),
               HasSubstr("nowhere/at/all"));
-}
-
-bool has_compiler(const std::string& plugin) {
-  for (const auto& path : pjrt::plugin_candidates(plugin))
-    if (std::filesystem::exists(path)) return true;
-  return false;
 }
 
 TEST(Targets, TheTpuPluginDescribesAsManyDevices) {
