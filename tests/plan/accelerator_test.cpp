@@ -19,10 +19,11 @@ namespace {
 
 using testing::HasSubstr;
 
-/** A step of so many layers of Llama-3-8B, compiled for the target. */
-Plan plan_of(const std::string& target, int64_t layers, std::vector<std::string> settings) {
+/** A step of so many layers of a built-in shape, compiled for the target. */
+Plan plan_of(const std::string& target, int64_t layers, std::vector<std::string> settings,
+             const std::string& shape = "llama-3-8b") {
   const TempFolder folder(fmt::format("gavel_accelerator_{}", layers));
-  ModelConfig config = built_in_shape("llama-3-8b");
+  ModelConfig config = built_in_shape(shape);
   config.num_hidden_layers = layers;
   write_file(folder.path() / "config.json", config.to_json(3, "bfloat16"));
   settings.insert(settings.begin(), {"data.train=not-there.csv", "output=none", "lora.lora_dropout=0",
@@ -108,6 +109,23 @@ TEST(H100Program, SoftCapsTakeTheBlockwiseForm) {
   EXPECT_EQ(calls("gemma-2-2b", 2048), std::pair(false, true));
   EXPECT_EQ(calls("gemma-2-2b", 1024), std::pair(false, false)) << "whole scores are small here";
   EXPECT_EQ(calls("gemma-3-270m", 2048), std::pair(true, false));
+}
+
+TEST(V6eProgram, NoGatherOfWeightsIsWaitedFor) {
+  if (!has_compiler("tpu")) GTEST_SKIP() << "libtpu was not fetched (gavel doctor --fetch tpu)";
+  const Plan plan = plan_of("tpu-v6e-8", 3, {"train.batch_size=16", "mesh.fsdp=8"}, "llama-3.2-1b");
+  ASSERT_TRUE(plan.compiled) << plan.refusal;
+  ASSERT_TRUE(plan.collectives.has_value());
+  EXPECT_TRUE(plan.scan) << "TPUs' layers are as they were";
+  EXPECT_THAT(plan.layer_choice, "");
+  // Forward and backward each looped layer's weights are gathered: two bytes of 60.8 million numbers.
+  const Collectives& sent = *plan.collectives;
+  EXPECT_GT(sent.bytes.at("all-gather"), 2 * 2 * 2 * 60.8e6);
+  // What is waited for are sums, and the embeddings' rows that devices exchange.
+  double others = 0;
+  for (const auto& [kind, bytes] : sent.received)
+    if (kind != "all-gather") others += bytes;
+  EXPECT_LE(sent.waited_for, others + 0.01 * sent.received.at("all-gather"));
 }
 
 }  // namespace
