@@ -25,6 +25,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       }
     }
     files.config().to_json(3, "float32");
+    for (const auto& tensor : files.spec().base_tensors()) {
+      try {
+        files.read_held(tensor.name, tensor.spec, {gavel::DType::kBF16, {}, true});
+      } catch (const gavel::Error&) {
+      }
+    }
   } catch (const gavel::Error&) {
   }
   return 0;
@@ -55,5 +61,11 @@ std::vector<std::string> fuzz_seeds() {
   scaled.add_f32("rope_freqs.weight", {2}, {1, 8});
   scaled.add_f32("blk.7.attn_q.weight", {}, {1});
   scaled.add_f32("blk.0.attn_k.bias", {4}, {1, 2, 3, 4});
-  return {types.bytes(), model.bytes(), scaled.bytes()};
+  config.hidden_size = config.intermediate_size = 32;
+  config.head_dim = 16;
+  gavel::GgufWriter in_blocks = gavel::tiny_gguf(config);
+  gavel::in_blocks(in_blocks, [](const std::string& name) {
+    return name.find("attn") != std::string::npos ? gavel::GgmlType::kQ4_1 : gavel::GgmlType::kQ5_0;
+  });
+  return {types.bytes(), model.bytes(), scaled.bytes(), in_blocks.bytes()};
 }

@@ -40,7 +40,7 @@ void add_merge_command(CLI::App& app) {
     if (*overwrite) remove_model_files(*out);
     // Without a recipe nothing says that the base was ever held in less than its file has.
     const BaseStorage held = loaded.has_own_recipe ? loaded.recipe.model.storage() : BaseStorage{DType::kF32, {}};
-    if (held.quantisation)
+    if (held.is_narrow())
       spdlog::info("the base is taken as the adapter was trained on it: {}, dequantised", held.describe());
     merge_adapter(loaded.files, held, loaded.weights, *out, *dtype == "float32" ? DType::kF32 : DType::kBF16);
     loaded.tokenizer.save(*out);

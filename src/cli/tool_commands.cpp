@@ -89,8 +89,8 @@ void add_export_command(CLI::App& app) {
   command->add_option("--dtype", *dtype, "float32 or bfloat16")->check(CLI::IsMember({"float32", "bfloat16"}));
   command
       ->add_option("--quantised", *quantised,
-                   "int8 or nf4: the numbers that model.dtype of that name makes of the weights, for comparing")
-      ->check(CLI::IsMember({"int8", "nf4"}));
+                   "int8, nf4 or gguf: the numbers that model.dtype of that name makes of the weights, for comparing")
+      ->check(CLI::IsMember({"int8", "nf4", "gguf"}));
   command->add_option("--group-size", *group_size, "As model.group_size, of int8")->check(CLI::IsMember({32, 64, 128}));
   command
       ->add_option("--num-labels", *labels,
@@ -109,9 +109,11 @@ void add_export_command(CLI::App& app) {
     BaseStorage storage{DType::kF32, {}};
     if (!quantised->empty()) {
       if (*quantised == "nf4" && *group_size != 64) fail("--group-size is of int8; blocks of nf4 are of 64");
-      storage = {
-          DType::kBF16,
-          Quantisation{*quantised == "int8" ? Quantisation::Codes::kInt8 : Quantisation::Codes::kNf4, *group_size}};
+      storage.dtype = DType::kBF16;
+      storage.as_file = *quantised == "gguf";
+      if (!storage.as_file)
+        storage.quantisation = {*quantised == "int8" ? Quantisation::Codes::kInt8 : Quantisation::Codes::kNf4,
+                                *group_size};
       changes.read = [&](const std::string& name) { return files.read_held(name, specs.at(name), storage); };
       for (const std::string& note : files.notes_on(storage)) spdlog::warn("{}: {}", *model, note);
     }

@@ -143,7 +143,6 @@ class Engine::HeldScales {
 void Engine::load_frozen(const ModelFiles& files) {
   frozen_.clear();
   warn_if_weights_are_large();
-  const auto& quantisation = options_.model.quantisation;
   HeldScales scales;
   for (const FrozenParameter& parameter : frozen_parameters(options_.model)) {
     if (scales.place(parameter, *this)) continue;
@@ -151,7 +150,7 @@ void Engine::load_frozen(const ModelFiles& files) {
     frozen_.push_back(place_frozen(parameter, [&](size_t layer) {
       if (layer > 0) files.release(parameter.sources[layer - 1]);
       if (parameter.part == HeldPart::kCodes)
-        return scales.keep(files.read_quantised(parameter.sources[layer], *quantisation), layer);
+        return scales.keep(files.read_quantised(parameter.sources[layer], *parameter.quantisation), layer);
       HostTensor tensor = files.read(parameter.sources[layer], parameter.dtype);
       if (auto at = first_not_finite(tensor)) {
         if (parameter.dtype == DType::kF16)
@@ -176,7 +175,7 @@ void Engine::warn_if_weights_are_large() const {
   for (const FrozenParameter& parameter : frozen_parameters(options_.model))
     bytes += static_cast<size_t>(num_elements(parameter.shape)) * byte_size(parameter.dtype);
   warn_if_short_of_memory(bytes, "the base weights",
-                          options_.model.quantisation ? "take a smaller model"
+                          options_.model.storage().is_narrow() ? "take a smaller model"
                           : options_.model.dtype == DType::kBF16
                               ? "take a smaller model, or model.dtype: int8, which holds it in half as much"
                               : "take a smaller model, or model.dtype: bfloat16 or int8");
@@ -213,7 +212,7 @@ void Engine::random_frozen(uint64_t seed) {
         const HostTensor converted = piece.to(dtype);
         std::memcpy(bytes + begin * byte_size(dtype), converted.data(), converted.bytes());
       });
-      return coded ? scales.keep(quantise(value, *options_.model.quantisation), layer) : value;
+      return coded ? scales.keep(quantise(value, *parameter.quantisation), layer) : value;
     }));
   }
 }

@@ -184,17 +184,26 @@ Compute compute_of(const FfiCall& call) {
   return static_cast<Compute>(value);
 }
 
+int64_t inputs_of_codes(const FfiArray& codes) {
+  return codes.shape.at(1) * (codes.dtype == DType::kU8 ? 2 : 1);
+}
+
 FrozenWeight quantised_weight(const FfiCall& call, size_t codes, size_t scales) {
   const FfiArray &w = call.operand(codes), &s = call.operand(scales);
   if (w.dtype != DType::kI8 && w.dtype != DType::kU8)
     fail("operand {}: expected codes in int8 or uint8, found {}", codes, dtype_name(w.dtype));
-  if (w.shape.size() != 2 || s.shape.size() != 2 || s.shape[0] != w.shape[0] || s.shape[1] < 1)
+  const bool in_blocks = s.shape.size() == 3 && s.dtype == DType::kF16;
+  if (w.shape.size() != 2 || (s.shape.size() != 2 && !in_blocks) || s.shape[0] != w.shape[0] || s.shape[1] < 1)
     fail("operands {} and {}: expected codes [N, K] and scales [N, K / group], found {} and {}", codes, scales,
          to_string(w.shape), to_string(s.shape));
-  const int64_t in = w.shape[1] * (w.dtype == DType::kU8 ? 2 : 1);
+  const int64_t in = inputs_of_codes(w), unit = in / s.shape[1];
   if (in % s.shape[1] != 0)
     fail("operands {} and {}: {} inputs for {} scales, which do not divide them", codes, scales, in, s.shape[1]);
-  return {{w.dtype, w.data}, {s.dtype, s.data}, in / s.shape[1]};
+  if (!in_blocks) return {{w.dtype, w.data}, {s.dtype, s.data}, unit};
+  const std::optional<BlockScales> blocks = BlockScales::of_count(s.shape[2]);
+  if (!blocks || unit % blocks->groups != 0)
+    fail("operand {}: expected numbers of blocks of {}, found {} of each", scales, unit, s.shape[2]);
+  return {{w.dtype, w.data}, {s.dtype, s.data}, unit / blocks->groups, *blocks};
 }
 
 }  // namespace gavel

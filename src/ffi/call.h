@@ -65,8 +65,11 @@ class FfiCall {
 /** The attribute `compute`. */
 Compute compute_of(const FfiCall& call);
 
-/** A quantised weight of operands: codes int8 [N, K] or uint8 [N, K / 2], two in a byte, and scales [N, K / group]. */
+/** A quantised weight of operands: codes int8 [N, K] or uint8 [N, K / 2], two in a byte, and scales [N, K / group], or
+ * float16 [N, K / block, numbers of a block]. */
 FrozenWeight quantised_weight(const FfiCall& call, size_t codes, size_t scales);
+/** K of such a weight. */
+int64_t inputs_of_codes(const FfiArray& codes);
 
 /** A custom call's name and what it runs, free of XLA's types: reads the call, runs a kernel, throws on errors. */
 struct FfiKernel {

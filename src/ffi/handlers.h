@@ -50,7 +50,8 @@ struct FfiHandler {
  * gavel_mlp_grad                  the same, gate, up[...,N]:T, dy[...,K]:T            dh[...,K]:T             the same
  *
  * gavel_quantised_linear, …_linear_dx, …_linear_lora, …_linear_lora_grad, …_grad_split, …_grad_weights: as those above with
- *   codes in place of w, int8 [N,K] or NF4 in ui8 [N,K/2], and behind them scales[N,K/group]:W
+ *   codes in place of w, int8 [N,K] or NF4 in ui8 [N,K/2], and behind them scales[N,K/group]:W; or codes int8 [N,K] or of 4
+ *   bits in ui8 [N,K/2], and behind them scales[N,K/block,numbers]:f16 (base/block_scales.h)
  * gavel_quantised_mlp, …_forward_only, …_grad: as those above with codes in place of gate, up and down, and behind the codes
  *   of down the scales of all three
  *

@@ -33,7 +33,7 @@ Weight weight_of(const FfiCall& call, size_t index, bool quantised) {
   if (w.shape.size() != 2) fail("operand {}: expected a weight [N, K], found {}", index, to_string(w.shape));
   if (quantised) {
     const FrozenWeight weight = quantised_weight(call, index, index + 1);
-    return {weight, w.shape[0], weight.group * call.operand(index + 1).shape[1]};
+    return {weight, w.shape[0], inputs_of_codes(w)};
   }
   return {input(w), w.shape[0], w.shape[1]};
 }

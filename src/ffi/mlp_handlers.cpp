@@ -19,7 +19,7 @@ FrozenWeight weight_of(const FfiCall& call, size_t index, int64_t rows, int64_t 
   }
   constexpr size_t kScalesBehind = 3;
   const FrozenWeight weight = quantised_weight(call, index, index + kScalesBehind);
-  const Shape found = {call.operand(index).shape[0], weight.group * call.operand(index + kScalesBehind).shape[1]};
+  const Shape found = {call.operand(index).shape[0], inputs_of_codes(call.operand(index))};
   if (found != Shape{rows, columns})
     fail("operand {}: expected codes of a weight {}, found those of {}", index, to_string(Shape{rows, columns}),
          to_string(found));

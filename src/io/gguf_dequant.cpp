@@ -7,6 +7,7 @@
 
 #include "base/dtype.h"
 #include "io/gguf.h"
+#include "io/gguf_unpack.h"
 
 namespace gavel {
 
@@ -14,13 +15,6 @@ namespace {
 
 constexpr int64_t kBlock = 32;
 constexpr int64_t kSuperBlock = 256;
-
-uint16_t read_u16(const uint8_t* p) {
-  return static_cast<uint16_t>(p[0] | p[1] << 8);
-}
-float read_half(const uint8_t* p) {
-  return f16_to_f32(read_u16(p));
-}
 
 void q4(const uint8_t* p, bool with_minimum, float* out) {
   float d = read_half(p), m = with_minimum ? read_half(p + 2) : 0.0f;
@@ -50,17 +44,6 @@ void q8_0(const uint8_t* p, float* out) {
   for (int64_t j = 0; j < kBlock; ++j) out[j] = d * static_cast<float>(static_cast<int8_t>(p[2 + j]));
 }
 
-/** The 6-bit scale and minimum number `j` of 8, packed in 12 bytes. */
-void scale_and_minimum(const uint8_t* q, int j, float& scale, float& minimum) {
-  if (j < 4) {
-    scale = static_cast<float>(q[j] & 63);
-    minimum = static_cast<float>(q[j + 4] & 63);
-  } else {
-    scale = static_cast<float>((q[j + 4] & 15) | (q[j - 4] >> 6) << 4);
-    minimum = static_cast<float>((q[j + 4] >> 4) | (q[j] >> 6) << 4);
-  }
-}
-
 /** Q4_K, and with `high` bits Q5_K. */
 void qk45(const uint8_t* p, bool five, float* out) {
   float d = read_half(p), dmin = read_half(p + 2);
@@ -68,9 +51,8 @@ void qk45(const uint8_t* p, bool five, float* out) {
   const uint8_t* high = p + 16;
   const uint8_t* q = five ? p + 48 : p + 16;
   for (int group = 0; group < 8; ++group) {
-    float scale = 0, minimum = 0;
-    scale_and_minimum(scales, group, scale, minimum);
-    float factor = d * scale, offset = dmin * minimum;
+    const ScaleAndMinimum packed = scale_and_minimum(scales, group);
+    float factor = d * static_cast<float>(packed.scale), offset = dmin * static_cast<float>(packed.minimum);
     for (int64_t l = 0; l < kBlock; ++l) {
       int value = group % 2 == 0 ? q[l] & 15 : q[l] >> 4;
       if (five) value += (high[l] >> group & 1) << 4;
@@ -114,10 +96,7 @@ void q3_k(const uint8_t* p, float* out) {
   const uint8_t* scales = p + 96;
   float d = read_half(p + 108);
   for (int64_t i = 0; i < kSuperBlock; ++i) {
-    int64_t group = i / 16;
-    int low = group < 8 ? scales[group] & 15 : scales[group - 8] >> 4;
-    int top = scales[8 + group % 4] >> (group / 4 * 2) & 3;
-    float factor = d * static_cast<float>((low | top << 4) - 32);
+    float factor = d * static_cast<float>(q3_k_scale(scales, i / 16));
     int value = q[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
     // A bit that is set takes nothing away.
     if ((high[i % 32] >> (i / 32) & 1) == 0) value -= 4;
@@ -125,8 +104,6 @@ void q3_k(const uint8_t* p, float* out) {
   }
 }
 
-/** The values that 4 bits stand for in IQ4_NL and IQ4_XS: denser near zero. */
-constexpr int kNonLinear[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 /** Twice the values of OCP's 4-bit float e2m1. */
 constexpr int kFloat4[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
@@ -142,26 +119,14 @@ void iq4_xs(const uint8_t* p, float* out) {
   float d = read_half(p);
   uint16_t high = read_u16(p + 2);
   const uint8_t* low = p + 4;
-  for (int group = 0; group < 8; ++group) {
-    int scale = (low[group / 2] >> (group % 2 * 4) & 15) | (high >> (2 * group) & 3) << 4;
-    look_up(p + 8 + group * 16, kNonLinear, d * static_cast<float>(scale - 32), out + group * kBlock);
-  }
+  for (int group = 0; group < 8; ++group)
+    look_up(p + 8 + group * 16, kNonLinear, d * static_cast<float>(iq4_xs_scale(high, low, group)),
+            out + group * kBlock);
 }
 
-/** Five digits of -1, 0, 1 in a byte, as a fraction of 256; four in the last bytes. */
 void tq1_0(const uint8_t* p, float* out) {
   float d = read_half(p + 52);
-  constexpr uint8_t kPowers[5] = {1, 3, 9, 27, 81};
-  auto digits = [&](const uint8_t* q, int bytes, int count) {
-    for (int digit = 0; digit < count; ++digit)
-      for (int j = 0; j < bytes; ++j) {
-        auto rest = static_cast<uint8_t>(q[j] * kPowers[digit]);
-        *out++ = d * static_cast<float>((rest * 3 >> 8) - 1);
-      }
-  };
-  digits(p, 32, 5);
-  digits(p + 32, 16, 5);
-  digits(p + 48, 4, 4);
+  each_ternary_digit(p, [&](int64_t place, int digit) { out[place] = d * static_cast<float>(digit); });
 }
 
 void tq2_0(const uint8_t* p, float* out) {

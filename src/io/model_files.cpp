@@ -10,7 +10,9 @@
 #include "base/file.h"
 #include "base/half.h"
 #include "base/json_text.h"
+#include "base/parallel.h"
 #include "io/gguf.h"
+#include "io/gguf_blocks.h"
 #include "io/gguf_config.h"
 #include "io/model_path.h"
 #include "io/safetensors.h"
@@ -72,28 +74,45 @@ HostTensor read_gguf(const GgufFile& file, const std::string& name, const Shape&
   return out;
 }
 
-/** Whether a tensor's codes and scales are those that `how` would have. */
+/** Whether a tensor's codes and scales are those that `how` would have, or in blocks exactly what they mean. */
 bool takes_as_it_is(const GgufTensorInfo& info, const Quantisation& how) {
-  return static_cast<GgmlType>(info.type) == GgmlType::kQ8_0 && how.codes == Quantisation::Codes::kInt8 &&
-         how.group == 32;
+  const auto type = static_cast<GgmlType>(info.type);
+  if (how.block != 0) {
+    const std::optional<Quantisation> own = block_quantisation(type);
+    return own && holding_both(how, *own) == how;
+  }
+  return type == GgmlType::kQ8_0 && how.codes == Quantisation::Codes::kInt8 && how.group == 32;
 }
 
-/** Codes and scales of a Q8_0 matrix, its rows in Hugging Face's order. */
-QuantisedWeight split_gguf(const GgufFile& file, const std::string& name, const Shape& shape, int64_t permuted_heads) {
-  const int64_t rows = shape.at(0), columns = shape.at(1), groups = columns / 32;
+/** Codes and scales of a matrix that is taken as it is, its rows in Hugging Face's order. */
+QuantisedWeight split_gguf(const GgufFile& file, const std::string& name, const Shape& shape, int64_t permuted_heads,
+                           const Quantisation& how) {
+  const int64_t rows = shape.at(0), columns = shape.at(1);
   const int64_t per_head = permuted_heads > 0 ? rows / permuted_heads : 0;
   if (permuted_heads > 0 && (rows % permuted_heads != 0 || per_head % 2 != 0))
     fail("{}: tensor '{}' has {} rows, which {} heads do not divide into pairs", file.path().string(), name, rows,
          permuted_heads);
-  QuantisedWeight held{HostTensor(DType::kI8, shape), HostTensor(DType::kF32, {rows, groups})};
+  Shape scales = {rows, columns / how.unit()};
+  if (how.block != 0) scales.push_back(how.block_scales().count());
+  const int64_t row_codes = columns / how.codes_in_a_byte(), row_scales = num_elements(scales) / rows;
+  QuantisedWeight held{HostTensor(how.codes_type(), {rows, row_codes}), HostTensor(how.scales_type(), scales)};
+  const auto type = static_cast<GgmlType>(file.tensors().at(name).type);
   const std::span<const uint8_t> stored = file.stored(name);
   const auto row_bytes = stored.size() / static_cast<size_t>(rows);
-  for (int64_t row = 0; row < rows; ++row) {
-    const int64_t from = per_head > 0 ? permuted_row(row, per_head) : row;
-    split_q8_0(stored.data() + static_cast<size_t>(from) * row_bytes, columns,
-               held.codes.as_mutable<int8_t>().data() + row * columns,
-               held.scales.as_mutable<float>().data() + row * groups);
-  }
+  auto* const codes = static_cast<uint8_t*>(held.codes.mutable_data());
+  void* const of_groups = held.scales.mutable_data();
+  constexpr size_t kRowsAtOnce = 16;
+  parallel_for(static_cast<size_t>(rows), kRowsAtOnce, 0, [&](size_t first, size_t last) {
+    for (auto row = static_cast<int64_t>(first); row < static_cast<int64_t>(last); ++row) {
+      const int64_t from = per_head > 0 ? permuted_row(row, per_head) : row;
+      const uint8_t* const data = stored.data() + static_cast<size_t>(from) * row_bytes;
+      uint8_t* const to = codes + row * row_codes;
+      if (how.block != 0)
+        take_apart(type, data, columns, how, to, static_cast<uint16_t*>(of_groups) + row * row_scales);
+      else
+        split_q8_0(data, columns, reinterpret_cast<int8_t*>(to), static_cast<float*>(of_groups) + row * row_scales);
+    }
+  });
   return held;
 }
 
@@ -131,6 +150,7 @@ ModelFiles ModelFiles::open(const fs::path& path) {
   else
     refuse_path(path, files.path_);
   files.check();
+  files.note_types();
   return files;
 }
 
@@ -221,6 +241,18 @@ void ModelFiles::open_gguf() {
     if (!sources_.emplace(meant, std::move(source)).second)
       fail("{}: two tensors have the meaning of '{}'", path_.string(), meant);
   }
+}
+
+void ModelFiles::note_types() {
+  for (BlockSpec& block : spec_.blocks)
+    for (LinearSpec* linear : block.linears()) {
+      std::vector<uint32_t> types;
+      for (int64_t layer = 0; layer < spec_.num_hidden_layers; ++layer) {
+        const Source& from = source(name_in_layer(linear->weight.name, layer));
+        if (from.gguf) types.push_back(from.gguf->tensors().at(from.name).type);
+      }
+      if (!types.empty()) linear->weight.in_file = held_together(types);
+    }
 }
 
 void ModelFiles::check() {
@@ -350,8 +382,8 @@ QuantisedWeight ModelFiles::read_quantised(const std::string& name, const Quanti
            *at);
   };
   if (from.gguf && takes_as_it_is(from.gguf->tensors().at(from.name), how)) {
-    QuantisedWeight held = split_gguf(*from.gguf, from.name, from.shape, from.permuted_heads);
-    refuse(held.scales, "the scale of group");
+    QuantisedWeight held = split_gguf(*from.gguf, from.name, from.shape, from.permuted_heads, how);
+    refuse(held.scales, how.block != 0 ? "number of its blocks" : "the scale of group");
     return held;
   }
   const HostTensor numbers = read(name, DType::kF32);
@@ -360,32 +392,34 @@ QuantisedWeight ModelFiles::read_quantised(const std::string& name, const Quanti
 }
 
 HostTensor ModelFiles::read_held(const std::string& name, const TensorSpec& tensor, const BaseStorage& storage) const {
-  if (!storage.quantises(tensor)) return read(name, tensor.dtype(storage.dtype));
-  return dequantise(read_quantised(name, *storage.quantisation), *storage.quantisation);
+  const HeldTensor first = held_as(tensor, storage).front();
+  if (first.part == HeldPart::kValues) return read(name, first.dtype);
+  return dequantise(read_quantised(name, *first.quantisation), *first.quantisation);
 }
 
 std::vector<std::string> ModelFiles::notes_on(const BaseStorage& storage) const {
   std::map<std::string, int> types;  // of GGUF that are quantised anew
   int all = 0;
+  bool held_all = true;
   for (const auto& tensor : spec_.base_tensors()) {
-    if (!storage.quantises(tensor.spec)) continue;
+    const std::optional<Quantisation> how = storage.quantisation_of(tensor.spec);
+    if (!how) continue;
     const Source& from = source(tensor.name);
     if (!from.gguf) continue;
     const GgufTensorInfo& info = from.gguf->tensors().at(from.name);
     const auto type = static_cast<GgmlType>(info.type);
-    if (takes_as_it_is(info, *storage.quantisation) || type == GgmlType::kF32 || type == GgmlType::kF16 ||
-        type == GgmlType::kBF16)
+    if (takes_as_it_is(info, *how) || type == GgmlType::kF32 || type == GgmlType::kF16 || type == GgmlType::kBF16)
       continue;
+    held_all = held_all && tensor.spec.in_file->quantisation;
     ++types[ggml_block(info.type)->name];
     ++all;
   }
   if (all == 0) return {};
   std::vector<std::string> names;
   for (const auto& [name, count] : types) names.push_back(name);
-  return {fmt::format(
-      "{} weights of type {} are dequantised and quantised anew to {}, which rounds them twice{}", all,
-      fmt::join(names, ", "), storage.describe(),
-      types.contains("Q8_0") ? "; with model.dtype=int8 and model.group_size=32 Q8_0 is taken as it is" : "")};
+  return {fmt::format("{} weights of type {} are dequantised and quantised anew to {}, which rounds them twice{}", all,
+                      fmt::join(names, ", "), storage.describe(),
+                      held_all ? "; with model.dtype=gguf they are taken as they are" : "")};
 }
 
 bool ModelFiles::holds_float32() const {

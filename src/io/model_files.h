@@ -29,6 +29,7 @@ class ModelFiles {
 
   const std::filesystem::path& path() const { return path_; }
   const ModelConfig& config() const { return config_; }
+  /** Of a GGUF file with TensorSpec::in_file of the linears' weights. */
   const DecoderSpec& spec() const { return spec_; }
   std::vector<std::string> names() const;
   bool has(const std::string& name) const { return sources_.contains(name); }
@@ -38,7 +39,8 @@ class ModelFiles {
    * GGUF's rows come back in Hugging Face's order. Throws Error when there is no such tensor. */
   HostTensor read(const std::string& name, DType dtype) const;
   /** The weight as `how` quantises it (quantise.h), and its numbers checked to be finite. Codes and scales of a Q8_0 tensor
-   * are taken as they are where `how` is int8 in groups of 32. Throws Error as read() does, and when a number is infinite or
+   * are taken as they are where `how` is int8 in groups of 32, those of other GGUF types where it has their blocks, as
+   * TensorSpec::in_file says. Throws Error as read() does, and when a number is infinite or
    * none. */
   QuantisedWeight read_quantised(const std::string& name, const Quantisation& how) const;
   /** A tensor of the base as `storage` holds it, without what the form of holding adds: float32 or bfloat16 numbers, of a
@@ -75,6 +77,8 @@ class ModelFiles {
                   const std::function<void(const std::shared_ptr<const class SafetensorsFile>& file,
                                            const std::string& name)>& add);
   void check();
+  /** Writes into the spec how the file holds each linear's weight in all layers. */
+  void note_types();
   void check_type(const std::string& name, const Source& source) const;
   void fill_missing_biases(std::vector<std::string>& missing);
   /** What else the files have that explains a missing or strange tensor; empty for nothing. */

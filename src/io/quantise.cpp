@@ -69,6 +69,7 @@ float nf4_group(const float* from, int64_t count, uint8_t* codes) {
 }
 
 void check(const Shape& shape, const Quantisation& how) {
+  if (how.block != 0) fail("quantise: a weight in blocks is taken from a file that has them");
   if (shape.size() != 2 || how.group < 2 || how.group % 2 != 0 || shape[1] % how.group != 0)
     fail("quantise: a weight of shape {} in groups of {}", to_string(shape), how.group);
 }
@@ -99,7 +100,43 @@ QuantisedWeight quantise(const HostTensor& weight, const Quantisation& how) {
   return held;
 }
 
+namespace {
+
+/** The numbers of weights in blocks (base/block_scales.h). */
+HostTensor dequantise_blocks(const QuantisedWeight& weight, const Quantisation& how) {
+  const Shape shape = {weight.codes.shape().at(0), weight.codes.shape().at(1) * how.codes_in_a_byte()};
+  const BlockScales scales = how.block_scales();
+  if (weight.scales.shape() != Shape{shape[0], shape[1] / how.block, scales.count()} || shape[1] % how.block != 0)
+    fail("dequantise: scales of shape {} for a weight of shape {} in blocks of {}", to_string(weight.scales.shape()),
+         to_string(shape), how.block);
+  const HostTensor wide_scales = weight.scales.to(DType::kF32);
+  HostTensor out(DType::kF32, shape);
+  const float* all_scales = wide_scales.as<float>().data();
+  const auto* codes = static_cast<const uint8_t*>(weight.codes.data());
+  float* to = out.as_mutable<float>().data();
+  const int below = how.codes == Quantisation::Codes::kInt4 ? kSignedCodesAbove : 0;
+  parallel_for(static_cast<size_t>(shape[0]), kRowsAtOnce, 0, [&](size_t first, size_t last) {
+    const auto begin = static_cast<int64_t>(first) * shape[1], end = static_cast<int64_t>(last) * shape[1];
+    for (int64_t at = begin; at < end; at += how.group) {
+      const float* of_block = all_scales + at / how.block * scales.count();
+      const int64_t group = at % how.block / how.group;
+      auto scale_of = [&](const float* each) { return scales.groups == 1 ? each[0] : each[0] * each[1 + group]; };
+      const float factor = scale_of(of_block);
+      const float minimum = scales.minima ? scale_of(of_block + scales.of_each()) : 0;
+      for (int64_t i = at; i < at + how.group; ++i) {
+        const int code = how.codes == Quantisation::Codes::kInt8 ? static_cast<int8_t>(codes[i])
+                                                                 : (i % 2 == 0 ? codes[i / 2] >> 4 : codes[i / 2] & 15);
+        to[i] = factor * static_cast<float>(code - below) - minimum;  // the product is exact
+      }
+    }
+  });
+  return out;
+}
+
+}  // namespace
+
 HostTensor dequantise(const QuantisedWeight& weight, const Quantisation& how) {
+  if (how.block != 0) return dequantise_blocks(weight, how);
   const Shape shape = {weight.codes.shape().at(0), weight.codes.shape().at(1) * how.codes_in_a_byte()};
   check(shape, how);
   if (weight.scales.shape() != Shape{shape[0], shape[1] / how.group})

@@ -116,7 +116,7 @@ void warn_of_another_storage(const JudgeOptions& options, const Recipe& recipe, 
   } catch (const Error&) {  // what is wrong in it the caller's settings have put right
     return;
   }
-  if (trained == now || (!trained.quantisation && !now.quantisation)) return;
+  if (trained == now || (!trained.is_narrow() && !now.is_narrow())) return;
   spdlog::warn(
       "{}: trained on a base held in {}, and judging on one held in {}, as you say: it judges somewhat otherwise",
       options.adapter.string(), trained.describe(), now.describe());

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 
+#include "base/block_scales.h"
 #include "base/dtype.h"
 
 namespace gavel {
@@ -25,18 +26,21 @@ struct ConstMatrix {
   ConstMatrix(Matrix m) : dtype(m.dtype), data(m.data) {}  // NOLINT: a view
 };
 
-/** A frozen weight [out, in]: numbers, or quantised, when `group` is not 0. Then `data` are codes, int8 or two of NF4 in a uint8
- * (base/nf4.h, the first in its upper half), and scales [out, in / group] are float32 or bf16, one for each group of
- * neighbours in a row. */
+/** A frozen weight [out, in]: numbers, or quantised, when `group` is not 0. Then `data` are codes, int8 or two in a uint8, the
+ * first in its upper half: numbers of NF4 (base/nf4.h), or in blocks what base/block_scales.h says. Scales [out, in / group]
+ * are float32 or bf16, one for each group of neighbours in a row; in blocks float16 [out, in / block, blocks.count()]. */
 struct FrozenWeight : ConstMatrix {
   ConstMatrix scales;
   int64_t group = 0;
+  /** Of scales in float16: what each block has. */
+  BlockScales blocks;
   FrozenWeight() = default;
   FrozenWeight(ConstMatrix numbers) : ConstMatrix(numbers) {}  // NOLINT: numbers are a weight
   FrozenWeight(Matrix numbers) : ConstMatrix(numbers) {}       // NOLINT
   FrozenWeight(DType type, const void* at) : ConstMatrix(type, at) {}
-  FrozenWeight(ConstMatrix codes, ConstMatrix its_scales, int64_t its_group)
-      : ConstMatrix(codes), scales(its_scales), group(its_group) {}
+  FrozenWeight(ConstMatrix codes, ConstMatrix its_scales, int64_t its_group, BlockScales its_blocks = {})
+      : ConstMatrix(codes), scales(its_scales), group(its_group), blocks(its_blocks) {}
+  bool in_blocks() const { return group != 0 && scales.dtype == DType::kF16; }
 };
 
 /** A linear layer takes [rows, in] to [rows, out], a row being a token; its weight is [out, in], as Hugging Face stores

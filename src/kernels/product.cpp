@@ -20,6 +20,11 @@ void check_weight(const FrozenWeight& weight, int64_t in) {
     fail("linear: expected codes in int8 or uint8, found {}", dtype_name(weight.dtype));
   if (weight.group < 2 || weight.group % 2 != 0 || in % weight.group != 0)
     fail("linear: groups of {} in rows of {}: expected an even number that divides them", weight.group, in);
+  if (weight.in_blocks()) {
+    if (weight.blocks.groups < 1 || in % (weight.group * weight.blocks.groups) != 0)
+      fail("linear: blocks of {} groups of {} in rows of {}", weight.blocks.groups, weight.group, in);
+    return;
+  }
   check_linear({0, in, 1}, {weight.scales.dtype});
 }
 

@@ -11,7 +11,8 @@ namespace gavel {
 /** Throws Error unless the sizes make a product and every type is float32 or bfloat16. */
 void check_linear(const LinearShape& shape, std::initializer_list<DType> types);
 
-/** Throws Error unless the weight is of float32, of bfloat16, or quantised in groups that divide its rows of `in`. */
+/** Throws Error unless the weight is of float32, of bfloat16, or quantised in groups (and blocks) that divide its rows of
+ * `in`. */
 void check_weight(const FrozenWeight& weight, int64_t in);
 
 /** The type in which this processor multiplies, k products to a sum. bf16 are taken in pairs, so an odd k means float32.

@@ -378,7 +378,8 @@ std::vector<FrozenParameter> frozen_parameters(const ModelOptions& options) {
     for (HeldTensor& held : held_as(tensor, options.storage())) {
       const std::string name =
           stacked || layers.empty() ? held.spec.name : name_in_layer(held.spec.name, layers.front());
-      FrozenParameter p{name, std::move(held.spec), stacked, {}, held.dtype, {}, held.part, tensor.shape};
+      FrozenParameter p{name,      std::move(held.spec), stacked,          {}, held.dtype, {},
+                        held.part, tensor.shape,         held.quantisation};
       p.shape = p.tensor.shape;
       if (stacked) p.shape.insert(p.shape.begin(), static_cast<int64_t>(layers.size()));
       for (int64_t layer : layers) p.sources.push_back(name_in_layer(tensor.name, layer));

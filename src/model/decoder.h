@@ -34,6 +34,7 @@ struct ModelOptions {
   int64_t auxiliary_outputs = 0;  // of a second head, for training alone; 0: there is none
   DType dtype = DType::kF32;      // how base weights are held that are not quantised
   std::optional<Quantisation> quantisation;
+  bool as_file = false;               // as BaseStorage::as_file
   DType compute_dtype = DType::kF32;  // of hidden states and matrix products
   LayerForm form = LayerForm::kUnrolled;
   Recompute recompute = Recompute::kAll;  // layers that are written out keep everything anyway
@@ -47,7 +48,7 @@ struct ModelOptions {
   bool deterministic = false;
   Placement placement;  // on a mesh; the default is one device
 
-  BaseStorage storage() const { return {dtype, quantisation}; }
+  BaseStorage storage() const { return {dtype, quantisation, as_file}; }
 };
 
 /** A frozen tensor of the program. */
@@ -61,6 +62,7 @@ struct FrozenParameter {
   std::vector<std::string> sources;
   HeldPart part = HeldPart::kValues;
   Shape whole;  // of the model's tensor that this, or with others, stands for, in one layer
+  std::optional<Quantisation> quantisation;
 
   /** How many of the model's numbers it stands for; scales count none. */
   int64_t parameters() const {

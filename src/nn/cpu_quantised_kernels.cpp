@@ -138,33 +138,34 @@ Value quantised_mlp(const FeedForwardCall& call) {
 }  // namespace
 
 void add_quantised_cpu_kernels(KernelSet& set) {
-  // A group is never cut: where codes are split along their groups, so are the scales, or neither.
+  // A group is never cut: where codes are split along their groups, or blocks, so are the scales, or neither. What a block
+  // has behind that is whole.
   const std::vector<KernelDefinition> definitions = {
       {"gavel_quantised_linear",
-       {{"t*.", "f.", "f.", "f"}, {"t*f"}},
+       {{"t*.", "f.", "f.*", "f"}, {"t*f"}},
        quantised_linear_flops,
        quantised_linear_gradient},
-      {"gavel_quantised_linear_dx", {{"t*.", ".f", ".f"}, {"t*f"}}, quantised_linear_dx_flops},
+      {"gavel_quantised_linear_dx", {{"t*.", ".f", ".f*"}, {"t*f"}}, quantised_linear_dx_flops},
       {"gavel_quantised_linear_lora",
-       {{"t*.", "t*.", "f.", "f.", "..", "f.", "f"}, {"t*f", "t*."}},
+       {{"t*.", "t*.", "f.", "f.*", "..", "f.", "f"}, {"t*f", "t*."}},
        quantised_adapted_flops,
        quantised_adapted_gradient},
       {"gavel_quantised_linear_lora_grad",
-       {{"t*.", "t*f", ".f", ".f", "t*.", ".f", ".."}, {"t*f", ".f", ".."}, {false, true, true}},
+       {{"t*.", "t*f", ".f", ".f*", "t*.", ".f", ".."}, {"t*f", ".f", ".."}, {false, true, true}},
        quantised_adapted_gradient_flops},
       {"gavel_quantised_linear_lora_grad_split",
-       {{"t*.", "t*f", ".f", ".f", "t*.", ".f", ".."}, {"t*f", "t*f", ".f", ".."}, {false, false, true, true}},
+       {{"t*.", "t*f", ".f", ".f*", "t*.", ".f", ".."}, {"t*f", "t*f", ".f", ".."}, {false, false, true, true}},
        quantised_adapted_gradient_flops},
       {"gavel_quantised_linear_lora_grad_weights",
-       {{"t*.", "t*f", ".f", ".f", "t*.", ".f", ".."}, {".f", ".."}, {true, true}},
+       {{"t*.", "t*f", ".f", ".f*", "t*.", ".f", ".."}, {".f", ".."}, {true, true}},
        quantised_adapted_weights_flops},
       {"gavel_quantised_mlp",
-       {{"t*.", ".", "..", "..", "..", "..", "..", ".."}, {"t*.", "t*.", "t*."}},
+       {{"t*.", ".", "..", "..", "..", "..*", "..*", "..*"}, {"t*.", "t*.", "t*."}},
        quantised_mlp_flops,
        quantised_mlp_gradient,
        "gavel_quantised_mlp_forward_only"},
       {"gavel_quantised_mlp_grad",
-       {{"t*.", ".", "..", "..", "..", "..", "..", "..", "t*.", "t*.", "t*."}, {"t*."}},
+       {{"t*.", ".", "..", "..", "..", "..*", "..*", "..*", "t*.", "t*.", "t*."}, {"t*."}},
        quantised_mlp_flops},
   };
   set.definitions.insert(set.definitions.end(), definitions.begin(), definitions.end());

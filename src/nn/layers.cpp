@@ -14,6 +14,7 @@ Value Layers::linear(const LinearCall& call) const {
   auto whole = [&](const Value& held) {
     TensorSpec spec = call.spec.weight;
     if (call.scales) spec.shape = held.shape();  // codes and scales are split like the weight, where that divides them
+    if (held.rank() == 3) spec.dimensions.push_back(Dimension::kOfBlock);
     return placement_.layer_weight(held, spec);
   };
   Value y = matmul_nt(x, weight_numbers(whole(call.weight), call.scales ? whole(call.scales) : Value(), x.dtype()));

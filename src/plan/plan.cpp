@@ -28,10 +28,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/** The config of the recipe's model, or of the built-in shape that it names or seems to mean. */
-ModelConfig plan_config(const Recipe& recipe, std::string& model, std::vector<std::string>& notes) {
+/** The config of the recipe's model, whose files are opened into `files` where only they have it, or of the built-in shape that
+ * it names or seems to mean. */
+ModelConfig plan_config(const Recipe& recipe, std::string& model, std::vector<std::string>& notes,
+                        std::optional<ModelFiles>& files) {
   const std::string& path = recipe.model.path;
-  std::optional<ModelFiles> files;
   model = path;
   if (fs::exists(fs::path(path) / "config.json")) return ModelConfig::from_file(fs::path(path) / "config.json");
   constexpr HubNeed kConfig{.weights = false, .tokenizer = false};
@@ -49,7 +50,7 @@ ModelConfig plan_config(const Recipe& recipe, std::string& model, std::vector<st
   if (best.empty() && is_hub_model(path)) {
     // Weights say nothing that a plan needs.
     fetch_model(path, kConfigAndTokenizer);
-    return plan_config(recipe, model, notes);
+    return plan_config(recipe, model, notes, files);
   }
   if (best.empty()) return load_config(recipe, files);  // says what is missing
   notes.push_back(fmt::format("{} is not there: planned with the built-in shape {}", path, best));
@@ -414,8 +415,9 @@ Plan make_plan(const Recipe& recipe, const PlanOptions& options) {
   for (int64_t size : {recipe.mesh.dp, recipe.mesh.fsdp, recipe.mesh.mp})
     if (size > 0) cpu_devices *= size;
   plan.target = find_target(options.target, cpu_devices);
-  ModelConfig config = plan_config(recipe, plan.model, plan.notes);
-  const DecoderSpec spec = decoder_spec(config);
+  std::optional<ModelFiles> files;
+  ModelConfig config = plan_config(recipe, plan.model, plan.notes, files);
+  const DecoderSpec spec = spec_of(config, files);
   say(fmt::format("{} on {}: {} x {}", plan.model, plan.target.name, plan.target.devices, plan.target.device_name));
   Compiler compiler(plan.target, say, options.say_every_seconds);
   const ChosenMesh chosen =

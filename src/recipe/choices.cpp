@@ -9,8 +9,8 @@ namespace detail {
 
 const Choices<Recipe::BaseType>& choices_of(Recipe::BaseType) {
   using enum Recipe::BaseType;
-  static const Choices<Recipe::BaseType> table = {
-      {kBFloat16, "bfloat16"}, {kFloat16, "float16"}, {kFloat32, "float32"}, {kInt8, "int8"}, {kNf4, "nf4"}};
+  static const Choices<Recipe::BaseType> table = {{kBFloat16, "bfloat16"}, {kFloat16, "float16"}, {kFloat32, "float32"},
+                                                  {kInt8, "int8"},         {kNf4, "nf4"},         {kGguf, "gguf"}};
   return table;
 }
 const Choices<Recipe::TaskKind>& choices_of(Recipe::TaskKind) {

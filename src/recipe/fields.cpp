@@ -157,8 +157,8 @@ void add_model(std::vector<Field>& fields) {
                          {.synonyms = {"tokenizer_path", "tokenizer_name"}, .path = true}));
   fields.push_back(
       field("model.dtype", [](auto& r) -> auto& { return r.model.dtype; },
-            "how the frozen base weights are held; int8 and nf4 = the linears' weights in 8 or 4 bits, all "
-            "else in bfloat16",
+            "how the frozen base weights are held; int8 and nf4 = the linears' weights in 8 or 4 bits, gguf = those as "
+            "the GGUF file of the base has them, all else in bfloat16",
             {.synonyms = {"torch_dtype", "bf16", "load_in_8bit", "load_in_4bit", "quantization"}}));
   fields.push_back(
       field("model.group_size", [](auto& r) -> auto& { return r.model.group_size; },

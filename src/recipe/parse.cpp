@@ -326,6 +326,10 @@ class Parser {
     else if (model.dtype == Recipe::BaseType::kNf4 && model.group_size != 64)
       problem(place("model.group_size"), "model.group_size",
               fmt::format("is of int8; blocks of nf4 are of 64, found {}", model.group_size));
+    if (model.dtype == Recipe::BaseType::kGguf && model.random_init)
+      problem(place("model.dtype"), "model.dtype",
+              "gguf takes the weights as a GGUF file holds them; with model.random_init there is no file: set int8 or "
+              "nf4 for a base of about that size");
   }
 
   /** What the head starts from, and the question that its labels answer. */
@@ -529,6 +533,8 @@ BaseStorage Recipe::Model::storage() const {
       return {DType::kBF16, Quantisation{Quantisation::Codes::kInt8, group_size}};
     case BaseType::kNf4:
       return {DType::kBF16, Quantisation{Quantisation::Codes::kNf4, group_size}};
+    case BaseType::kGguf:
+      return {DType::kBF16, {}, true};
   }
   return {};
 }

@@ -23,7 +23,7 @@ struct Recipe {
   enum class JudgeForm : uint8_t { kJoint, kSiamese };
   enum class RewardTies : uint8_t { kDavidson, kNone };
   enum class RewardLoss : uint8_t { kPairs, kRegression, kBce };
-  enum class BaseType : uint8_t { kBFloat16, kFloat16, kFloat32, kInt8, kNf4 };
+  enum class BaseType : uint8_t { kBFloat16, kFloat16, kFloat32, kInt8, kNf4, kGguf };
   enum class ComputeType : uint8_t { kAuto, kBFloat16, kFloat16, kFloat32 };
   /** What the head starts from; kAuto = the base's own where it has one, else kFresh. */
   enum class Head : uint8_t { kAuto, kBase, kFresh, kShares, kLabels };

@@ -34,12 +34,17 @@ ModelConfig load_config(const Recipe& recipe, std::optional<ModelFiles>& files) 
   return files->config();
 }
 
+DecoderSpec spec_of(const ModelConfig& config, const std::optional<ModelFiles>& files) {
+  return files ? files->spec() : decoder_spec(config);
+}
+
 BaseModel open_base_model(const Recipe& recipe) {
   std::optional<ModelFiles> files;
   const ModelConfig config = load_config(recipe, files);
   Tokenizer tokenizer = load_tokenizer(recipe, config);
   if (recipe.model.random_init) files.reset();
-  return {std::move(files), decoder_spec(config), std::move(tokenizer)};
+  DecoderSpec spec = spec_of(config, files);
+  return {std::move(files), std::move(spec), std::move(tokenizer)};
 }
 
 Tokenizer load_tokenizer(const Recipe& recipe, const ModelConfig& config) {

@@ -26,6 +26,9 @@ struct BaseModel {
 };
 BaseModel open_base_model(const Recipe& recipe);
 
+/** What a model is, of its files where they are open. */
+DecoderSpec spec_of(const ModelConfig& config, const std::optional<ModelFiles>& files);
+
 /** The config of model.path, whose files are opened into `files`. With model.random_init a folder's config.json alone
  * or the name of a built-in shape will do; `files` then stays empty. */
 ModelConfig load_config(const Recipe& recipe, std::optional<ModelFiles>& files);

@@ -225,6 +225,7 @@ StepOptions step_options(const Recipe& recipe, const DecoderSpec& spec, const De
   const BaseStorage storage = recipe.model.storage();
   options.model.dtype = storage.dtype;
   options.model.quantisation = storage.quantisation;
+  options.model.as_file = storage.as_file;
   options.model.kernels = kernels_of(recipe, device);
   switch (recipe.model.compute_dtype) {
     case Recipe::ComputeType::kBFloat16:

@@ -7,38 +7,23 @@
 
 namespace gavel {
 
-/** How the weights of linears are held in fewer bits than numbers of their own have: a code for each, and a scale for each
- * group of neighbours along the input dimension; a weight is its code's value times its group's scale. */
-struct Quantisation {
-  enum class Codes : uint8_t {
-    kInt8,  // whole numbers from -127 to 127, one a byte
-    kNf4,   // numbers of kNf4Values (base/nf4.h), two a byte, the first in the upper half
-  };
-  Codes codes = Codes::kInt8;
-  int64_t group = 64;
-
-  bool operator==(const Quantisation&) const = default;
-
-  DType codes_type() const { return codes == Codes::kInt8 ? DType::kI8 : DType::kU8; }
-  /** bfloat16 of int8, so that a product of code and scale is exact in float32 and cheap in bfloat16; float32 of NF4, as
-   * bitsandbytes has it, and of groups of 32, whose scales GGUF's Q8_0 holds in float16. */
-  DType scales_type() const { return codes == Codes::kInt8 && group > 32 ? DType::kBF16 : DType::kF32; }
-  int64_t codes_in_a_byte() const { return codes == Codes::kInt8 ? 1 : 2; }
-};
-
-/** "int8" or "nf4". */
+/** "int8", "nf4", … */
 std::string_view codes_name(Quantisation::Codes codes);
 
 /** How the frozen base is held: linears' weights quantised, if anything is, and all else in `dtype`. */
 struct BaseStorage {
   DType dtype = DType::kF32;
-  std::optional<Quantisation> quantisation;
+  std::optional<Quantisation> quantisation = {};
+  /** Linears' weights as the base's GGUF file holds them (TensorSpec::in_file). */
+  bool as_file = false;
 
   bool operator==(const BaseStorage&) const = default;
-  /** Whether a tensor of the base is quantised: the weights of the layers' linears are. */
-  bool quantises(const TensorSpec& tensor) const {
-    return quantisation && tensor.role == TensorRole::kLinear && tensor.in_layers();
-  }
+  /** Whether weights are, or may be, held in less than numbers of their own. */
+  bool is_narrow() const { return as_file || quantisation.has_value(); }
+  /** How a tensor of the base is quantised, if it is: the weights of the layers' linears are. Throws Error naming the tensor
+   * where its file holds it in a way that `as_file` can't take over, or there is no such file. */
+  std::optional<Quantisation> quantisation_of(const TensorSpec& tensor) const;
+  bool quantises(const TensorSpec& tensor) const { return quantisation_of(tensor).has_value(); }
   /** For people: "bfloat16", or "int8 in groups of 64". */
   std::string describe() const;
 };
@@ -52,10 +37,13 @@ struct HeldTensor {
   TensorSpec spec;
   DType dtype = DType::kF32;
   HeldPart part = HeldPart::kValues;
+  /** Of the model's tensor, if it is quantised. */
+  std::optional<Quantisation> quantisation = {};
 };
 
-/** A tensor as it is held: itself, or codes and behind them scales [out, in / group]. Throws Error naming the tensor where
- * groups do not divide its input dimension. */
+/** A tensor as it is held: itself, or codes and behind them scales [out, in / group], in blocks [out, in / block,
+ * BlockScales::count()]. Throws Error naming the tensor where groups do not divide its input dimension, and as
+ * BaseStorage::quantisation_of does. */
 std::vector<HeldTensor> held_as(const TensorSpec& tensor, const BaseStorage& storage);
 
 /** The name of the scales beside the codes of a weight. */

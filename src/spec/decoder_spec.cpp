@@ -21,6 +21,11 @@ std::vector<const LinearSpec*> BlockSpec::linears() const {
           &feed_forward.gate_proj, &feed_forward.up_proj, &feed_forward.down_proj};
 }
 
+std::vector<LinearSpec*> BlockSpec::linears() {
+  return {&attention.q_proj,       &attention.k_proj,     &attention.v_proj,      &attention.o_proj,
+          &feed_forward.gate_proj, &feed_forward.up_proj, &feed_forward.down_proj};
+}
+
 std::vector<TensorSpec*> BlockSpec::norms() {
   std::vector<TensorSpec*> all = {&attention_norm, &feed_forward_norm};
   for (auto* optional : {&attention_output_norm, &feed_forward_output_norm, &attention.q_norm, &attention.k_norm})

@@ -48,6 +48,7 @@ struct BlockSpec {
 
   /** q, k, v, o, gate, up, down. */
   std::vector<const LinearSpec*> linears() const;
+  std::vector<LinearSpec*> linears();
   /** All norms, also of heads. */
   std::vector<TensorSpec*> norms();
   /** All, in the order of a program's arguments: norms, then each linear's weight and bias. */

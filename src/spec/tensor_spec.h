@@ -1,10 +1,12 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/tensor.h"
+#include "spec/quantisation.h"
 
 namespace gavel {
 
@@ -18,6 +20,7 @@ enum class Dimension : uint8_t {
   kIntermediate,  // intermediate_size
   kRank,          // of an adapter
   kLabels,        // outputs of the head
+  kOfBlock,       // the numbers beside a block of codes (spec/quantisation.h)
 };
 
 /** What a tensor is in a model. */
@@ -59,6 +62,8 @@ struct TensorSpec {
   GgufRows gguf_rows = GgufRows::kSame;
   /** What a GGUF file's numbers are above Hugging Face's. */
   float gguf_offset = 0;
+  /** Of a linear's weight in a model that was opened from a GGUF file. */
+  std::optional<FileStorage> in_file = {};
 
   bool in_layers() const { return name.find('*') != std::string::npos; }
   /** Whether a dimension counts the features of attention heads, which must stay together. */

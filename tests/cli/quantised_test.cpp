@@ -6,6 +6,8 @@
 #include <sstream>
 
 #include "cli/cli_fixture.h"
+#include "io/gguf_samples.h"
+#include "io/model_files.h"
 #include "io/safetensors.h"
 
 namespace gavel {
@@ -92,6 +94,54 @@ TEST_F(QuantisedJudge, JudgesAndMergesOnWhatItWasTrainedOn) {
   }
 }
 
+/** A GGUF file with K-quants is trained on, judged on and merged as the numbers that it holds, by that word of the recipe. */
+TEST_F(QuantisedJudge, JudgesOnTheTypesOfAGgufFile) {
+  ModelConfig config = k_quant_config();
+  config.vocab_size = ModelConfig::from_file(model() / "config.json").vocab_size;
+  config.num_hidden_layers = 2;
+  write_file(file("k.gguf"), k_quant_gguf(config).bytes());
+  const std::vector<std::string> on_file = {"model.path=" + file("k.gguf").string(),
+                                            "model.tokenizer=" + (model() / "tokenizer.json").string()};
+  std::vector<std::string> command = {"train",
+                                      file("recipe.yaml").string(),
+                                      "model.dtype=gguf",
+                                      "train.max_steps=2",
+                                      "model.compute_dtype=float32",
+                                      "data.valid=0"};
+  command.insert(command.end(), on_file.begin(), on_file.end());
+  ASSERT_EQ(run(command), 0);
+  EXPECT_THAT(read_text(file("run") / "recipe.yaml"), HasSubstr("dtype: gguf"));
+  EXPECT_THAT(read_text(file("run") / "run.json"), HasSubstr("the types of its GGUF file"));
+  predict("own.csv");
+  // As gavel export --quantised gguf, for a file without a tokenizer of its own.
+  const ModelFiles base = ModelFiles::open(file("k.gguf"));
+  const auto specs = specs_by_name(base.spec());
+  ExportChanges changes;
+  changes.read = [&](const std::string& name) {
+    return base.read_held(name, specs.at(name), {DType::kBF16, {}, true});
+  };
+  export_folder(base, file("numbers"), DType::kF32, 3, changes);
+  const std::vector<std::string> on_numbers = {"--overwrite", "--model", file("numbers").string()};
+  std::vector<std::string> float32 = on_numbers;
+  float32.emplace_back("model.dtype=float32");
+  EXPECT_THAT(predict("numbers.csv", float32),
+              HasSubstr("trained on a base held in the types of its GGUF file, and judging on one held in float32"));
+  EXPECT_LT(distance("own.csv", "numbers.csv"), 1e-5);
+  // A folder has no such types, and nothing else is taken in their place.
+  std::vector<std::string> refused = {
+      "predict", "--adapter",           file("run").string(), "--data", file("test.csv").string(),
+      "--out",   file("x.csv").string()};
+  refused.insert(refused.end(), on_numbers.begin(), on_numbers.end());
+  EXPECT_THAT(error_of(refused), AllOf(HasSubstr("model.dtype: gguf"), HasSubstr("take a .gguf file")));
+  ASSERT_EQ(run({"merge", "--adapter", file("run").string(), "--out", file("merged").string()}), 0);
+  const char* untouched = "model.layers.1.mlp.down_proj.weight";
+  auto bytes = [&](const char* folder) {
+    const HostTensor tensor = SafetensorsFile::open(file(folder) / "model.safetensors")->tensor(untouched);
+    return std::string(static_cast<const char*>(tensor.data()), tensor.bytes());
+  };
+  EXPECT_EQ(bytes("merged"), bytes("numbers"));
+}
+
 TEST_F(QuantisedJudge, GroupsThatDoNotFitAreRefused) {
   EXPECT_THAT(train_error({"model.dtype=int8", "model.group_size=128"}),
               AllOf(HasSubstr("q_proj.weight has 64 inputs"), HasSubstr("model.group_size")));
@@ -99,6 +149,7 @@ TEST_F(QuantisedJudge, GroupsThatDoNotFitAreRefused) {
               HasSubstr("model.group_size: expected 32, 64 or 128, found 48"));
   EXPECT_THAT(train_error({"model.dtype=nf4", "model.group_size=32"}), HasSubstr("blocks of nf4 are of 64, found 32"));
   EXPECT_THAT(train_error({"model.dtype=int4"}), HasSubstr("int8"));
+  EXPECT_THAT(train_error({"model.dtype=gguf"}), AllOf(HasSubstr("model.dtype: gguf"), HasSubstr("take a .gguf file")));
   EXPECT_THAT(error_of({"export", "--model", model().string(), "--out", file("x").string(), "--quantised", "nf4",
                         "--group-size", "32"}),
               HasSubstr("blocks of nf4 are of 64"));

@@ -165,7 +165,7 @@ TEST(Quantise, GgufsQ8IsTakenAsItIs) {
   const auto notes = files.notes_on({DType::kF32, Quantisation{Codes::kNf4, 32}});
   ASSERT_EQ(notes.size(), 1u);
   EXPECT_NE(notes[0].find("14 weights of type Q8_0"), std::string::npos) << notes[0];
-  EXPECT_NE(notes[0].find("model.group_size=32"), std::string::npos) << notes[0];
+  EXPECT_NE(notes[0].find("model.dtype=gguf"), std::string::npos) << notes[0];
 }
 
 TEST(Quantise, ANumberThatIsNoneIsRefusedByName) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "base/half.h"
 #include "base/random.h"
 #include "kernels/attention.h"
 
@@ -35,7 +36,7 @@ class Buffer {
     if (type_ == DType::kF32) {
       std::memcpy(&bytes_[static_cast<size_t>(i) * 4], &rounded, 4);
     } else {
-      const uint16_t half = f32_to_bf16(rounded);
+      const uint16_t half = type_ == DType::kF16 ? f32_to_f16(rounded) : f32_to_bf16(rounded);
       std::memcpy(&bytes_[static_cast<size_t>(i) * 2], &half, 2);
     }
   }
@@ -47,7 +48,7 @@ class Buffer {
     }
     uint16_t value;
     std::memcpy(&value, &bytes_[static_cast<size_t>(i) * 2], 2);
-    return bf16_to_f32(value);
+    return type_ == DType::kF16 ? f16_to_f32(value) : bf16_to_f32(value);
   }
   DType type() const { return type_; }
   int64_t size() const { return size_; }

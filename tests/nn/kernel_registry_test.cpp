@@ -41,6 +41,8 @@ int64_t in_groups(int64_t size) {
   return (size + kGroup - 1) / kGroup * kGroup;
 }
 
+enum class Weights { kNumbers, kInt8, kNf4, kInt8Blocks, kUint4Blocks };
+
 /** A graph of one call, by a kernel and composed. */
 class Comparison {
  public:
@@ -63,17 +65,22 @@ class Comparison {
     if (trained) trained_.push_back(value);
     return value;
   }
-  /** Codes of a quantised weight [out, in] and its scales: int8 with scales in bfloat16, or two of NF4 a byte. */
-  std::pair<Value, Value> quantised(int64_t out, int64_t in, bool nf4) {
-    HostTensor codes(nf4 ? DType::kU8 : DType::kI8, {out, nf4 ? in / 2 : in});
+  /** Codes of a quantised weight [out, in] and its scales: int8 with scales in bfloat16, two of NF4 a byte, or in blocks of
+   * kGroup: int8 with a factor each, or two codes a byte in groups of half a block with minima. */
+  std::pair<Value, Value> quantised(int64_t out, int64_t in, Weights kind) {
+    const bool two = kind == Weights::kNf4 || kind == Weights::kUint4Blocks, int8 = kind == Weights::kInt8;
+    HostTensor codes(two ? DType::kU8 : DType::kI8, {out, two ? in / 2 : in});
     auto* bytes = static_cast<uint8_t*>(codes.mutable_data());
     for (size_t i = 0; i < codes.bytes(); ++i) {
       const auto byte = static_cast<uint8_t>(random_bits(inputs_.size() + 1, i));
-      bytes[i] = !nf4 && byte == 0x80 ? 0 : byte;  // -128 is no code
+      bytes[i] = int8 && byte == 0x80 ? 0 : byte;  // -128 is no code
     }
     inputs_.push_back(codes);
     Value value = graph_.parameter(codes.dtype(), codes.shape(), fmt::format("in{}", inputs_.size()));
-    return {value, numbers({out, in / kGroup}, false, nf4 ? 1 : 1.0 / 127, nf4 ? DType::kF32 : DType::kBF16)};
+    const int64_t count = in / kGroup;
+    if (kind == Weights::kUint4Blocks) return {value, numbers({out, count, 6}, false, 0.3, DType::kF16)};
+    if (kind == Weights::kInt8Blocks) return {value, numbers({out, count, 1}, false, 1.0 / 127, DType::kF16)};
+    return {value, numbers({out, count}, false, int8 ? 1.0 / 127 : 1, int8 ? DType::kBF16 : DType::kF32)};
   }
   Value integers(const std::vector<int32_t>& values, const Shape& shape) {
     inputs_.push_back(HostTensor::from(values, shape));
@@ -186,8 +193,8 @@ const LinearSpec& some_linear() {
   return spec;
 }
 
-enum class Weights { kNumbers, kInt8, kNf4 };
-constexpr Weights kWeights[] = {Weights::kNumbers, Weights::kInt8, Weights::kNf4};
+constexpr Weights kWeights[] = {Weights::kNumbers, Weights::kInt8, Weights::kNf4, Weights::kInt8Blocks,
+                                Weights::kUint4Blocks};
 
 LinearCall linear_call(Comparison& c, bool bias, bool trained, Weights weights) {
   const Sizes& s = c.sizes();
@@ -195,7 +202,7 @@ LinearCall linear_call(Comparison& c, bool bias, bool trained, Weights weights) 
   const int64_t in = quantised ? in_groups(s.in) : s.in;
   Value x = c.numbers({s.tokens(), in}, trained);
   auto [weight, scales] =
-      quantised ? c.quantised(s.out, in, weights == Weights::kNf4) : std::pair(c.numbers({s.out, in}, false), Value());
+      quantised ? c.quantised(s.out, in, weights) : std::pair(c.numbers({s.out, in}, false), Value());
   return {x, weight, bias ? c.numbers({s.out}, false) : Value(), some_linear(), scales};
 }
 
@@ -359,7 +366,7 @@ void make_call(Comparison& c, int variant, const ByKernel<FeedForwardCall>& buil
   const Sizes& s = c.sizes();
   const int64_t in = quantised ? in_groups(s.in) : s.in, wide = quantised ? in_groups(s.out) : s.out;
   auto weight = [&](int64_t rows, int64_t columns, double scale) {
-    return quantised ? c.quantised(rows, columns, weights == Weights::kNf4)
+    return quantised ? c.quantised(rows, columns, weights)
                      : std::pair(c.numbers({rows, columns}, false, scale), Value());
   };
   Value h = c.numbers({s.tokens(), in}, true), norm = c.numbers({in}, false);

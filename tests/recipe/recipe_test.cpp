@@ -65,6 +65,9 @@ TEST(Recipe, TheBaseMayBeQuantised) {
   EXPECT_EQ(storage("dtype: int8, group_size: 128"), (BaseStorage{DType::kBF16, Quantisation{Codes::kInt8, 128}}));
   EXPECT_EQ(storage("dtype: nf4"), (BaseStorage{DType::kBF16, Quantisation{Codes::kNf4, 64}}));
   EXPECT_EQ(storage("dtype: bfloat16, group_size: 32"), (BaseStorage{DType::kBF16, {}}));
+  EXPECT_EQ(storage("dtype: gguf"), (BaseStorage{DType::kBF16, {}, true}));
+  EXPECT_NE(error_of(with_required(""), {"model.dtype=gguf", "model.random_init=true"}).find("there is no file"),
+            std::string::npos);
   EXPECT_NE(error_of(with_required(""), {"model.group_size=48"}).find("expected 32, 64 or 128, found 48"),
             std::string::npos);
   EXPECT_NE(error_of(with_required(""), {"model.dtype=nf4", "model.group_size=128"}).find("blocks of nf4 are of 64"),
