@@ -170,10 +170,6 @@ void Bench::run(BenchResult& result) {
   if (options_.losses) write_file(*options_.losses, losses_);
 }
 
-}  // namespace
-
-namespace {
-
 RunTrace::Options trace_options(const Recipe& recipe, const BenchOptions& options) {
   RunTrace::Options trace{.info = [](const std::string& text) { spdlog::info("{}", text); },
                           .warn = [](const std::string& text) { spdlog::warn("{}", text); }};

@@ -224,7 +224,8 @@ void compile_step(const Compiler& compiler, const StepOptions& step, const Batch
   plan.compile_seconds = seconds;
 }
 
-/** The recipe's step, or the one with its layers written out where that is to be chosen and fits; gives the recipe of what was compiled. */
+/** The recipe's step, or the one with its layers written out where that is to be chosen and fits; gives the recipe of what
+ * was compiled. */
 Recipe compile_chosen(const Compiler& compiler, const Recipe& recipe, const StepOptions& step, const BatchShape& shape,
                       const Say& say, Plan& plan) {
   double seconds = 0;
