@@ -14,6 +14,7 @@
 #include "kernels/gemm.h"
 #include "kernels/linear.h"
 #include "kernels/mlp.h"
+#include "kernels/panels.h"
 #include "kernels/thread_pool.h"
 
 namespace gavel {
@@ -131,6 +132,28 @@ void mlp(benchmark::State& state) {
     mlp_forward(s, type, h.data(), weights, y.data(), keeps ? g.data() : nullptr, keeps ? u.data() : nullptr,
                 compute_of(type));
   report(state, 6.0 * static_cast<double>(s.rows * s.hidden * s.intermediate));
+}
+
+/** A model's worth of weights [1536, 576], so that they come from memory, packed one after the other into the same place. */
+void packing(benchmark::State& state, DType codes, int64_t group, bool transposed) {
+  constexpr int64_t kLayers = 64, kOut = 1536, kIn = 576;
+  Array numbers(DType::kBF16, kLayers * kOut * kIn, 1), scales(DType::kF32, kLayers * kOut * kIn / 64, 2);
+  const int64_t k = transposed ? kIn : kOut, n = transposed ? kOut : kIn;
+  std::vector<float> memory(panel_bytes(DType::kBF16, k, n) / sizeof(float) + 16);
+  void* to = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(memory.data()) + 63) / 64 * 64);
+  for (auto _ : state)
+    for (int64_t layer = 0; layer < kLayers; ++layer) {
+      const int64_t first = layer * kOut * kIn, bytes = first *
+                                                        (codes == DType::kBF16 ? 4
+                                                         : codes == DType::kI8 ? 2
+                                                                               : 1) /
+                                                        2;
+      ConstMatrix w{codes, static_cast<const char*>(numbers.data()) + bytes};
+      FrozenWeight weight =
+          group == 0 ? FrozenWeight(w) : FrozenWeight(w, {DType::kF32, scales.floats() + first / group}, group);
+      pack_panels(DType::kBF16, k, n, {weight, transposed}, 0, n, to);
+    }
+  state.SetItemsProcessed(static_cast<int64_t>(state.iterations()) * kLayers * kOut * kIn);
 }
 
 struct AttentionArrays {
@@ -292,6 +315,12 @@ BENCHMARK(linear)->Apply(shapes)->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(linear_dx)->Apply(shapes)->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(lora)->Apply(lora_shapes)->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(lora_grad)->Apply(lora_shapes)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK_CAPTURE(packing, bf16, DType::kBF16, 0, true);
+BENCHMARK_CAPTURE(packing, int8, DType::kI8, 64, true);
+BENCHMARK_CAPTURE(packing, nf4, DType::kU8, 64, true);
+BENCHMARK_CAPTURE(packing, bf16_dx, DType::kBF16, 0, false);
+BENCHMARK_CAPTURE(packing, int8_dx, DType::kI8, 64, false);
+BENCHMARK_CAPTURE(packing, nf4_dx, DType::kU8, 64, false);
 BENCHMARK(mlp)->ArgNames({"bf16", "keeps"})->ArgsProduct({{1, 0}, {0, 1}})->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(attention)->Apply(attention_shapes)->MeasureProcessCPUTime()->UseRealTime();
 BENCHMARK(attention_grad)->Apply(attention_shapes)->MeasureProcessCPUTime()->UseRealTime();

@@ -71,43 +71,59 @@ HWY_INLINE Float four_bit_lanes(const FourBits& bits, const uint8_t* codes) {
 #endif
 }
 
+/** Codes in bytes. */
+struct ByteCodes {
+  HWY_INLINE Float lanes(const char* from, int64_t at) const {
+    const FloatTag d;
+    const hn::Rebind<int32_t, FloatTag> di;
+    const hn::Rebind<int8_t, FloatTag> dcode;
+    return hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(dcode, reinterpret_cast<const int8_t*>(from) + at)));
+  }
+  float one(const char* from, int64_t at) const { return static_cast<float>(static_cast<signed char>(from[at])); }
+};
+
+/** Codes of four bits, from an even one on. */
+struct FourBitCodes {
+  const FourBits& bits;
+  HWY_INLINE Float lanes(const char* from, int64_t at) const {
+    return four_bit_lanes(bits, reinterpret_cast<const uint8_t*>(from) + at / 2);
+  }
+  float one(const char* from, int64_t at) const {
+    return bits.pairs[static_cast<uint8_t>(from[at / 2])][static_cast<size_t>(at % 2)];
+  }
+};
+
 /** What makes numbers of a group's codes. */
 struct GroupScale {
   float factor;
   float minimum = 0;
 };
 
-/** `count` numbers of the codes from `from` on, times a factor, less a minimum; an even number of codes of four bits. */
-template <bool kMinimum, class T>
-void dequantise(DType codes_type, const FourBits& bits, const char* from, const GroupScale& scale, int64_t count,
-                T* to) {
+/** Numbers [first, count) one by one. */
+template <bool kMinimum, class Codes, class T>
+HWY_NOINLINE void dequantise_singly(const Codes& codes, const char* from, const GroupScale& scale, int64_t first,
+                                    int64_t count, T* to) {
+  for (int64_t i = first; i < count; ++i) {
+    float number = codes.one(from, i) * scale.factor;
+    if constexpr (kMinimum) number -= scale.minimum;
+    from_float(number, to + i);
+  }
+}
+
+/** `count` numbers of the codes from `from` on, times a factor, less a minimum. */
+template <bool kMinimum, class Codes, class T>
+HWY_INLINE void dequantise(const Codes& codes, const char* from, const GroupScale& scale, int64_t count, T* to) {
   const FloatTag d;
-  const hn::Rebind<int32_t, FloatTag> di;
-  const hn::Rebind<int8_t, FloatTag> dcode;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const Float factor = hn::Set(d, scale.factor), minimum = hn::Set(d, scale.minimum);
   auto* out = reinterpret_cast<Rounded<T>*>(to);
-  const auto put_lanes = [&](Float code, int64_t at) {
-    Float number = hn::Mul(code, factor);
-    if constexpr (kMinimum) number = hn::Sub(number, minimum);
-    store_lanes(d, number, out + at);
-  };
-  const auto put = [&](float code, int64_t at) {
-    float number = code * scale.factor;
-    if constexpr (kMinimum) number -= scale.minimum;
-    from_float(number, out + at);
-  };
   int64_t i = 0;
-  if (codes_type == DType::kI8) {
-    const auto* codes = reinterpret_cast<const int8_t*>(from);
-    for (; i + lanes <= count; i += lanes)
-      put_lanes(hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(dcode, codes + i))), i);
-    for (; i < count; ++i) put(static_cast<float>(codes[i]), i);
-    return;
+  for (; i + lanes <= count; i += lanes) {
+    Float number = hn::Mul(codes.lanes(from, i), factor);
+    if constexpr (kMinimum) number = hn::Sub(number, minimum);
+    store_lanes(d, number, out + i);
   }
-  const auto* codes = reinterpret_cast<const uint8_t*>(from);
-  for (; i + lanes <= count; i += lanes) put_lanes(four_bit_lanes(bits, codes + i / 2), i);
-  for (; i < count; ++i) put(bits.pairs[codes[i / 2]][static_cast<size_t>(i % 2)], i);
+  if (i < count) dequantise_singly<kMinimum>(codes, from, scale, i, count, out);
 }
 
 /** Of a float16, by the processor. */
@@ -117,43 +133,74 @@ HWY_INLINE float half_to_float(const hwy::float16_t* from) {
   return hn::GetLane(hn::PromoteTo(d, hn::LoadU(dh, from)));
 }
 
-/** The scale of the group number `group` of a row that has `groups`. */
-inline GroupScale scale_of(const FrozenWeight& w, int64_t row, int64_t groups, int64_t group) {
-  if (!w.in_blocks()) {
-    const char* scale = element(w.scales, row * groups + group);
-    return {w.scales.dtype == DType::kBF16 ? to_float(*reinterpret_cast<const uint16_t*>(scale))
-                                           : to_float(*reinterpret_cast<const float*>(scale))};
-  }
-  const int64_t in_block = w.blocks.groups, each = w.blocks.of_each();
-  const auto* numbers = static_cast<const hwy::float16_t*>(w.scales.data) +
-                        (row * (groups / in_block) + group / in_block) * w.blocks.count();
-  const auto scaled = [&](const hwy::float16_t* from) {
-    const float factor = half_to_float(from);
-    return in_block == 1 ? factor : factor * half_to_float(from + 1 + group % in_block);
-  };
-  return {scaled(numbers), w.blocks.minima ? scaled(numbers + each) : 0.0f};
-}
-
-/** to[r, c] = the numbers of `rows` rows of a quantised weight, whose rows have `length`, from (row, column) on; an even column
- * and an even number of columns. */
+/** A scale for each group. */
 template <class T>
-void dequantise_block(const FrozenWeight& w, int64_t length, int64_t row, int64_t column, int64_t rows, int64_t columns,
-                      T* to, int64_t to_leading) {
-  const int64_t groups = length / w.group, last = column + columns, first_group = column / w.group;
-  const FourBits& bits = four_bits_of(w);
-  const bool minima = w.in_blocks() && w.blocks.minima;
-  for (int64_t r = row; r < row + rows; ++r, to += to_leading) {
+struct OwnScales {
+  static constexpr bool kMinimum = false;
+  const T* scales;
+  int64_t groups;  // of a row
+  HWY_INLINE GroupScale of(int64_t row, int64_t group) const { return {to_float(scales[row * groups + group])}; }
+};
+
+/** Scales as base/block_scales.h has them. */
+template <bool kMinima>
+struct ScalesInBlocks {
+  static constexpr bool kMinimum = kMinima;
+  const hwy::float16_t* numbers;
+  int64_t groups;  // of a row
+  BlockScales blocks;
+  HWY_INLINE GroupScale of(int64_t row, int64_t group) const {
+    const int64_t in_block = blocks.groups;
+    const auto* block = numbers + (row * (groups / in_block) + group / in_block) * blocks.count();
+    const auto scaled = [&](const hwy::float16_t* from) {
+      const float factor = half_to_float(from);
+      return in_block == 1 ? factor : factor * half_to_float(from + 1 + group % in_block);
+    };
+    return {scaled(block), kMinima ? scaled(block + blocks.of_each()) : 0.0f};
+  }
+};
+
+/** A part of a quantised weight. */
+struct Part {
+  int64_t length;  // of the weight's rows
+  int64_t row, column, rows, columns;
+};
+
+template <class Codes, class Scales, class T>
+void dequantise_part(const FrozenWeight& w, const Codes& codes, const Scales& scales, const Part& part, T* to,
+                     int64_t to_leading) {
+  const int64_t last = part.column + part.columns, first_group = part.column / w.group;
+  for (int64_t row = part.row; row < part.row + part.rows; ++row, to += to_leading) {
     int64_t group = first_group, end = (group + 1) * w.group;
-    for (int64_t at = column; at < last; ++group, end += w.group) {
+    for (int64_t at = part.column; at < last; ++group, end += w.group) {
       const int64_t some = std::min(last, end) - at;
-      const GroupScale scale = scale_of(w, r, groups, group);
-      if (minima)
-        dequantise<true>(w.dtype, bits, code(w, r * length + at), scale, some, to + at - column);
-      else
-        dequantise<false>(w.dtype, bits, code(w, r * length + at), scale, some, to + at - column);
+      dequantise<Scales::kMinimum>(codes, code(w, row * part.length + at), scales.of(row, group), some,
+                                   to + at - part.column);
       at += some;
     }
   }
+}
+
+/** to[r, c] = the numbers of a part; its column and how many columns it has are even. */
+template <class T>
+void dequantise_block(const FrozenWeight& w, const Part& part, T* to, int64_t to_leading) {
+  const int64_t groups = part.length / w.group;
+  const auto with = [&](const auto& codes) {
+    const auto go = [&](const auto& scales) { dequantise_part(w, codes, scales, part, to, to_leading); };
+    const auto* halves = static_cast<const hwy::float16_t*>(w.scales.data);
+    if (!w.in_blocks() && w.scales.dtype == DType::kBF16)
+      go(OwnScales<uint16_t>{static_cast<const uint16_t*>(w.scales.data), groups});
+    else if (!w.in_blocks())
+      go(OwnScales<float>{static_cast<const float*>(w.scales.data), groups});
+    else if (w.blocks.minima)
+      go(ScalesInBlocks<true>{halves, groups, w.blocks});
+    else
+      go(ScalesInBlocks<false>{halves, groups, w.blocks});
+  };
+  if (w.dtype == DType::kI8)
+    with(ByteCodes());
+  else
+    with(FourBitCodes{four_bits_of(w)});
 }
 
 /** The bytes that so many neighbours take. */

@@ -26,7 +26,8 @@ inline constexpr int kDots = 4;  // columns of a narrow weight at a time
 // A panel is as wide as the vectors that are multiplied at once, so that it is read without gaps.
 inline constexpr int64_t kWidth = kVectorsAtOnce * static_cast<int64_t>(hn::MaxLanes(FloatTag()));
 static_assert(kPanelColumns % kWidth == 0);
-inline constexpr int64_t kTileUnits = 16;  // of a panel that are packed at a time
+// Of a panel, that are packed at a time: from rows that become its columns, and from rows as they lie.
+inline constexpr int64_t kTileUnits = 16, kRowUnits = 32;
 
 /** As copy_block, from (row, column) of a weight whose rows have `length`, which may be quantised. */
 void copy_weight(const PanelSource& b, int64_t length, int64_t row, int64_t column, DType type, void* to,
@@ -34,9 +35,9 @@ void copy_weight(const PanelSource& b, int64_t length, int64_t row, int64_t colu
   if (b.w.group == 0)
     copy_block(b.w.dtype, element(b.w, row * length + column), length, type, to, to_leading, rows, columns, b.scale);
   else if (type == DType::kBF16)
-    dequantise_block(b.w, length, row, column, rows, columns, static_cast<uint16_t*>(to), to_leading);
+    dequantise_block(b.w, {length, row, column, rows, columns}, static_cast<uint16_t*>(to), to_leading);
   else
-    dequantise_block(b.w, length, row, column, rows, columns, static_cast<float*>(to), to_leading);
+    dequantise_block(b.w, {length, row, column, rows, columns}, static_cast<float*>(to), to_leading);
 }
 
 /** w[n, k]: rows of w become the columns of a panel. */
@@ -75,26 +76,29 @@ void pack_transposed(DType type, int64_t k, int64_t n, const PanelSource& b, int
 /** w[k, n] as it lies; in bf16 two rows are interleaved. */
 void pack_rows(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t first, int64_t last, float* to) {
   const int64_t per = type == DType::kBF16 ? 2 : 1, units = k / per;
-  HWY_ALIGN uint16_t tile[2 * kWidth];
+  HWY_ALIGN uint16_t tile[2 * kRowUnits * kWidth];
   for (int64_t column = first; column < last; column += kWidth) {
     const int64_t columns = std::min(kWidth, n - column);
+    const bool whole = columns == kWidth, as_it_is = whole && b.w.dtype == type;
     float* panel = to + column * units;
-    for (int64_t unit = 0; unit < units; ++unit) {
-      const char* from = place_of(b.w, unit * per * n + column);
-      if (unit + kTileUnits < units)
-        prefetch_rows(from + bytes_of(b.w, kTileUnits * per * n), bytes_of(b.w, n), per, bytes_of(b.w, columns));
+    if (!whole && per == 1) std::memset(panel, 0, static_cast<size_t>(units * kWidth) * sizeof(float));
+    if (!whole) std::memset(tile, 0, sizeof(tile));
+    for (int64_t unit = 0; unit < units; unit += kRowUnits) {
+      const int64_t some = std::min(kRowUnits, units - unit), row = unit * per;
+      const char* from = place_of(b.w, row * n + column);
+      if (unit + 2 * kRowUnits <= units)
+        prefetch_rows(from + bytes_of(b.w, kRowUnits * per * n), bytes_of(b.w, n), kRowUnits * per,
+                      bytes_of(b.w, columns));
       float* target = panel + unit * kWidth;
       if (per == 1) {
-        if (columns < kWidth) std::memset(target, 0, kWidth * sizeof(float));
-        copy_weight(b, n, unit * per, column, type, target, kWidth, 1, columns);
-      } else if (columns == kWidth && b.w.dtype == type) {
-        interleave_rows(reinterpret_cast<const uint16_t*>(from), reinterpret_cast<const uint16_t*>(from) + n, kWidth,
-                        target);
-      } else {
-        if (columns < kWidth) std::memset(tile, 0, sizeof(tile));
-        copy_weight(b, n, unit * per, column, type, tile, kWidth, per, columns);
-        interleave_rows(tile, tile + kWidth, kWidth, target);
+        copy_weight(b, n, row, column, type, target, kWidth, some, columns);
+        continue;
       }
+      if (!as_it_is) copy_weight(b, n, row, column, type, tile, kWidth, some * per, columns);
+      const auto* even = as_it_is ? reinterpret_cast<const uint16_t*>(from) : tile;
+      const int64_t leading = as_it_is ? n : kWidth;
+      for (int64_t u = 0; u < some; ++u, even += 2 * leading)
+        interleave_rows(even, even + leading, kWidth, target + u * kWidth);
     }
   }
 }

@@ -37,7 +37,8 @@ std::string read_optional_choice(const RawValue& raw, std::optional<Choice>& out
 std::string read_file(const RawValue& raw, DataFile& out) {
   if (raw.kind != RawValue::Kind::kMap) return read_value(raw, Limits(), out.path);
   const std::vector<std::string> known = {"path", "weight", "rows", "format", "cells"};
-  for (const auto& [key, value] : raw.entries) {
+  for (const RawValue& value : raw.items) {
+    const std::string& key = value.key;
     std::string problem;
     if (key == "path")
       problem = read_value(value, Limits(), out.path);
@@ -78,14 +79,14 @@ Limits file_rows_limits() {
 
 std::string read_value(const RawValue& raw, const Limits&, DataFiles& out) {
   DataFiles files;
-  if (raw.kind != RawValue::Kind::kList) {
-    if (std::string problem = read_file(raw, files.files.emplace_back()); !problem.empty()) return problem;
-  } else if (raw.items.empty()) {
-    return "expected a file or a list of files, found an empty list";
+  if (raw.kind == RawValue::Kind::kList) {
+    if (raw.items.empty()) return "expected a file or a list of files, found an empty list";
+    for (size_t i = 0; i < raw.items.size(); ++i)
+      if (std::string problem = read_file(raw.items[i], files.files.emplace_back()); !problem.empty())
+        return fmt::format("file {} of the list: {}", i + 1, problem);
+  } else if (std::string problem = read_file(raw, files.files.emplace_back()); !problem.empty()) {
+    return problem;
   }
-  for (size_t i = 0; i < raw.items.size(); ++i)
-    if (std::string problem = read_file(raw.items[i], files.files.emplace_back()); !problem.empty())
-      return fmt::format("file {} of the list: {}", i + 1, problem);
   out = std::move(files);
   return "";
 }

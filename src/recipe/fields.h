@@ -16,8 +16,9 @@ struct RawValue {
   enum class Kind : uint8_t { kNull, kPlain, kQuoted, kList, kMap };
   Kind kind = Kind::kNull;
   std::string text;
+  /** Of a list, or of a mapping, where each has its key. */
   std::vector<RawValue> items;
-  std::vector<std::pair<std::string, RawValue>> entries;
+  std::string key;
   /** Texts need no quotes on the command line, even when they look like numbers. */
   bool from_command_line = false;
 };

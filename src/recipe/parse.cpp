@@ -42,14 +42,15 @@ RawValue map_value(const YAML::Node& node) {
       value = scalar_value(entry.second);
     else
       value.kind = entry.second.IsMap() ? RawValue::Kind::kMap : RawValue::Kind::kList;
-    raw.entries.emplace_back(entry.first.IsScalar() ? entry.first.Scalar() : "", std::move(value));
+    if (entry.first.IsScalar()) value.key = entry.first.Scalar();
+    raw.items.push_back(std::move(value));
   }
   return raw;
 }
 
 size_t bytes_of(const RawValue& value) {
   size_t bytes = value.text.size();
-  for (const auto& [key, entry] : value.entries) bytes += key.size() + entry.text.size() + 1;
+  for (const RawValue& item : value.items) bytes += item.key.size() + item.text.size() + 1;
   return bytes;
 }
 
