@@ -36,6 +36,7 @@ std::vector<std::string> fuzz_seeds() {
           R"("target_modules":".*\\.(q|v)_proj$","rank_pattern":{"^model\\.layers\\.[0-3]\\.":2},"alpha_pattern":{"q_proj":16}})",
       head +
           R"("target_modules":["q_proj"],"layers_to_transform":[0,1],"layers_pattern":"layers","exclude_modules":["v_proj"]})",
+      head + R"("target_modules":["q_proj"],"layers_to_transform":[0,1],"layers_pattern":["h","|layers"]})",
       head + R"("target_modules":"(?P<x>a)(?P=x)|(?<=model)\\.(?!score)[^.]+\\Z"})",
       "{}",
       "[]"};

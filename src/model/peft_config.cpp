@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -237,8 +238,19 @@ bool PeftConfig::Names::match(const std::string& module) const {
 std::optional<int64_t> PeftConfig::layer_of(const std::string& module) const {
   for (const Regex& pattern : layers_patterns_)
     if (auto end = match_end(pattern, module)) {
-      const size_t number_end = *end - 1, begin = module.rfind('.', number_end - 1) + 1;
-      return std::stoll(module.substr(begin, number_end - begin));
+      // "layers.12.": an alternative (`|`) of the pattern's own may have matched without the number that follows.
+      const std::string_view matched = std::string_view(module).substr(0, *end);
+      const size_t number =
+          matched.find_last_not_of("0123456789", matched.size() - std::min<size_t>(2, matched.size())) + 1;
+      int64_t layer = 0;
+      const auto [rest, error] = std::from_chars(matched.data() + number, matched.data() + matched.size(), layer);
+      if (error != std::errc() || std::string_view(rest, matched.data() + matched.size()) != ".")
+        fail(
+            "{}: layers_pattern: expected a layer's number behind what it matches of {}, found none (the pattern was "
+            "looked for as "
+            "{})",
+            path_.string(), module, pattern.pattern());
+      return layer;
     }
   return std::nullopt;
 }

@@ -22,8 +22,7 @@ struct LinearCall {
   Value weight;  // [out, in], or codes of a quantised weight (base_storage.h)
   Value bias;    // [out], optional
   const LinearSpec& spec;
-  Value scales =
-      {};  // of a quantised weight: [out, in / group], or of one in blocks [out, in / block, numbers of each]
+  Value scales = {};  // of a quantised weight: [out, in / group]; of one in blocks [out, in / block, numbers of each]
 };
 
 /** The linear plus its adapter, scaling * (dropout(x) A^T) B^T (Hu et al., "LoRA", 2021). The products are of x's type with

@@ -11,9 +11,8 @@ const FileStorage& in_file(const TensorSpec& tensor) {
   constexpr std::string_view kElse = "take a .gguf file, or another model.dtype, such as int8, nf4 or bfloat16";
   if (!tensor.in_file)
     fail(
-        "model.dtype: gguf holds the linears' weights as the base's GGUF file does, and {} is of no such file: {}; "
-        "with "
-        "model.random_init there is none",
+        "model.dtype: gguf holds the linears' weights as the base's GGUF file does, and {} is of no such file "
+        "(with model.random_init there is none): {}",
         tensor.name, kElse);
   const FileStorage& file = *tensor.in_file;
   if (!file.quantisation && !file.numbers)

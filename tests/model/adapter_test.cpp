@@ -340,6 +340,12 @@ TEST_F(AdapterFolder, OtherModulesAndHeadsAreRefusedWithTheirNames) {
   EXPECT_THAT(with(R"({"rank_pattern": {"q_proj": "8"}})"), HasSubstr("must have a number for 'q_proj'"));
   EXPECT_THAT(with(R"({"rank_pattern": [1]})"), HasSubstr("'rank_pattern' must be an object"));
   EXPECT_THAT(with(R"({"target_modules": "q_proj("})"), HasSubstr("target_modules: the regular expression"));
+  // An alternative that matches without the number behind it; PEFT ends in a TypeError.
+  for (const char* pattern : {"|layers", "model|layers", "|"})
+    EXPECT_THAT(
+        with(fmt::format(R"({{"layers_to_transform": [1], "layers_pattern": "{}"}})", pattern).c_str()),
+        HasSubstr("adapter_config.json: layers_pattern: expected a layer's number behind what it matches of model."))
+        << pattern;
   EXPECT_THAT(with(R"({"peft_type": "IA3"})"), HasSubstr("peft_type is 'IA3', expected LORA"));
   EXPECT_THAT(with(R"({"r": 0})"), HasSubstr("r is 0, expected a positive rank"));
   EXPECT_THAT(with(R"({"r": 1000000000})"), HasSubstr("expected a positive rank up to 65536"));

@@ -61,11 +61,16 @@ TEST(PlatformOptions, ProgramsAreCompiledForTheirPlatform) {
   EXPECT_EQ(eight.device_memory, 0);
   EXPECT_EQ(eight.preferences.at("xla_gpu_enable_latency_hiding_scheduler"), OptionValue(true));
   const std::string gathers = "xla_tpu_enable_sparse_core_collective_offload_all_gather";
-  for (auto [kind, parts, has] :
-       {std::tuple{"TPU v6 lite", 8, true}, {"TPU v6 lite", 1, false}, {"TPU v5 lite", 8, false}}) {
+  const std::string fast_memory = "xla_tpu_scoped_vmem_limit_kib";
+  for (auto [kind, parts, gathered, limited] : {std::tuple{"TPU v6 lite", 8, true, false},
+                                                {"TPU v6 lite", 1, false, false},
+                                                {"TPU v5 lite", 8, false, true},
+                                                {"TPU v5 lite", 1, false, true},
+                                                {"TPU v5", 8, false, false}}) {
     CompileOptions tpu{.num_partitions = parts};
     add_platform_options(tpu, "tpu", kind, 0);
-    EXPECT_EQ(tpu.preferences.contains(gathers), has) << kind << " " << parts;
+    EXPECT_EQ(tpu.preferences.contains(gathers), gathered) << kind << " " << parts;
+    EXPECT_EQ(tpu.preferences.contains(fast_memory), limited) << kind << " " << parts;
   }
   ScopedVariable flags("LIBTPU_INIT_ARGS", "--a=1 --" + gathers + "=false"),
       more("XLA_FLAGS", "--xla_gpu_autotune_level=0");
