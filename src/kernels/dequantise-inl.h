@@ -164,6 +164,8 @@ struct ScalesInBlocks {
 struct Part {
   int64_t length;  // of the weight's rows
   int64_t row, column, rows, columns;
+  /** So many bytes behind each row's beginning lies what will be wanted in a moment; 0: nothing that the processor is told of. */
+  int64_t ahead = 0;
 };
 
 template <class Codes, class Scales, class T>
@@ -171,6 +173,7 @@ void dequantise_part(const FrozenWeight& w, const Codes& codes, const Scales& sc
                      int64_t to_leading) {
   const int64_t last = part.column + part.columns, first_group = part.column / w.group;
   for (int64_t row = part.row; row < part.row + part.rows; ++row, to += to_leading) {
+    if (part.ahead != 0) hwy::Prefetch(code(w, row * part.length + part.column) + part.ahead);
     int64_t group = first_group, end = (group + 1) * w.group;
     for (int64_t at = part.column; at < last; ++group, end += w.group) {
       const int64_t some = std::min(last, end) - at;

@@ -29,45 +29,48 @@ static_assert(kPanelColumns % kWidth == 0);
 // Of a panel, that are packed at a time: from rows that become its columns, and from rows as they lie.
 inline constexpr int64_t kTileUnits = 16, kRowUnits = 32;
 
-/** As copy_block, from (row, column) of a weight whose rows have `length`, which may be quantised. */
+/** As copy_block, from (row, column) of a weight whose rows have `length`, which may be quantised; of one that is, what lies `ahead`
+ * bytes behind each row's beginning is asked for. */
 void copy_weight(const PanelSource& b, int64_t length, int64_t row, int64_t column, DType type, void* to,
-                 int64_t to_leading, int64_t rows, int64_t columns) {
+                 int64_t to_leading, int64_t rows, int64_t columns, int64_t ahead = 0) {
   if (b.w.group == 0)
     copy_block(b.w.dtype, element(b.w, row * length + column), length, type, to, to_leading, rows, columns, b.scale);
   else if (type == DType::kBF16)
-    dequantise_block(b.w, {length, row, column, rows, columns}, static_cast<uint16_t*>(to), to_leading);
+    dequantise_block(b.w, {length, row, column, rows, columns, ahead}, static_cast<uint16_t*>(to), to_leading);
   else
-    dequantise_block(b.w, {length, row, column, rows, columns}, static_cast<float*>(to), to_leading);
+    dequantise_block(b.w, {length, row, column, rows, columns, ahead}, static_cast<float*>(to), to_leading);
 }
 
 /** w[n, k]: rows of w become the columns of a panel. */
 void pack_transposed(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t first, int64_t last, float* to) {
   const int64_t per = type == DType::kBF16 ? 2 : 1, units = k / per;
-  HWY_ALIGN float tile[kWidth * kTileUnits];
-  HWY_ALIGN float turned[kWidth * kTileUnits];
+  constexpr int64_t kMost = 2 * kTileUnits;
+  HWY_ALIGN float tile[kWidth * kMost];
+  HWY_ALIGN float turned[kWidth * kMost];
+  // Of codes a tile is as many bytes of a row as it is of bf16, or half as many.
+  const int64_t tile_units = b.w.group != 0 ? kMost : kTileUnits, tile_bytes = bytes_of(b.w, tile_units * per);
   for (int64_t column = first; column < last; column += kWidth) {
     const int64_t columns = std::min(kWidth, n - column);
     float* panel = to + column * units;
-    for (int64_t unit = 0; unit < units; unit += kTileUnits) {
-      const int64_t some = std::min(kTileUnits, units - unit);
+    for (int64_t unit = 0; unit < units; unit += tile_units) {
+      const int64_t some = std::min(tile_units, units - unit);
       const char* from = place_of(b.w, column * k + unit * per);
-      const bool whole = columns == kWidth && some == kTileUnits;
-      // So many rows are more streams than processors foresee, and weights come from memory.
-      if (unit + 2 * kTileUnits < units) {
-        const int64_t tile_bytes = bytes_of(b.w, kTileUnits * per);
+      const bool whole = columns == kWidth && some == tile_units;
+      // So many rows are more streams than processors foresee, and weights come from memory. Codes are asked for row by row, while
+      // they become numbers: all at once, as fast as that, they would wait for one another.
+      if (b.w.group == 0 && unit + 2 * tile_units < units)
         prefetch_rows(from + 2 * tile_bytes, bytes_of(b.w, k), columns, tile_bytes);
-      }
       if (whole && b.w.dtype == type && b.scale == 1) {
         transpose_units(reinterpret_cast<const float*>(from), units, kWidth, kTileUnits, panel + unit * kWidth, kWidth);
         continue;
       }
       if (!whole) std::memset(tile, 0, sizeof(tile));
-      copy_weight(b, k, column, unit * per, type, tile, kTileUnits * per, columns, some * per);
+      copy_weight(b, k, column, unit * per, type, tile, tile_units * per, columns, some * per, 2 * tile_bytes);
       if (whole) {
-        transpose_units(tile, kTileUnits, kWidth, kTileUnits, panel + unit * kWidth, kWidth);
+        transpose_units(tile, tile_units, kWidth, tile_units, panel + unit * kWidth, kWidth);
         continue;
       }
-      transpose_units(tile, kTileUnits, kWidth, kTileUnits, turned, kWidth);
+      transpose_units(tile, tile_units, kWidth, tile_units, turned, kWidth);
       std::memcpy(panel + unit * kWidth, turned, static_cast<size_t>(some * kWidth) * sizeof(float));
     }
   }
