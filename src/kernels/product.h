@@ -23,7 +23,7 @@ DType product_type(Compute compute, int64_t k);
 std::vector<float> widened_vector(ConstMatrix bias, int64_t size);
 
 /** The address of the value number `index` of a matrix. */
-inline const char* element(ConstMatrix m, int64_t index) {
+inline const char* element(const ConstMatrix& m, int64_t index) {
   return static_cast<const char*>(m.data) + index * static_cast<int64_t>(byte_size(m.dtype));
 }
 inline char* element(Matrix m, int64_t index) {
