@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace gavel {
 
@@ -26,5 +27,7 @@ FileDigest digest_file(const std::filesystem::path& path);
 
 /** 16 hexadecimal digits. */
 std::string to_hex(uint64_t value);
+/** The other way; throws Error for anything but those digits. */
+uint64_t from_hex(std::string_view text);
 
 }  // namespace gavel

@@ -78,7 +78,7 @@ void StudyFolder::check(const std::string& kind, const Recipe& recipe,
     if (json.at("kind") != kind)
       fail("output: {} holds the runs of gavel {}; choose another folder", path_.string(),
            json.at("kind").get<std::string>());
-    differing = changes(run_identity_from_json(json.at("identity")), identity);
+    differing = changes(run_identity_from_json(json.at("identity"), file.string()), identity);
     for (const auto& [name, value] : settings)
       if (const std::string was = json.at("settings").value(name, ""); was != value)
         differing.push_back(fmt::format("{}: {} → {}", name, was, value));

@@ -93,7 +93,8 @@ SavedRun open_checkpoint(const fs::path& path) {
     check_files(path);
     Json json = read_json(path / kState);
     const std::string place = (path / kState).string();
-    SavedRun saved{path, run_state_from_json(json.at("state"), place), run_identity_from_json(json.at("identity"))};
+    SavedRun saved{path, run_state_from_json(json.at("state"), place),
+                   run_identity_from_json(json.at("identity"), place)};
     if (const std::optional<int64_t> step = step_of(path); step && *step != saved.state.step)
       fail("{}: 'step' is {}, expected {} as the folder's name has it", place, saved.state.step, *step);
     return saved;

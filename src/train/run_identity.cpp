@@ -140,15 +140,21 @@ nlohmann::ordered_json to_json(const RunIdentity& identity) {
   return json;
 }
 
-RunIdentity run_identity_from_json(const nlohmann::ordered_json& json) {
+RunIdentity run_identity_from_json(const nlohmann::ordered_json& json, const std::string& place) {
   RunIdentity identity;
+  const auto crc64 = [&](const nlohmann::ordered_json& file) {
+    try {
+      return from_hex(file.at("crc64").get<std::string>());
+    } catch (const Error& error) {
+      fail("{}: crc64 of {}: {}", place, file.at("path").get<std::string>(), error.what());
+    }
+  };
   for (const auto& [key, value] : json.at("recipe").items())
     identity.recipe.emplace_back(key, value.get<std::string>());
   for (const auto& file : json.at("files"))
-    identity.files.push_back(
-        {file.at("key").get<std::string>(),
-         file.at("path").get<std::string>(),
-         {file.at("bytes").get<uint64_t>(), std::stoull(file.at("crc64").get<std::string>(), nullptr, 16)}});
+    identity.files.push_back({file.at("key").get<std::string>(),
+                              file.at("path").get<std::string>(),
+                              {file.at("bytes").get<uint64_t>(), crc64(file)}});
   for (const auto& [key, value] : json.at("environment").items())
     identity.environment.emplace_back(key, value.get<std::string>());
   return identity;

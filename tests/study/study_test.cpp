@@ -160,6 +160,11 @@ TEST_F(Study, FoldsThatWereStoppedGoOnToTheSameBytes) {
   EXPECT_THAT(program_error({"train", file("parts/recipe.yaml").string(), "--resume"}),
               HasSubstr("holds the runs of gavel folds or gavel sweep"));
   EXPECT_THAT(program_error({"report", file("parts").string()}), HasSubstr("holds several runs"));
+  std::string study = text("parts/study.json");
+  const size_t crc = study.find("\"crc64\": \"");
+  ASSERT_NE(crc, std::string::npos);
+  write_file(file("parts/study.json"), study.replace(crc + 10, 16, "not a checksum"));
+  EXPECT_THAT(program_error(folds("parts")), HasSubstr("study.json: crc64 of"));
 }
 
 TEST_F(Study, FoldsPredictTogether) {
