@@ -143,12 +143,9 @@ void packing(benchmark::State& state, DType codes, int64_t group, bool transpose
   void* to = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(memory.data()) + 63) / 64 * 64);
   for (auto _ : state)
     for (int64_t layer = 0; layer < kLayers; ++layer) {
-      const int64_t first = layer * kOut * kIn, bytes = first *
-                                                        (codes == DType::kBF16 ? 4
-                                                         : codes == DType::kI8 ? 2
-                                                                               : 1) /
-                                                        2;
-      ConstMatrix w{codes, static_cast<const char*>(numbers.data()) + bytes};
+      const int64_t first = layer * kOut * kIn;
+      const int64_t bits = codes == DType::kBF16 ? 16 : codes == DType::kI8 ? 8 : 4;
+      ConstMatrix w{codes, static_cast<const char*>(numbers.data()) + first * bits / 8};
       FrozenWeight weight =
           group == 0 ? FrozenWeight(w) : FrozenWeight(w, {DType::kF32, scales.floats() + first / group}, group);
       pack_panels(DType::kBF16, k, n, {weight, transposed}, 0, n, to);

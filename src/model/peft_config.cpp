@@ -245,11 +245,8 @@ std::optional<int64_t> PeftConfig::layer_of(const std::string& module) const {
       int64_t layer = 0;
       const auto [rest, error] = std::from_chars(matched.data() + number, matched.data() + matched.size(), layer);
       if (error != std::errc() || std::string_view(rest, matched.data() + matched.size()) != ".")
-        fail(
-            "{}: layers_pattern: expected a layer's number behind what it matches of {}, found none (the pattern was "
-            "looked for as "
-            "{})",
-            path_.string(), module, pattern.pattern());
+        fail("{}: layers_pattern: expected a layer's number behind what it matches of {}, found none; searched: {}",
+             path_.string(), module, pattern.pattern());
       return layer;
     }
   return std::nullopt;

@@ -115,9 +115,9 @@ void add_platform_options(CompileOptions& options, std::string_view platform, st
   // The sparse cores gather while the matrix units compute. Without it 14 gathers of a Llama layer are waited for, on eight chips
   // 347 ms of a step by libtpu's figures against 216. v5e and older have no such cores; on v5p it was not looked at.
   if (sends && is_generation("v6")) prefer("xla_tpu_enable_sparse_core_collective_offload_all_gather", true);
-  // How much of a chip's fast memory one fused operation may have, in KiB; a v5e has 128 MiB. With libtpu's own limit products read
-  // their operands again more often: 594 ms of a step by its figures, 502 with 48 MiB (511 with 32, 520 with 64, 535 with 96). Not for
-  // v6e: 191 ms as it is, 200 with 64 MiB.
+  // How much of a chip's fast memory one fused operation may have for its tiles, in KiB; a v5e has 128 MiB. By libtpu's figures a step
+  // of Llama-3-8B on eight takes 594 ms with its own limit, 502 with 48 MiB (511 with 32, 520 with 64, 535 with 96). Not for v6e: 191 ms
+  // as it is, 200 with 64 MiB.
   if (is_generation("v5 lite")) prefer("xla_tpu_scoped_vmem_limit_kib", int64_t{48 * 1024});
 }
 
