@@ -40,5 +40,6 @@ std::vector<std::string> fuzz_seeds() {
       "[{\"a\": 1}]",
       "PAR1",
       "PK\x03\x04",
+      "BZh9\x31\x41\x59\x26\x53\x59",
   };
 }

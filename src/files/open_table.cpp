@@ -32,7 +32,7 @@ void refuse_others(std::string_view text, const fs::path& path) {
   };
   refuse_lfs_pointer(text, path);
   if (text.starts_with("PK\x03\x04")) refuse("a zip file", "unzip");
-  if (text.starts_with("BZh") && text.substr(4).starts_with("\x31\x41\x59\x26\x53\x59"))
+  if (text.starts_with("BZh") && text.size() > 4 && text.substr(4).starts_with("\x31\x41\x59\x26\x53\x59"))
     refuse("a bzip2 file", "bunzip2 -k");
   // Without a byte-order mark UTF-16 shows by every second byte of a first word in Latin letters.
   auto zeros_at = [&](size_t first) {

@@ -155,6 +155,11 @@ TEST_F(Unpack, WhatIsNoTableInsideIsRefused) {
       EXPECT_THAT(error("t" + packer.name, packer.pack(inner.pack("a,b\n"))), HasSubstr("found another packed file"));
     EXPECT_THAT(error("z" + packer.name, packer.pack("PK\x03\x04")), HasSubstr("found a zip file"));
   }
+  const std::string bzip2 = "BZh9\x31\x41\x59\x26\x53\x59";
+  EXPECT_THAT(error("b.csv", bzip2), HasSubstr("found a bzip2 file"));
+  // Every beginning of one is a column's name.
+  for (size_t size = 1; size < bzip2.size(); ++size)
+    EXPECT_EQ(open("b.csv", bzip2.substr(0, size)).file->text().size(), size);
 }
 
 }  // namespace
