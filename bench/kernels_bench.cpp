@@ -148,7 +148,7 @@ void packing(benchmark::State& state, DType codes, int64_t group, bool transpose
       ConstMatrix w{codes, static_cast<const char*>(numbers.data()) + first * bits / 8};
       FrozenWeight weight =
           group == 0 ? FrozenWeight(w) : FrozenWeight(w, {DType::kF32, scales.floats() + first / group}, group);
-      pack_panels(DType::kBF16, k, n, {weight, transposed}, 0, n, to);
+      pack_panels(DType::kBF16, k, n, {weight, transposed}, to);
     }
   state.SetItemsProcessed(static_cast<int64_t>(state.iterations()) * kLayers * kOut * kIn);
 }

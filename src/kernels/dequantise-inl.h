@@ -16,6 +16,7 @@
 #include "base/nf4.h"
 #include "kernels/lanes-inl.h"
 #include "kernels/product.h"
+#include "kernels/read_ahead.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gavel::HWY_NAMESPACE {
@@ -50,6 +51,16 @@ using Rounded = std::conditional_t<std::is_same_v<T, uint16_t> && kMayHaveBf16, 
 /** The address of the code number `index` of a quantised weight; an even one where two are in a byte. */
 inline const char* code(const FrozenWeight& w, int64_t index) {
   return static_cast<const char*>(w.data) + (w.dtype == DType::kI8 ? index : index / 2);
+}
+
+/** The bytes that so many neighbours take. */
+inline int64_t bytes_of(const FrozenWeight& w, int64_t count) {
+  if (w.group == 0) return count * static_cast<int64_t>(byte_size(w.dtype));
+  return w.dtype == DType::kI8 ? count : count / 2;
+}
+/** The address of the number, or code, with this index. */
+inline const char* place_of(const FrozenWeight& w, int64_t index) {
+  return w.group == 0 ? element(w, index) : code(w, index);
 }
 
 /** The numbers of as many codes of four bits as a vector has lanes, from an even one on. */
@@ -164,16 +175,14 @@ struct ScalesInBlocks {
 struct Part {
   int64_t length;  // of the weight's rows
   int64_t row, column, rows, columns;
-  /** So many bytes behind each row's beginning lies what will be wanted in a moment; 0: nothing that the processor is told of. */
-  int64_t ahead = 0;
 };
 
 template <class Codes, class Scales, class T>
 void dequantise_part(const FrozenWeight& w, const Codes& codes, const Scales& scales, const Part& part, T* to,
-                     int64_t to_leading) {
+                     int64_t to_leading, ReadAhead& ahead) {
   const int64_t last = part.column + part.columns, first_group = part.column / w.group;
   for (int64_t row = part.row; row < part.row + part.rows; ++row, to += to_leading) {
-    if (part.ahead != 0) hwy::Prefetch(code(w, row * part.length + part.column) + part.ahead);
+    ahead.ask(bytes_of(w, part.columns));
     int64_t group = first_group, end = (group + 1) * w.group;
     for (int64_t at = part.column; at < last; ++group, end += w.group) {
       const int64_t some = std::min(last, end) - at;
@@ -184,12 +193,13 @@ void dequantise_part(const FrozenWeight& w, const Codes& codes, const Scales& sc
   }
 }
 
-/** to[r, c] = the numbers of a part; its column and how many columns it has are even. */
+/** to[r, c] = the numbers of a part; its column and how many columns it has are even. As many bytes of what comes later
+ * are asked for. */
 template <class T>
-void dequantise_block(const FrozenWeight& w, const Part& part, T* to, int64_t to_leading) {
+void dequantise_block(const FrozenWeight& w, const Part& part, T* to, int64_t to_leading, ReadAhead& ahead) {
   const int64_t groups = part.length / w.group;
   const auto with = [&](const auto& codes) {
-    const auto go = [&](const auto& scales) { dequantise_part(w, codes, scales, part, to, to_leading); };
+    const auto go = [&](const auto& scales) { dequantise_part(w, codes, scales, part, to, to_leading, ahead); };
     const auto* halves = static_cast<const hwy::float16_t*>(w.scales.data);
     if (!w.in_blocks() && w.scales.dtype == DType::kBF16)
       go(OwnScales<uint16_t>{static_cast<const uint16_t*>(w.scales.data), groups});
@@ -204,16 +214,6 @@ void dequantise_block(const FrozenWeight& w, const Part& part, T* to, int64_t to
     with(ByteCodes());
   else
     with(FourBitCodes{four_bits_of(w)});
-}
-
-/** The bytes that so many neighbours take. */
-inline int64_t bytes_of(const FrozenWeight& w, int64_t count) {
-  if (w.group == 0) return count * static_cast<int64_t>(byte_size(w.dtype));
-  return w.dtype == DType::kI8 ? count : count / 2;
-}
-/** The address of the number, or code, with this index. */
-inline const char* place_of(const FrozenWeight& w, int64_t index) {
-  return w.group == 0 ? element(w, index) : code(w, index);
 }
 
 }  // namespace gavel::HWY_NAMESPACE

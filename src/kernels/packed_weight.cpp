@@ -11,20 +11,21 @@ void* pack_weights(KernelCall& call, std::span<const Packing> packings, size_t m
   size_t bytes = more;
   for (const Packing& packing : packings) bytes += packing.to->bytes();
   auto* memory = static_cast<char*>(call.shared(bytes));
-  struct Panel {
+  struct Part {
     const Packing* packing;
-    int64_t column;
+    int64_t index;
   };
-  std::vector<Panel> panels;
+  std::vector<Part> parts;
   for (const Packing& packing : packings) {
+    const PackedWeight& to = *packing.to;
     packing.to->memory_ = memory;
-    memory += packing.to->bytes();
-    for (int64_t column = 0; column < packing.to->n_; column += kPanelColumns) panels.push_back({&packing, column});
+    memory += to.bytes();
+    for (int64_t i = 0; i < panel_parts(to.k_, to.n_, packing.from.transposed); ++i) parts.push_back({&packing, i});
   }
-  call.run(static_cast<int64_t>(panels.size()), [&](int64_t task, int) {
-    const auto& [packing, column] = panels[static_cast<size_t>(task)];
+  call.run(static_cast<int64_t>(parts.size()), [&](int64_t task, int) {
+    const auto& [packing, index] = parts[static_cast<size_t>(task)];
     const PackedWeight& to = *packing->to;
-    pack_panels(to.type_, to.k_, to.n_, packing->from, column, std::min(to.n_, column + kPanelColumns), to.memory_);
+    pack_panels(to.type_, to.k_, to.n_, packing->from, to.memory_, index, 1);
   });
   return memory;
 }
@@ -35,7 +36,7 @@ LowRankWeight::LowRankWeight(DType type, int64_t k, int64_t n, const PanelSource
   if (narrow_)
     pack_narrow(k, n, from, memory_.data());
   else
-    pack_panels(type, k, n, from, 0, n, memory_.data());
+    pack_panels(type, k, n, from, memory_.data());
 }
 
 void LowRankWeight::multiply(int64_t rows, const void* a, float* c) const {

@@ -7,9 +7,9 @@
 
 namespace gavel {
 
-/** A weight b[k, n] in panels, in the shared memory of a KernelCall; pack_weights fills it. Weights are packed anew in each
- * call, which costs about a hundredth of the product: a copy that outlived the call would double the base weights' memory.
- */
+/** A weight b[k, n] in panels, in the shared memory of a KernelCall; pack_weights fills it. Weights are packed
+ * anew in each call, about as fast as they can be read: a copy that outlived the call would double the base weights'
+ * memory. */
 class PackedWeight {
  public:
   PackedWeight(DType type, int64_t k, int64_t n) : type_(type), k_(k), n_(n) {}

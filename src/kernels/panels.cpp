@@ -17,102 +17,12 @@
 #include <hwy/highway.h>
 
 #include "kernels/attention_tiles-inl.h"
-#include "kernels/dequantise-inl.h"
+#include "kernels/packing-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gavel::HWY_NAMESPACE {
 
 inline constexpr int kDots = 4;  // columns of a narrow weight at a time
-// A panel is as wide as the vectors that are multiplied at once, so that it is read without gaps.
-inline constexpr int64_t kWidth = kVectorsAtOnce * static_cast<int64_t>(hn::MaxLanes(FloatTag()));
-static_assert(kPanelColumns % kWidth == 0);
-// Of a panel, that are packed at a time: from rows that become its columns, and from rows as they lie.
-inline constexpr int64_t kTileUnits = 16, kRowUnits = 32;
-
-/** As copy_block, from (row, column) of a weight whose rows have `length`, which may be quantised; of one that is, what lies `ahead`
- * bytes behind each row's beginning is asked for. */
-void copy_weight(const PanelSource& b, int64_t length, int64_t row, int64_t column, DType type, void* to,
-                 int64_t to_leading, int64_t rows, int64_t columns, int64_t ahead = 0) {
-  if (b.w.group == 0)
-    copy_block(b.w.dtype, element(b.w, row * length + column), length, type, to, to_leading, rows, columns, b.scale);
-  else if (type == DType::kBF16)
-    dequantise_block(b.w, {length, row, column, rows, columns, ahead}, static_cast<uint16_t*>(to), to_leading);
-  else
-    dequantise_block(b.w, {length, row, column, rows, columns, ahead}, static_cast<float*>(to), to_leading);
-}
-
-/** w[n, k]: rows of w become the columns of a panel. */
-void pack_transposed(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t first, int64_t last, float* to) {
-  const int64_t per = type == DType::kBF16 ? 2 : 1, units = k / per;
-  constexpr int64_t kMost = 2 * kTileUnits;
-  HWY_ALIGN float tile[kWidth * kMost];
-  HWY_ALIGN float turned[kWidth * kMost];
-  // Of codes a tile is as many bytes of a row as it is of bf16, or half as many.
-  const int64_t tile_units = b.w.group != 0 ? kMost : kTileUnits, tile_bytes = bytes_of(b.w, tile_units * per);
-  for (int64_t column = first; column < last; column += kWidth) {
-    const int64_t columns = std::min(kWidth, n - column);
-    float* panel = to + column * units;
-    for (int64_t unit = 0; unit < units; unit += tile_units) {
-      const int64_t some = std::min(tile_units, units - unit);
-      const char* from = place_of(b.w, column * k + unit * per);
-      const bool whole = columns == kWidth && some == tile_units;
-      // So many rows are more streams than processors foresee, and weights come from memory. Codes are asked for row by row, while
-      // they become numbers: all at once, as fast as that, they would wait for one another.
-      if (b.w.group == 0 && unit + 2 * tile_units < units)
-        prefetch_rows(from + 2 * tile_bytes, bytes_of(b.w, k), columns, tile_bytes);
-      if (whole && b.w.dtype == type && b.scale == 1) {
-        transpose_units(reinterpret_cast<const float*>(from), units, kWidth, kTileUnits, panel + unit * kWidth, kWidth);
-        continue;
-      }
-      if (!whole) std::memset(tile, 0, sizeof(tile));
-      copy_weight(b, k, column, unit * per, type, tile, tile_units * per, columns, some * per, 2 * tile_bytes);
-      if (whole) {
-        transpose_units(tile, tile_units, kWidth, tile_units, panel + unit * kWidth, kWidth);
-        continue;
-      }
-      transpose_units(tile, tile_units, kWidth, tile_units, turned, kWidth);
-      std::memcpy(panel + unit * kWidth, turned, static_cast<size_t>(some * kWidth) * sizeof(float));
-    }
-  }
-}
-
-/** w[k, n] as it lies; in bf16 two rows are interleaved. */
-void pack_rows(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t first, int64_t last, float* to) {
-  const int64_t per = type == DType::kBF16 ? 2 : 1, units = k / per;
-  HWY_ALIGN uint16_t tile[2 * kRowUnits * kWidth];
-  for (int64_t column = first; column < last; column += kWidth) {
-    const int64_t columns = std::min(kWidth, n - column);
-    const bool whole = columns == kWidth, as_it_is = whole && b.w.dtype == type;
-    float* panel = to + column * units;
-    if (!whole && per == 1) std::memset(panel, 0, static_cast<size_t>(units * kWidth) * sizeof(float));
-    if (!whole) std::memset(tile, 0, sizeof(tile));
-    for (int64_t unit = 0; unit < units; unit += kRowUnits) {
-      const int64_t some = std::min(kRowUnits, units - unit), row = unit * per;
-      const char* from = place_of(b.w, row * n + column);
-      if (unit + 2 * kRowUnits <= units)
-        prefetch_rows(from + bytes_of(b.w, kRowUnits * per * n), bytes_of(b.w, n), kRowUnits * per,
-                      bytes_of(b.w, columns));
-      float* target = panel + unit * kWidth;
-      if (per == 1) {
-        copy_weight(b, n, row, column, type, target, kWidth, some, columns);
-        continue;
-      }
-      if (!as_it_is) copy_weight(b, n, row, column, type, tile, kWidth, some * per, columns);
-      const auto* even = as_it_is ? reinterpret_cast<const uint16_t*>(from) : tile;
-      const int64_t leading = as_it_is ? n : kWidth;
-      for (int64_t u = 0; u < some; ++u, even += 2 * leading)
-        interleave_rows(even, even + leading, kWidth, target + u * kWidth);
-    }
-  }
-}
-
-void pack(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t first, int64_t last, float* to) {
-  if (b.transposed)
-    pack_transposed(type, k, n, b, first, last, to);
-  else
-    pack_rows(type, k, n, b, first, last, to);
-}
-
 /** A term in units: one float32, or two bf16. */
 struct UnitTerm {
   int64_t units;
@@ -310,9 +220,18 @@ size_t panel_bytes(DType type, int64_t k, int64_t n) {
   return static_cast<size_t>(columns * k) * byte_size(type);
 }
 
-void pack_panels(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t first, int64_t last, void* to) {
+int64_t panel_parts(int64_t k, int64_t n, bool transposed) {
+  return ((transposed ? n : k) + kPanelColumns - 1) / kPanelColumns;
+}
+
+void pack_panels(DType type, int64_t k, int64_t n, const PanelSource& b, void* to, int64_t first, int64_t count) {
   if (!packs_into_panels(type, k)) fail("panels: {} rows of {} can't be packed here", k, dtype_name(type));
-  HWY_DYNAMIC_DISPATCH(pack)(type, k, n, b, first, last, static_cast<float*>(to));
+  const int64_t last = std::min(b.transposed ? n : k, (first + count) * kPanelColumns);
+  HWY_DYNAMIC_DISPATCH(pack)(type, k, n, b, first * kPanelColumns, last, static_cast<float*>(to));
+}
+
+void pack_panels(DType type, int64_t k, int64_t n, const PanelSource& b, void* to) {
+  pack_panels(type, k, n, b, to, 0, panel_parts(k, n, b.transposed));
 }
 
 void panel_product(DType type, int64_t m, int64_t n, std::span<const PanelTerm> terms, const PanelTarget& target) {

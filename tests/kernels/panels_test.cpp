@@ -155,7 +155,7 @@ TEST(Panels, WhatCannotBeMultipliedIsAnError) {
   EXPECT_FALSE(packs_into_panels(DType::kBF16, 3));
   EXPECT_FALSE(packs_into_panels(DType::kI32, 2));
   std::vector<float> memory(1024), c(64);
-  EXPECT_THROW(pack_panels(DType::kBF16, 3, 1, {{DType::kF32, memory.data()}}, 0, 1, memory.data()), Error);
+  EXPECT_THROW(pack_panels(DType::kBF16, 3, 1, {{DType::kF32, memory.data()}}, memory.data()), Error);
   const PanelTerm odd{3, memory.data(), 3, memory.data()};
   EXPECT_THROW(panel_product(DType::kBF16, 1, 1, {&odd, 1}, {{DType::kF32, c.data()}, 1, nullptr, {}}), Error);
   const PanelTerm term{4, memory.data(), 4, memory.data()};

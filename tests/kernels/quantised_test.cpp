@@ -26,6 +26,7 @@ const QuantisedCase kQuantisedCases[] = {
     {DType::kI8, DType::kF32, 32},
     {DType::kI8, DType::kF32, 6},
     {DType::kU8, DType::kF32, 64},
+    {DType::kU8, DType::kBF16, 128},
     {DType::kU8, DType::kBF16, 10},
     // As GGUF's Q4_K, Q6_K, both in one, Q8_0, Q4_0 and Q4_1; and of no size that a vector has.
     {DType::kU8, DType::kF16, 32, {8, true}},
