@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <charconv>
 
-#include "base/error.h"
 #include "base/file.h"
 
 namespace gavel {
@@ -49,11 +48,10 @@ std::string to_hex(uint64_t value) {
   return fmt::format("{:016x}", value);
 }
 
-uint64_t from_hex(std::string_view text) {
+std::optional<uint64_t> from_hex(std::string_view text) {
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
-  if (error != std::errc() || end != text.data() + text.size() || text.size() != 16)
-    fail("expected 16 hexadecimal digits, found '{}'", text.substr(0, 40));
+  if (error != std::errc() || end != text.data() + text.size() || text.size() != 16) return {};
   return value;
 }
 

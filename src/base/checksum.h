@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -27,7 +28,7 @@ FileDigest digest_file(const std::filesystem::path& path);
 
 /** 16 hexadecimal digits. */
 std::string to_hex(uint64_t value);
-/** The other way; throws Error for anything but those digits. */
-uint64_t from_hex(std::string_view text);
+/** The other way; nothing for anything but those digits. */
+std::optional<uint64_t> from_hex(std::string_view text);
 
 }  // namespace gavel

@@ -143,11 +143,10 @@ nlohmann::ordered_json to_json(const RunIdentity& identity) {
 RunIdentity run_identity_from_json(const nlohmann::ordered_json& json, const std::string& place) {
   RunIdentity identity;
   const auto crc64 = [&](const nlohmann::ordered_json& file) {
-    try {
-      return from_hex(file.at("crc64").get<std::string>());
-    } catch (const Error& error) {
-      fail("{}: crc64 of {}: {}", place, file.at("path").get<std::string>(), error.what());
-    }
+    const auto text = file.at("crc64").get<std::string>();
+    if (const std::optional<uint64_t> value = from_hex(text)) return *value;
+    fail("{}: crc64 of {}: expected 16 hexadecimal digits, found '{}'", place, file.at("path").get<std::string>(),
+         text.substr(0, 40));
   };
   for (const auto& [key, value] : json.at("recipe").items())
     identity.recipe.emplace_back(key, value.get<std::string>());
