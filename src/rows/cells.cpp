@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstring>
 
+#include "base/trimmed.h"
 #include "base/utf8.h"
 #include "rows/python_list.h"
 
@@ -164,19 +165,13 @@ class TurnsParser {
   size_t at_ = 0;
 };
 
-std::string_view strip(std::string_view text, std::string_view letters) {
-  size_t begin = text.find_first_not_of(letters);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(letters) + 1 - begin);
-}
-
 void split_origin(std::string_view cell, Turns& out) {
   std::string clean;
   out.invalid_utf8 += static_cast<int64_t>(append_lossy(clean, cell));
-  std::string_view rest = strip(clean, "[]");
+  std::string_view rest = trimmed(clean, "[]");
   for (;;) {
     size_t end = rest.find("\",\"");
-    out.texts.emplace_back(strip(rest.substr(0, end), "\""));
+    out.texts.emplace_back(trimmed(rest.substr(0, end), "\""));
     if (end == std::string_view::npos) break;
     rest.remove_prefix(end + 3);
   }

@@ -3,6 +3,7 @@
 #include <simdjson.h>
 
 #include "base/error.h"
+#include "base/trimmed.h"
 #include "base/utf8.h"
 #include "rows/labels.h"
 #include "rows/layouts.h"
@@ -155,8 +156,7 @@ std::string_view raw_value(std::string_view object, std::string_view wanted) {
       after_colon = false;
     }
   }
-  const size_t begin = found.find_first_not_of(" \t\r\n");
-  return begin == std::string_view::npos ? "" : found.substr(begin, found.find_last_not_of(" \t\r\n") + 1 - begin);
+  return trimmed(found);
 }
 
 std::string take_id(dom::element id, std::string_view line, std::string_view key) {

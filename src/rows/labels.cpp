@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/trimmed.h"
 #include "base/utf8.h"
 
 namespace gavel::detail {
@@ -23,12 +24,6 @@ constexpr std::string_view kTie[] = {"tie",      "tied",    "draw",       "equal
                                      "bothgood", "bothbad", "tiebothbad", "tiebothgood", "winnertie", "nopreference"};
 
 constexpr size_t kMostLetters = 40;  // of a label in messages
-
-std::string_view trimmed(std::string_view text) {
-  const size_t begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t\r\n") + 1 - begin);
-}
 
 char lower(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;

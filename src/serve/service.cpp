@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/trimmed.h"
 #include "http/allowed_names.h"
 #include "serve/openapi.h"
 #include "serve/routes.h"
@@ -30,12 +31,6 @@ bool same_secret(std::string_view given, std::string_view secret) {
     difference |= static_cast<unsigned>(static_cast<unsigned char>(secret[i]) ^
                                         static_cast<unsigned char>(i < given.size() ? given[i] : 0));
   return difference == 0;
-}
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
 }
 
 /** An answer that ends a request early. */
@@ -118,7 +113,7 @@ void Service::State::check_token(const HttpHead& head) const {
   constexpr std::string_view scheme = "bearer ";
   const std::string_view given = head.header("authorization");
   if (given.size() > scheme.size() && lower_case(given.substr(0, scheme.size())) == scheme &&
-      same_secret(trimmed(given.substr(scheme.size())), options.token))
+      same_secret(trimmed(given.substr(scheme.size()), " \t"), options.token))
     return;
   throw Refusal{401, given.empty() ? "this service needs a token: send \"Authorization: Bearer TOKEN\""
                                    : "the token is not the right one"};
@@ -172,7 +167,7 @@ std::optional<HttpAnswer> Service::State::on_head(const HttpHead& head) {
     if (page) return page_of(route->page);
     // Pages of other sites can only send other types without asking first.
     const std::string& type = head.header("content-type");
-    if (lower_case(trimmed(std::string_view(type).substr(0, type.find(';')))) != "application/json")
+    if (lower_case(trimmed(std::string_view(type).substr(0, type.find(';')), " \t")) != "application/json")
       throw Refusal{415, "expected Content-Type: application/json"};
     if (route->needs_rewards && options.kind != JudgeKind::kReward)
       throw Refusal{404, fmt::format("{} is for rewards; this judge reads pairs: POST /v1/judge", route->path)};
@@ -240,7 +235,7 @@ ServiceOptions checked(ServiceOptions options) {
   for (const char c : options.token)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
       fail("serve: the token has a control character or a second line, which no client could send");
-  if (trimmed(options.token) != options.token)
+  if (trimmed(options.token, " \t") != options.token)
     fail("serve: the token begins or ends with a blank, which no client could send");
   // Those that are judged must leave room for others.
   options.http.max_connections = std::max(options.http.max_connections, options.max_requests + 16);
