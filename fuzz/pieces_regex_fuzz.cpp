@@ -78,5 +78,6 @@ std::vector<std::string> fuzz_seeds() {
       R"((a+)+b)" + std::string(1, '\0') + "aaaaaaaaaaaaaaaaaaaaaaaac",
       R"((?P<x>a)(?P=x)\Z)",
       R"([[:alpha:]&&[^aeiou]]+|\h\H\K|(?<n>x\g<n>?))",
+      R"((?{a})|(*MAX{2})a)",
       R"(\p{^Greek}\x{10FFFF}\u00e9[\w-]{2,}?)"};
 }

@@ -35,6 +35,19 @@ struct OnigurumaSearch : RegexSearch {
   }
 };
 
+/** Oniguruma's own, as tokenizers of the tokenizers library are written for, without callouts: what those would call is
+ * not there, and 6.9.8 loses memory with each of them. */
+OnigSyntaxType* syntax() {
+  static OnigSyntaxType without_callouts = [] {
+    OnigSyntaxType copy;
+    onig_copy_syntax(&copy, ONIG_SYNTAX_ONIGURUMA);
+    onig_set_syntax_op2(&copy, onig_get_syntax_op2(&copy) &
+                                   ~(ONIG_SYN_OP2_QMARK_BRACE_CALLOUT_CONTENTS | ONIG_SYN_OP2_ASTERISK_CALLOUT_NAME));
+    return copy;
+  }();
+  return &without_callouts;
+}
+
 class OnigurumaEngine : public RegexEngine {
  public:
   explicit OnigurumaEngine(const std::string& pattern) : from_start_(pattern.find("\\G") != std::string::npos) {
@@ -45,7 +58,7 @@ class OnigurumaEngine : public RegexEngine {
     });
     OnigErrorInfo info{};
     const int status = onig_new(&code_, bytes_of(pattern), bytes_of(pattern) + pattern.size(), ONIG_OPTION_NONE,
-                                ONIG_ENCODING_UTF8, ONIG_SYNTAX_ONIGURUMA, &info);
+                                ONIG_ENCODING_UTF8, syntax(), &info);
     if (status != ONIG_NORMAL) throw std::runtime_error("Oniguruma: " + oniguruma_text(status, &info));
   }
   OnigurumaEngine(const OnigurumaEngine&) = delete;

@@ -79,6 +79,12 @@ TEST(RegexCost, VerbsOfPcre2AreRefused) {
     EXPECT_THROW(Regex(pattern, "crafted.json"), Error) << pattern;
 }
 
+// Nor of Oniguruma's: it loses memory with each of them.
+TEST(RegexCost, CalloutsOfOnigurumaAreRefused) {
+  for (const char* pattern : {"(?{a})", "(?{\\})b", "(*MAX{2})a", "(*FAIL)"})
+    EXPECT_THROW(Regex(pattern, "crafted.json"), Error) << pattern;
+}
+
 // The places of a long text are tried in windows; matches are found across their edges, and in both engines.
 TEST(RegexCost, WindowsOfLongTextsLoseNoMatch) {
   std::string text;
