@@ -3,19 +3,24 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/column_product.h"
 #include "kernels/packed_weight.h"
 #include "kernels/product.h"
 
 namespace gavel {
 namespace {
 
-/** y[rows, n] = x[rows, k] b (+ bias), by blocks of rows. */
+/** y[rows, n] = x[rows, k] b (+ bias), by columns or by blocks of rows. */
 void product(int64_t rows, int64_t k, int64_t n, ConstMatrix x, const PanelSource& b, ConstMatrix bias, Matrix y,
              Compute compute) {
   if (rows == 0) return;
   const std::vector<float> bias_f32 = widened_vector(bias, n);
   const DType type = product_type(compute, k);
   KernelCall call;
+  if (b.transposed && x.dtype == type && goes_by_columns(type, rows, k, n, call.threads())) {
+    const ColumnTerm term{k, x.data, b};
+    return multiply_by_columns(call, type, rows, n, {&term, 1}, y, bias.data ? bias_f32.data() : nullptr);
+  }
   PackedWeight weight(type, k, n);
   const Packing packing{&weight, b};
   pack_weights(call, {&packing, 1});

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "kernels/column_product.h"
 #include "kernels/gemm.h"
 #include "kernels/packed_weight.h"
 #include "kernels/product.h"
@@ -74,6 +75,32 @@ struct TransposedProduct {
   }
 };
 
+/** linear_lora_forward by columns: x has the type that is multiplied. */
+void forward_by_columns(KernelCall& call, DType type, const LinearShape& s, const void* x, ConstMatrix xl,
+                        const FrozenWeight& w, const float* bias, const EvenLora& even, const Lora& lora, Matrix y,
+                        float* xa) {
+  const LowRankWeight a(type, s.in, even.rank, {even.a, true});
+  char* products = static_cast<char*>(call.shared(static_cast<size_t>(s.rows * even.rank) * byte_size(type)));
+  const RowBlocks blocks(type, s.rows, call.threads());
+  call.run(blocks.count(), [&](int64_t task, int worker) {
+    const auto [first, some] = blocks[task];
+    char* xl_copy = nullptr;
+    float* sums = nullptr;
+    auto carve = [&](Carver carver) {
+      xl_copy = carver.take<char>(copy_bytes(type, xl.dtype, some * s.in));
+      sums = carver.take<float>(some * even.rank);
+      return carver.used();
+    };
+    carve(Carver(call.local(worker, carve(Carver(nullptr)))));
+    a.multiply(some, as_type(type, {xl.dtype, element(xl, first * s.in)}, some * s.in, xl_copy), sums);
+    copy_block(DType::kF32, sums, even.rank, DType::kF32, xa + first * lora.rank, lora.rank, some, lora.rank);
+    copy_block(DType::kF32, sums, even.rank, type, element(Matrix{type, products}, first * even.rank), even.rank, some,
+               even.rank);
+  });
+  const ColumnTerm terms[] = {{s.in, x, {w, true}}, {even.rank, products, {even.b, true, lora.scale}}};
+  multiply_by_columns(call, type, s.rows, s.out, terms, y, bias);
+}
+
 }  // namespace
 
 void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl, const FrozenWeight& w,
@@ -87,6 +114,9 @@ void linear_lora_forward(const LinearShape& shape, ConstMatrix x, ConstMatrix xl
   const DType type = product_type(compute, in);
   const EvenLora even(type, shape, lora);
   KernelCall call;
+  if (x.dtype == type && goes_by_columns(type, rows, in, out, call.threads()))
+    return forward_by_columns(call, type, shape, x.data, xl, w, bias.data ? bias_f32.data() : nullptr, even, lora, y,
+                              xa);
   const LowRankWeight a(type, in, even.rank, {even.a, true});
   PackedWeight weight(type, in, out), b(type, even.rank, out);
   const Packing packings[] = {{&weight, {w, true}}, {&b, {even.b, true, lora.scale}}};

@@ -1,6 +1,7 @@
 #include "kernels/packed_weight.h"
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "kernels/tiles.h"
@@ -32,16 +33,17 @@ void* pack_weights(KernelCall& call, std::span<const Packing> packings, size_t m
 
 LowRankWeight::LowRankWeight(DType type, int64_t k, int64_t n, const PanelSource& from)
     : type_(type), k_(k), n_(n), narrow_(is_narrow(type, k, n)) {
-  memory_.resize((narrow_ ? narrow_bytes(k, n) : panel_bytes(type, k, n)) / sizeof(float));
+  memory_ =
+      std::make_unique_for_overwrite<float[]>((narrow_ ? narrow_bytes(k, n) : panel_bytes(type, k, n)) / sizeof(float));
   if (narrow_)
-    pack_narrow(k, n, from, memory_.data());
+    pack_narrow(k, n, from, memory_.get());
   else
-    pack_panels(type, k, n, from, memory_.data());
+    pack_panels(type, k, n, from, memory_.get());
 }
 
 void LowRankWeight::multiply(int64_t rows, const void* a, float* c) const {
-  if (narrow_) return narrow_product(rows, k_, n_, a, memory_.data(), c);
-  const PanelTerm one{k_, a, k_, memory_.data()};
+  if (narrow_) return narrow_product(rows, k_, n_, a, memory_.get(), c);
+  const PanelTerm one{k_, a, k_, memory_.get()};
   panel_product(type_, rows, n_, {&one, 1}, {{DType::kF32, c}, n_, nullptr, {}});
 }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -56,7 +57,7 @@ class LowRankWeight {
   DType type_;
   int64_t k_, n_;
   bool narrow_;
-  std::vector<float> memory_;
+  std::unique_ptr<float[]> memory_;
 };
 
 /** How rows of a product of `type` are shared out to threads: in blocks of about `most` rows, then in smaller ones, so that

@@ -174,7 +174,7 @@ HWY_INLINE void turn_tile(const float* from, int64_t leading, float* to, int64_t
 #endif
 }
 
-/** w[n, k]: rows [first, last) of w become columns of panels. */
+/** w[n, k]: rows [first, last) of w become columns of panels, of which `to` is that of row `first`. */
 void pack_transposed(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t first, int64_t last, float* to) {
   const int64_t per = type == DType::kBF16 ? 2 : 1, units = k / per;
   const bool as_it_is = b.w.group == 0 && b.w.dtype == type && b.scale == 1;
@@ -185,8 +185,9 @@ void pack_transposed(DType type, int64_t k, int64_t n, const PanelSource& b, int
   ahead.ask(bytes_of(b.w, kBlockRows * k));
   for (int64_t row = first; row < last || row % kWidth != 0; row += kBlockRows) {
     const int64_t rows = std::clamp<int64_t>(n - row, 0, kBlockRows);
-    float* columns = to + row / kWidth * kWidth * units + row % kWidth;
+    float* columns = to + (row - first) / kWidth * kWidth * units + row % kWidth;
     int64_t unit = 0;
+    for (; rows == 0 && unit < units; ++unit) std::memset(columns + unit * kWidth, 0, kBlockRows * sizeof(float));
 #if HWY_TARGET == HWY_AVX3
     if (rows == kBlockRows && type == DType::kBF16 && has_code_tiles(b.w))
       unit = code_tiles(b.w, k, row, columns, ahead);
@@ -247,10 +248,10 @@ void pack_rows(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t f
     }
 }
 
-/** Rows [first, last) of w. */
+/** Rows [first, last) of w, into the panels of all. */
 void pack(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t first, int64_t last, float* to) {
   if (b.transposed)
-    pack_transposed(type, k, n, b, first, last, to);
+    pack_transposed(type, k, n, b, first, last, to + first * (type == DType::kBF16 ? k / 2 : k));
   else
     pack_rows(type, k, n, b, first, last, to);
 }

@@ -208,6 +208,7 @@ HWY_AFTER_NAMESPACE();
 namespace gavel {
 
 HWY_EXPORT(pack);
+HWY_EXPORT(pack_transposed);
 HWY_EXPORT(product);
 HWY_EXPORT(dots);
 
@@ -228,6 +229,14 @@ void pack_panels(DType type, int64_t k, int64_t n, const PanelSource& b, void* t
   if (!packs_into_panels(type, k)) fail("panels: {} rows of {} can't be packed here", k, dtype_name(type));
   const int64_t last = std::min(b.transposed ? n : k, (first + count) * kPanelColumns);
   HWY_DYNAMIC_DISPATCH(pack)(type, k, n, b, first * kPanelColumns, last, static_cast<float*>(to));
+}
+
+void pack_panel(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t index, void* to) {
+  if (!packs_into_panels(type, k) || !b.transposed)
+    fail("panels: {} rows of {} can't be packed here", k, dtype_name(type));
+  const int64_t first = index * kPanelColumns;
+  HWY_DYNAMIC_DISPATCH(pack_transposed)(type, k, n, b, first, std::min(n, first + kPanelColumns),
+                                        static_cast<float*>(to));
 }
 
 void pack_panels(DType type, int64_t k, int64_t n, const PanelSource& b, void* to) {

@@ -36,6 +36,9 @@ int64_t panel_parts(int64_t k, int64_t n, bool transposed);
 void pack_panels(DType type, int64_t k, int64_t n, const PanelSource& b, void* to);
 void pack_panels(DType type, int64_t k, int64_t n, const PanelSource& b, void* to, int64_t first, int64_t count);
 
+/** Packs kPanelColumns columns from index * kPanelColumns on of a transposed b by themselves, to where `to` is. */
+void pack_panel(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t index, void* to);
+
 /** a[m, k] times panels of b[k, n]; rows of a are `leading` elements apart (an even number in bf16). */
 struct PanelTerm {
   int64_t k = 0;

@@ -4,6 +4,7 @@
 #include <hwy/targets.h>
 
 #include "base/error.h"
+#include "kernels/column_product.h"
 #include "kernels/convert.h"
 #include "kernels/packed_weight.h"
 #include "kernels/reference.h"
@@ -130,6 +131,42 @@ TEST(Panels, TermsBiasAndSumsAddUp) {
             ASSERT_EQ(part[r * (n - kPanelColumns) + i - kPanelColumns], c[r * n + i]);
       }
     }
+}
+
+/** Column by column, on any number of threads, as with all weights packed first. */
+TEST(Panels, ColumnsHaveTheSameBits) {
+  const int64_t k = 48, rank = 6;
+  for (DType type : kPanelTypes)
+    for (int64_t n : {7, 64, 208, 330})
+      for (int64_t rows : {1, 11, 37}) {
+        if (!packs_into_panels(type, k)) continue;
+        const Buffer a = Buffer::random(type, rows * k, 1), left = Buffer::random(type, rows * rank, 3),
+                     w = Buffer::random(type, k * n, 2), b = Buffer::random(DType::kF32, n * rank, 4),
+                     bias = Buffer::random(DType::kF32, n, 5);
+        const PanelSource base{{type, w.data()}, true}, low{{DType::kF32, b.data()}, true, 0.5f};
+        Buffer wanted(type, rows * n);
+        {
+          PackedWeight base_packed(type, k, n), low_packed(type, rank, n);
+          KernelCall call;
+          const Packing packings[] = {{&base_packed, base}, {&low_packed, low}};
+          pack_weights(call, packings);
+          const PanelTerm terms[] = {base_packed.term(a.data(), k), low_packed.term(left.data(), rank)};
+          panel_product(type, rows, n, terms, {{type, wanted.data()}, n, bias.floats(), {}});
+        }
+        for (int threads : {1, 2, 3, 8}) {
+          SCOPED_TRACE(fmt::format("{} rows, {} x {}, {} threads", rows, dtype_name(type), n, threads));
+          const int before = kernel_threads();
+          set_kernel_threads(threads);
+          Buffer y(type, rows * n);
+          {
+            KernelCall call;
+            const ColumnTerm terms[] = {{k, a.data(), base}, {rank, left.data(), low}};
+            multiply_by_columns(call, type, rows, n, terms, {type, y.data()}, bias.floats());
+          }
+          set_kernel_threads(before);
+          EXPECT_TRUE(y.same_bits(wanted));
+        }
+      }
 }
 
 TEST(LowRankWeight, MultipliesAsTheWeightItself) {

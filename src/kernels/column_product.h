@@ -1,0 +1,26 @@
+#pragma once
+#include <span>
+
+#include "kernels/panels.h"
+#include "kernels/thread_pool.h"
+
+namespace gavel {
+
+/** One of several products that are added up: a[rows, k], whose rows have no gaps, times a transposed b[k, n]. */
+struct ColumnTerm {
+  int64_t k;
+  const void* a;
+  PanelSource b;
+};
+
+/** Whether b[k, n] is rather shared out to the threads by its columns than packed by all first (PackedWeight): where
+ * all rows stay in the caches and there are panels for all threads. */
+bool goes_by_columns(DType type, int64_t rows, int64_t k, int64_t n, int threads);
+
+/** y[rows, n] = the terms' sum (+ bias). Each thread packs some columns of the weights into memory of its own and
+ * multiplies them with all rows at once: no thread waits for another's panels, or fetches them from its cache. Has the
+ * bits of a product with PackedWeights. */
+void multiply_by_columns(KernelCall& call, DType type, int64_t rows, int64_t n, std::span<const ColumnTerm> terms,
+                         Matrix y, const float* bias);
+
+}  // namespace gavel
