@@ -6,17 +6,9 @@
 #include "kernels/product.h"
 
 namespace gavel {
-namespace {
-
-struct Task {
-  int64_t panel, row, rows;
-};
-
-/** A task is a panel with all rows; of the panels that are left when each thread had as many, a thread's share of the
- * rows. */
-std::vector<Task> tasks_of(int64_t rows, int64_t n, int threads) {
+std::vector<ColumnTask> column_tasks(int64_t rows, int64_t n, int threads) {
   const int64_t panels = panel_parts(0, n, true), whole = panels / threads * threads;
-  std::vector<Task> tasks;
+  std::vector<ColumnTask> tasks;
   for (int64_t panel = 0; panel < whole; ++panel) tasks.push_back({panel, 0, rows});
   const int64_t share = (rows + threads - 1) / threads;
   for (int64_t panel = whole; panel < panels; ++panel)
@@ -24,16 +16,14 @@ std::vector<Task> tasks_of(int64_t rows, int64_t n, int threads) {
   return tasks;
 }
 
-}  // namespace
-
 bool goes_by_columns(DType type, int64_t rows, int64_t k, int64_t n, int threads) {
   constexpr size_t kMost = 2 << 20;
   return static_cast<size_t>(rows * k) * byte_size(type) <= kMost && panel_parts(k, n, true) >= threads;
 }
 
 void multiply_by_columns(KernelCall& call, DType type, int64_t rows, int64_t n, std::span<const ColumnTerm> terms,
-                         Matrix y, const float* bias) {
-  const std::vector<Task> tasks = tasks_of(rows, n, call.threads());
+                         Matrix y, const float* bias, ConstMatrix addend) {
+  const std::vector<ColumnTask> tasks = column_tasks(rows, n, call.threads());
   call.run(static_cast<int64_t>(tasks.size()), [&](int64_t index, int worker) {
     const auto [panel, row, some] = tasks[static_cast<size_t>(index)];
     const int64_t column = panel * kPanelColumns, columns = std::min(kPanelColumns, n - column);
@@ -47,7 +37,10 @@ void multiply_by_columns(KernelCall& call, DType type, int64_t rows, int64_t n, 
       memory += panel_bytes(type, term.k, columns);
     }
     panel_product(type, some, columns, parts,
-                  {{y.dtype, element(y, row * n + column)}, n, bias ? bias + column : nullptr, {}});
+                  {{y.dtype, element(y, row * n + column)},
+                   n,
+                   bias ? bias + column : nullptr,
+                   addend.data ? ConstMatrix(addend.dtype, element(addend, row * n + column)) : ConstMatrix()});
   });
 }
 

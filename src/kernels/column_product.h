@@ -1,5 +1,6 @@
 #pragma once
 #include <span>
+#include <vector>
 
 #include "kernels/panels.h"
 #include "kernels/thread_pool.h"
@@ -17,10 +18,19 @@ struct ColumnTerm {
  * all rows stay in the caches and there are panels for all threads. */
 bool goes_by_columns(DType type, int64_t rows, int64_t k, int64_t n, int threads);
 
-/** y[rows, n] = the terms' sum (+ bias). Each thread packs some columns of the weights into memory of its own and
+/** What one thread does: some rows times a panel of b, which it packs itself. */
+struct ColumnTask {
+  int64_t panel, row, rows;
+  int64_t column() const { return panel * kPanelColumns; }
+};
+/** The tasks of a product [rows, n]: a panel with all rows each; of the panels that are left when each thread had as many,
+ * a thread's share of the rows each. */
+std::vector<ColumnTask> column_tasks(int64_t rows, int64_t n, int threads);
+
+/** y[rows, n] = the terms' sum (+ bias, + what is to be added: of y's type and shape). Each thread packs some columns of the weights into memory of its own and
  * multiplies them with all rows at once: no thread waits for another's panels, or fetches them from its cache. Has the
  * bits of a product with PackedWeights. */
 void multiply_by_columns(KernelCall& call, DType type, int64_t rows, int64_t n, std::span<const ColumnTerm> terms,
-                         Matrix y, const float* bias);
+                         Matrix y, const float* bias, ConstMatrix addend = {});
 
 }  // namespace gavel

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "kernels/column_product.h"
 #include "kernels/elementwise_rows.h"
 #include "kernels/packed_weight.h"
 #include "kernels/product.h"
@@ -90,6 +91,51 @@ void gradient_apart(const MlpShape& s, DType type, const void* h, const MlpWeigh
   rms_norm_gradient(s.rows, s.hidden, type, h, w.norm, d_normed.data(), dy, dh);
 }
 
+/** mlp_forward where rows are few: the intermediate features are shared out to the threads, then the hidden ones. */
+void forward_by_columns(KernelCall& call, const MlpShape& s, DType type, const void* h, const MlpWeights& w, void* y,
+                        void* gate, void* up) {
+  const std::vector<float> norm = norm_weight(w.norm, s.hidden);
+  char *normed = nullptr, *gated = nullptr;
+  auto carve = [&](Carver carver) {
+    normed = carver.take<char>(static_cast<int64_t>(bytes_of(type, s.rows * s.hidden)));
+    gated = carver.take<char>(static_cast<int64_t>(bytes_of(type, s.rows * s.intermediate)));
+    return carver.used();
+  };
+  carve(Carver(call.shared(carve(Carver(nullptr)))));
+  const RowBlocks blocks(type, s.rows, call.threads());
+  call.run(blocks.count(), [&](int64_t task, int) {
+    const auto [first, rows] = blocks[task];
+    const int64_t at = first * s.hidden;
+    rms_norm_rows(type, 0, rows, s.hidden, element(ConstMatrix(type, h), at), norm.data(), w.norm.eps,
+                  element(Matrix{type, normed}, at));
+  });
+  const std::vector<ColumnTask> tasks = column_tasks(s.rows, s.intermediate, call.threads());
+  call.run(static_cast<int64_t>(tasks.size()), [&](int64_t index, int worker) {
+    const ColumnTask& task = tasks[static_cast<size_t>(index)];
+    const int64_t columns = std::min(kPanelColumns, s.intermediate - task.column());
+    const int64_t leading = gate ? s.intermediate : kPanelColumns, at = task.row * s.intermediate + task.column();
+    char *panel = nullptr, *own_gate = nullptr, *own_up = nullptr;
+    auto carve_task = [&](Carver carver) {
+      panel = carver.take<char>(static_cast<int64_t>(panel_bytes(type, s.hidden, columns)));
+      own_gate = carver.take<char>(gate ? 0 : static_cast<int64_t>(bytes_of(type, task.rows * leading)));
+      own_up = carver.take<char>(gate ? 0 : static_cast<int64_t>(bytes_of(type, task.rows * leading)));
+      return carver.used();
+    };
+    carve_task(Carver(call.local(worker, carve_task(Carver(nullptr)))));
+    char* g = gate ? element(Matrix{type, gate}, at) : own_gate;
+    char* u = up ? element(Matrix{type, up}, at) : own_up;
+    for (const auto& [weight, to] : {std::pair(&w.gate, g), std::pair(&w.up, u)}) {
+      pack_panel(type, s.hidden, s.intermediate, {*weight, true}, task.panel, panel);
+      const PanelTerm term{s.hidden, element(ConstMatrix(type, normed), task.row * s.hidden), s.hidden, panel};
+      panel_product(type, task.rows, columns, {&term, 1}, {{type, to}, leading, nullptr, {}});
+    }
+    gated_columns(w.function, type, task.rows, columns, g, u, leading, element(Matrix{type, gated}, at),
+                  s.intermediate);
+  });
+  const ColumnTerm down{s.intermediate, gated, {w.down, true}};
+  multiply_by_columns(call, type, s.rows, s.hidden, {&down, 1}, {type, y}, nullptr, {type, h});
+}
+
 }  // namespace
 
 void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights& w, void* y, void* gate, void* up,
@@ -98,8 +144,11 @@ void mlp_forward(const MlpShape& s, DType type, const void* h, const MlpWeights&
   if ((gate == nullptr) != (up == nullptr)) fail("mlp: only one of gate and up is to be written");
   if (s.rows == 0) return;
   if (!is_fused(s, type, compute)) return forward_apart(s, type, h, w, y, gate, up, compute);
-  const std::vector<float> norm = norm_weight(w.norm, s.hidden);
   KernelCall call;
+  if (goes_by_columns(type, s.rows, s.hidden, s.intermediate, call.threads()) &&
+      goes_by_columns(type, s.rows, s.intermediate, s.hidden, call.threads()))
+    return forward_by_columns(call, s, type, h, w, y, gate, up);
+  const std::vector<float> norm = norm_weight(w.norm, s.hidden);
   const PackedMlp packed(call, s, type, w, true);
   const RowBlocks blocks(type, s.rows, call.threads(), kRows);
   call.run(blocks.count(), [&](int64_t task, int worker) {

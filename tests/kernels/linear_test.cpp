@@ -187,6 +187,26 @@ TEST(Linear, AnyNumberOfThreadsIsRight) {
   set_kernel_threads(before);
 }
 
+/** With few threads a weight goes by columns, with more of them than it has panels by blocks of rows. */
+TEST(Lora, ColumnsAndRowsGiveTheSameBits) {
+  const int before = kernel_threads();
+  for (DType type : {DType::kF32, DType::kBF16})
+    for (Compute compute : {Compute::kBF16, Compute::kF32}) {
+      const LoraCase c({37, 64, 208}, 5, type);
+      std::vector<Buffer> found;
+      for (int threads : {1, 2, 9}) {
+        set_kernel_threads(threads);
+        Buffer y(type, c.s.rows * c.s.out), xa(DType::kF32, c.s.rows * c.rank);
+        linear_lora_forward(c.s, {type, c.x.data()}, {type, c.xl.data()}, {type, c.w.data()}, {}, c.lora,
+                            {type, y.data()}, xa.floats(), compute);
+        found.push_back(y);
+        found.push_back(xa);
+      }
+      for (size_t i = 2; i < found.size(); ++i) EXPECT_TRUE(found[i].same_bits(found[i % 2])) << i;
+    }
+  set_kernel_threads(before);
+}
+
 TEST(Linear, RefusesOtherTypes) {
   float x = 0;
   const Compute compute = Compute::kF32;

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "kernels/reference.h"
+#include "kernels/thread_pool.h"
 
 namespace gavel {
 namespace {
@@ -123,6 +124,31 @@ INSTANTIATE_TEST_SUITE_P(All, MlpTypes,
                                               dtype_name(std::get<1>(info.param)),
                                               static_cast<int>(std::get<2>(info.param)));
                          });
+
+/** With few threads the weights go by columns, with more of them than there are panels by blocks of rows. */
+TEST(Mlp, ColumnsAndRowsGiveTheSameBits) {
+  const int before = kernel_threads();
+  const MlpShape s{37, 128, 330};
+  for (DType type : {DType::kF32, DType::kBF16}) {
+    const Buffer h = Buffer::random(type, s.rows * s.hidden, 1), norm = Buffer::random(DType::kF32, s.hidden, 2),
+                 gate = Buffer::random(type, s.intermediate * s.hidden, 3), up = Buffer::random(type, gate.size(), 4),
+                 down = Buffer::random(type, gate.size(), 5, 0.2);
+    const MlpWeights weights{{{DType::kF32, norm.data()}, static_cast<float>(kEps), 0},
+                             {type, gate.data()},
+                             {type, up.data()},
+                             {type, down.data()},
+                             GateFunction::kSilu};
+    std::vector<Buffer> found;
+    for (int threads : {1, 2, 9}) {
+      set_kernel_threads(threads);
+      Buffer y(type, h.size()), gated(type, s.rows * s.intermediate), upped(type, gated.size());
+      mlp_forward(s, type, h.data(), weights, y.data(), gated.data(), upped.data(), Compute::kBF16);
+      for (const Buffer& one : {y, gated, upped}) found.push_back(one);
+    }
+    for (size_t i = 3; i < found.size(); ++i) EXPECT_TRUE(found[i].same_bits(found[i % 3])) << i;
+  }
+  set_kernel_threads(before);
+}
 
 TEST(Mlp, BadArgumentsAreErrors) {
   const Compute compute = Compute::kF32;
