@@ -6,11 +6,13 @@
 #include "kernels/product.h"
 
 namespace gavel {
+
 std::vector<ColumnTask> column_tasks(int64_t rows, int64_t n, int threads) {
   const int64_t panels = panel_parts(0, n, true), whole = panels / threads * threads;
   std::vector<ColumnTask> tasks;
   for (int64_t panel = 0; panel < whole; ++panel) tasks.push_back({panel, 0, rows});
-  const int64_t share = (rows + threads - 1) / threads;
+  const int64_t left = panels - whole, cuts = left > 0 ? (threads + left - 1) / left : 1;
+  const int64_t share = (rows + cuts - 1) / cuts;
   for (int64_t panel = whole; panel < panels; ++panel)
     for (int64_t row = 0; row < rows; row += share) tasks.push_back({panel, row, std::min(share, rows - row)});
   return tasks;
