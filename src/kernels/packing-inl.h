@@ -31,8 +31,8 @@ static_assert(kWidth % kBlockRows == 0);
 
 /** As copy_block, from (row, column) of a weight whose rows have `length`, which may be quantised, and asks for as much
  * of what comes later. */
-void copy_weight(const PanelSource& b, int64_t length, int64_t row, int64_t column, DType type, void* to,
-                 int64_t to_leading, int64_t rows, int64_t columns, ReadAhead& ahead) {
+inline void copy_weight(const PanelSource& b, int64_t length, int64_t row, int64_t column, DType type, void* to,
+                        int64_t to_leading, int64_t rows, int64_t columns, ReadAhead& ahead) {
   const Part part{length, row, column, rows, columns};
   if (b.w.group != 0 && type == DType::kBF16)
     return dequantise_block(b.w, part, static_cast<uint16_t*>(to), to_leading, ahead);
@@ -148,7 +148,7 @@ inline bool has_code_tiles(const FrozenWeight& w) {
   return w.group != 0 && w.group % (2 * kCodeTileUnits) == 0 && !w.in_blocks();
 }
 /** tiles_of_rows of a weight with has_code_tiles. */
-int64_t code_tiles(const FrozenWeight& w, int64_t length, int64_t row, float* to, ReadAhead& ahead) {
+inline int64_t code_tiles(const FrozenWeight& w, int64_t length, int64_t row, float* to, ReadAhead& ahead) {
   const auto with = [&](const auto& tile) {
     if (w.scales.dtype == DType::kBF16)
       return tiles_of_rows(tile, w, static_cast<const uint16_t*>(w.scales.data), length, row, to, ahead);
@@ -175,7 +175,8 @@ HWY_INLINE void turn_tile(const float* from, int64_t leading, float* to, int64_t
 }
 
 /** w[n, k]: rows [first, last) of w become columns of panels, of which `to` is that of row `first`. */
-void pack_transposed(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t first, int64_t last, float* to) {
+inline void pack_transposed(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t first, int64_t last,
+                            float* to) {
   const int64_t per = type == DType::kBF16 ? 2 : 1, units = k / per;
   const bool as_it_is = b.w.group == 0 && b.w.dtype == type && b.scale == 1;
   HWY_ALIGN float tile[kBlockRows * kCodeTileUnits];
@@ -217,7 +218,7 @@ void pack_transposed(DType type, int64_t k, int64_t n, const PanelSource& b, int
 }
 
 /** w[k, n]: rows [first, last) of w, as they lie; in bf16 two rows are interleaved. */
-void pack_rows(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t first, int64_t last, float* to) {
+inline void pack_rows(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t first, int64_t last, float* to) {
   constexpr int64_t kColumns = 16 * kWidth, kAhead = 4096;  // columns that are converted together; bytes
   const int64_t per = type == DType::kBF16 ? 2 : 1, units = k / per;
   const bool as_it_is = b.w.group == 0 && b.w.dtype == type && b.scale == 1;
@@ -249,7 +250,7 @@ void pack_rows(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t f
 }
 
 /** Rows [first, last) of w, into the panels of all. */
-void pack(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t first, int64_t last, float* to) {
+inline void pack(DType type, int64_t k, int64_t n, const PanelSource& b, int64_t first, int64_t last, float* to) {
   if (b.transposed)
     pack_transposed(type, k, n, b, first, last, to + first * (type == DType::kBF16 ? k / 2 : k));
   else
