@@ -1,4 +1,5 @@
 // Rows that are made of several answers to one prompt, and of single ones.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <cmath>
