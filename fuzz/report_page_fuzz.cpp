@@ -32,6 +32,7 @@ std::vector<std::string> fuzz_seeds() {
       "\n"
       R"({"step":3,"row":2,"label":[0,0.5,0.5],"probabilities":[1e308,-1,null],"tokens":-7})"
       "\n",
+      R"({"step":1,"tokens":1e30})",
       R"({"status":"running","message":"<script>","data":{"train":{"labels":[1,2,3],"tokens":{"mean":5,"<img":1}}},"resumes":[1],"total_steps":5,"constant_log_loss":1.1})",
       "train:\n  learning_rate: 0.1\n  <iframe: <x\nmodel:\n  path: a\n"};
 }

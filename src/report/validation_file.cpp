@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_number.h"
 #include "base/json_text.h"
 
 namespace gavel {
@@ -17,6 +18,13 @@ std::array<double, 3> three_numbers(const nlohmann::json& line, const char* key)
     throw nlohmann::json::type_error::create(302, "three numbers expected", &line);
   for (size_t i = 0; i < 3; ++i) values[i] = list[i].is_null() ? 0 : list[i].get<double>();
   return values;
+}
+
+int64_t whole_number_at(const nlohmann::json& line, const char* key, int64_t otherwise) {
+  const auto at = line.find(key);
+  if (at == line.end()) return otherwise;
+  if (const std::optional<int64_t> number = whole_number(*at)) return *number;
+  throw nlohmann::json::type_error::create(302, std::string(key) + " is no whole number", &line);
 }
 
 }  // namespace
@@ -55,12 +63,12 @@ ValidationRows read_validation(const std::filesystem::path& path) {
     try {
       auto line = nlohmann::json::parse(within_json_depth(text, path.string()));
       JudgedRow row;
-      found.step = line.value("step", int64_t{0});
-      row.row = line.value("row", number);
+      found.step = whole_number_at(line, "step", 0);
+      row.row = whole_number_at(line, "row", number);
       const auto id = line.find("id");
       if (id != line.end() && id->is_string()) row.id = id->get<std::string>();
-      row.tokens = line.value("tokens", int64_t{0});
-      row.turns = line.value("turns", int64_t{0});
+      row.tokens = whole_number_at(line, "tokens", 0);
+      row.turns = whole_number_at(line, "turns", 0);
       row.label = three_numbers(line, "label");
       row.probabilities = three_numbers(line, "probabilities");
       if (line.contains("rewards")) row.rewards = line["rewards"].get<std::array<double, 2>>();

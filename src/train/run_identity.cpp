@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json_number.h"
 #include "io/model_files.h"
 #include "io/model_path.h"
 #include "setup/data_files.h"
@@ -148,12 +149,17 @@ RunIdentity run_identity_from_json(const nlohmann::ordered_json& json, const std
     fail("{}: crc64 of {}: expected 16 hexadecimal digits, found '{}'", place, file.at("path").get<std::string>(),
          text.substr(0, 40));
   };
+  const auto bytes = [&](const nlohmann::ordered_json& file) {
+    const std::optional<int64_t> value = whole_number(file.at("bytes"));
+    if (value && *value >= 0) return static_cast<uint64_t>(*value);
+    fail("{}: bytes of {}: expected a number of them, found {}", place, file.at("path").get<std::string>(),
+         file.at("bytes").dump());
+  };
   for (const auto& [key, value] : json.at("recipe").items())
     identity.recipe.emplace_back(key, value.get<std::string>());
   for (const auto& file : json.at("files"))
-    identity.files.push_back({file.at("key").get<std::string>(),
-                              file.at("path").get<std::string>(),
-                              {file.at("bytes").get<uint64_t>(), crc64(file)}});
+    identity.files.push_back(
+        {file.at("key").get<std::string>(), file.at("path").get<std::string>(), {bytes(file), crc64(file)}});
   for (const auto& [key, value] : json.at("environment").items())
     identity.environment.emplace_back(key, value.get<std::string>());
   return identity;

@@ -2,7 +2,10 @@
 
 #include <gmock/gmock.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
+#include "base/json_number.h"
 
 namespace gavel {
 namespace {
@@ -12,6 +15,15 @@ std::string nested(int levels, const std::string& open = "[", const std::string&
   for (int i = 0; i < levels; ++i) text += open;
   for (int i = 0; i < levels; ++i) text += close;
   return text;
+}
+
+TEST(WholeNumber, IsOneThatAnInt64Holds) {
+  using Json = nlohmann::json;
+  EXPECT_EQ(whole_number(Json(-3)), -3);
+  EXPECT_EQ(whole_number(Json::parse("9223372036854775807")), INT64_MAX);
+  for (const char* text :
+       {"9223372036854775808", "18446744073709551616", "2.5", "1e30", "true", "null", "\"3\"", "[3]"})
+    EXPECT_EQ(whole_number(Json::parse(text)), std::nullopt) << text;
 }
 
 TEST(JsonText, DepthIsThatOfListsAndObjectsInOneAnother) {

@@ -65,7 +65,9 @@ TEST(ValidationFile, ComesBackAndNamesWhatIsBroken) {
   EXPECT_EQ(back.rows[0].tokens, 33);
   EXPECT_EQ(back.rows[0].probabilities, rows[0].probabilities);
   for (const char* bad : {"{}\n", "[1]\n", "{\"label\":[1,0],\"probabilities\":[1,0,0]}\n",
-                          "{\"label\":", "{\"label\":[1,0,\"x\"],\"probabilities\":[1,0,0]}"}) {
+                          "{\"label\":", "{\"label\":[1,0,\"x\"],\"probabilities\":[1,0,0]}",
+                          R"({"label":[1,0,0],"probabilities":[1,0,0],"tokens":1e30})",
+                          R"({"label":[1,0,0],"probabilities":[1,0,0],"step":2.5})"}) {
     write_file(path, bad);
     EXPECT_THROW(read_validation(path), Error) << bad;
   }

@@ -246,6 +246,19 @@ TEST_F(CheckpointTest, EveryNumberOfTheStateIsCheckedAndNamed) {
     EXPECT_THAT(skipped_.at(0), HasSubstr(key));
   }
   auto json = whole;
+  for (const nlohmann::ordered_json& bytes : {nlohmann::ordered_json(1e30), nlohmann::ordered_json(-1)}) {
+    json["identity"]["files"][0]["bytes"] = bytes;
+    write(json);
+    EXPECT_EQ(newest()->state.step, 2) << bytes;
+    EXPECT_THAT(skipped_.at(0), HasSubstr("bytes of a.csv"));
+  }
+  json = whole;
+  write(json);
+  auto sums = nlohmann::ordered_json::parse(read_text(folder / "checksums.json"));
+  sums["files"]["state.json"]["bytes"] = 1e30;
+  write_file(folder / "checksums.json", sums.dump());
+  EXPECT_EQ(newest()->state.step, 2);
+  EXPECT_THAT(skipped_.at(0), HasSubstr("state.json: 1e+30 bytes expected"));
   json["state"]["step"] = 5;
   write(json);
   EXPECT_EQ(newest()->state.step, 2);
