@@ -36,7 +36,7 @@ struct OnigurumaSearch : RegexSearch {
 };
 
 /** Oniguruma's own, as tokenizers of the tokenizers library are written for, without callouts: what those would call is
- * not there, and 6.9.8 loses memory with each of them. */
+ * not there, and 6.9.8 loses memory with some of them. */
 OnigSyntaxType* syntax() {
   static OnigSyntaxType without_callouts = [] {
     OnigSyntaxType copy;

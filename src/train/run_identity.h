@@ -41,8 +41,8 @@ std::vector<std::string> changes(const RunIdentity& before, const RunIdentity& n
 std::vector<std::string> environment_changes(const RunIdentity& before, const RunIdentity& now);
 
 nlohmann::ordered_json to_json(const RunIdentity& identity);
-/** Throws nlohmann::json::exception when something is missing or of another type, Error naming `place` (the file) where a checksum is
- * none. */
+/** Throws nlohmann::json::exception when something is missing or of another type, Error naming `place` (the file) where
+ * a checksum or a size is none. */
 RunIdentity run_identity_from_json(const nlohmann::ordered_json& json, const std::string& place);
 
 }  // namespace gavel

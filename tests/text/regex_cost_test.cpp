@@ -79,7 +79,7 @@ TEST(RegexCost, VerbsOfPcre2AreRefused) {
     EXPECT_THROW(Regex(pattern, "crafted.json"), Error) << pattern;
 }
 
-// Nor of Oniguruma's: it loses memory with each of them.
+// Nor of Oniguruma's: it loses memory with some of them.
 TEST(RegexCost, CalloutsOfOnigurumaAreRefused) {
   for (const char* pattern : {"(?{a})", "(?{\\})b", "(*MAX{2})a", "(*FAIL)"})
     EXPECT_THROW(Regex(pattern, "crafted.json"), Error) << pattern;
