@@ -27,18 +27,18 @@ void multiply_by_columns(KernelCall& call, DType type, int64_t rows, int64_t n, 
                          Matrix y, const float* bias, ConstMatrix addend) {
   const std::vector<ColumnTask> tasks = column_tasks(rows, n, call.threads());
   call.run(static_cast<int64_t>(tasks.size()), [&](int64_t index, int worker) {
-    const auto [panel, row, some] = tasks[static_cast<size_t>(index)];
-    const int64_t column = panel * kPanelColumns, columns = std::min(kPanelColumns, n - column);
+    const ColumnTask& task = tasks[static_cast<size_t>(index)];
+    const int64_t row = task.row, column = task.column(), columns = std::min(kPanelColumns, n - column);
     std::vector<PanelTerm> parts;
     size_t bytes = 0;
     for (const ColumnTerm& term : terms) bytes += panel_bytes(type, term.k, columns);
     auto* memory = static_cast<char*>(call.local(worker, bytes));
     for (const ColumnTerm& term : terms) {
-      pack_panel(type, term.k, n, term.b, panel, memory);
+      pack_panel(type, term.k, n, term.b, task.panel, memory);
       parts.push_back({term.k, element({type, term.a}, row * term.k), term.k, memory});
       memory += panel_bytes(type, term.k, columns);
     }
-    panel_product(type, some, columns, parts,
+    panel_product(type, task.rows, columns, parts,
                   {{y.dtype, element(y, row * n + column)},
                    n,
                    bias ? bias + column : nullptr,

@@ -12,6 +12,7 @@
 #include "base/append.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_number.h"
 #include "base/json_text.h"
 
 namespace gavel {
@@ -32,10 +33,8 @@ MetricRow parse_line(std::string_view line, const std::filesystem::path& path, s
     fail("{}: line {}: expected a JSON object, found '{}'", path.string(), number, line.substr(0, 60));
   MetricRow row;
   for (const auto& [name, value] : object.items()) {
-    bool fits = !value.is_number_unsigned() ||
-                value.get<uint64_t>() <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
-    if (value.is_number_integer() && fits)
-      row.emplace_back(name, value.get<int64_t>());
+    if (const std::optional<int64_t> whole = whole_number(value))
+      row.emplace_back(name, *whole);
     else if (value.is_number())
       row.emplace_back(name, value.get<double>());
     else if (value.is_null())
